@@ -1,0 +1,31 @@
+"""layerwise: declare a layerwise function f(x; theta); get its derivative maps and its kernels.
+
+Names are exported lazily (PEP 562): importing a compiled kernel loads neither SymPy nor Jinja.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "spaces": "Gram Hom Index R SpaceError dims",
+    "forms": "indices",
+    "expressions": "variable",
+    "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu log
+        log_softmax log_sum_exp mean norm outer relu scale sigmoid softmax softplus sqrt tanh
+        total_sum""",
+    "layers": "Layer Mask given layer",
+}
+_EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'derive' has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,230 @@
+"""The calculus: D is Leibniz, and the adjoint opens the other slot.
+
+`tangent` derives an expression along directions of its variables (thesis (2.2), (2.3)), one line a
+node.  `transpose` pairs an expression that is linear in some variables with a cotangent and moves
+every factor across the inner product, one line a node again.  Reverse mode is nowhere written: it is
+the transpose of the tangent.  Both walk each node once, so sharing is kept at every order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    Jet,
+    LinearCombination,
+    Node,
+    Projection,
+    Tuple,
+    Variable,
+    contraction,
+    elementwise,
+    hadamard,
+    linear_combination,
+    projection,
+    tuple_of,
+    zero,
+)
+from .walk import depends_on, jet, topological
+
+Tangents = Mapping[Node, Node]
+
+
+class NotLinear(TypeError):
+    """An expression was transposed in a variable in which it is not linear."""
+
+
+def tangents(roots: Iterable[Node], directions: Mapping[Variable, Node]) -> dict[Node, Node]:
+    """D e . v for every node e of the roots, v the directions of the variables (zero elsewhere).
+
+    Source: thesis (2.2) and the chain rule (2.3); the parameters' derivative nabla is the same map.
+    """
+    along: dict[Node, Node] = dict(directions)
+    for node in topological(*roots):
+        if node not in along:
+            moved = any(operand in along for operand in node.operands)
+            along[node] = _tangent(node, _ZeroBeyond(along)) if moved else zero(node.space)
+    return along
+
+
+def tangent(node: Node, directions: Mapping[Variable, Node]) -> Node:
+    """D e . v for one expression."""
+    return tangents([node], directions)[node]
+
+
+class _ZeroBeyond(dict[Node, Node]):
+    """The tangents so far; zero for what is not differentiated (integers)."""
+
+    def __missing__(self, node: Node) -> Node:
+        return zero(node.space)
+
+
+@singledispatch
+def _tangent(node: Node, d: Tangents) -> Node:
+    raise TypeError(f"{type(node).__name__} has no derivative")
+
+
+@_tangent.register
+def _(node: Variable | Constant | Held | Argmax, d: Tangents) -> Node:
+    return zero(node.space)
+
+
+@_tangent.register
+def _(node: LinearCombination, d: Tangents) -> Node:
+    return total(node, [(weight, d[term]) for weight, term in node.terms])
+
+
+@_tangent.register
+def _(node: Elementwise, d: Tangents) -> Node:
+    psi, z = node.operation, node.arguments
+    return total(
+        node,
+        [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in range(len(z))],
+    )
+
+
+@_tangent.register
+def _(node: Contraction, d: Tangents) -> Node:
+    return total(node, [(1, _with(node, k, d[x])) for k, x in enumerate(node.filled)])
+
+
+@_tangent.register
+def _(node: Tuple, d: Tangents) -> Node:
+    return tuple_of(d[component] for component in node.components)
+
+
+@_tangent.register
+def _(node: Projection, d: Tangents) -> Node:
+    return projection(d[node.operand], node.position)
+
+
+@_tangent.register
+def _(node: Jet, d: Tangents) -> Node:
+    higher = [
+        (1, _jet(node, (*node.directions, (k, d[x])), node.cotangent))
+        for k, x in enumerate(node.arguments)
+    ]
+    inner = [
+        (1, _jet(node, (*node.directions[:k], (slot, d[v]), *node.directions[k + 1 :]), node.cotangent))
+        for k, (slot, v) in enumerate(node.directions)
+    ]
+    paired = [] if node.cotangent is None else [(1, _jet(node, node.directions, d[node.cotangent]))]
+    return total(node, [*higher, *inner, *paired])
+
+
+def total(like: Node, terms: Iterable[tuple[object, Node]]) -> Node:
+    """The sum of the terms, which are of the space of `like`; zero where there is none."""
+    return linear_combination([*terms, (1, zero(like.space))])
+
+
+def _with(node: Contraction, position: int, operand: Node) -> Node:
+    """The contraction with another operand in that position."""
+    filled = [*node.filled[:position], operand, *node.filled[position + 1 :]]
+    return contraction(node.space, node.form, node.opened, filled, node.selectors)
+
+
+def _jet(node: Jet, directions: tuple[tuple[int, Node], ...], cotangent: Node | None) -> Node:
+    return jet(node.function, node.space, node.arguments, directions, node.opened, cotangent)
+
+
+# --- the adjoint
+
+
+def transpose(
+    node: Node, cotangent: Node, variables: Iterable[Variable]
+) -> dict[Variable, Node]:
+    """L* . u for a node L . v that is linear in the variables v, for the standard inner product.
+
+    Raises NotLinear where the node is not linear in the variables.
+    """
+    return dict(cotangents(node, cotangent, tuple(variables))[0])
+
+
+def cotangents(
+    node: Node, cotangent: Node, variables: tuple[Variable, ...]
+) -> tuple[dict[Variable, Node], dict[Node, Node]]:
+    """The cotangents of the variables, and that of every node between them and the root."""
+    dependent = depends_on([node], variables)
+    arrived: dict[Node, list[Node]] = {node: [cotangent]}
+    summed: dict[Node, Node] = {}
+    for inner in reversed(topological(node)):
+        if inner in dependent and inner in arrived:
+            u = total(inner, [(1, term) for term in arrived[inner]])
+            summed[inner] = u
+            for operand, share in _pull(inner, u, dependent):
+                arrived.setdefault(operand, []).append(share)
+    return {v: summed.get(v, zero(v.space)) for v in variables}, summed
+
+
+@singledispatch
+def _pull(node: Node, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    """For each operand that depends on the variables, what u becomes across this node."""
+    raise NotLinear(f"{type(node).__name__} depends on the variables, but is not linear in them")
+
+
+@_pull.register
+def _(node: Variable, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    return []
+
+
+@_pull.register
+def _(node: LinearCombination, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    return [(x, linear_combination([(w, u)])) for w, x in node.terms if x in dependent]
+
+
+@_pull.register
+def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    open_slots = [k for k, x in enumerate(node.filled) if x in dependent]
+    if len(open_slots) != 1 or any(x in dependent for x in node.selectors):
+        raise NotLinear("a contraction depends on the variables in more than one slot")
+    (position,) = open_slots
+    return [(node.filled[position], opened(node, position, u))]
+
+
+@_pull.register
+def _(node: Tuple, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    parted = enumerate(node.components)
+    return [(x, projection(u, k)) for k, x in parted if x in dependent]
+
+
+@_pull.register
+def _(node: Projection, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    whole = node.operand.space.factors  # type: ignore[attr-defined]
+    filled = (u if k == node.position else zero(space) for k, space in enumerate(whole))
+    return [(node.operand, tuple_of(filled))]
+
+
+@_pull.register
+def _(node: Jet, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    at = [k for k, (_, v) in enumerate(node.directions) if v in dependent]
+    paired = node.cotangent is not None and node.cotangent in dependent
+    if len(at) + paired != 1 or any(x in dependent for x in node.arguments):
+        raise NotLinear(f"{node.function}: the variables appear in more than one slot")
+    if paired:
+        assert node.opened is not None and node.cotangent is not None
+        back = (*node.directions, (node.opened, u))
+        space = node.cotangent.space
+        return [(node.cotangent, jet(node.function, space, node.arguments, back))]
+    (position,) = at
+    slot, v = node.directions[position]
+    rest = [*node.directions[:position], *node.directions[position + 1 :]]
+    if node.cotangent is not None:
+        assert node.opened is not None
+        rest, cotangent = [*rest, (node.opened, u)], node.cotangent
+    else:
+        cotangent = u
+    return [(v, jet(node.function, v.space, node.arguments, rest, slot, cotangent))]
+
+
+def opened(node: Contraction, position: int, u: Node) -> Node:
+    """The contraction with the slot of one operand open, and u in the slot that was."""
+    by_slot = dict(zip(node.slots, node.filled, strict=True)) | {node.opened: u}
+    slot = node.slots[position]
+    filled = [by_slot[k] for k in range(len(node.form.slots)) if k != slot]
+    return contraction(node.filled[position].space, node.form, slot, filled, node.selectors)

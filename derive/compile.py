@@ -1,0 +1,327 @@
+"""Compile emitted Cython modules beside their source, and only those that changed.
+
+    NAME.pyx -- Cython, all modules in this process --> NAME.c -- gcc, a few at a time --> NAME.so
+
+C text and library are made in a private folder and the finished library is moved into place: no
+file that is half made or loaded is ever written to.  Beside ``NAME.pyx`` stay
+
+* ``NAME<ABI>.so``, the extension module;
+* ``NAME.build.json``, a hash of all that the module was made of, and a hash of the library;
+* ``NAME.build.log``, only after a failure: what Cython or the compiler said.
+
+Only the standard library is imported here, and Cython once there is something to compile: on a bare
+machine ``build.py`` asks this module for a compiler, and a build with nothing to do stays quick.
+"""
+
+import fcntl
+import hashlib
+import importlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+MACHINE = ("-march=native", "-mtune=generic", "-mprefer-vector-width=512")
+ARITHMETIC = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+NATIVE = ("-O3", *MACHINE, *ARITHMETIC, "-Wall", "-Wextra", "-Werror")
+"""Flags for this machine; those that begin with ``-m`` are used where the compiler takes them."""
+
+# Linking with one of these turns on flush-to-zero for the whole process.
+UNSAFE = {"-ffast-math", "-funsafe-math-optimizations", "-Ofast"}
+DIRECTIVES = {"boundscheck": False, "wraparound": False, "cdivision": True}
+MAC = sys.platform == "darwin"
+LINK = ("-bundle", "-undefined", "dynamic_lookup") if MAC else ("-shared",)
+EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
+SCRATCH = ".build-"
+PACKAGE = Path(__file__).resolve().parent
+RUNTIME = PACKAGE / "runtime"
+
+Progress = Callable[[str], object]
+
+
+class CompilerMissing(Exception):
+    """There is no C compiler or no Python.h; the message names the package to install."""
+
+
+class CompileError(Exception):
+    """Cython or the C compiler refused a module; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """An extension module to compile: its qualified name and its ``.pyx`` file."""
+
+    name: str
+    source: Path
+
+    def __post_init__(self) -> None:
+        if not all(part.isidentifier() for part in self.name.split(".")):
+            raise ValueError(f"a module's name is identifiers joined by dots, not {self.name!r}")
+        if self.source.name != f"{self.stem}.pyx":
+            expected = f"{self.stem}.pyx"
+            raise ValueError(f"module {self.name} is made of {expected}, not of {self.source.name}")
+
+    @property
+    def package(self) -> tuple[str, ...]:
+        return tuple(self.name.split(".")[:-1])
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler, its flags, and all that decides what it makes of a text (``identity``)."""
+
+    command: tuple[str, ...]
+    flags: tuple[str, ...]
+    identity: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module, the folder of its library, the hashes of its text and of all it is made of."""
+
+    module: Module
+    folder: Path
+    source_hash: str
+    key: str
+
+    def file(self, suffix: str) -> Path:
+        return self.folder / f"{self.module.stem}{suffix}"
+
+    def record(self) -> dict[str, str]:
+        library = file_hash(self.file(EXTENSION))
+        return {"module": self.module.name, "key": self.key, "library": library}
+
+    def is_current(self) -> bool:
+        try:
+            return bool(json.loads(self.file(".build.json").read_text()) == self.record())
+        except (OSError, ValueError):  # not built yet, or damaged
+            return False
+
+
+def compile_modules(
+    modules: Sequence[Module],
+    *,
+    out: Path | None = None,
+    flags: tuple[str, ...] = NATIVE,
+    jobs: int = 2,
+    progress: Progress = lambda line: None,
+) -> list[Path]:
+    """Compile what changed, beside each source or into ``out``, and return all the libraries.
+
+    A module changed when one of these did: its text, its own ``.pxd``, a ``.pxd`` or ``.h`` of
+    ``derive/runtime``, Cython, the Python ABI, the compiler, the flags, the CPU features that they
+    stand for.  The C macro ``LAYERWISE_SOURCE_HASH`` is the SHA-256 of its ``.pyx``, as a string.
+    ``progress`` gets a line for each module compiled.  Processes take turns at a folder.
+
+    Raises ``CompilerMissing`` before any work, and ``CompileError`` after every module had its
+    turn; those that failed keep their former library, and the next call tries them again.
+    """
+    compiler = find_compiler(flags)
+    targets = [
+        Target(
+            module,
+            (out or module.source.parent).resolve(),
+            file_hash(module.source),
+            content_hash(module, compiler),
+        )
+        for module in modules
+    ]
+    with ExitStack() as locks:
+        for folder in sorted({target.folder for target in targets}):
+            folder.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(locked(folder))
+        for target in targets:
+            target.file(".build.log").unlink(missing_ok=True)
+        stale = [target for target in targets if not target.is_current()]
+        if stale:
+            _build(stale, compiler, min(jobs, os.cpu_count() or 1), progress)
+            importlib.invalidate_caches()
+    return [target.file(EXTENSION) for target in targets]
+
+
+# ---------------------------------------------------------------------------- the C compiler
+
+
+def find_compiler(flags: tuple[str, ...] = NATIVE) -> Compiler:
+    """The C compiler of ``$CC``, else the one that made Python, else cc, gcc or clang.
+
+    Raises ``CompilerMissing`` where it or Python.h is missing, and ``ValueError`` for a flag that
+    changes floating-point arithmetic in the whole process.
+    """
+    command = _command()
+    if unsafe := UNSAFE.intersection((*command, *flags)):
+        raise ValueError(f"{min(unsafe)} changes arithmetic in the whole process: leave it out")
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.exists():
+        raise CompilerMissing(
+            f"{header} is missing: install the package python3-dev (Debian, Ubuntu) or "
+            "python3-devel (Fedora, openSUSE)."
+        )
+    taken = tuple(flag for flag in flags if not flag.startswith("-m") or _takes(command, flag))
+    told = _run([*command, "--version"])
+    macros = _run([*command, *taken, "-dM", "-E", "-x", "c", "-"])
+    if told.returncode or macros.returncode:
+        raise CompilerMissing(
+            f"The C compiler {shlex.join(command)} does not work: install the package gcc, or "
+            f"correct CC. {(told.stderr or macros.stderr).strip()[-300:]}".strip()
+        )
+    # The predefined macros tell what -march=native stands for on this CPU.
+    identity = (*command, *taken, told.stdout, *sorted(macros.stdout.splitlines()))
+    return Compiler(command, taken, identity)
+
+
+def _command() -> tuple[str, ...]:
+    named = os.environ.get("CC", "").strip()
+    usual = (sysconfig.get_config_var("CC") or "cc", "cc", "gcc", "clang")
+    for text in (named,) if named else usual:
+        program, *options = shlex.split(text)
+        if path := shutil.which(program):
+            return (path, *options)
+    if named:
+        raise CompilerMissing(
+            f"The C compiler {named} that CC names was not found: install it, or unset CC and "
+            "install the package gcc."
+        )
+    raise CompilerMissing(
+        "No C compiler was found (cc, gcc or clang): install the packages gcc and libc6-dev "
+        "(Debian, Ubuntu), gcc (elsewhere) or Apple's command line tools."
+    )
+
+
+def _takes(command: tuple[str, ...], flag: str) -> bool:
+    return _run([*command, "-Werror", flag, "-fsyntax-only", "-x", "c", "-"]).returncode == 0
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    english = {**os.environ, "LC_ALL": "C"}
+    nothing = subprocess.DEVNULL
+    return subprocess.run(
+        command, env=english, stdin=nothing, capture_output=True, text=True, errors="replace"
+    )
+
+
+# ------------------------------------------------------------------ what a module is made of
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file; that of a ``.pyx`` is the source hash of its module."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def content_hash(module: Module, compiler: Compiler) -> str:
+    """The hash of all that decides a library: texts, versions, ABI, compiler, flags, CPU."""
+    headers = sorted(path for path in RUNTIME.glob("*") if path.suffix in {".h", ".pxd"})
+    own = [path for path in [module.source.with_suffix(".pxd")] if path.exists()]
+    texts = [[path.name, file_hash(path)] for path in (module.source, *own, *headers)]
+    parts = [module.name, texts, DIRECTIVES, version("Cython"), EXTENSION, compiler.identity]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+# --------------------------------------------------------------------------------- the build
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` alone; the system lets go of it when its holder dies."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # no locks on this file system: the last move wins
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            for abandoned in folder.glob(f"{SCRATCH}*"):  # its builder was killed
+                shutil.rmtree(abandoned, ignore_errors=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress) -> None:
+    """Run Cython on one target after the other, and the compilers behind it."""
+    finishing: list[Future[None]] = []
+    with ExitStack() as scratches, ThreadPoolExecutor(jobs) as pool:
+        try:
+            for target in targets:
+                progress(f"compiling {target.module.name}")
+                scratch = TemporaryDirectory(dir=target.folder, prefix=SCRATCH)
+                c_file = _translate(target, Path(scratches.enter_context(scratch)))
+                finishing.append(pool.submit(_finish, target, c_file, compiler))
+            failures = [failure for future in finishing if (failure := future.exception())]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    for failure in failures:
+        if not isinstance(failure, CompileError):
+            raise failure
+    if failures:
+        raise CompileError("\n\n".join(map(str, failures)))
+
+
+def _translate(target: Target, scratch: Path) -> Path | CompileError:
+    """Let Cython write the C file.  A warning or a performance hint is refused like an error."""
+    from Cython import Utils
+    from Cython.Compiler import Main
+
+    module, c_file = target.module, scratch / f"{target.module.stem}.c"
+    options = Main.CompilationOptions(
+        include_path=[str(PACKAGE.parent), str(_package_view(module, scratch))],
+        output_file=str(c_file),
+        emit_linenums=True,  # the compiler then names lines of the .pyx
+        language_level=3,
+        compiler_directives=DIRECTIVES,
+    )
+    Utils.clear_function_caches()  # it remembers which .pxd files were not there
+    with redirect_stderr(io.StringIO()) as said:
+        result = Main.compile(str(module.source.resolve()), options, full_module_name=module.name)
+    if result.num_errors or re.search(r"\.(pyx|pxd|pxi):\d+", said.getvalue()):
+        return _failure(target, said.getvalue())
+    return c_file
+
+
+def _package_view(module: Module, scratch: Path) -> Path:
+    """A folder where the module's package is its source folder, wherever that lies."""
+    source_folder = module.source.resolve().parent
+    if not module.package:
+        return source_folder
+    link = scratch.joinpath("packages", *module.package)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(source_folder, target_is_directory=True)
+    return scratch / "packages"
+
+
+def _finish(target: Target, c_file: Path | CompileError, compiler: Compiler) -> None:
+    """Compile the C file and move the library, then its manifest, into place."""
+    if isinstance(c_file, CompileError):
+        raise c_file
+    library, manifest = c_file.with_suffix(EXTENSION), c_file.with_suffix(".json")
+    folders = [sysconfig.get_path("include"), sysconfig.get_path("platinclude"), RUNTIME]
+    source_hash = f'-DLAYERWISE_SOURCE_HASH="{target.source_hash}"'
+    command = [*compiler.command, *compiler.flags, "-DNDEBUG", "-fPIC", source_hash]
+    command += [f"-I{folder}" for folder in folders]
+    done = _run([*command, *LINK, str(c_file), "-o", str(library), "-lm"])
+    if done.returncode:
+        raise _failure(target, done.stderr)
+    os.replace(library, target.file(EXTENSION))
+    manifest.write_text(json.dumps(target.record(), indent=1) + "\n")
+    os.replace(manifest, target.file(".build.json"))
+
+
+def _failure(target: Target, said: str) -> CompileError:
+    log = target.file(".build.log")
+    log.write_text(said)
+    end = "\n".join(said.strip().splitlines()[-25:])
+    return CompileError(f"{target.module.name} does not compile (the whole is in {log}):\n{end}")

@@ -1,0 +1,500 @@
+"""The expressions a layer is made of: nine nodes and one uninterpreted one.
+
+variable, constant, linear combination, elementwise map, contraction, tuple, projection, argmax and
+held (a value without derivative); a jet is a derivative of an uninterpreted function.  Nodes are
+interned: equal expressions are the same object, so sharing, names and equality are those of objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+from weakref import WeakValueDictionary
+
+import sympy
+
+from .forms import Access, Form, make_form
+from .operations import Operation, operation
+from .spaces import Product, Real, Size, Space, SpaceError
+
+_interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An expression with its space.  Arithmetic is that of the space; nothing broadcasts."""
+
+    space: Space
+
+    __array_ufunc__ = None  # so that numpy.float64(2) * h does not make an array of nodes
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        """The expressions that this one is made of, in order."""
+        return ()
+
+    def __add__(self, other: object) -> Node:
+        return linear_combination([(1, self), (1, like(other, self, "+"))])
+
+    def __radd__(self, other: object) -> Node:
+        return linear_combination([(1, like(other, self, "+")), (1, self)])
+
+    def __sub__(self, other: object) -> Node:
+        return linear_combination([(1, self), (-1, like(other, self, "-"))])
+
+    def __rsub__(self, other: object) -> Node:
+        return linear_combination([(1, like(other, self, "-")), (-1, self)])
+
+    def __neg__(self) -> Node:
+        return linear_combination([(-1, self)])
+
+    def __mul__(self, other: object) -> Node:
+        if isinstance(other, Node):
+            return hadamard(self, other)
+        return linear_combination([(coefficient(other), self)])
+
+    def __rmul__(self, other: object) -> Node:
+        return self * other
+
+    def __truediv__(self, other: object) -> Node:
+        if isinstance(other, Node):
+            return quotient(self, other)
+        return linear_combination([(1 / coefficient(other), self)])
+
+    def __rtruediv__(self, other: object) -> Node:
+        return quotient(like(other, self, "/"), self)
+
+    def __pow__(self, exponent: object) -> Node:
+        return power(self, coefficient(exponent))
+
+    def __matmul__(self, other: Node | tuple[Node, ...]) -> Node:
+        return apply_linear(self, other)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(parts(self))
+
+    def __getitem__(self, position: int) -> Node:
+        return parts(self)[position]
+
+
+def intern(node: Node) -> Any:
+    """The one object that stands for all nodes equal to this one."""
+    key = (type(node), *(getattr(node, field.name) for field in fields(node)))
+    return _interned.setdefault(key, node)
+
+
+@dataclass(frozen=True, eq=False)
+class Variable(Node):
+    """A variable: a state, a parameter, a given array or a direction, by name and space."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Node):
+    """The number `value` in every entry: value times the all-ones vector."""
+
+    value: sympy.Expr
+
+
+@dataclass(frozen=True, eq=False)
+class LinearCombination(Node):
+    """The sum of coefficient times term; zero where there is no term."""
+
+    terms: tuple[tuple[sympy.Expr, Node], ...]
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return tuple(term for _, term in self.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class Elementwise(Node):
+    """Psi(z_1, ..): an elementwise operation applied entry by entry (thesis (2.9))."""
+
+    operation: Operation
+    arguments: tuple[Node, ...]
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return self.arguments
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction(Node):
+    """A form with one slot open, the others filled by `filled` in order.
+
+    `selectors` are the integer expressions that the form's bound indices are read from.
+    """
+
+    form: Form
+    opened: int
+    filled: tuple[Node, ...]
+    selectors: tuple[Node, ...]
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return (*self.filled, *self.selectors)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The slot of each filled operand."""
+        return tuple(slot for slot in range(len(self.form.slots)) if slot != self.opened)
+
+    def access(self, position: int) -> Access:
+        """The access of the operand in that position."""
+        return self.form.slots[self.slots[position]]
+
+    @property
+    def output(self) -> Access:
+        """The access of the open slot."""
+        return self.form.slots[self.opened]
+
+    @property
+    def summed(self) -> tuple[sympy.Symbol, ...]:
+        """The indices that are summed over."""
+        return self.form.summed(self.opened)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Each entry of the result is one product of entries."""
+        return self.form.is_pointwise(self.opened)
+
+
+@dataclass(frozen=True, eq=False)
+class Tuple(Node):
+    """An element of a direct product."""
+
+    components: tuple[Node, ...]
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return self.components
+
+
+@dataclass(frozen=True, eq=False)
+class Projection(Node):
+    """A component of an element of a direct product."""
+
+    operand: Node
+    position: int
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, eq=False)
+class Argmax(Node):
+    """For each entry of the result, the value of the summed index where the operand is largest.
+
+    The form has two slots: the operand's access and the result's, which is open.  The first index
+    wins a tie; a NaN wins over every number.
+    """
+
+    form: Form
+    operand: Node
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, eq=False)
+class Held(Node):
+    """The value of an expression, without derivative."""
+
+    operand: Node
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, eq=False)
+class Jet(Node):
+    """The form <D^k f(arguments)(directions), cotangent> of an uninterpreted f, with one slot open.
+
+    `directions` holds (number of the argument, direction).  Without a cotangent the codomain is
+    open and this is the k-th derivative; with one, the slot of argument `opened` is.
+    """
+
+    function: str
+    arguments: tuple[Node, ...]
+    directions: tuple[tuple[int, Node], ...]
+    opened: int | None
+    cotangent: Node | None
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        last = () if self.cotangent is None else (self.cotangent,)
+        return (*self.arguments, *(direction for _, direction in self.directions), *last)
+
+
+# --- constructors: each returns the simplest node for what it says
+
+
+def variable(name: str, space: Space) -> Variable:
+    """The variable of that name and space."""
+    return intern(Variable(space, name))
+
+
+def zero(space: Space) -> Node:
+    """The zero of a space."""
+    if isinstance(space, Product):
+        return tuple_of(tuple(zero(factor) for factor in space.factors))
+    return intern(LinearCombination(space, ()))
+
+
+def is_zero(node: Node) -> bool:
+    """The node is the zero of its space, as written."""
+    if isinstance(node, Tuple):
+        return all(is_zero(component) for component in node.components)
+    return isinstance(node, LinearCombination) and not node.terms
+
+
+def coefficient(value: object) -> sympy.Expr:
+    """An exact number: a float is read as the decimal it prints as (0.1 is 1/10)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, sympy.Expr)):
+        raise SpaceError(
+            f"expected a number or an expression of the same space, got {value!r} "
+            f"of type {type(value).__name__}"
+        )
+    if isinstance(value, float):
+        return sympy.Rational(repr(value))
+    return sympy.sympify(value, strict=True)
+
+
+def like(value: object, node: Node, symbol: str) -> Node:
+    """`value` as an expression of the node's space: itself, or a number in every entry."""
+    if isinstance(value, tuple):
+        value = tuple_of(value)
+    if not isinstance(value, Node):
+        return constant(coefficient(value), node.space)
+    if value.space != node.space:
+        raise SpaceError(
+            f"{node.space} {symbol} {value.space}: the two sides must be of one space; "
+            "nothing broadcasts, use broadcast(x, space) or scale(number, x)"
+        )
+    return value
+
+
+def constant(value: sympy.Expr, space: Space) -> Node:
+    """The number `value` in every entry."""
+    if isinstance(space, Product):
+        return tuple_of(tuple(constant(value, factor) for factor in space.factors))
+    return zero(space) if value == 0 else intern(Constant(space, value))
+
+
+def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
+    """The sum of coefficient times term, like terms added, in the order of first appearance."""
+    terms = list(terms)
+    space = terms[0][1].space
+    if isinstance(space, Product):
+        columns = zip(*(parts(term) for _, term in terms), strict=True)
+        weights = [weight for weight, _ in terms]
+        return tuple_of(
+            tuple(linear_combination(zip(weights, column, strict=True)) for column in columns)
+        )
+    added: dict[Node, sympy.Expr] = {}
+    for weight, term in terms:
+        scale_, inner = scaled_part(term)
+        if not is_zero(inner):
+            added[inner] = added.get(inner, sympy.S.Zero) + weight * scale_
+    kept = tuple((weight, term) for term, weight in added.items() if weight != 0)
+    if len(kept) == 1 and kept[0][0] == 1:
+        return kept[0][1]
+    return intern(LinearCombination(space, kept))
+
+
+def scaled_part(node: Node) -> tuple[sympy.Expr, Node]:
+    """The number and the expression that a scaled expression is the product of."""
+    if isinstance(node, LinearCombination) and len(node.terms) == 1:
+        return node.terms[0]
+    if isinstance(node, Constant):
+        return node.value, intern(Constant(node.space, sympy.S.One))
+    return sympy.S.One, node
+
+
+def elementwise(psi: Operation, *arguments: Node) -> Node:
+    """Psi(z_1, ..), the arguments all of one array space."""
+    first = arguments[0].space
+    if not isinstance(first, Real):
+        raise SpaceError(f"{psi.name}: expected an array space, got {first}; apply it to a part")
+    for argument in arguments:
+        if argument.space != first:
+            raise SpaceError(
+                f"{psi.name}: all arguments must be of one space, got {first} and "
+                f"{argument.space}; use broadcast(x, space)"
+            )
+    if len(arguments) != len(psi.arguments):
+        raise SpaceError(
+            f"{psi.name}: expected {len(psi.arguments)} arguments, got {len(arguments)}"
+        )
+    if psi.body.is_number:
+        return constant(psi.body, first)
+    return intern(Elementwise(first, psi, arguments))
+
+
+def contraction(
+    space: Space, form: Form, opened: int, filled: Sequence[Node], selectors: Sequence[Node] = ()
+) -> Node:
+    """The form with one slot open: zero where a factor is, numbers taken out in front."""
+    if any(is_zero(node) for node in filled):
+        return zero(space)
+    scaled = [scaled_part(node) for node in filled]
+    weight = sympy.prod([number for number, _ in scaled])
+    node = _without_ones(space, form, opened, [inner for _, inner in scaled], tuple(selectors))
+    return node if weight == 1 else linear_combination([(weight, node)])
+
+
+def _without_ones(
+    space: Space, form: Form, opened: int, filled: list[Node], selectors: tuple[Node, ...]
+) -> Node:
+    """Slots that read the constant one inside its array are dropped, and so is the identity."""
+    slots = [slot for slot in range(len(form.slots)) if slot != opened]
+    if len(filled) == 1:
+        if isinstance(filled[0], Constant) and form.is_plain(0) and form.is_plain(1):
+            count = sympy.prod([form.extent(index) for index in form.summed(opened)])
+            return constant(count, space)
+        same = form.slots[0] == form.slots[1] and form.is_plain(0)
+        if same and space == filled[0].space and not form.bound and not form.summed(opened):
+            return filled[0]
+    for position, (slot, node) in enumerate(zip(slots, filled, strict=True)):
+        if isinstance(node, Constant) and form.is_plain(slot) and len(filled) > 1:
+            rest = [access for number, access in enumerate(form.slots) if number != slot]
+            smaller = make_form(rest, dict(form.extents), form.bound)
+            others = filled[:position] + filled[position + 1 :]
+            return contraction(space, smaller, opened - (slot < opened), others, selectors)
+    return intern(Contraction(space, form, opened, tuple(filled), selectors))
+
+
+def tuple_of(components: Iterable[Node]) -> Node:
+    """The element of the direct product with these components."""
+    components = tuple(components)
+    space = Product(tuple(component.space for component in components))
+    if all(isinstance(part, Projection) for part in components):
+        whole = components[0].operands[0]
+        if whole.space == space and components == parts(whole):
+            return whole
+    return intern(Tuple(space, components))
+
+
+def projection(node: Node, position: int) -> Node:
+    """A component of an element of a direct product."""
+    if isinstance(node, Tuple):
+        return node.components[position]
+    assert isinstance(node.space, Product)
+    return intern(Projection(node.space.factors[position], node, position))
+
+
+def parts(node: Node) -> tuple[Node, ...]:
+    """The components of a tuple, or the slices of an array along a first axis of known size."""
+    if isinstance(node.space, Product):
+        return tuple(projection(node, k) for k in range(len(node.space.factors)))
+    shape = node.space.shape if isinstance(node.space, Real) else ()
+    if not shape or not shape[0].is_Integer:
+        raise SpaceError(
+            f"an element of {node.space} can't be taken apart: only a direct product or an array "
+            "whose first axis is a number, as in H**4, can"
+        )
+    return tuple(slice_of(node, k) for k in range(int(shape[0])))
+
+
+def argmax(form: Form, space: Space, operand: Node) -> Node:
+    """The argmax node: integers that bind an index of a form."""
+    return intern(Argmax(space, form, operand))
+
+
+def held(node: Node) -> Node:
+    """The value of an expression, without derivative."""
+    if isinstance(node.space, Product):
+        return tuple_of(held(part) for part in parts(node))
+    return node if isinstance(node, (Constant, Held)) else intern(Held(node.space, node))
+
+
+# --- the bilinear operations that arithmetic stands for
+
+
+def aligned(shape: Sequence[Size], accesses: Sequence[Access]) -> Form:
+    """A form whose indices are `axis(0), ..` with these extents."""
+    return make_form(accesses, {axis(k): extent for k, extent in enumerate(shape)})
+
+
+def axis(number: int) -> sympy.Symbol:
+    """The index that `aligned` gives the extent in that place."""
+    return sympy.Symbol(f"a{number}", integer=True, nonnegative=True)
+
+
+def axes(start: int, stop: int) -> Access:
+    """The indices axis(start), .., axis(stop - 1)."""
+    return tuple(axis(number) for number in range(start, stop))
+
+
+def array_space(node: Node, what: str) -> Real:
+    """The node's space, which must be an array space."""
+    if not isinstance(node, Node) or not isinstance(node.space, Real):
+        found = node.space if isinstance(node, Node) else repr(node)
+        raise SpaceError(f"{what}: expected an expression of an array space, got {found}")
+    return node.space
+
+
+def hadamard(left: Node, right: Node) -> Node:
+    """left (.) right, entry by entry (thesis (2.12))."""
+    if isinstance(left.space, Product) and left.space == right.space:
+        return tuple_of(map(hadamard, parts(left), parts(right)))
+    space = array_space(left, "*")
+    if left.space != right.space:
+        raise SpaceError(
+            f"{left.space} * {right.space}: the Hadamard product needs one space on both sides; "
+            "use scale(number, x) for a scalar, broadcast(x, space), or @ to apply a linear map"
+        )
+    access = axes(0, space.rank)
+    return contraction(space, aligned(space.shape, [access] * 3), 2, (left, right))
+
+
+def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
+    """W @ x, the linear map W applied to x; block by block where a space is a direct product."""
+    x = tuple_of(x) if isinstance(x, tuple) else x
+    if isinstance(operator.space, Product) and isinstance(x.space, Product):
+        terms = zip(parts(operator), parts(x), strict=True)
+        return linear_combination([(1, apply_linear(block, part)) for block, part in terms])
+    if isinstance(operator.space, Product):
+        return tuple_of(apply_linear(block, x) for block in parts(operator))
+    domain, space = array_space(x, "@"), array_space(operator, "@")
+    split = space.rank - domain.rank
+    if split < 0 or space.shape[split:] != domain.shape:
+        raise SpaceError(
+            f"{space} @ {domain}: the last axes of the map must be those of the argument; "
+            f"a map on {domain} is of Hom({domain}, codomain)"
+        )
+    codomain = Real(space.shape[:split], space.grams[:split])
+    accesses = [axes(0, space.rank), axes(split, space.rank), axes(0, split)]
+    return contraction(codomain, aligned(space.shape, accesses), 2, (operator, x))
+
+
+def slice_of(node: Node, position: int) -> Node:
+    """The part of an array at a number on its first axis."""
+    space = array_space(node, "a slice")
+    part = Real(space.shape[1:], space.grams[1:])
+    read = (sympy.Integer(position), *axes(0, part.rank))
+    return contraction(part, aligned(part.shape, [read, axes(0, part.rank)]), 1, (node,))
+
+
+_quotient = operation("quotient", lambda a, b: a / b)
+
+
+def quotient(left: Node, right: Node) -> Node:
+    """left / right, entry by entry."""
+    return elementwise(_quotient, left, right)
+
+
+def power(node: Node, exponent: sympy.Expr) -> Node:
+    """x**p, entry by entry, for a number p."""
+    if not exponent.is_Rational:
+        raise SpaceError(f"**: the exponent must be a rational number, got {exponent}")
+    if exponent == 1:
+        return node
+    name = "power_" + str(exponent).replace("/", "_over_").replace("-", "minus_")
+    return elementwise(operation(name, lambda t: t**exponent), node)

@@ -1,0 +1,116 @@
+"""Multilinear forms given by index accesses.
+
+A form sends arrays (x_1, .., x_k) to the number  sum over all indices of  x_1[a_1] ... x_k[a_k],
+where each access a_j is a tuple of integer expressions in the indices, one for each axis, and a read
+outside an array is zero.  An index is *bound* where its value is read from an integer array
+(an embedding look-up, the class of a target).
+
+A form with one slot open is a linear map in every other slot, and opening another slot of the same
+form gives the adjoint: no rule for a transpose is ever written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from .spaces import Size, SpaceError, size
+
+Access = tuple[sympy.Expr, ...]
+
+
+def indices(names: str) -> tuple[sympy.Symbol, ...]:
+    """Summation indices, by names parted by spaces."""
+    return tuple(sympy.Symbol(name, integer=True, nonnegative=True) for name in names.split())
+
+
+def canonical_index(position: int) -> sympy.Symbol:
+    """The index that a form uses in the place `position`, whatever its user called it."""
+    return sympy.Symbol(f"i{position}", integer=True, nonnegative=True)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The slots' accesses, the bound indices with the access of their integer array, the extents."""
+
+    slots: tuple[Access, ...]
+    bound: tuple[tuple[sympy.Symbol, Access], ...]
+    extents: tuple[tuple[sympy.Symbol, Size], ...]
+
+    def extent(self, index: sympy.Symbol) -> Size:
+        """The number of values of an index."""
+        return dict(self.extents)[index]
+
+    @property
+    def free(self) -> tuple[sympy.Symbol, ...]:
+        """The indices that run, in order: all but the bound ones."""
+        bound = {index for index, _ in self.bound}
+        return tuple(index for index, _ in self.extents if index not in bound)
+
+    def summed(self, opened: int) -> tuple[sympy.Symbol, ...]:
+        """The running indices that the open slot does not show."""
+        shown = set(self.slots[opened])
+        return tuple(index for index in self.free if index not in shown)
+
+    def is_plain(self, slot: int) -> bool:
+        """The slot's access is a list of different running indices: every entry is met once."""
+        access = self.slots[slot]
+        return len(set(access)) == len(access) and set(access) <= set(self.free)
+
+    def is_pointwise(self, opened: int) -> bool:
+        """With this slot open, each entry of the result is one product of entries."""
+        return self.is_plain(opened) and not self.summed(opened)
+
+
+def make_form(
+    slots: Iterable[Access],
+    extents: Mapping[sympy.Symbol, Size],
+    bound: Iterable[tuple[sympy.Symbol, Access]] = (),
+) -> Form:
+    """A form with its indices renamed in the order in which they appear."""
+    slots, bound = tuple(slots), tuple(bound)
+    order: dict[sympy.Symbol, sympy.Symbol] = {}
+    for access in (*slots, *(access for _, access in bound)):
+        for expression in access:
+            for symbol in sorted(expression.free_symbols & extents.keys(), key=lambda s: s.name):
+                order.setdefault(symbol, canonical_index(len(order)))
+    for index in sorted(extents.keys() - order.keys(), key=lambda s: s.name):
+        order[index] = canonical_index(len(order))
+    return Form(
+        tuple(_renamed(access, order) for access in slots),
+        tuple((order[index], _renamed(access, order)) for index, access in bound),
+        tuple((new, size(extents[old])) for old, new in order.items()),
+    )
+
+
+def _renamed(access: Access, order: Mapping[sympy.Symbol, sympy.Symbol]) -> Access:
+    return tuple(sympy.sympify(entry, strict=True).xreplace(order) for entry in access)
+
+
+def extents_of(
+    name: str,
+    accesses: Iterable[tuple[str, Access, tuple[Size, ...]]],
+    given: Mapping[sympy.Symbol, Size],
+) -> dict[sympy.Symbol, Size]:
+    """The extent of every index: where it is a plain entry of an access, that axis's size.
+
+    Raises SpaceError where two axes disagree, an access has the wrong number of entries, or an
+    index appears in no operand plainly and has no given extent.
+    """
+    found: dict[sympy.Symbol, Size] = dict(given)
+    accesses = list(accesses)
+    for slot, access, shape in accesses:
+        if len(access) != len(shape):
+            raise SpaceError(
+                f"{name}: {slot} has shape {shape}, but its access {access} has "
+                f"{len(access)} entries; write one entry for each axis"
+            )
+        for entry, extent in zip(access, shape, strict=True):
+            if isinstance(entry, sympy.Symbol) and found.setdefault(entry, extent) != extent:
+                raise SpaceError(
+                    f"{name}: index {entry} runs over {found[entry]} elsewhere and over {extent} "
+                    f"in {slot}; give the two axes the same size or use two indices"
+                )
+    return found

@@ -1,0 +1,243 @@
+"""What a formula is written with: elementwise functions, and sums, products and norms as forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import sympy
+
+from . import operations
+from .expressions import (
+    Node,
+    aligned,
+    argmax,
+    array_space,
+    axes,
+    axis,
+    contraction,
+    elementwise,
+    hadamard,
+    held,
+    linear_combination,
+    parts,
+    tuple_of,
+    variable,
+    zero,
+)
+from .forms import Access, extents_of, make_form
+from .operations import Operation
+from .spaces import Gram, Indices, Product, R, Real, Size, Space, SpaceError, size
+
+
+
+def function(psi: Operation) -> Callable[..., Node]:
+    """The elementwise function Psi of an elementwise operation psi (thesis (2.9))."""
+
+    def psi_of(*arguments: Node) -> Node:
+        return elementwise(psi, *arguments)
+
+    psi_of.__name__ = psi_of.__qualname__ = psi.name
+    psi_of.__doc__ = f"{psi.name}, entry by entry: {psi.body}"
+    return psi_of
+
+
+def elementwise_function(name: str, formula: Callable[..., sympy.Expr]) -> Callable[..., Node]:
+    """An elementwise function from any SymPy scalar expression of one or several arguments.
+
+    >>> from derive import elementwise_function, R, dims, variable
+    >>> gaussian = elementwise_function("gaussian", lambda t: sympy.exp(-t**2))
+    >>> gaussian(variable("x", R(dims("n")))).space == R(dims("n"))
+    True
+    """
+    return function(operations.operation(name, formula))
+
+
+tanh = function(operations.tanh)
+sigmoid = function(operations.sigmoid)
+relu = function(operations.relu)
+leaky_relu = function(operations.leaky_relu)
+elu = function(operations.elu)
+softplus = function(operations.softplus)
+gelu = function(operations.gelu)
+exp = function(operations.exp)
+log = function(operations.log)
+sqrt = function(operations.sqrt)
+
+
+def form(
+    name: str,
+    *,
+    to: Access = (),
+    ranges: Mapping[sympy.Symbol, object] | None = None,
+    **reads: Access,
+) -> Callable[..., Node]:
+    """A primitive: a multilinear form with the slot `to` open, by who is read where.
+
+    `ranges` gives the extent of an index that is no plain entry of an access.  The result applied to
+    expressions, one for each name in `reads`, is the contraction; reads outside an array are zero.
+
+    >>> from derive import R, dims, form, indices, variable
+    >>> n, m = dims("n m"); i, j = indices("i j")
+    >>> transpose = form("transpose", A=(i, j), to=(j, i))
+    >>> print(transpose(variable("A", R(n, m))).space)
+    R(m, n)
+    """
+    given = {index: size(extent) for index, extent in (ranges or {}).items()}
+    accesses = [tuple(sympy.sympify(e, strict=True) for e in access) for access in reads.values()]
+    target = tuple(sympy.sympify(entry, strict=True) for entry in to)
+
+    def apply(*operands: Node) -> Node:
+        if len(operands) != len(reads):
+            raise SpaceError(f"{name}: expected {list(reads)}, got {len(operands)} operands")
+        shapes = [array_space(x, f"{name}: {slot}").shape for slot, x in zip(reads, operands)]
+        extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
+        _all_known(name, [*accesses, target], extents)
+        space = R(*(_extent(name, entry, extents) for entry in target))
+        return contraction(space, make_form([*accesses, target], extents), len(reads), operands)
+
+    apply.__name__ = apply.__qualname__ = name
+    return apply
+
+
+def _all_known(name: str, accesses: list[Access], extents: Mapping[sympy.Symbol, Size]) -> None:
+    used = {s for access in accesses for entry in access for s in entry.free_symbols}
+    for index in sorted((s for s in used if not s.is_positive), key=str):
+        if index not in extents:
+            raise SpaceError(
+                f"{name}: the range of index {index} is not known, since no operand is read at "
+                f"{index} alone; give it as ranges={{{index}: size}}"
+            )
+
+
+def _extent(name: str, entry: sympy.Expr, extents: Mapping[sympy.Symbol, Size]) -> Size:
+    if entry not in extents:
+        raise SpaceError(f"{name}: the result's access must be plain indices, got {entry}")
+    return extents[entry]  # type: ignore[index]
+
+
+# --- sums and products
+
+
+def total_sum(x: Node) -> Node:
+    """<1, x>: the sum of all entries."""
+    space = array_space(x, "total_sum")
+    return contraction(R(), aligned(space.shape, [axes(0, space.rank), ()]), 1, (x,))
+
+
+def mean(x: Node) -> Node:
+    """The mean of all entries."""
+    return linear_combination([(1 / array_space(x, "mean").dimension, total_sum(x))])
+
+
+def broadcast(number: Node, space: Real) -> Node:
+    """The scalar in every entry of an array of the space: number times the all-ones vector."""
+    if array_space(number, "broadcast").shape != ():
+        raise SpaceError(f"broadcast: expected a scalar, got {number.space}")
+    if not isinstance(space, Real):
+        raise SpaceError(f"broadcast: expected an array space, got {space}")
+    return contraction(space, aligned(space.shape, [(), axes(0, space.rank)]), 1, (number,))
+
+
+def scale(number: Node, x: Node) -> Node:
+    """The scalar multiple number x."""
+    space, access = array_space(x, "scale"), axes(0, array_space(x, "scale").rank)
+    if array_space(number, "scale").shape != ():
+        raise SpaceError(f"scale: the first argument must be a scalar, got {number.space}")
+    return contraction(space, aligned(space.shape, [(), access, access]), 2, (number, x))
+
+
+def outer(u: Node, x: Node) -> Node:
+    """The tensor product u (x) x, the map v -> u <x, v>."""
+    left, right = array_space(u, "outer"), array_space(x, "outer")
+    shape = (*left.shape, *right.shape)
+    accesses = [axes(0, left.rank), axes(left.rank, len(shape)), axes(0, len(shape))]
+    return contraction(R(*shape), aligned(shape, accesses), 2, (u, x))
+
+
+def inner(x: Node, y: Node) -> Node:
+    """<x, y> in the inner product of their space; a sum over the factors of a direct product."""
+    if x.space != y.space:
+        raise SpaceError(f"inner: both arguments must be of one space, got {x.space} and {y.space}")
+    if isinstance(x.space, Product):
+        return linear_combination([(1, inner(a, b)) for a, b in zip(parts(x), parts(y))])
+    space, access = array_space(x, "inner"), axes(0, array_space(x, "inner").rank)
+    return contraction(R(), aligned(space.shape, [access, access, ()]), 2, (x, flat(y)))
+
+
+def norm(x: Node) -> Node:
+    """The norm of x in the inner product of its space; its derivative at zero is infinite."""
+    return sqrt(inner(x, x))
+
+
+def flat(x: Node, inverse: bool = False) -> Node:
+    """The Riesz map: G x on every axis with a Gram matrix G, or G^-1 x for the inverse."""
+    if isinstance(x.space, Product):
+        return tuple_of(flat(part, inverse) for part in parts(x))
+    space = array_space(x, "flat")
+    for number, gram in enumerate(space.grams):
+        if gram is not None:
+            x = _along(gram.inverse if inverse else gram, space, number, x)
+    return x
+
+
+def _along(gram: Gram, space: Real, number: int, x: Node) -> Node:
+    """A Gram matrix applied on one axis."""
+    other = axis(space.rank)
+    read, to = axes(0, space.rank), list(axes(0, space.rank))
+    to[number] = other
+    extent = space.shape[number]
+    form_ = aligned((*space.shape, extent), [(other, axis(number)), read, tuple(to)])
+    return contraction(space, form_, 2, (gram_variable(gram, extent), x))
+
+
+def gram_variable(gram: Gram, extent: Size) -> Node:
+    """The Gram matrix, or its inverse, as given data."""
+    name = gram.name + ("_inverse" if gram.inverted else "")
+    return variable(name, Real((extent, extent), (None, None)))
+
+
+# --- largest entries
+
+
+def largest(x: Node) -> Node:
+    """The largest entry of a vector; its derivative selects the first entry that attains it."""
+    space = array_space(x, "largest")
+    if space.rank != 1:
+        raise SpaceError(f"largest: expected a space of one axis, got {space}")
+    window = aligned(space.shape, [(axis(0),), ()])
+    return entry(x, argmax(window, Indices(space.shape[0], ()), x))
+
+
+def entry(x: Node, k: Node) -> Node:
+    """The entry x_k of a vector, k a class index: <e_k, x>."""
+    space = array_space(x, "entry")
+    if not isinstance(k.space, Indices) or k.space.shape or (k.space.bound,) != space.shape:
+        raise SpaceError(
+            f"entry: expected a vector and a class index below its size, got {space} and "
+            f"{k.space}; declare the index as Index({', '.join(map(str, space.shape))})"
+        )
+    selected = make_form([(axis(0),), ()], {axis(0): space.shape[0]}, [(axis(0), ())])
+    return contraction(R(), selected, 1, (x,), (k,))
+
+
+def log_sum_exp(x: Node) -> Node:
+    """log <1, Exp(x)>, shifted by the largest entry: no overflow for any finite x."""
+    shift = held(largest(x))
+    return log(total_sum(exp(x - broadcast(shift, array_space(x, "log_sum_exp"))))) + shift
+
+
+def softmax(x: Node) -> Node:
+    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry."""
+    space = array_space(x, "softmax")
+    e = exp(x - broadcast(held(largest(x)), space))
+    return hadamard(e, broadcast(1 / total_sum(e), space))
+
+
+def log_softmax(x: Node) -> Node:
+    """Log(softmax(x)) = x - log_sum_exp(x) 1 (thesis, lemma 2.4.4)."""
+    return x - broadcast(log_sum_exp(x), array_space(x, "log_softmax"))
+
+
+def zeros(space: Space) -> Node:
+    """The zero of a space."""
+    return zero(space)

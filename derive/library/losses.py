@@ -1,0 +1,25 @@
+"""Losses of one point (thesis section 3.2): squared, and cross-entropy with three kinds of target."""
+
+from derive import Index, R, dims, entry, given, inner, layer, log_softmax, log_sum_exp
+
+n = dims("n")
+Y = R(n)
+
+
+@layer
+def squared_loss(x: Y, y: given(Y)) -> R():
+    """J_R = 1/2 |x - y|^2 (thesis (3.6))."""
+    e = x - y
+    return inner(e, e) / 2
+
+
+@layer
+def cross_entropy(x: Y, y: given(Y)) -> R():
+    """J_C = -<y, Log(softmax(x))> (thesis (3.9)); y is one-hot or any distribution."""
+    return -inner(y, log_softmax(x))
+
+
+@layer
+def cross_entropy_index(x: Y, k: Index(n)) -> R():
+    """J_C for a target that is a class index k: log_sum_exp(x) - x_k."""
+    return log_sum_exp(x) - entry(x, k)

@@ -1,0 +1,192 @@
+"""The statements a kernel is made of: a small typed intermediate representation.
+
+Scalars are values at one point of a loop nest; statements change arrays.  Loads and stores name a
+buffer and a flat offset, an integer expression in sizes and loop indices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy
+
+from .operations import Operation
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array of a kernel: its name, its extents, and where its storage comes from."""
+
+    name: str
+    shape: tuple[sympy.Expr, ...]
+    kind: str  # argument, index, result, saved, workspace
+
+    @property
+    def count(self) -> sympy.Expr:
+        """The number of its entries."""
+        return sympy.prod(self.shape)
+
+    def offset(self, access: tuple[sympy.Expr, ...]) -> sympy.Expr:
+        """The flat place of an entry, in Horner's form of the strides."""
+        place = sympy.S.Zero
+        for entry, extent in zip(access, self.shape, strict=True):
+            place = place * extent + entry
+        return place
+
+    def stride(self, axis: int) -> sympy.Expr:
+        """The distance of neighbours along an axis."""
+        return sympy.prod(self.shape[axis + 1 :])
+
+
+# --- scalars
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A value at one point of a loop nest."""
+
+
+@dataclass(frozen=True)
+class Number(Scalar):
+    """A constant, which may contain sizes."""
+
+    value: sympy.Expr
+
+
+@dataclass(frozen=True)
+class Local(Scalar):
+    """A scalar that a `Let` has named."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Load(Scalar):
+    """An entry of a buffer; zero where one of the guards (entry, extent) is outside."""
+
+    buffer: Buffer
+    offset: sympy.Expr
+    guards: tuple[tuple[sympy.Expr, sympy.Expr], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sum(Scalar):
+    """A sum of coefficient times scalar."""
+
+    terms: tuple[tuple[sympy.Expr, Scalar], ...]
+
+
+@dataclass(frozen=True)
+class Times(Scalar):
+    """A product."""
+
+    factors: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Apply(Scalar):
+    """An elementwise operation at a point."""
+
+    operation: Operation
+    arguments: tuple[Scalar, ...]
+
+
+# --- statements
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A step of a kernel."""
+
+
+@dataclass(frozen=True)
+class For(Statement):
+    """A loop of an index from 0 to extent - 1."""
+
+    index: sympy.Symbol
+    extent: sympy.Expr
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Let(Statement):
+    """A named scalar."""
+
+    name: str
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class Select(Statement):
+    """An index bound to an entry of an integer buffer."""
+
+    index: sympy.Symbol
+    buffer: Buffer
+    offset: sympy.Expr
+
+
+@dataclass(frozen=True)
+class Largest(Statement):
+    """An index bound to the first place where a scalar is largest; a NaN is larger than a number."""
+
+    index: sympy.Symbol
+    running: sympy.Symbol
+    extent: sympy.Expr
+    best: str
+    candidate: str
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class Store(Statement):
+    """An entry set, or added to; nothing where a guard is outside."""
+
+    buffer: Buffer
+    offset: sympy.Expr
+    value: Scalar
+    add: bool = False
+    guards: tuple[tuple[sympy.Expr, sympy.Expr], ...] = ()
+
+
+@dataclass(frozen=True)
+class Accumulate(Statement):
+    """A named scalar added to."""
+
+    name: str
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class Fill(Statement):
+    """Every entry of a buffer set to zero."""
+
+    buffer: Buffer
+
+
+@dataclass(frozen=True)
+class Gemm(Statement):
+    """C[m, n] += alpha sum_k A[m, k] B[k, n], each operand by buffer, offset and two strides."""
+
+    M: sympy.Expr
+    N: sympy.Expr
+    K: sympy.Expr
+    alpha: sympy.Expr
+    A: tuple[Buffer, sympy.Expr, sympy.Expr, sympy.Expr]
+    B: tuple[Buffer, sympy.Expr, sympy.Expr, sympy.Expr]
+    C: tuple[Buffer, sympy.Expr, sympy.Expr, sympy.Expr]
+
+
+@dataclass(frozen=True)
+class Asked(Statement):
+    """Steps that are taken only where one of these pointers is given."""
+
+    pointers: tuple[str, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Step(Statement):
+    """Statements that do one step of the mathematics, with its formula."""
+
+    formulas: tuple[str, ...]
+    body: tuple[Statement, ...]

@@ -1,0 +1,134 @@
+"""Linear and bilinear maps between inner product spaces, named as in the thesis (section 2.1).
+
+A map is its body, an expression linear in its variable.  `A @ x` applies, `A @ B` composes, and
+`A.adjoint` is the adjoint in the inner products of domain and codomain: G1^-1 L^T G2 where L^T is the
+transpose of the coordinates, G1 and G2 the Gram matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .calculus import tangent, transpose
+from .expressions import Node, Variable, tuple_of, variable
+from .functions import flat
+from .spaces import Space, SpaceError
+from .walk import rewrite
+
+
+def substituted(node: Node, values: dict[Node, Node]) -> Node:
+    """The expression with variables replaced."""
+    return rewrite([node], values.get)[node]
+
+
+@dataclass(eq=False)
+class LinearMap:
+    """A linear map L in L(domain; codomain): L . v is `body`, with v the variable."""
+
+    name: str
+    variable: Variable
+    body: Node
+
+    def __post_init__(self) -> None:
+        self._adjoint: LinearMap | None = None
+
+    @property
+    def domain(self) -> Space:
+        """The space of v."""
+        return self.variable.space
+
+    @property
+    def codomain(self) -> Space:
+        """The space of L . v."""
+        return self.body.space
+
+    @property
+    def adjoint(self) -> LinearMap:
+        """L*, with <L* u, v> = <u, L v>; the adjoint of L* is L itself."""
+        if self._adjoint is None:
+            u = variable(dual_name(self.variable.name), self.codomain)
+            pulled = transpose(self.body, flat(u), [self.variable])[self.variable]
+            self._adjoint = LinearMap(starred(self.name), u, flat(pulled, inverse=True))
+            self._adjoint._adjoint = self
+        return self._adjoint
+
+    def __matmul__(self, other: Node | LinearMap | tuple[Node, ...]) -> Node | LinearMap:
+        """L @ x applies the map, L @ M composes two.  Raises SpaceError where spaces differ."""
+        if isinstance(other, LinearMap):
+            body = self._at(other.body, other.name)
+            return LinearMap(f"{self.name} . {other.name}", other.variable, body)
+        return self._at(tuple_of(other) if isinstance(other, tuple) else other, "the argument")
+
+    def _at(self, v: Node, what: str) -> Node:
+        if v.space != self.domain:
+            raise SpaceError(
+                f"{self.name} is a map on {self.domain}, but {what} is of {v.space}; "
+                "apply or compose it with an element of its domain"
+            )
+        return substituted(self.body, {self.variable: v})
+
+    def __str__(self) -> str:
+        return f"{self.name} : {self.domain} -> {self.codomain}"
+
+    __repr__ = __str__
+
+
+@dataclass(eq=False)
+class BilinearMap:
+    """A bilinear map B in L(E1, E2; E3): B . (e1, e2) is `body`."""
+
+    name: str
+    left: Variable
+    right: Variable
+    body: Node
+
+    def hook(self, e1: Node | None = None) -> LinearMap:
+        """(e1 _| B), the map e2 -> B . (e1, e2); without e1 the left variable stays free."""
+        return self._hooked(self.left, self.right, e1, "({e} _| {b})")
+
+    def right_hook(self, e2: Node | None = None) -> LinearMap:
+        """(B |_ e2), the map e1 -> B . (e1, e2); without e2 the right variable stays free."""
+        return self._hooked(self.right, self.left, e2, "({b} |_ {e})")
+
+    def _hooked(self, fixed: Variable, free: Variable, e: Node | None, name: str) -> LinearMap:
+        if e is not None and e.space != fixed.space:
+            raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {e.space}")
+        body = self.body if e is None else substituted(self.body, {fixed: e})
+        label = fixed.name if e is None else getattr(e, "name", "e")
+        return LinearMap(name.format(e=label, b=self.name), free, body)
+
+    def __str__(self) -> str:
+        return f"{self.name} : {self.left.space}, {self.right.space} -> {self.body.space}"
+
+    __repr__ = __str__
+
+
+def derivative_map(name: str, output: Node, x: Variable, direction: str) -> LinearMap:
+    """The derivative of an expression with respect to one variable, as a linear map."""
+    v = variable(direction, x.space)
+    return LinearMap(name, v, tangent(output, {x: v}))
+
+
+def second_derivative_map(
+    name: str, output: Node, left: tuple[Variable, str], right: tuple[Variable, str]
+) -> BilinearMap:
+    """D(D f . e2) . e1 (thesis (2.4) and section 2.3.2): each of D may be nabla."""
+    e1, e2 = variable(left[1], left[0].space), variable(right[1], right[0].space)
+    first = tangent(output, {right[0]: e2})
+    return BilinearMap(name, e1, e2, tangent(first, {left[0]: e1}))
+
+
+def dual_name(direction: str) -> str:
+    """The name of what the adjoint is applied to."""
+    return "w" if direction != "w" else "v"
+
+
+def starred(name: str) -> str:
+    """L* in text: the star stands behind D or nabla, as in the thesis, else behind the name."""
+    for head in ("D", "nabla"):
+        plain, star = f"{head}", f"{head}*"
+        if name.startswith(f"{star}_") or name.startswith(f"{star} "):
+            return plain + name[len(star) :]
+        if name.startswith(f"{plain}_") or name.startswith(f"{plain} "):
+            return star + name[len(plain) :]
+    return name[:-1] if name.endswith("*") else f"{name}*"

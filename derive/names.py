@@ -1,0 +1,70 @@
+"""The one place that identifiers of emitted code come from.
+
+Names of variables, sizes and layers reach C, Cython, LaTeX and file names: each is checked here, and
+a kernel's names are handed out by one allocator so that no two meanings share one.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+
+_C = """auto break case char const continue default do double else enum extern float for goto if inline
+int long register restrict return short signed sizeof static struct switch typedef union unsigned void
+volatile while bool complex imaginary NULL I EOF errno stdin stdout stderr INFINITY NAN""".split()
+_CYTHON = """cdef cpdef cimport ctypedef extern nogil gil noexcept include by object bint fused public
+readonly inline real NULL self DEF IF ELIF ELSE sizeof Py_ssize_t""".split()
+_RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs pow normal_cdf normal_gelu
+gemm fill print range len""".split()  # what a kernel's module imports; other words of libm are free,
+# since Cython puts a prefix before every name of its own
+_EDGE = "out saved workspace size sizes array batch forward tangent backward".split()
+RESERVED = frozenset([*keyword.kwlist, *keyword.softkwlist, *_C, *_CYTHON, *_RUNTIME])
+DERIVED = ("_dot", "_bar")
+
+
+class UnusableName(ValueError):
+    """A name that can't be an identifier of emitted code."""
+
+
+def checked(name: str, what: str) -> str:
+    """The name, if it can stand in Python, Cython, C, LaTeX and a file name.
+
+    Raises ValueError naming `what` it is for and the reason.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise UnusableName(f"{what}: {name!r} must be letters, digits and _, beginning with a letter")
+    if name in RESERVED:
+        raise UnusableName(f"{what}: {name!r} is a word of Python, Cython or C; choose another name")
+    if len(name) > 60:
+        raise UnusableName(f"{what}: {name!r} is longer than 60 characters")
+    return name
+
+
+def checked_argument(name: str, what: str) -> str:
+    """A declared variable's name: also none that a kernel makes or uses itself."""
+    if checked(name, what).endswith(DERIVED) or "__" in name:
+        raise UnusableName(
+            f"{what}: {name!r} looks like a tangent ({name.split('_')[0]}_dot), a cotangent (_bar) "
+            "or an internal name (__); choose another name"
+        )
+    if name in _EDGE:
+        raise UnusableName(f"{what}: {name!r} is an argument that every kernel has; choose another")
+    return name
+
+
+class Allocator:
+    """Hands out identifiers, each once."""
+
+    def __init__(self, taken: tuple[str, ...] = ()) -> None:
+        self._taken = set(taken) | RESERVED
+
+    def fresh(self, wanted: str) -> str:
+        """`wanted` made an identifier, with a number behind it where that is taken."""
+        stem = re.sub(r"\W", "_", wanted) or "t"
+        stem = stem if stem[0].isalpha() else f"t{stem}"
+        name, number = stem, 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return name

@@ -1,0 +1,204 @@
+"""What a layer's kernels compute, as expressions: forward, tangent, backward, tangent_backward.
+
+    forward           f(x; theta), and what backward needs
+    tangent           Df . x_dot + nabla f . theta_dot
+    backward          D*f . y_bar into x_bar, nabla*f . y_bar into theta_bar
+    tangent_backward  the derivative of backward along (x_dot, theta_dot, y_bar_dot)
+
+The layer is lifted over the batch before it is derived, so that the sums over the batch are found by
+the calculus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from .calculus import cotangents, tangents
+from .expressions import (
+    Constant,
+    Contraction,
+    Node,
+    Projection,
+    Variable,
+    is_zero,
+    variable,
+)
+from .layers import GIVEN, MASK, PARAMETER, Argument, Layer
+from .spaces import Indices
+from .walk import depends_on, storage, topological
+
+BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
+TANGENT, COTANGENT = "tangent", "cotangent"
+BATCHED = frozenset({"state", GIVEN, MASK, TANGENT, COTANGENT})
+
+
+@dataclass(frozen=True)
+class Result:
+    """An output of a kernel: its name, its expression, and whether it has the batch axis."""
+
+    name: str
+    node: Node
+    batched: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One kernel before lowering."""
+
+    layer: Layer
+    name: str
+    law: str
+    arguments: tuple[Argument, ...]
+    results: tuple[Result, ...]
+    accumulate: bool
+    saves: tuple[Node, ...]
+    reads_saved: bool
+    names: Mapping[Node, str]
+
+
+def programs(layer: Layer) -> tuple[Program, ...]:
+    """The four kernels of a layer, in the order of their definition."""
+    return tuple(Derivation(layer).programs())
+
+
+class Derivation:
+    """The batched layer with its tangents, cotangents and their derivatives."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.batched = layer.batched(BATCH)
+        x, output = self.batched.differentiable, self.batched.output
+        self.y = _free_name(layer)
+        self.x_dot = {v: variable(f"{v.name}_dot", v.space) for v in x}
+        self.y_bar = variable(f"{self.y}_bar", output.space)
+        self.y_bar_dot = variable(f"{self.y}_bar_dot", output.space)
+        self.dots = tangents([output], self.x_dot)
+        self.y_dot = self.dots[output]
+        pulled, summed = cotangents(self.y_dot, self.y_bar, tuple(self.x_dot.values()))
+        self.x_bar = {v: pulled[self.x_dot[v]] for v in x}
+        along = {**self.x_dot, self.y_bar: self.y_bar_dot}
+        self.second = tangents(list(self.x_bar.values()), along)
+        self.names = self._names(summed)
+        self.saves = _saved(list(self.x_bar.values()), self.y_bar)
+
+    def _names(self, summed: Mapping[Node, Node]) -> dict[Node, str]:
+        """z for a local, z_dot for its tangent, z_bar for the cotangent of it, z_bar_dot after that."""
+        names = dict(self.batched.names)
+        names.setdefault(self.batched.output, self.y)
+        for node, name in list(names.items()):
+            moved = self.dots.get(node)
+            if moved is not None and moved not in names and not is_zero(moved):
+                names[moved] = f"{name}_dot"
+                if moved in summed:
+                    names.setdefault(summed[moved], f"{name}_bar")
+        for node, name in list(names.items()):
+            moved = self.second.get(node)
+            if moved is not None and not is_zero(moved):
+                names.setdefault(moved, f"{name}_dot")
+        return names
+
+    def programs(self) -> Iterable[Program]:
+        """The four programs."""
+        f, y, primal = self.layer.signature, self.y, self.batched.arguments
+        dots = tuple(Argument(self.x_dot[v], self._direction(v)) for v in self.x_dot)
+        y_bar = (Argument(self.y_bar, COTANGENT),)
+        y_bar_dot = (Argument(self.y_bar_dot, COTANGENT),)
+        yield self._program(
+            "forward", f"{y} = {f}", primal, [Result(y, self.batched.output)], saved=self.saves
+        )
+        yield self._program(
+            "tangent",
+            f"{y}_dot = {self._total_derivative()}",
+            (*primal, *dots),
+            [Result(f"{y}_dot", self.y_dot)],
+        )
+        yield self._program(
+            "backward",
+            "; ".join(f"{v.name}_bar += {self._adjoint(v)} . {y}_bar" for v in self.x_bar),
+            (*primal, *y_bar),
+            [Result(f"{v.name}_bar", e, self._is_batched(v)) for v, e in self.x_bar.items()],
+            saved=self.saves,
+            reads=True,
+            accumulate=True,
+        )
+        yield self._program(
+            "tangent_backward",
+            f"the derivative of backward along ({', '.join(d.name for d in (*dots, *y_bar_dot))})",
+            (*primal, *y_bar, *dots, *y_bar_dot),
+            [
+                Result(f"{v.name}_bar_dot", self.second[e], self._is_batched(v))
+                for v, e in self.x_bar.items()
+            ],
+            accumulate=True,
+        )
+
+    def _program(
+        self,
+        name: str,
+        law: str,
+        arguments: tuple[Argument, ...],
+        results: list[Result],
+        saved: tuple[Node, ...] = (),
+        reads: bool = False,
+        accumulate: bool = False,
+    ) -> Program:
+        return Program(
+            self.layer, name, law, arguments, tuple(results), accumulate, saved, reads, self.names
+        )
+
+    def _is_batched(self, x: Variable) -> bool:
+        return x not in self.batched.parameters
+
+    def _direction(self, x: Variable) -> str:
+        return TANGENT if self._is_batched(x) else PARAMETER
+
+    def _symbol(self, x: Variable) -> str:
+        return "D" if self._is_batched(x) else "nabla"
+
+    def _adjoint(self, x: Variable) -> str:
+        return f"{self._symbol(x)}*_{x.name} {self.layer.name}"
+
+    def _total_derivative(self) -> str:
+        name = self.layer.name
+        return " + ".join(f"{self._symbol(x)}_{x.name} {name} . {x.name}_dot" for x in self.x_dot)
+
+
+def _free_name(layer: Layer) -> str:
+    """The letter of the output: y, or f where an argument or a size is called y."""
+    taken = {a.name for a in layer.arguments} | {str(size) for size in layer.sizes}
+    return next(letter for letter in ("y", "f", "value") if letter not in taken)
+
+
+def _saved(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
+    """What backward reads of the forward pass: the values at the border of what depends on y_bar."""
+    dependent = depends_on(adjoints, [y_bar])
+    border: dict[Node, None] = {}
+    for node in topological(*adjoints):
+        if node in dependent:
+            for operand in node.operands:
+                if operand not in dependent:
+                    border.update(dict.fromkeys(_stored_parts(operand)))
+    return tuple(border)
+
+
+def _stored_parts(node: Node) -> list[Node]:
+    """An expression itself, or what it only rearranges; nothing for arguments and constants."""
+    if isinstance(node.space, Indices):
+        return [part for operand in node.operands for part in _stored_parts(operand)]
+    if isinstance(node, (Variable, Constant)):
+        return []
+    if isinstance(node, Projection):
+        return []
+    if isinstance(node, Contraction) and node.is_pointwise and len(node.filled) == 1:
+        return [part for operand in node.operands for part in _stored_parts(operand)]
+    if isinstance(node, Contraction) and node.is_pointwise and not _computed(node):
+        return []
+    return list(storage(node))
+
+
+def _computed(node: Node) -> bool:
+    """Something other than arguments and constants is in the expression's operands."""
+    return any(not isinstance(x, (Variable, Constant, Projection)) for x in node.operands)

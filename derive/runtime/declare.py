@@ -1,0 +1,247 @@
+"""What a kernel declares: arguments, results and their extents; and the sentences about misfits.
+
+A leaf is one array: its name, and one extent per axis. An extent is the name of a size, a number,
+or a function of all sizes in their order. An argument is a leaf, or a direct product of several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+
+Extent = str | int | Callable[..., int]
+
+BATCH = "B"
+KINDS = ("real", "index", "mask")
+ROLES = ("state", "parameter", "given", "tangent", "cotangent", "result")
+MODES = ("overwrite", "accumulate")
+SAVED_ROLES = (None, "written", "read")
+RESERVED = ("out", "saved", "workspace", "sizes")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array. kind "index": integers with 0 <= v < bound; "mask": numbers 0 or 1, or bool."""
+
+    name: str
+    extents: tuple[Extent, ...]
+    kind: str = "real"
+    bound: Extent | None = None
+
+    @property
+    def batch(self) -> int:
+        """The axis of the batch, -1 where there is none."""
+        return self.extents.index(BATCH) if BATCH in self.extents else -1
+
+    def shown(self, batched: bool) -> tuple[Extent, ...]:
+        """The extents an array has at the edge, with or without the batch axis."""
+        return tuple(e for e in self.extents if batched or e != BATCH)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument or a result: one leaf, or several for a direct product (a tuple of arrays)."""
+
+    name: str
+    role: str
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Everything about a kernel that is not code; checked when it is made."""
+
+    name: str
+    sizes: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    results: tuple[Argument, ...]
+    mode: str
+    saved_role: str | None
+
+    def __post_init__(self) -> None:
+        for what, value, allowed in (
+            ("mode", self.mode, MODES),
+            ("saved_role", self.saved_role, SAVED_ROLES),
+            *(("role", a.role, ROLES) for a in self.arguments + self.results),
+            *(("kind", leaf.kind, KINDS) for leaf in self.leaves()),
+            *(("kind of a result", leaf.kind, ("real",)) for r in self.results for leaf in r.leaves),
+        ):
+            self._require(value in allowed, f"{what} is {value!r}, must be one of {allowed}")
+        self._require_distinct([a.name for a in self.arguments] + [*self.sizes, *RESERVED])
+        self._require_distinct([r.name for r in self.results])
+        for leaf in self.leaves():
+            self._check_leaf(leaf)
+        for argument in self.arguments:
+            batched = any(leaf.batch >= 0 for leaf in argument.leaves)
+            self._require(
+                not (batched and argument.role == "parameter"),
+                f"parameter {argument.name} has a batch axis",
+            )
+
+    def leaves(self) -> Iterator[Leaf]:
+        return (leaf for a in self.arguments + self.results for leaf in a.leaves)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The sizes that no argument shows, so that a call has to give them by keyword."""
+        shown = {e for a in self.arguments for leaf in a.leaves for e in leaf.extents}
+        return tuple(name for name in self.sizes if name not in shown)
+
+    def signature(self) -> Signature:
+        only = Parameter.KEYWORD_ONLY
+        return Signature(
+            [
+                *(Parameter(a.name, Parameter.POSITIONAL_OR_KEYWORD) for a in self.arguments),
+                *(Parameter(name, only, default=None) for name in RESERVED[:3]),
+                *(Parameter(name, only) for name in self.asked),
+                Parameter("sizes", Parameter.VAR_KEYWORD),
+            ]
+        )
+
+    def ordered(
+        self, given: tuple[object, ...], named: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        """The arguments in their order, and what remains of the keywords: sizes."""
+        names = [a.name for a in self.arguments]
+        if len(given) > len(names):
+            raise TypeError(f"{self.name}: {len(given)} arguments, takes {', '.join(names)}")
+        for name in named:
+            if name in names[: len(given)]:
+                raise TypeError(f"{self.name}: {name} is given twice")
+            if name not in names and name not in self.sizes:
+                raise TypeError(f"{self.name}: no argument or size is called {name!r}")
+        if missing := [name for name in names[len(given) :] if name not in named]:
+            raise TypeError(f"{self.name}: {', '.join(missing)} missing")
+        rest = {name: value for name, value in named.items() if name not in names}
+        return given + tuple(named[name] for name in names[len(given) :]), rest
+
+    def parts(self, argument: Argument, value: object) -> tuple[object, ...]:
+        """The arrays of one argument, from a tuple, nested or flat, where there are several."""
+        count = len(argument.leaves)
+        found = (value,) if count == 1 else tuple(_flat(value))
+        if len(found) != count:
+            names = ", ".join(leaf.name for leaf in argument.leaves)
+            raise TypeError(
+                f"{self.name}: {argument.name} must be a tuple of {count} arrays ({names}), "
+                f"found {len(found) if isinstance(value, tuple) else type(value).__name__}"
+            )
+        return found
+
+    def outputs(self, out: object) -> list[object]:
+        """One array or None for each leaf of the results, from an array, a tuple or a dict."""
+        found: list[object] = []
+        for result, value in zip(self.results, self._by_result(out), strict=True):
+            whole = value is None and len(result.leaves) > 1
+            found += [None] * len(result.leaves) if whole else self.parts(result, value)
+        return found
+
+    def _by_result(self, out: object) -> Sequence[object]:
+        names = [r.name for r in self.results]
+        if isinstance(out, dict):
+            if unknown := [str(name) for name in out if name not in names]:
+                raise TypeError(
+                    f"{self.name}: out has {', '.join(unknown)}, results are {', '.join(names)}"
+                )
+            return [out.get(name) for name in names]
+        if len(names) == 1:
+            lone = isinstance(out, tuple) and len(out) == 1
+            return out if lone else (out,)  # type: ignore[return-value]
+        if not isinstance(out, tuple) or len(out) != len(names):
+            raise TypeError(
+                f"{self.name}: out must be a tuple or dict of {len(names)} results "
+                f"({', '.join(names)}), found "
+                f"{len(out) if isinstance(out, tuple) else type(out).__name__}"
+            )
+        return out
+
+    def gathered(self, arrays: Sequence[object]) -> object:
+        """The results as they are returned: one, or a tuple; a direct product is a tuple."""
+        left = iter(arrays)
+        values = [tuple(next(left) for _ in result.leaves) for result in self.results]
+        plain = tuple(value[0] if len(value) == 1 else value for value in values)
+        return plain[0] if len(plain) == 1 else plain
+
+    def _check_leaf(self, leaf: Leaf) -> None:
+        for extent in (*leaf.extents, leaf.bound):
+            plain = extent is None or callable(extent) or extent in self.sizes
+            number = isinstance(extent, int) and not isinstance(extent, bool) and extent >= 1
+            self._require(plain or number, f"{leaf.name} has extent {extent!r}, not among the sizes")
+        self._require(
+            (leaf.kind == "index") == (leaf.bound is not None),
+            f"{leaf.name}: a bound belongs to kind 'index', and only there",
+        )
+
+    def _require_distinct(self, names: Sequence[str]) -> None:
+        double = sorted({name for name in names if names.count(name) > 1})
+        self._require(not double, f"names used twice or reserved: {', '.join(double)}")
+
+    def _require(self, holds: bool, sentence: str) -> None:
+        if not holds:
+            raise ValueError(f"{self.name}: {sentence}")
+
+
+def _flat(value: object) -> Iterator[object]:
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _flat(part)
+    else:
+        yield value
+
+
+def _row(values: Iterable[object]) -> str:
+    entries = [str(value) for value in values]
+    return f"({entries[0]},)" if len(entries) == 1 else f"({', '.join(entries)})"
+
+
+def extent_name(extent: Extent) -> str:
+    """A size's name, a number, or the name of the function that derives the extent."""
+    name = getattr(extent, "__name__", "derived") if callable(extent) else str(extent)
+    return "derived" if name == "<lambda>" else name
+
+
+def origins(
+    leaves: Iterable[Leaf], shapes: Iterable[tuple[int, ...]], keywords: Mapping[str, int], batched: bool
+) -> dict[str, str]:
+    """For each size, "n = 4 came from W": what the first array (or keyword) showing it says."""
+    known = {name: f"{name} = {value} came from the keyword" for name, value in keywords.items()}
+    for leaf, shape in zip(leaves, shapes, strict=False):
+        for extent, found in zip(leaf.shown(batched), shape, strict=False):
+            if isinstance(extent, str):
+                known.setdefault(extent, f"{extent} = {found} came from {leaf.name}")
+    return known
+
+
+def shape_sentence(
+    leaf: Leaf,
+    found: tuple[int, ...],
+    expected: tuple[int, ...],
+    batched: bool,
+    known: Mapping[str, str],
+) -> str:
+    """W has shape (4, 5), expected (n, m) = (4, 3), where n = 4 came from W and m = 3 from x."""
+    extents = leaf.shown(batched)
+    reasons = [known[e] for e in dict.fromkeys(extents) if isinstance(e, str) and e in known]
+    where = f", where {' and '.join(reasons)}" if reasons else ""
+    names = _row(map(extent_name, extents))
+    return f"{leaf.name} has shape {_row(found)}, expected {names} = {_row(expected)}{where}"
+
+
+def axes_sentence(leaf: Leaf, found: tuple[int, ...]) -> str:
+    names = _row(map(extent_name, leaf.extents))
+    without = "" if leaf.batch < 0 else " (or one axis less, without batch)"
+    return (
+        f"{leaf.name} has shape {_row(found)}, {len(found)} axes, "
+        f"expected {len(leaf.extents)}: {names}{without}"
+    )
+
+
+def batch_sentence(leaves: Sequence[Leaf], shapes: Sequence[tuple[int, ...]]) -> str:
+    """Some arguments have the batch axis and some have not: which."""
+    pairs = [(leaf, len(shape)) for leaf, shape in zip(leaves, shapes, strict=False)]
+    batched = [(leaf.name, axes == len(leaf.extents)) for leaf, axes in pairs if leaf.batch >= 0]
+    has, lacks = ([n for n, has in batched if has is want] for want in (True, False))
+    return (
+        f"{', '.join(has)} with and {', '.join(lacks)} without the batch axis B; "
+        "give it to all of them or to none"
+    )

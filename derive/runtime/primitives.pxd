@@ -1,0 +1,37 @@
+"""The primitives that kernels are lowered to, float64 and float32 from one text. Inlines only."""
+
+from derive.runtime.elementary cimport real
+
+cdef extern from "primitives.h" nogil:
+    void gemm_float64(
+        Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
+        double alpha, const double* A, Py_ssize_t am, Py_ssize_t ak,
+        const double* B, Py_ssize_t bk, Py_ssize_t bn,
+        double* C, Py_ssize_t cm, Py_ssize_t cn) noexcept
+    void gemm_float32(
+        Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
+        float alpha, const float* A, Py_ssize_t am, Py_ssize_t ak,
+        const float* B, Py_ssize_t bk, Py_ssize_t bn,
+        float* C, Py_ssize_t cm, Py_ssize_t cn) noexcept
+    void fill_float64(Py_ssize_t count, double value, double* array) noexcept
+    void fill_float32(Py_ssize_t count, float value, float* array) noexcept
+
+
+cdef inline void gemm(
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
+    real alpha, const real* A, Py_ssize_t am, Py_ssize_t ak,
+    const real* B, Py_ssize_t bk, Py_ssize_t bn,
+    real* C, Py_ssize_t cm, Py_ssize_t cn) noexcept nogil:
+    """C[m*cm + n*cn] += alpha * sum_k A[m*am + k*ak] * B[k*bk + n*bn]; C overlaps neither A nor B."""
+    if real is double:
+        gemm_float64(M, N, K, alpha, A, am, ak, B, bk, bn, C, cm, cn)
+    else:
+        gemm_float32(M, N, K, alpha, A, am, ak, B, bk, bn, C, cm, cn)
+
+
+cdef inline void fill(Py_ssize_t count, real value, real* array) noexcept nogil:
+    """array[:count] = value"""
+    if real is double:
+        fill_float64(count, value, array)
+    else:
+        fill_float32(count, value, array)

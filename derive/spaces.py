@@ -1,0 +1,199 @@
+"""Inner product spaces: the domains and codomains of every map (thesis, section 2.1).
+
+A space is an array space `R(n, m)`, whose vectors are arrays of that shape, a direct product
+`E * H` of spaces, or a set of class indices `Index(k)`, which is no vector space and is only ever
+given.  `Hom(X, Y)`, the linear maps from X to Y, is an array space again, of shape
+`(*Y.shape, *X.shape)`; a `Hom` into or from a direct product is the direct product of the `Hom`s.
+
+The inner product is the standard one unless a space carries its own: `R(n, gram=Gram("G"))` has
+<x, y> = x^T G y with G symmetric and positive definite.  `Hom(X, Y)` then carries the
+Hilbert-Schmidt product tr(A* B), which is G_Y on the axes of Y and the inverse of G_X on those of X.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import overload
+
+import sympy
+
+Size = sympy.Expr
+
+
+class SpaceError(TypeError):
+    """An operation met spaces that do not fit; the sentence names both and the fix."""
+
+
+def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
+    """Sizes: positive integer symbols, from names parted by spaces.
+
+    >>> n, m = dims("n m")
+    >>> n.is_positive, m.is_integer
+    (True, True)
+    """
+    symbols = tuple(sympy.Symbol(name, integer=True, positive=True) for name in names.split())
+    if not symbols:
+        raise ValueError("dims: expected at least one name, as in dims('n m'), got none")
+    return symbols if len(symbols) > 1 else symbols[0]
+
+
+def size(value: object) -> Size:
+    """A size: a positive integer or an expression in `dims`; anything else is refused."""
+    if isinstance(value, bool) or not isinstance(value, (int, sympy.Expr)):
+        raise SpaceError(
+            f"a size must be an integer or made from dims(...), got {value!r} "
+            f"of type {type(value).__name__}"
+        )
+    expression = sympy.expand(sympy.sympify(value, strict=True))
+    if expression.is_integer is False or (expression.is_number and expression < 1):
+        raise SpaceError(f"a size must be a whole number of at least 1, got {expression}")
+    return expression
+
+
+@dataclass(frozen=True)
+class Gram:
+    """The Gram matrix of an axis, by name: symmetric, positive definite, given as data."""
+
+    name: str
+    inverted: bool = False
+
+    @property
+    def inverse(self) -> Gram:
+        """The Gram matrix of the dual axis."""
+        return Gram(self.name, not self.inverted)
+
+    def __str__(self) -> str:
+        return f"{self.name}^-1" if self.inverted else self.name
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space; `*` is the direct product and `**` a power of an array space."""
+
+    @property
+    def dimension(self) -> Size:
+        raise NotImplementedError
+
+    def __mul__(self, other: Space) -> Product:
+        if not isinstance(other, Space):
+            raise SpaceError(f"{self} * {other!r}: the direct product needs a space on both sides")
+        return Product((*factors(self), *factors(other)))
+
+    def __pow__(self, count: int) -> Real:
+        if not isinstance(self, Real):
+            raise SpaceError(f"({self})**{count}: only an array space has a power; use * instead")
+        return Real((size(count), *self.shape), (None, *self.grams))
+
+
+@dataclass(frozen=True)
+class Real(Space):
+    """R^shape: real arrays, each axis with its Gram matrix (None: the identity)."""
+
+    shape: tuple[Size, ...]
+    grams: tuple[Gram | None, ...]
+
+    @property
+    def dimension(self) -> Size:
+        return reduce(lambda a, b: a * b, self.shape, sympy.Integer(1))
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        axes = [
+            str(extent) if gram is None else f"{extent}, gram={gram}"
+            for extent, gram in zip(self.shape, self.grams, strict=True)
+        ]
+        return f"R({', '.join(axes)})"
+
+
+@dataclass(frozen=True)
+class Product(Space):
+    """The direct product of spaces; its vectors are tuples."""
+
+    factors: tuple[Space, ...]
+
+    @property
+    def dimension(self) -> Size:
+        return reduce(lambda a, b: a + b, (factor.dimension for factor in self.factors))
+
+    def __str__(self) -> str:
+        return " * ".join(str(factor) for factor in self.factors)
+
+
+@dataclass(frozen=True)
+class Indices(Space):
+    """Arrays of class indices 0, .., bound - 1; given, never differentiated."""
+
+    bound: Size
+    shape: tuple[Size, ...]
+
+    def __str__(self) -> str:
+        return f"Index({', '.join(str(extent) for extent in (self.bound, *self.shape))})"
+
+
+def R(*shape: object, gram: Gram | None = None) -> Real:
+    """The array space R^shape, the scalars for no shape; `gram` is the inner product of one axis.
+
+    >>> n, m = dims("n m")
+    >>> print(R(n, m), R(n, gram=Gram("G")), R())
+    R(n, m) R(n, gram=G) R()
+    """
+    if gram is not None and len(shape) != 1:
+        raise SpaceError(f"gram={gram} belongs to a space of one axis, got {len(shape)} axes")
+    return Real(tuple(size(extent) for extent in shape), (gram,) * len(shape))
+
+
+def Index(bound: object, *shape: object) -> Indices:
+    """Class indices below `bound`, in an array of the given shape (one index for no shape)."""
+    return Indices(size(bound), tuple(size(extent) for extent in shape))
+
+
+def factors(space: Space) -> tuple[Space, ...]:
+    """The factors of a direct product, the space itself where it is none."""
+    return space.factors if isinstance(space, Product) else (space,)
+
+
+@overload
+def Hom(domain: Real, codomain: Real) -> Real: ...
+@overload
+def Hom(domain: Space, codomain: Space) -> Space: ...
+def Hom(domain: Space, codomain: Space) -> Space:
+    """The linear maps from `domain` to `codomain`, with the Hilbert-Schmidt inner product.
+
+    >>> n, m = dims("n m")
+    >>> print(Hom(R(m), R(n)), "and", Hom(R(m) * R(n), R(n)))
+    R(n, m) and R(n, m) * R(n, n)
+    """
+    if isinstance(codomain, Product):
+        return Product(tuple(Hom(domain, factor) for factor in codomain.factors))
+    if isinstance(domain, Product):
+        return Product(tuple(Hom(factor, codomain) for factor in domain.factors))
+    if not (isinstance(domain, Real) and isinstance(codomain, Real)):
+        raise SpaceError(f"Hom({domain}, {codomain}): class indices are no vector space")
+    dual = tuple(gram and gram.inverse for gram in domain.grams)
+    return Real((*codomain.shape, *domain.shape), (*codomain.grams, *dual))
+
+
+def leaves(space: Space) -> Iterator[Real | Indices]:
+    """The array spaces that a vector of `space` is stored in, in order."""
+    if isinstance(space, Product):
+        for factor in space.factors:
+            yield from leaves(factor)
+    elif isinstance(space, (Real, Indices)):
+        yield space
+
+
+def substitute(space: Space, sizes: dict[sympy.Symbol, Size]) -> Space:
+    """The space with its sizes replaced."""
+    if isinstance(space, Product):
+        return Product(tuple(substitute(factor, sizes) for factor in space.factors))
+    if isinstance(space, Indices):
+        extents = tuple(size(extent.subs(sizes)) for extent in space.shape)
+        return Indices(size(space.bound.subs(sizes)), extents)
+    assert isinstance(space, Real)
+    return Real(tuple(size(extent.subs(sizes)) for extent in space.shape), space.grams)

@@ -1,0 +1,180 @@
+"""build.py: what it asks of a machine, said in one sentence before any long work."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent.parent
+TAG = sys.implementation.cache_tag
+ABSENT = "import sys; sys.modules[{!r}] = None"
+NO_HEADERS = "import sysconfig; sysconfig.get_path = lambda name: '/nonexistent'"
+OLD_PYTHON = "import sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What build.py needs of the project before there is an environment, elsewhere."""
+    folder = tmp_path / "clone"
+    (folder / "derive").mkdir(parents=True)
+    for name in ("build.py", "pyproject.toml", "derive/__init__.py", "derive/compile.py"):
+        shutil.copy(HERE / name, folder / name)
+    return folder
+
+
+def start(clone: Path, *arguments: str, before: str = "", **variables: str):
+    """Run build.py with a bare Python (-S: no site-packages) and an empty home, from elsewhere."""
+    program = (
+        f"{before}\nimport runpy, sys; sys.argv = ['build.py', *{arguments!r}]; "
+        f"runpy.run_path({str(clone / 'build.py')!r}, run_name='__main__')"
+    )
+    return subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={"PATH": os.environ["PATH"], "HOME": str(clone.parent), **variables},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "variables", "package"),
+    [
+        (ABSENT.format("venv"), {}, "python3-venv"),
+        (ABSENT.format("ensurepip"), {}, "python3-venv"),
+        (NO_HEADERS, {}, "python3-dev"),
+        ("", {"CC": "/nonexistent/cc"}, "gcc"),
+        (OLD_PYTHON, {}, "Python 3.11"),
+    ],
+    ids=["venv", "ensurepip", "Python.h", "compiler", "Python"],
+)
+def test_what_is_missing_is_named_in_one_sentence(clone, before, variables, package):
+    done = start(clone, "test", before=before, **variables)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("build.py: ") and line.endswith(".") and package in line
+    assert not (clone / ".venv").exists()
+
+
+def test_no_c_compiler_at_all_is_named(clone, tmp_path):
+    (tmp_path / "bin").mkdir()
+    before = "import sysconfig; sysconfig.get_config_var = lambda name: None"
+    done = start(clone, before=before, PATH=str(tmp_path / "bin"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("build.py: No C compiler was found")
+
+
+def test_an_environment_of_someone_else_is_left_alone(clone):
+    (clone / ".venv").mkdir()
+    (clone / ".venv" / "precious").write_text("kept")
+    done = start(clone)
+    assert done.returncode == 1
+    assert "was not made by me: move it away" in done.stderr
+    assert [path.name for path in (clone / ".venv").iterdir()] == ["precious"]
+
+
+FAKE_PYTHON = """\
+#!/bin/sh
+echo "$@" >>"{log}"
+case "$1" in -ISc) echo {tag} ;; esac
+"""
+FAKE_VENV = """\
+import subprocess
+from pathlib import Path
+
+real = subprocess.run
+
+def run(command, **options):
+    if command[1:3] != ["-m", "venv"]:
+        return real(command, **options)
+    with open({log!r}, "a") as log:
+        log.write("venv\\n")
+    python = Path(command[3]) / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text({python!r})
+    python.chmod(0o755)
+    return subprocess.CompletedProcess(command, 0)
+
+subprocess.run = run
+"""
+
+
+def acted(clone: Path, *arguments: str) -> list[str]:
+    """What a run did, with a Python in its environment that only writes down what it is asked."""
+    log = clone.parent / "log"
+    log.write_text("")
+    python = FAKE_PYTHON.format(log=log, tag=TAG)
+    done = start(clone, *arguments, before=FAKE_VENV.format(log=str(log), python=python))
+    assert done.returncode == 0, done.stderr
+    return [line for line in log.read_text().splitlines() if not line.startswith("-ISc")]
+
+
+def install(extras: str) -> str:
+    options = "--disable-pip-version-check install --quiet --no-input --editable"
+    return f"-m pip {options} .{extras}"
+
+
+def test_a_second_run_repeats_nothing_and_a_verb_adds_its_extras(clone):
+    again = f"{clone / 'build.py'}"
+    assert acted(clone, "demo") == ["venv", install("[demo]"), f"{again} demo"]
+    assert acted(clone, "demo") == [f"{again} demo"]
+    assert acted(clone) == [again]
+    assert acted(clone, "test", "-k", "x y") == [install("[demo,test]"), f"{again} test -k x y"]
+    assert acted(clone, "demo") == [f"{again} demo"]
+
+
+def test_a_change_of_the_project_file_installs_again(clone):
+    acted(clone)
+    with (clone / "pyproject.toml").open("a") as project:
+        project.write("\n# changed\n")
+    assert acted(clone) == [install(""), f"{clone / 'build.py'}"]
+
+
+def damage_interrupted(clone: Path) -> None:
+    (clone / ".venv" / "layerwise.json").write_text("{}\n")
+
+
+def damage_moved(clone: Path) -> None:
+    stamp = json.loads((clone / ".venv" / "layerwise.json").read_text())
+    (clone / ".venv" / "layerwise.json").write_text(json.dumps({**stamp, "place": "/elsewhere"}))
+
+
+def damage_python_gone(clone: Path) -> None:
+    (clone / ".venv" / "bin" / "python").unlink()
+
+
+def damage_other_python(clone: Path) -> None:
+    python = clone / ".venv" / "bin" / "python"
+    python.write_text(python.read_text().replace(TAG, "cpython-310"))
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_interrupted, damage_moved, damage_python_gone, damage_other_python]
+)
+def test_a_damaged_environment_is_made_anew(clone, damage):
+    acted(clone)
+    (clone / ".venv" / "leftover").mkdir()
+    damage(clone)
+    assert acted(clone) == ["venv", install(""), f"{clone / 'build.py'}"]
+    assert not (clone / ".venv" / "leftover").exists()
+    assert acted(clone) == [f"{clone / 'build.py'}"]
+
+
+def test_an_unknown_verb_is_refused_before_any_work(clone):
+    done = start(clone, "tset")
+    assert done.returncode == 2
+    assert "tset is neither a Python file nor one of the verbs test, demo" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_help_needs_no_environment(clone):
+    done = start(clone, "--help")
+    assert done.returncode == 0
+    assert "python3 build.py test" in done.stdout
+    assert not (clone / ".venv").exists()
