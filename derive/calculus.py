@@ -2,8 +2,8 @@
 
 `tangent` derives an expression along directions of its variables (thesis (2.2), (2.3)), one line a
 node.  `transpose` pairs an expression that is linear in some variables with a cotangent and moves
-every factor across the inner product, one line a node again.  Reverse mode is nowhere written: it is
-the transpose of the tangent.  Both walk each node once, so sharing is kept at every order.
+every factor across the inner product, one line a node again.  Reverse mode is nowhere written: it
+is the transpose of the tangent.  Both walk each node once, so sharing is kept at every order.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .expressions import (
     contraction,
     elementwise,
     hadamard,
+    is_zero,
     linear_combination,
     projection,
     tuple_of,
@@ -45,24 +46,18 @@ def tangents(roots: Iterable[Node], directions: Mapping[Variable, Node]) -> dict
 
     Source: thesis (2.2) and the chain rule (2.3); the parameters' derivative nabla is the same map.
     """
-    along: dict[Node, Node] = dict(directions)
+    roots = list(roots)
+    moved = depends_on(roots, directions)
+    along: dict[Node, Node] = {**directions}
     for node in topological(*roots):
         if node not in along:
-            moved = any(operand in along for operand in node.operands)
-            along[node] = _tangent(node, _ZeroBeyond(along)) if moved else zero(node.space)
+            along[node] = _tangent(node, along) if node in moved else zero(node.space)
     return along
 
 
 def tangent(node: Node, directions: Mapping[Variable, Node]) -> Node:
     """D e . v for one expression."""
     return tangents([node], directions)[node]
-
-
-class _ZeroBeyond(dict[Node, Node]):
-    """The tangents so far; zero for what is not differentiated (integers)."""
-
-    def __missing__(self, node: Node) -> Node:
-        return zero(node.space)
 
 
 @singledispatch
@@ -106,13 +101,14 @@ def _(node: Projection, d: Tangents) -> Node:
 
 @_tangent.register
 def _(node: Jet, d: Tangents) -> Node:
+    given = node.directions
     higher = [
-        (1, _jet(node, (*node.directions, (k, d[x])), node.cotangent))
+        (1, _jet(node, (*given, (k, d[x])), node.cotangent))
         for k, x in enumerate(node.arguments)
     ]
     inner = [
-        (1, _jet(node, (*node.directions[:k], (slot, d[v]), *node.directions[k + 1 :]), node.cotangent))
-        for k, (slot, v) in enumerate(node.directions)
+        (1, _jet(node, (*given[:k], (slot, d[v]), *given[k + 1 :]), node.cotangent))
+        for k, (slot, v) in enumerate(given)
     ]
     paired = [] if node.cotangent is None else [(1, _jet(node, node.directions, d[node.cotangent]))]
     return total(node, [*higher, *inner, *paired])
@@ -175,7 +171,9 @@ def _(node: Variable, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
 
 @_pull.register
 def _(node: LinearCombination, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    return [(x, linear_combination([(w, u)])) for w, x in node.terms if x in dependent]
+    if not all(x in dependent for x in node.operands):
+        raise NotLinear("a term of a sum does not depend on the variables; the map is affine")
+    return [(x, linear_combination([(w, u)])) for w, x in node.terms]
 
 
 @_pull.register
@@ -189,6 +187,8 @@ def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node
 
 @_pull.register
 def _(node: Tuple, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    if not all(x in dependent or is_zero(x) for x in node.components):
+        raise NotLinear("a component does not depend on the variables; the map is affine")
     parted = enumerate(node.components)
     return [(x, projection(u, k)) for k, x in parted if x in dependent]
 

@@ -2,23 +2,28 @@
 
 variable, constant, linear combination, elementwise map, contraction, tuple, projection, argmax and
 held (a value without derivative); a jet is a derivative of an uninterpreted function.  Nodes are
-interned: equal expressions are the same object, so sharing, names and equality are those of objects.
+interned: equal expressions are the same object, so sharing, names and equality are those of
+objects.
 """
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from math import isfinite
+from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import sympy
 
 from .forms import Access, Form, make_form
-from .operations import Operation, operation
-from .spaces import Product, Real, Size, Space, SpaceError
+from . import operations
+from .operations import Operation
+from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+N = TypeVar("N", bound="Node")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +83,10 @@ class Node:
         return parts(self)[position]
 
 
-def intern(node: Node) -> Any:
+def intern(node: N) -> N:
     """The one object that stands for all nodes equal to this one."""
     key = (type(node), *(getattr(node, field.name) for field in fields(node)))
-    return _interned.setdefault(key, node)
+    return cast(N, _interned.setdefault(key, node))
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,15 +260,23 @@ def is_zero(node: Node) -> bool:
 
 
 def coefficient(value: object) -> sympy.Expr:
-    """An exact number: a float is read as the decimal it prints as (0.1 is 1/10)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, sympy.Expr)):
+    """An exact number: a float is read as the decimal it prints as (0.1 is 1/10).
+
+    Raises SpaceError for anything else than a finite real number or an expression in sizes.
+    """
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, sympy.Expr)):
         raise SpaceError(
             f"expected a number or an expression of the same space, got {value!r} "
             f"of type {type(value).__name__}"
         )
-    if isinstance(value, float):
-        return sympy.Rational(repr(value))
-    return sympy.sympify(value, strict=True)
+    if isinstance(value, sympy.Expr) and not isinstance(value, sympy.Float):
+        number = value
+    else:
+        number = sympy.Rational(str(value)) if isfinite(value) else sympy.nan
+    unreal = number is sympy.nan or number.is_finite is False or number.is_extended_real is False
+    if unreal or any(not symbol.is_integer for symbol in number.free_symbols):
+        raise SpaceError(f"expected a finite real number or an expression in sizes, got {value!r}")
+    return number
 
 
 def like(value: object, node: Node, symbol: str) -> Node:
@@ -284,7 +297,9 @@ def constant(value: sympy.Expr, space: Space) -> Node:
     """The number `value` in every entry."""
     if isinstance(space, Product):
         return tuple_of(tuple(constant(value, factor) for factor in space.factors))
-    return zero(space) if value == 0 else intern(Constant(space, value))
+    if not isinstance(space, Real):
+        raise SpaceError(f"{value}: {space} has no arithmetic; class indices are only selected by")
+    return zero(space) if value == 0 else intern(Constant(space, sympy.sympify(value)))
 
 
 def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
@@ -344,7 +359,7 @@ def contraction(
     if any(is_zero(node) for node in filled):
         return zero(space)
     scaled = [scaled_part(node) for node in filled]
-    weight = sympy.prod([number for number, _ in scaled])
+    weight = sympy.Mul(*(number for number, _ in scaled))
     node = _without_ones(space, form, opened, [inner for _, inner in scaled], tuple(selectors))
     return node if weight == 1 else linear_combination([(weight, node)])
 
@@ -356,7 +371,7 @@ def _without_ones(
     slots = [slot for slot in range(len(form.slots)) if slot != opened]
     if len(filled) == 1:
         if isinstance(filled[0], Constant) and form.is_plain(0) and form.is_plain(1):
-            count = sympy.prod([form.extent(index) for index in form.summed(opened)])
+            count = sympy.Mul(*(form.extent(index) for index in form.summed(opened)))
             return constant(count, space)
         same = form.slots[0] == form.slots[1] and form.is_plain(0)
         if same and space == filled[0].space and not form.bound and not form.summed(opened):
@@ -372,7 +387,9 @@ def _without_ones(
 
 def tuple_of(components: Iterable[Node]) -> Node:
     """The element of the direct product with these components."""
-    components = tuple(components)
+    components = tuple(tuple_of(x) if isinstance(x, tuple) else x for x in components)
+    if not components or not all(isinstance(component, Node) for component in components):
+        raise SpaceError(f"a tuple of a direct product holds expressions, got {components!r}")
     space = Product(tuple(component.space for component in components))
     if all(isinstance(part, Projection) for part in components):
         whole = components[0].operands[0]
@@ -457,21 +474,27 @@ def hadamard(left: Node, right: Node) -> Node:
 def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
     """W @ x, the linear map W applied to x; block by block where a space is a direct product."""
     x = tuple_of(x) if isinstance(x, tuple) else x
-    if isinstance(operator.space, Product) and isinstance(x.space, Product):
-        terms = zip(parts(operator), parts(x), strict=True)
-        return linear_combination([(1, apply_linear(block, part)) for block, part in terms])
-    if isinstance(operator.space, Product):
-        return tuple_of(apply_linear(block, x) for block in parts(operator))
-    domain, space = array_space(x, "@"), array_space(operator, "@")
-    split = space.rank - domain.rank
-    if split < 0 or space.shape[split:] != domain.shape:
+    if not isinstance(operator, Node) or not isinstance(x, Node):
+        raise SpaceError(f"@: expected a linear map and an expression, got {operator!r} @ {x!r}")
+    codomain = codomain_of(operator.space, x.space)
+    if codomain is None:
         raise SpaceError(
-            f"{space} @ {domain}: the last axes of the map must be those of the argument; "
-            f"a map on {domain} is of Hom({domain}, codomain)"
+            f"{operator.space} @ {x.space}: the last axes of the map must be those of the argument; "
+            f"declare a map on {x.space} as Hom({x.space}, codomain)"
         )
-    codomain = Real(space.shape[:split], space.grams[:split])
-    accesses = [axes(0, space.rank), axes(split, space.rank), axes(0, split)]
-    return contraction(codomain, aligned(space.shape, accesses), 2, (operator, x))
+    return _applied(operator, x, codomain)
+
+
+def _applied(operator: Node, x: Node, codomain: Space) -> Node:
+    if isinstance(codomain, Product):
+        rows = zip(parts(operator), codomain.factors, strict=True)
+        return tuple_of(_applied(row, x, factor) for row, factor in rows)
+    if isinstance(x.space, Product):
+        blocks = zip(parts(operator), parts(x), strict=True)
+        return linear_combination([(1, _applied(block, part, codomain)) for block, part in blocks])
+    shape, split = array_space(operator, "@").shape, len(codomain.shape)
+    accesses = [axes(0, len(shape)), axes(split, len(shape)), axes(0, split)]
+    return contraction(codomain, aligned(shape, accesses), 2, (operator, x))
 
 
 def slice_of(node: Node, position: int) -> Node:
@@ -482,19 +505,13 @@ def slice_of(node: Node, position: int) -> Node:
     return contraction(part, aligned(part.shape, [read, axes(0, part.rank)]), 1, (node,))
 
 
-_quotient = operation("quotient", lambda a, b: a / b)
-
-
 def quotient(left: Node, right: Node) -> Node:
     """left / right, entry by entry."""
-    return elementwise(_quotient, left, right)
+    return elementwise(operations.quotient, left, right)
 
 
 def power(node: Node, exponent: sympy.Expr) -> Node:
     """x**p, entry by entry, for a number p."""
     if not exponent.is_Rational:
         raise SpaceError(f"**: the exponent must be a rational number, got {exponent}")
-    if exponent == 1:
-        return node
-    name = "power_" + str(exponent).replace("/", "_over_").replace("-", "minus_")
-    return elementwise(operation(name, lambda t: t**exponent), node)
+    return node if exponent == 1 else elementwise(operations.power(exponent), node)

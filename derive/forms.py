@@ -1,8 +1,8 @@
 """Multilinear forms given by index accesses.
 
 A form sends arrays (x_1, .., x_k) to the number  sum over all indices of  x_1[a_1] ... x_k[a_k],
-where each access a_j is a tuple of integer expressions in the indices, one for each axis, and a read
-outside an array is zero.  An index is *bound* where its value is read from an integer array
+where each access a_j is a tuple of affine integer expressions in the indices, one for each axis, and
+a read outside an array is zero.  An index is *bound* where its value is read from an integer array
 (an embedding look-up, the class of a target).
 
 A form with one slot open is a linear map in every other slot, and opening another slot of the same
@@ -33,7 +33,7 @@ def canonical_index(position: int) -> sympy.Symbol:
 
 @dataclass(frozen=True)
 class Form:
-    """The slots' accesses, the bound indices with the access of their integer array, the extents."""
+    """The slots' accesses, the bound indices with their integer array's access, the extents."""
 
     slots: tuple[Access, ...]
     bound: tuple[tuple[sympy.Symbol, Access], ...]

@@ -26,8 +26,7 @@ from .expressions import (
 )
 from .forms import Access, extents_of, make_form
 from .operations import Operation
-from .spaces import Gram, Indices, Product, R, Real, Size, Space, SpaceError, size
-
+from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 
 
 def function(psi: Operation) -> Callable[..., Node]:
@@ -73,8 +72,10 @@ def form(
 ) -> Callable[..., Node]:
     """A primitive: a multilinear form with the slot `to` open, by who is read where.
 
-    `ranges` gives the extent of an index that is no plain entry of an access.  The result applied to
-    expressions, one for each name in `reads`, is the contraction; reads outside an array are zero.
+    `ranges` gives the extent of an index that is no plain entry of an access.  The result applied
+    to expressions, one for each name in `reads`, is the contraction; reads outside an array are
+    zero.  Raises SpaceError where an access is not affine in its indices, a range is not known, or
+    two axes disagree.
 
     >>> from derive import R, dims, form, indices, variable
     >>> n, m = dims("n m"); i, j = indices("i j")
@@ -85,11 +86,14 @@ def form(
     given = {index: size(extent) for index, extent in (ranges or {}).items()}
     accesses = [tuple(sympy.sympify(e, strict=True) for e in access) for access in reads.values()]
     target = tuple(sympy.sympify(entry, strict=True) for entry in to)
+    for entry_ in (entry_ for access in accesses for entry_ in access):
+        _check_affine(name, entry_)
 
     def apply(*operands: Node) -> Node:
         if len(operands) != len(reads):
             raise SpaceError(f"{name}: expected {list(reads)}, got {len(operands)} operands")
-        shapes = [array_space(x, f"{name}: {slot}").shape for slot, x in zip(reads, operands)]
+        named = zip(reads, operands, strict=True)
+        shapes = [array_space(x, f"{name}: {slot}").shape for slot, x in named]
         extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
         _all_known(name, [*accesses, target], extents)
         space = R(*(_extent(name, entry, extents) for entry in target))
@@ -97,6 +101,18 @@ def form(
 
     apply.__name__ = apply.__qualname__ = name
     return apply
+
+
+def _check_affine(name: str, entry: sympy.Expr) -> None:
+    running = [symbol for symbol in entry.free_symbols if not symbol.is_positive]
+    steps = [sympy.diff(entry, index) for index in running]
+    rest = entry.xreplace(dict.fromkeys(running, sympy.S.Zero))
+    sizes = {symbol for part in (*steps, rest) for symbol in part.free_symbols}
+    if sizes & set(running) or not all(part.is_integer for part in (*steps, rest)):
+        raise SpaceError(
+            f"{name}: the access {entry} is not affine in its indices with whole numbers; write it "
+            "as in stride*i + s - pad"
+        )
 
 
 def _all_known(name: str, accesses: list[Access], extents: Mapping[sympy.Symbol, Size]) -> None:
@@ -112,7 +128,7 @@ def _all_known(name: str, accesses: list[Access], extents: Mapping[sympy.Symbol,
 def _extent(name: str, entry: sympy.Expr, extents: Mapping[sympy.Symbol, Size]) -> Size:
     if entry not in extents:
         raise SpaceError(f"{name}: the result's access must be plain indices, got {entry}")
-    return extents[entry]  # type: ignore[index]
+    return extents[entry]
 
 
 # --- sums and products
@@ -147,11 +163,11 @@ def scale(number: Node, x: Node) -> Node:
 
 
 def outer(u: Node, x: Node) -> Node:
-    """The tensor product u (x) x, the map v -> u <x, v>."""
+    """The tensor product u (x) x in Hom(X, Y), the map v -> u <x, v>."""
     left, right = array_space(u, "outer"), array_space(x, "outer")
     shape = (*left.shape, *right.shape)
     accesses = [axes(0, left.rank), axes(left.rank, len(shape)), axes(0, len(shape))]
-    return contraction(R(*shape), aligned(shape, accesses), 2, (u, x))
+    return contraction(Hom(right, left), aligned(shape, accesses), 2, (u, flat(x)))
 
 
 def inner(x: Node, y: Node) -> Node:
@@ -159,7 +175,8 @@ def inner(x: Node, y: Node) -> Node:
     if x.space != y.space:
         raise SpaceError(f"inner: both arguments must be of one space, got {x.space} and {y.space}")
     if isinstance(x.space, Product):
-        return linear_combination([(1, inner(a, b)) for a, b in zip(parts(x), parts(y))])
+        pairs = zip(parts(x), parts(y), strict=True)
+        return linear_combination([(1, inner(a, b)) for a, b in pairs])
     space, access = array_space(x, "inner"), axes(0, array_space(x, "inner").rank)
     return contraction(R(), aligned(space.shape, [access, access, ()]), 2, (x, flat(y)))
 
@@ -238,6 +255,3 @@ def log_softmax(x: Node) -> Node:
     return x - broadcast(log_sum_exp(x), array_space(x, "log_softmax"))
 
 
-def zeros(space: Space) -> Node:
-    """The zero of a space."""
-    return zero(space)

@@ -1,7 +1,7 @@
 """The statements a kernel is made of: a small typed intermediate representation.
 
 Scalars are values at one point of a loop nest; statements change arrays.  Loads and stores name a
-buffer and a flat offset, an integer expression in sizes and loop indices.
+buffer and a place in it, one integer expression in sizes and loop indices for each axis.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import sympy
 
 from .operations import Operation
+
+
+Place = tuple[sympy.Expr, ...]
+Guards = tuple[tuple[sympy.Expr, sympy.Expr], ...]
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,11 @@ class Buffer:
     @property
     def count(self) -> sympy.Expr:
         """The number of its entries."""
-        return sympy.prod(self.shape)
-
-    def offset(self, access: tuple[sympy.Expr, ...]) -> sympy.Expr:
-        """The flat place of an entry, in Horner's form of the strides."""
-        place = sympy.S.Zero
-        for entry, extent in zip(access, self.shape, strict=True):
-            place = place * extent + entry
-        return place
+        return sympy.Mul(*self.shape)
 
     def stride(self, axis: int) -> sympy.Expr:
         """The distance of neighbours along an axis."""
-        return sympy.prod(self.shape[axis + 1 :])
+        return sympy.Mul(*self.shape[axis + 1 :])
 
 
 # --- scalars
@@ -62,11 +59,18 @@ class Local(Scalar):
 
 @dataclass(frozen=True)
 class Load(Scalar):
-    """An entry of a buffer; zero where one of the guards (entry, extent) is outside."""
+    """An entry of a buffer."""
 
     buffer: Buffer
-    offset: sympy.Expr
-    guards: tuple[tuple[sympy.Expr, sympy.Expr], ...] = ()
+    place: Place
+
+
+@dataclass(frozen=True)
+class Inside(Scalar):
+    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else zero."""
+
+    guards: Guards
+    value: Scalar
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class Select(Statement):
 
     index: sympy.Symbol
     buffer: Buffer
-    offset: sympy.Expr
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class Largest(Statement):
     best: str
     candidate: str
     value: Scalar
+    lets: tuple[Statement, ...]
 
 
 @dataclass(frozen=True)
@@ -142,10 +147,10 @@ class Store(Statement):
     """An entry set, or added to; nothing where a guard is outside."""
 
     buffer: Buffer
-    offset: sympy.Expr
+    place: Place
     value: Scalar
     add: bool = False
-    guards: tuple[tuple[sympy.Expr, sympy.Expr], ...] = ()
+    guards: Guards = ()
 
 
 @dataclass(frozen=True)
@@ -164,16 +169,26 @@ class Fill(Statement):
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """A part of a buffer read as a matrix: where it begins and the strides of rows and columns."""
+
+    buffer: Buffer
+    offset: sympy.Expr
+    row: sympy.Expr
+    column: sympy.Expr
+
+
+@dataclass(frozen=True)
 class Gemm(Statement):
-    """C[m, n] += alpha sum_k A[m, k] B[k, n], each operand by buffer, offset and two strides."""
+    """C[m, n] += alpha sum_k A[m, k] B[k, n]."""
 
     M: sympy.Expr
     N: sympy.Expr
     K: sympy.Expr
     alpha: sympy.Expr
-    A: tuple[Buffer, sympy.Expr, sympy.Expr, sympy.Expr]
-    B: tuple[Buffer, sympy.Expr, sympy.Expr, sympy.Expr]
-    C: tuple[Buffer, sympy.Expr, sympy.Expr, sympy.Expr]
+    A: Matrix
+    B: Matrix
+    C: Matrix
 
 
 @dataclass(frozen=True)

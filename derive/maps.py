@@ -1,19 +1,34 @@
 """Linear and bilinear maps between inner product spaces, named as in the thesis (section 2.1).
 
 A map is its body, an expression linear in its variable.  `A @ x` applies, `A @ B` composes, and
-`A.adjoint` is the adjoint in the inner products of domain and codomain: G1^-1 L^T G2 where L^T is the
-transpose of the coordinates, G1 and G2 the Gram matrices.
+`A.adjoint` is the adjoint in the inner products of domain and codomain: G1^-1 L^T G2 where L^T is
+the transpose of the coordinates, G1 and G2 the Gram matrices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, count
+from typing import overload
 
 from .calculus import tangent, transpose
 from .expressions import Node, Variable, tuple_of, variable
 from .functions import flat
 from .spaces import Space, SpaceError
-from .walk import rewrite
+from .walk import rewrite, topological
+
+
+def variables_of(*roots: Node) -> list[Variable]:
+    """The variables of the expressions, in order."""
+    return [node for node in topological(*roots) if isinstance(node, Variable)]
+
+
+def free_name(wanted: str, taken: Iterable[Variable]) -> str:
+    """The name, with a number behind it where one of the variables is called so."""
+    used = {x.name for x in taken}
+    names = chain([wanted], (f"{wanted}{number}" for number in count(2)))
+    return next(name for name in names if name not in used)
 
 
 def substituted(node: Node, values: dict[Node, Node]) -> Node:
@@ -46,20 +61,35 @@ class LinearMap:
     def adjoint(self) -> LinearMap:
         """L*, with <L* u, v> = <u, L v>; the adjoint of L* is L itself."""
         if self._adjoint is None:
-            u = variable(dual_name(self.variable.name), self.codomain)
+            u = variable(self._dual_name(), self.codomain)
             pulled = transpose(self.body, flat(u), [self.variable])[self.variable]
             self._adjoint = LinearMap(starred(self.name), u, flat(pulled, inverse=True))
             self._adjoint._adjoint = self
         return self._adjoint
 
+    @overload
+    def __matmul__(self, other: LinearMap) -> LinearMap: ...
+    @overload
+    def __matmul__(self, other: Node | tuple[Node, ...]) -> Node: ...
     def __matmul__(self, other: Node | LinearMap | tuple[Node, ...]) -> Node | LinearMap:
         """L @ x applies the map, L @ M composes two.  Raises SpaceError where spaces differ."""
         if isinstance(other, LinearMap):
-            body = self._at(other.body, other.name)
-            return LinearMap(f"{self.name} . {other.name}", other.variable, body)
+            others = (x for x in variables_of(self.body) if x is not self.variable)
+            v, inner = other.with_free_variable(others)
+            return LinearMap(f"{self.name} . {other.name}", v, self._at(inner, other.name))
         return self._at(tuple_of(other) if isinstance(other, tuple) else other, "the argument")
 
+    def with_free_variable(self, taken: Iterable[Variable]) -> tuple[Variable, Node]:
+        """The variable and the body, the variable under a name that none of `taken` has."""
+        v = variable(free_name(self.variable.name, taken), self.domain)
+        return v, substituted(self.body, {self.variable: v})
+
+    def _dual_name(self) -> str:
+        return free_name(dual_name(self.variable.name), variables_of(self.body))
+
     def _at(self, v: Node, what: str) -> Node:
+        if not isinstance(v, Node):
+            raise SpaceError(f"{self.name} @ {v!r}: expected an expression of {self.domain}")
         if v.space != self.domain:
             raise SpaceError(
                 f"{self.name} is a map on {self.domain}, but {what} is of {v.space}; "
@@ -93,9 +123,12 @@ class BilinearMap:
     def _hooked(self, fixed: Variable, free: Variable, e: Node | None, name: str) -> LinearMap:
         if e is not None and e.space != fixed.space:
             raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {e.space}")
-        body = self.body if e is None else substituted(self.body, {fixed: e})
         label = fixed.name if e is None else getattr(e, "name", "e")
-        return LinearMap(name.format(e=label, b=self.name), free, body)
+        whole = LinearMap(name.format(e=label, b=self.name), free, self.body)
+        if e is None:
+            return whole
+        v, body = whole.with_free_variable(variables_of(e))
+        return LinearMap(whole.name, v, substituted(body, {fixed: e}))
 
     def __str__(self) -> str:
         return f"{self.name} : {self.left.space}, {self.right.space} -> {self.body.space}"
@@ -105,7 +138,7 @@ class BilinearMap:
 
 def derivative_map(name: str, output: Node, x: Variable, direction: str) -> LinearMap:
     """The derivative of an expression with respect to one variable, as a linear map."""
-    v = variable(direction, x.space)
+    v = variable(free_name(direction, variables_of(output)), x.space)
     return LinearMap(name, v, tangent(output, {x: v}))
 
 
@@ -113,7 +146,9 @@ def second_derivative_map(
     name: str, output: Node, left: tuple[Variable, str], right: tuple[Variable, str]
 ) -> BilinearMap:
     """D(D f . e2) . e1 (thesis (2.4) and section 2.3.2): each of D may be nabla."""
-    e1, e2 = variable(left[1], left[0].space), variable(right[1], right[0].space)
+    known = variables_of(output)
+    e1 = variable(free_name(left[1], known), left[0].space)
+    e2 = variable(free_name(right[1], [*known, e1]), right[0].space)
     first = tangent(output, {right[0]: e2})
     return BilinearMap(name, e1, e2, tangent(first, {left[0]: e1}))
 

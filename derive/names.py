@@ -1,7 +1,7 @@
 """The one place that identifiers of emitted code come from.
 
-Names of variables, sizes and layers reach C, Cython, LaTeX and file names: each is checked here, and
-a kernel's names are handed out by one allocator so that no two meanings share one.
+Names of variables, sizes and layers reach C, Cython, LaTeX and file names: each is checked here,
+and a kernel's names are handed out by one allocator so that no two meanings share one.
 """
 
 from __future__ import annotations
@@ -9,16 +9,21 @@ from __future__ import annotations
 import keyword
 import re
 
-_C = """auto break case char const continue default do double else enum extern float for goto if inline
-int long register restrict return short signed sizeof static struct switch typedef union unsigned void
-volatile while bool complex imaginary NULL I EOF errno stdin stdout stderr INFINITY NAN""".split()
-_CYTHON = """cdef cpdef cimport ctypedef extern nogil gil noexcept include by object bint fused public
-readonly inline real NULL self DEF IF ELIF ELSE sizeof Py_ssize_t""".split()
-_RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs pow normal_cdf normal_gelu
-gemm fill print range len""".split()  # what a kernel's module imports; other words of libm are free,
-# since Cython puts a prefix before every name of its own
-_EDGE = "out saved workspace size sizes array batch forward tangent backward".split()
-RESERVED = frozenset([*keyword.kwlist, *keyword.softkwlist, *_C, *_CYTHON, *_RUNTIME])
+_C = """auto break case char const continue default do double else enum extern float for goto if
+inline int long register restrict return short signed sizeof static struct switch typedef union
+unsigned void volatile while bool complex imaginary NULL I EOF errno stdin stdout stderr INFINITY
+NAN"""
+_CYTHON = """cdef cpdef cimport ctypedef extern nogil gil noexcept include by object bint fused
+public readonly inline real NULL self DEF IF ELIF ELSE sizeof Py_ssize_t"""
+_RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs pow normal_cdf
+normal_gelu gemm fill print range len"""  # what a kernel's module imports; other words of libm are
+# free, since Cython puts a prefix before every name of its own
+_EDGE = frozenset(["out", "saved", "workspace", "size", "sizes", "array", "batch"]) | frozenset(
+    ["forward", "tangent", "backward"]
+)
+RESERVED = frozenset(
+    [*keyword.kwlist, *keyword.softkwlist, *_C.split(), *_CYTHON.split(), *_RUNTIME.split()]
+)
 DERIVED = ("_dot", "_bar")
 
 
@@ -57,6 +62,10 @@ class Allocator:
 
     def __init__(self, taken: tuple[str, ...] = ()) -> None:
         self._taken = set(taken) | RESERVED
+
+    def is_taken(self, name: str) -> bool:
+        """The name has been handed out or is reserved."""
+        return name in self._taken
 
     def fresh(self, wanted: str) -> str:
         """`wanted` made an identifier, with a number behind it where that is taken."""

@@ -103,7 +103,7 @@ class Derivation:
     def programs(self) -> Iterable[Program]:
         """The four programs."""
         f, y, primal = self.layer.signature, self.y, self.batched.arguments
-        dots = tuple(Argument(self.x_dot[v], self._direction(v)) for v in self.x_dot)
+        dots = tuple(Argument(v_dot, TANGENT) for v_dot in self.x_dot.values())
         y_bar = (Argument(self.y_bar, COTANGENT),)
         y_bar_dot = (Argument(self.y_bar_dot, COTANGENT),)
         yield self._program(
@@ -151,9 +151,6 @@ class Derivation:
 
     def _is_batched(self, x: Variable) -> bool:
         return x not in self.batched.parameters
-
-    def _direction(self, x: Variable) -> str:
-        return TANGENT if self._is_batched(x) else PARAMETER
 
     def _symbol(self, x: Variable) -> str:
         return "D" if self._is_batched(x) else "nabla"

@@ -395,14 +395,16 @@ def _fold(
     algebra: Any,
     keep: Callable[[sympy.Expr, Any], Any],
 ) -> Any:
-    missing = [str(x) for x in _symbols([expression]) if x not in values]
+    made = steps(expression)
+    nodes = dict.fromkeys([expression, *(x for step in made.values() for x in step.operands)])
+    missing = [x.name for x in nodes if isinstance(x, sympy.Symbol) and x not in values]
     if missing:
         raise ScalarError(
             f"{expression}: no value for {', '.join(missing)}; values came for "
             f"{', '.join(map(str, values)) or 'nothing'}"
         )
     of = {symbol: algebra.variable(value) for symbol, value in values.items()}
-    for node, step in steps(expression).items():
+    for node, step in made.items():
         of[node] = keep(node, step.value(algebra, of))
     return of[expression]
 
@@ -453,7 +455,7 @@ class Multiprecision(_Numbers[Any]):
     """mpmath's reals, in mpmath's working precision; NaN where a function has no real value."""
 
     def variable(self, value: Any) -> Any:
-        return mp.mpf(value)
+        return mp.mpmathify(value)
 
     def constant(self, number: sympy.Expr) -> Any:
         if number is sympy.nan or number is sympy.oo:
@@ -670,9 +672,10 @@ class Cython:
         top = "*".join(_bare(_at_least(PRODUCT, factor)) for factor in above)
         if not below:
             return Text(top, PRODUCT)
-        bottom = Text("*".join(_at_least(PRODUCT, factor) for factor in below))
-        atom = len(below) == 1 and below[0].precedence == ATOM
-        return Text(f"{top}/{bottom if atom else f'({bottom})'}", QUOTIENT)
+        bottom = below[0]
+        if len(below) > 1:
+            bottom = Text("*".join(_at_least(PRODUCT, factor) for factor in below), PRODUCT)
+        return Text(f"{top}/{_at_least(ATOM, bottom)}", QUOTIENT)
 
     def power(self, base: Text, exponent: int) -> Text:
         if exponent > 4:

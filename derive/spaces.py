@@ -7,7 +7,8 @@ given.  `Hom(X, Y)`, the linear maps from X to Y, is an array space again, of sh
 
 The inner product is the standard one unless a space carries its own: `R(n, gram=Gram("G"))` has
 <x, y> = x^T G y with G symmetric and positive definite.  `Hom(X, Y)` then carries the
-Hilbert-Schmidt product tr(A* B), which is G_Y on the axes of Y and the inverse of G_X on those of X.
+Hilbert-Schmidt product tr(A* B), which is G_Y on the axes of Y and the inverse of G_X on those of
+X.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import overload
+from typing import TypeAlias, overload
 
 import sympy
 
-Size = sympy.Expr
+Size: TypeAlias = "sympy.Expr"
 
 
 class SpaceError(TypeError):
@@ -177,6 +178,24 @@ def Hom(domain: Space, codomain: Space) -> Space:
         raise SpaceError(f"Hom({domain}, {codomain}): class indices are no vector space")
     dual = tuple(gram and gram.inverse for gram in domain.grams)
     return Real((*codomain.shape, *domain.shape), (*codomain.grams, *dual))
+
+
+def codomain_of(operator: Space, domain: Space) -> Space | None:
+    """The space Y with Hom(domain, Y) of the operator's shape; None where there is none."""
+    if isinstance(operator, Real) and isinstance(domain, Real):
+        split = operator.rank - domain.rank
+        fits = split >= 0 and operator.shape[split:] == domain.shape
+        return Real(operator.shape[:split], operator.grams[:split]) if fits else None
+    if not isinstance(operator, Product):
+        return None
+    rows = [codomain_of(factor, domain) for factor in operator.factors]
+    if all(row is not None for row in rows):
+        return Product(tuple(row for row in rows if row is not None))
+    if not isinstance(domain, Product) or len(domain.factors) != len(operator.factors):
+        return None
+    pairs = zip(operator.factors, domain.factors, strict=True)
+    blocks = {codomain_of(block, factor) for block, factor in pairs}
+    return blocks.pop() if len(blocks) == 1 else None
 
 
 def leaves(space: Space) -> Iterator[Real | Indices]:

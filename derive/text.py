@@ -141,7 +141,7 @@ def _(node: Contraction, w: Writer) -> tuple[str, int]:
     accesses = [w.shown(node, node.access(k)) for k in range(len(node.filled))]
     output = w.shown(node, node.output)
     text, binding = _pattern(node, accesses, output, w)
-    return (f"sum_b {text}", PRODUCT) if batch_sum else (text, binding)
+    return (f"sum_s {text}", PRODUCT) if batch_sum else (text, binding)
 
 
 def _pattern(

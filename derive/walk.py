@@ -1,9 +1,11 @@
-"""Walking expressions: order, rebuilding on other operands, dependence, uninterpreted derivatives."""
+"""Walking expressions: order, rebuilding on other operands, dependence, equality, jets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from functools import singledispatch
+from typing import Any
 
 from .expressions import (
     Argmax,
@@ -145,13 +147,39 @@ def jet(
     given = [direction for _, direction in directions]
     if any(is_zero(node) for node in (*given, *([] if cotangent is None else [cotangent]))):
         return zero(space)
-    ordered = tuple(sorted(directions, key=lambda pair: (pair[0], _rank(pair[1]))))
+    ordered = tuple(sorted(directions, key=lambda pair: (pair[0], rank(pair[1]))))
     return intern(Jet(space, function, tuple(arguments), ordered, opened, cotangent))
 
 
-def _rank(node: Node) -> tuple[str, ...]:
-    """An order among directions that does not depend on where objects lie in memory."""
-    return tuple(
-        f"{type(inner).__name__}:{getattr(inner, 'name', '')}:{inner.space}"
-        for inner in topological(node)
-    )
+def rank(node: Node) -> tuple[str, ...]:
+    """The expression as text, node by node: an order that does not depend on memory or history."""
+    order = topological(node)
+    number = {inner: k for k, inner in enumerate(order)}
+    return tuple(f"{_own(inner)} of {[number[x] for x in inner.operands]}" for inner in order)
+
+
+def _own(node: Node) -> str:
+    """What a node is apart from its operands."""
+    data = [_without_nodes(getattr(node, field.name)) for field in fields(node)]
+    return f"{type(node).__name__}{data}"
+
+
+def _without_nodes(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_without_nodes(part) for part in value]
+    return "." if isinstance(value, Node) else str(value)
+
+
+def ordered(node: Node) -> Node:
+    """The expression with the terms of every sum in one order, whatever order they were written in.
+
+    Two expressions are equal modulo the order of terms where these are the same object.
+    """
+    new: dict[Node, Node] = {}
+    for inner in topological(node):
+        if isinstance(inner, LinearCombination) and inner.terms:
+            terms = [(weight, new[term]) for weight, term in inner.terms]
+            new[inner] = linear_combination(sorted(terms, key=lambda pair: rank(pair[1])))
+        else:
+            new[inner] = rebuild(inner, [new[operand] for operand in inner.operands])
+    return new[node]

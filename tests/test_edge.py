@@ -3,15 +3,12 @@ before it refuses. The kernels here are written by hand in the form of generated
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import inspect
 import math
 import platform
-import shlex
 import shutil
-import subprocess
-import sysconfig
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,18 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from derive.compile import Module, compile_modules
 from derive.runtime import edge
 from derive.runtime.declare import Declaration
 
-RUNTIME = Path(edge.__file__).resolve().parent
 DTYPES = (np.float64, np.float32)
-FUNCTIONS = "exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs".split()
-NATIVE = (
-    "-O3 -march=native -mtune=generic -mprefer-vector-width=512 "
-    "-fno-math-errno -fno-trapping-math"
-)
+FUNCTIONS = ["exp", "log", "tanh", "sin", "cos", "sinh", "cosh", "atan", "expm1", "log1p"]
+FUNCTIONS += ["erf", "erfc", "sqrt", "fabs"]
 
-HAND_WRITTEN = r'''
+HAND_WRITTEN = (
+    r"""
 # cython: language_level=3
 from libc.stdint cimport int64_t
 cimport derive.runtime.elementary as elementary
@@ -108,69 +103,74 @@ cdef void gate(const Py_ssize_t* size, volatile real* x, real* y) noexcept nogil
 cdef void every(const Py_ssize_t* size, real* x, real* y) noexcept nogil:
     cdef Py_ssize_t n = size[0], i
     for i in range(n):
-''' + "".join(
-    f"        y[{row} * n + i] = elementary.{name}(x[i])\n" for row, name in enumerate(FUNCTIONS)
-) + r'''
+"""
+    + "".join(
+        f"        y[{row} * n + i] = elementary.{name}(x[i])\n"
+        for row, name in enumerate(FUNCTIONS)
+    )
+    + r"""
         y[14 * n + i] = elementary.pow(x[i], <real>1.5)
         y[15 * n + i] = elementary.normal_cdf(x[i])
         y[16 * n + i] = elementary.normal_gelu(x[i])
 
-''' + "".join(
-    f"""
+"""
+    + "".join(
+        f"""
 cdef void {name}_{dtype}(const Py_ssize_t* size, void** array) noexcept nogil:
     {name}(size, {", ".join(f"<{cast} *>array[{i}]" for i, cast in enumerate(casts))})
 """
-    for dtype, real in (("float64", "double"), ("float32", "float"))
-    for name, casts in (
-        ("dense", [real] * 6),
-        ("dense_backward", [real] * 8),
-        ("look_up", [real, "int64_t", real]),
-        ("window", [real] * 2),
-        ("pair", [real] * 6),
-        ("gate", [real] * 2),
-        ("every", [real] * 2),
+        for dtype, real in (("float64", "double"), ("float32", "float"))
+        for name, casts in (
+            ("dense", [real] * 6),
+            ("dense_backward", [real] * 8),
+            ("look_up", [real, "int64_t", real]),
+            ("window", [real] * 2),
+            ("pair", [real] * 6),
+            ("gate", [real] * 2),
+            ("every", [real] * 2),
+        )
     )
-) + r'''
+    + r"""
 cdef void outer_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     pass
 
 def at(text, role, extents, kind="real", bound=None):
     return Argument(text, role, (Leaf(text, extents, kind, bound),))
 
-def positions(B, m, k):
+def positions(batch, m, k):
     return m - k + 1
 
 forward = Kernel(
-    "dense.forward", "y = tanh(W x + b)", sizes=("B", "n", "m"),
-    arguments=(at("x", "state", ("B", "m")), at("W", "parameter", ("n", "m")),
+    "dense.forward", "y = tanh(W x + b)", sizes=("batch", "n", "m"),
+    arguments=(at("x", "state", ("batch", "m")), at("W", "parameter", ("n", "m")),
                at("b", "parameter", ("n",))),
-    results=(at("y", "result", ("B", "n")),),
-    saved=lambda B, n, m: B * n, saved_role="written", workspace=lambda B, n, m: n,
+    results=(at("y", "result", ("batch", "n")),),
+    saved=lambda batch, n, m: batch * n, saved_role="written", workspace=lambda batch, n, m: n,
     float64=<size_t>&dense_float64, float32=<size_t>&dense_float32)
 backward = Kernel(
-    "dense.backward", "the adjoint", sizes=("B", "n", "m"),
-    arguments=(at("y_bar", "cotangent", ("B", "n")), at("x", "state", ("B", "m")),
+    "dense.backward", "the adjoint", sizes=("batch", "n", "m"),
+    arguments=(at("y_bar", "cotangent", ("batch", "n")), at("x", "state", ("batch", "m")),
                at("W", "parameter", ("n", "m"))),
-    results=(at("x_bar", "result", ("B", "m")), at("W_bar", "result", ("n", "m")),
+    results=(at("x_bar", "result", ("batch", "m")), at("W_bar", "result", ("n", "m")),
              at("b_bar", "result", ("n",))),
-    mode="accumulate", saved=lambda B, n, m: B * n, saved_role="read",
-    workspace=lambda B, n, m: B * n,
+    mode="accumulate", saved=lambda batch, n, m: batch * n, saved_role="read",
+    workspace=lambda batch, n, m: batch * n,
     float64=<size_t>&dense_backward_float64, float32=<size_t>&dense_backward_float32)
 lookup = Kernel(
-    "look_up", "rows of a table", sizes=("B", "k", "n"),
-    arguments=(at("table", "parameter", ("k", "n")), at("i", "given", ("B",), "index", "k")),
-    results=(at("y", "result", ("B", "n")),),
+    "look_up", "rows of a table", sizes=("batch", "k", "n"),
+    arguments=(at("table", "parameter", ("k", "n")), at("i", "given", ("batch",), "index", "k")),
+    results=(at("y", "result", ("batch", "n")),),
     float64=<size_t>&look_up_float64, float32=<size_t>&look_up_float32)
 windows = Kernel(
-    "windows", "sums of k neighbours", sizes=("B", "m", "k"),
-    arguments=(at("x", "state", ("B", "m")),), results=(at("y", "result", ("B", positions)),),
+    "windows", "sums of k neighbours", sizes=("batch", "m", "k"),
+    arguments=(at("x", "state", ("batch", "m")),), results=(at("y", "result", ("batch", positions)),),
     float64=<size_t>&window_float64, float32=<size_t>&window_float32)
 pairs = Kernel(
-    "pairs", "a state of two", sizes=("B", "n"),
-    arguments=(Argument("s", "state", (Leaf("h", ("B", "n")), Leaf("c", ("B", "n")))),
-               at("mask", "given", ("B",), "mask")),
-    results=(Argument("s_next", "result", (Leaf("h_next", ("B", "n")), Leaf("c_next", ("B", "n")))),
-             at("total", "result", ("B",))),
+    "pairs", "a state of two", sizes=("batch", "n"),
+    arguments=(Argument("s", "state", (Leaf("h", ("batch", "n")), Leaf("c", ("batch", "n")))),
+               at("mask", "given", ("batch",), "mask")),
+    results=(Argument("s_next", "result", (Leaf("h_next", ("batch", "n")), Leaf("c_next", ("batch", "n")))),
+             at("total", "result", ("batch",))),
     mode="accumulate", float64=<size_t>&pair_float64, float32=<size_t>&pair_float32)
 gated = Kernel(
     "gated", "waits until x[0] != 0", sizes=("n",), arguments=(at("x", "given", ("n",)),),
@@ -195,31 +195,8 @@ def product(bint single, Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, double alpha,
 
 def filled(Py_ssize_t count, double value, size_t array):
     fill(count, value, <double*>array)
-'''
-
-
-def build(folder: Path, flags: str) -> Path:
-    """Compile the hand-written module as `build.py` compiles generated ones."""
-    from Cython.Compiler.Main import CompilationOptions, compile  # type: ignore[import-untyped]
-
-    source = folder / "hand_written.pyx"
-    source.write_text(HAND_WRITTEN)
-    options = CompilationOptions(include_path=[str(RUNTIME.parents[1])])
-    assert compile(str(source), options, full_module_name="hand_written").num_errors == 0
-    target = folder / ("hand_written" + sysconfig.get_config_var("EXT_SUFFIX"))
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    command = [
-        *shlex.split(sysconfig.get_config_var("CC") or "cc"),
-        *("-shared", "-fPIC", "-Wall", "-Werror=implicit-function-declaration"),
-        *flags.split(),
-        f'-DLAYERWISE_SOURCE_HASH="{digest}"',
-        f"-I{sysconfig.get_path('include')}",
-        f"-I{RUNTIME}",
-        *(str(source.with_suffix(".c")), "-o", str(target), "-lm"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return target
+"""
+)
 
 
 def load(path: Path) -> ModuleType:
@@ -232,8 +209,9 @@ def load(path: Path) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    flags = NATIVE if platform.machine() == "x86_64" else "-O3"
-    return build(tmp_path_factory.mktemp("hand_written"), flags)
+    source = tmp_path_factory.mktemp("hand_written") / "hand_written.pyx"
+    source.write_text(HAND_WRITTEN)
+    return compile_modules([Module("hand_written", source)])[0]
 
 
 @pytest.fixture(scope="session")
@@ -262,7 +240,7 @@ def close(found: Any, expected: Any, terms: int = 16) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forward_and_backward_are_the_formulas(hand: Any, dtype: Any) -> None:
     x, W, b = dense_arrays(dtype)
-    saved = np.empty(hand.forward.saved_size(B=5, n=4, m=3), dtype)
+    saved = np.empty(hand.forward.saved_size(batch=5, n=4, m=3), dtype)
     y = hand.forward(x, W, b, saved=saved)
     assert y.dtype == dtype
     close(y, np.tanh(x @ W.T + b))
@@ -300,7 +278,7 @@ def test_a_call_without_batch_axis_returns_results_without_it(hand: Any) -> None
 
 def test_a_batch_axis_on_some_arguments_only_is_refused(hand: Any) -> None:
     x, W, _ = dense_arrays()
-    with pytest.raises(ValueError, match="y_bar with and x without the batch axis B"):
+    with pytest.raises(ValueError, match="y_bar with and x without the batch axis"):
         hand.backward(draw(5, 4), x[0], W, saved=np.empty(20))
 
 
@@ -352,7 +330,7 @@ def test_direct_products_are_tuples(hand: Any) -> None:
 def test_results_are_added_and_those_not_asked_for_stay_out(hand: Any) -> None:
     x, W, _ = dense_arrays()
     y_bar, saved = draw(5, 4), draw(20)
-    x_bar, W_bar, b_bar = hand.backward(y_bar, x, W, saved=saved)
+    x_bar, W_bar, _ = hand.backward(y_bar, x, W, saved=saved)
     start = draw(4, 3, seed=3)
     into = start.copy()
     got = hand.backward(y_bar, x, W, saved=saved, out=(None, into, None))
@@ -398,6 +376,20 @@ def test_kernels_stay_inside_their_arrays(hand: Any) -> None:
     y[:], saved[:], work[:] = 7.25, 7.25, 7.25
     for band in bands:
         assert (band == 7.25).all()
+
+
+def test_a_call_lets_go_of_its_arrays_whether_it_fails_or_not(hand: Any) -> None:
+    call = whole_call()
+    arrays = list(call.values())
+    before = [sys.getrefcount(a) for a in arrays]
+    for _ in range(10):
+        hand.forward(**call)
+        with pytest.raises(ValueError, match="overlaps"):
+            hand.forward(**(call | {"workspace": call["saved"]}))
+    bound = hand.forward.bind(**call)
+    assert all(sys.getrefcount(a) > n for a, n in zip(arrays, before, strict=True))
+    del bound
+    assert [sys.getrefcount(a) for a in arrays] == before
 
 
 # ---- what a call refuses, with nothing written ----
@@ -490,7 +482,7 @@ def refuse(kernel: Any, call: dict[str, Any], error: type[Exception], sentence: 
     arrays = [a for a in call.values() if isinstance(a, np.ndarray)]
     before = [a.tobytes() for a in arrays]
     for use in (kernel, kernel.bind):
-        with pytest.raises(error, match="dense.forward: .*"):
+        with pytest.raises(error, match=r"dense.forward: .*"):
             use(**call)
     with pytest.raises(error, match=sentence):
         kernel(**call)
@@ -522,8 +514,15 @@ def test_the_changed_call_is_refused_for_its_change_alone(hand: Any) -> None:
 @pytest.mark.parametrize("bad", [np.float16, np.int64, bool, object])
 def test_the_first_real_array_must_be_float64_or_float32(hand: Any, bad: Any) -> None:
     x, W, b = dense_arrays()
-    with pytest.raises(TypeError, match="x has dtype .*, expected float64 or float32"):
+    with pytest.raises(TypeError, match=r"x has dtype .*, expected float64 or float32"):
         hand.forward(x.astype(bad), W, b)
+
+
+def backwards_into_out(call: dict[str, Any]) -> Any:
+    """An array whose first entry lies behind `out` and whose last ones lie in it."""
+    pool = np.full(28, 7.25)
+    call["out"] = pool[:20].reshape(5, 4)
+    return pool[27:15:-1].reshape(4, 3)
 
 
 OVERLAPS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
@@ -531,6 +530,7 @@ OVERLAPS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("x", lambda call: call["out"][:, :3], "y .*overlaps x"),
     ("W", lambda call: call["out"].ravel()[8:].reshape(4, 3), "y .*overlaps W"),
     ("W", lambda call: call["out"].ravel()[19:7:-1].reshape(4, 3), "y .*overlaps W"),
+    ("W", backwards_into_out, "y .*overlaps W"),
     ("saved", lambda call: call["out"].reshape(20), "overlaps"),
     ("workspace", lambda call: call["out"][4], "overlaps"),
     ("workspace", lambda call: call["saved"][16:], "overlaps"),
@@ -566,7 +566,14 @@ def test_arrays_that_touch_do_not_overlap(hand: Any) -> None:
 
 @pytest.mark.parametrize(
     "copied",
-    [np.asfortranarray, apart, lambda a: a[::-1], lambda a: a[:, ::-1], read_only, np.ndarray.tolist],
+    [
+        np.asfortranarray,
+        apart,
+        lambda a: a[::-1],
+        lambda a: a[:, ::-1],
+        read_only,
+        np.ndarray.tolist,
+    ],
 )
 def test_inputs_are_copied_where_they_must_be(hand: Any, copied: Any) -> None:
     x, W, b = dense_arrays()
@@ -576,7 +583,7 @@ def test_inputs_are_copied_where_they_must_be(hand: Any, copied: Any) -> None:
 
 def test_no_size_but_the_batch_is_zero(hand: Any) -> None:
     x, W, b = dense_arrays()
-    with pytest.raises(ValueError, match="dense.forward: m = 0 came from x, must be at least 1"):
+    with pytest.raises(ValueError, match=r"dense.forward: m = 0 came from x, must be at least 1"):
         hand.forward(x[:, :0], W[:, :0], b)
 
 
@@ -647,7 +654,9 @@ def test_masks_are_zero_or_one(hand: Any) -> None:
     keep = np.array([True, False, True, True])
     for dtype in DTYPES:
         state = h.astype(dtype), c.astype(dtype)
-        same = zip(hand.pairs(state, keep)[0], hand.pairs(state, keep.astype(dtype))[0], strict=True)
+        same = zip(
+            hand.pairs(state, keep)[0], hand.pairs(state, keep.astype(dtype))[0], strict=True
+        )
         assert all(np.array_equal(a, b) and a.dtype == dtype for a, b in same)
     for bad in (0.5, np.nan, -1, 2):
         mask = keep.astype(float)
@@ -655,7 +664,7 @@ def test_masks_are_zero_or_one(hand: Any) -> None:
         with pytest.raises(ValueError, match="mask is a mask and is neither 0 nor 1 at place 2"):
             hand.pairs((h, c), mask)
     for other in (keep.astype(np.float32), keep.astype(int)):
-        with pytest.raises(TypeError, match="mask has dtype .*, expected float64 or bool"):
+        with pytest.raises(TypeError, match=r"mask has dtype .*, expected float64 or bool"):
             hand.pairs((h, c), other)
 
 
@@ -664,7 +673,7 @@ def test_masks_are_zero_or_one(hand: Any) -> None:
 
 def test_saved_values_belong_to_kernels_that_read_or_write_them(hand: Any) -> None:
     x, W, _ = dense_arrays()
-    with pytest.raises(TypeError, match="saved is missing.*forward"):
+    with pytest.raises(TypeError, match=r"saved is missing.*forward"):
         hand.backward(draw(5, 4), x, W)
     with pytest.raises(TypeError, match="takes no saved values"):
         hand.windows(x, k=2, saved=np.empty(3))
@@ -678,10 +687,10 @@ def test_saved_values_belong_to_kernels_that_read_or_write_them(hand: Any) -> No
 
 
 def test_sizes_of_saved_values_and_workspace(hand: Any) -> None:
-    assert hand.forward.saved_size(B=5, n=4, m=3) == 20
-    assert hand.forward.workspace_size(B=5, n=4, m=3) == 4
-    assert hand.windows.saved_size(B=1, m=2, k=1) == hand.windows.workspace_size(B=1, m=2, k=1) == 0
-    for sizes in ({}, {"B": 1, "n": 2}, {"B": 1, "n": 2, "m": 3, "k": 4}):
+    assert hand.forward.saved_size(batch=5, n=4, m=3) == 20
+    assert hand.forward.workspace_size(batch=5, n=4, m=3) == 4
+    assert hand.windows.saved_size(batch=1, m=2, k=1) == hand.windows.workspace_size(batch=1, m=2, k=1) == 0
+    for sizes in ({}, {"batch": 1, "n": 2}, {"batch": 1, "n": 2, "m": 3, "k": 4}):
         with pytest.raises(TypeError, match="takes the sizes B, n, m"):
             hand.forward.saved_size(**sizes)
 
@@ -720,9 +729,9 @@ def test_a_bound_kernel_holds_its_arrays(hand: Any) -> None:
 @pytest.mark.parametrize("change", [np.asfortranarray, apart, np.ndarray.tolist])
 def test_bound_inputs_need_no_copy(hand: Any, change: Any) -> None:
     x, W, b = dense_arrays()
-    with pytest.raises((ValueError, TypeError), match="W is .*bind"):
+    with pytest.raises((ValueError, TypeError), match=r"W is .*bind"):
         hand.forward.bind(x, change(W), b)
-    with pytest.raises(ValueError, match="i is int32 .*bind needs it as C-contiguous int64"):
+    with pytest.raises(ValueError, match=r"i is int32 .*bind needs it as C-contiguous int64"):
         hand.lookup.bind(draw(4, 3), np.array([1], np.int32))
 
 
@@ -747,7 +756,9 @@ def test_a_bound_kernel_is_not_re_entrant_and_the_lock_is_free_meanwhile(hand: A
     bound = hand.gated.bind(x, out=y)
     thread = threading.Thread(target=bound)
     thread.start()
-    while y[0] != -1:  # this loop runs only because the kernel let go of the lock
+    while (
+        thread.is_alive() and y[0] != -1
+    ):  # this loop runs only because the kernel let go of the lock
         time.sleep(0.001)
     with pytest.raises(RuntimeError, match="gated: this bound kernel is running in another thread"):
         bound()
@@ -784,7 +795,7 @@ def test_torch_tensors_are_inputs(hand: Any) -> None:
     x, W, b = dense_arrays()
     got = hand.forward(torch.from_numpy(x), torch.from_numpy(W), b)
     assert np.array_equal(got, hand.forward(x, W, b))
-    with pytest.raises(TypeError, match="x is a Tensor that gives no array.*grad"):
+    with pytest.raises(TypeError, match=r"x is a Tensor that gives no array.*grad"):
         hand.forward(torch.from_numpy(x).requires_grad_(), W, b)
     with pytest.raises(TypeError, match="y is given as Tensor, must be a NumPy array"):
         hand.forward(x, W, b, out=torch.zeros((5, 4), dtype=torch.float64))
@@ -795,7 +806,7 @@ def test_torch_tensors_are_inputs(hand: Any) -> None:
 
 def test_a_kernel_describes_itself(hand: Any) -> None:
     kernel = hand.forward
-    assert kernel.name == "dense.forward" and kernel.sizes == ("B", "n", "m")
+    assert kernel.name == "dense.forward" and kernel.sizes == ("batch", "n", "m")
     assert [a.name for a in kernel.arguments] == ["x", "W", "b"]
     assert [r.name for r in kernel.results] == ["y"]
     assert kernel.__doc__ == "y = tanh(W x + b)" and kernel.mode == "overwrite"
@@ -805,7 +816,7 @@ def test_a_kernel_describes_itself(hand: Any) -> None:
     )
     assert str(inspect.signature(hand.windows)).endswith("workspace=None, k, **sizes)")
     assert repr(kernel).startswith("<Kernel dense.forward(x, W, b")
-    assert repr(kernel.bind(*dense_arrays())) == "<Bound dense.forward float64 B=5, n=4, m=3>"
+    assert repr(kernel.bind(*dense_arrays())) == "<Bound dense.forward float64 batch=5, n=4, m=3>"
 
 
 def leaf(name: str, *extents: Any, **more: Any) -> Any:
@@ -826,14 +837,14 @@ def leaf(name: str, *extents: Any, **more: Any) -> Any:
         ({"arguments": (leaf("x", "n", kind="index"),)}, "a bound belongs to"),
         ({"arguments": (leaf("x", "n", kind="other"),)}, "kind is 'other'"),
         ({"results": (leaf("y", "n", kind="mask"),)}, "kind of a result is 'mask'"),
-        ({"arguments": (edge.Argument("W", "parameter", (edge.Leaf("W", ("B",)),)),)}, "W has a b"),
+        ({"arguments": (edge.Argument("W", "parameter", (edge.Leaf("W", ("batch",)),)),)}, "W has a b"),
         ({"arguments": (edge.Argument("W", "input", (edge.Leaf("W", ("n",)),)),)}, "role is 'in"),
     ],
 )
 def test_errors_of_declarations(change: dict[str, Any], sentence: str) -> None:
     good: dict[str, Any] = {
-        **{"name": "f", "sizes": ("B", "n"), "arguments": (leaf("x", "B", "n"),)},
-        **{"results": (leaf("y", "B"),), "mode": "overwrite", "saved_role": None},
+        **{"name": "f", "sizes": ("batch", "n"), "arguments": (leaf("x", "batch", "n"),)},
+        **{"results": (leaf("y", "batch"),), "mode": "overwrite", "saved_role": None},
     }
     Declaration(**good)
     with pytest.raises(ValueError, match=f"f: .*{sentence}"):
@@ -923,9 +934,19 @@ def laid_out(layout: str, shape: tuple[int, int], dtype: Any, seed: int) -> Any:
 @pytest.mark.parametrize("c", LAYOUTS)
 @pytest.mark.parametrize("b", LAYOUTS)
 @pytest.mark.parametrize("a", LAYOUTS)
-def test_gemm_adds_the_product_for_all_strides(hand: Any, a: str, b: str, c: str, dtype: Any) -> None:
+def test_gemm_adds_the_product_for_all_strides(
+    hand: Any, a: str, b: str, c: str, dtype: Any
+) -> None:
     """|error| <= (K + 4) eps |alpha| |A||B|, the bound for a sum of K products in any order."""
-    for M, N, K in ((3, 4, 5), (1, 1, 1), (1, 37, 5), (37, 1, 19), (9, 2, 37), (2, 9, 16), (3, 4, 0)):
+    for M, N, K in (
+        (3, 4, 5),
+        (1, 1, 1),
+        (1, 37, 5),
+        (37, 1, 19),
+        (9, 2, 37),
+        (2, 9, 16),
+        (3, 4, 0),
+    ):
         A, B = laid_out(a, (M, K), dtype, 1), laid_out(b, (K, N), dtype, 2)
         base = np.full((2 * M + 2, 3 * N + 2), 7.25, dtype, order="F" if c == "column" else "C")
         step = (2, 3) if c == "loose" else (1, 1)

@@ -12,7 +12,7 @@ from inspect import Parameter, Signature
 
 Extent = str | int | Callable[..., int]
 
-BATCH = "B"
+BATCH = "batch"
 KINDS = ("real", "index", "mask")
 ROLES = ("state", "parameter", "given", "tangent", "cotangent", "result")
 MODES = ("overwrite", "accumulate")
@@ -65,7 +65,11 @@ class Declaration:
             ("saved_role", self.saved_role, SAVED_ROLES),
             *(("role", a.role, ROLES) for a in self.arguments + self.results),
             *(("kind", leaf.kind, KINDS) for leaf in self.leaves()),
-            *(("kind of a result", leaf.kind, ("real",)) for r in self.results for leaf in r.leaves),
+            *(
+                ("kind of a result", leaf.kind, ("real",))
+                for r in self.results
+                for leaf in r.leaves
+            ),
         ):
             self._require(value in allowed, f"{what} is {value!r}, must be one of {allowed}")
         self._require_distinct([a.name for a in self.arguments] + [*self.sizes, *RESERVED])
@@ -166,7 +170,9 @@ class Declaration:
         for extent in (*leaf.extents, leaf.bound):
             plain = extent is None or callable(extent) or extent in self.sizes
             number = isinstance(extent, int) and not isinstance(extent, bool) and extent >= 1
-            self._require(plain or number, f"{leaf.name} has extent {extent!r}, not among the sizes")
+            self._require(
+                plain or number, f"{leaf.name} has extent {extent!r}, not among the sizes"
+            )
         self._require(
             (leaf.kind == "index") == (leaf.bound is not None),
             f"{leaf.name}: a bound belongs to kind 'index', and only there",
@@ -201,7 +207,10 @@ def extent_name(extent: Extent) -> str:
 
 
 def origins(
-    leaves: Iterable[Leaf], shapes: Iterable[tuple[int, ...]], keywords: Mapping[str, int], batched: bool
+    leaves: Iterable[Leaf],
+    shapes: Iterable[tuple[int, ...]],
+    keywords: Mapping[str, int],
+    batched: bool,
 ) -> dict[str, str]:
     """For each size, "n = 4 came from W": what the first array (or keyword) showing it says."""
     known = {name: f"{name} = {value} came from the keyword" for name, value in keywords.items()}
@@ -242,6 +251,6 @@ def batch_sentence(leaves: Sequence[Leaf], shapes: Sequence[tuple[int, ...]]) ->
     batched = [(leaf.name, axes == len(leaf.extents)) for leaf, axes in pairs if leaf.batch >= 0]
     has, lacks = ([n for n, has in batched if has is want] for want in (True, False))
     return (
-        f"{', '.join(has)} with and {', '.join(lacks)} without the batch axis B; "
+        f"{', '.join(has)} with and {', '.join(lacks)} without the batch axis; "
         "give it to all of them or to none"
     )

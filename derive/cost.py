@@ -1,0 +1,154 @@
+"""The cost of a kernel as formulas in the sizes: flops, calls of elementwise functions, bytes."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import sympy
+
+from .loops import (
+    Accumulate,
+    Apply,
+    Asked,
+    Fill,
+    For,
+    Gemm,
+    Inside,
+    Largest,
+    Let,
+    Load,
+    Local,
+    Number,
+    Scalar,
+    Select,
+    Statement,
+    Step,
+    Store,
+    Sum,
+    Times,
+)
+from .lower import Kernel
+
+Count = tuple[sympy.Expr, sympy.Expr]  # flops, calls
+
+
+def cost(kernel: Kernel) -> str:
+    """Cost: flops (an addition and a product are one each), calls, and float64 bytes in and out."""
+    flops, calls = count(kernel)
+    traffic = 8 * _traffic(kernel)
+    text = f"cost: {_text(flops)} flops"
+    if calls != 0:
+        text += f", {_text(calls)} elementwise calls"
+    return f"{text}, {_text(traffic)} bytes in and out in float64"
+
+
+def count(kernel: Kernel) -> Count:
+    """The flops and the calls of elementwise functions with everything asked for."""
+    return _all(kernel.steps)
+
+
+def _text(expression: sympy.Expr) -> str:
+    return str(sympy.factor_terms(sympy.expand(expression))).replace("**", "^")
+
+
+def _traffic(kernel: Kernel) -> sympy.Expr:
+    groups = [*kernel.arguments, *kernel.results, kernel.saved]
+    return sum((buffer.count for group in groups for buffer in group), sympy.S.Zero)
+
+
+def _all(statements: tuple[Statement, ...]) -> Count:
+    flops, calls = sympy.S.Zero, sympy.S.Zero
+    for statement in statements:
+        more, called = _count(statement)
+        flops, calls = flops + more, calls + called
+    return flops, calls
+
+
+@singledispatch
+def _count(statement: Statement) -> Count:
+    raise TypeError(f"{type(statement).__name__} is no statement")
+
+
+@_count.register
+def _(s: Step | Asked) -> Count:
+    return _all(s.body)
+
+
+@_count.register
+def _(s: For) -> Count:
+    flops, calls = _all(s.body)
+    return s.extent * flops, s.extent * calls
+
+
+@_count.register
+def _(s: Let) -> Count:
+    return _work(s.value)
+
+
+@_count.register
+def _(s: Accumulate) -> Count:
+    flops, calls = _work(s.value)
+    return flops + 1, calls
+
+
+@_count.register
+def _(s: Store) -> Count:
+    flops, calls = _work(s.value)
+    return flops + (1 if s.add else 0), calls
+
+
+@_count.register
+def _(s: Largest) -> Count:
+    flops, calls = _work(s.value)
+    inner, called = _all(s.lets)
+    return s.extent * (flops + inner), s.extent * (calls + called)
+
+
+@_count.register
+def _(s: Select | Fill) -> Count:
+    return sympy.S.Zero, sympy.S.Zero
+
+
+@_count.register
+def _(s: Gemm) -> Count:
+    return 2 * s.M * s.N * s.K, sympy.S.Zero
+
+
+@singledispatch
+def _work(value: Scalar) -> Count:
+    raise TypeError(f"{type(value).__name__} is no scalar")
+
+
+@_work.register
+def _(value: Number | Local | Load) -> Count:
+    return sympy.S.Zero, sympy.S.Zero
+
+
+@_work.register
+def _(value: Inside) -> Count:
+    return _work(value.value)
+
+
+@_work.register
+def _(value: Sum) -> Count:
+    scaled = sum(1 for weight, _ in value.terms if abs(weight) != 1)
+    return _parts(tuple(term for _, term in value.terms), len(value.terms) - 1 + scaled)
+
+
+@_work.register
+def _(value: Times) -> Count:
+    return _parts(value.factors, len(value.factors) - 1)
+
+
+@_work.register
+def _(value: Apply) -> Count:
+    flops, calls = _parts(value.arguments, 0)
+    return flops, calls + 1
+
+
+def _parts(parts: tuple[Scalar, ...], own: int) -> Count:
+    flops, calls = sympy.Integer(own), sympy.S.Zero
+    for part in parts:
+        more, called = _work(part)
+        flops, calls = flops + more, calls + called
+    return flops, calls

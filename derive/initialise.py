@@ -1,0 +1,105 @@
+"""Parameters to start training from, by what each of them does in its layer.
+
+    map     its entries are summed against those of another array: uniform on (-a, a) with
+            a = sqrt(6 / (fan_in + fan_out))              (Glorot and Bengio 2010, (16))
+    gain    it multiplies another array entry by entry: one
+    bias    a term of a sum, or anything else: zero
+
+fan_in counts the entries that one entry of W x is a sum of, fan_out the entries of W x that one
+entry of x goes into; for W of Hom(R(m), R(n)) they are m and n, for the filters of a convolution a
+field of them for each channel.  A table of embeddings is a map on indicator vectors: its fan_in
+is 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy
+
+from .expressions import Contraction, Node, Variable, parts
+from .forms import Access
+from .reference import Value, extent, shape_of
+from .spaces import Product, Real, Size
+from .walk import topological
+
+Sizes = Mapping[sympy.Symbol, int]
+
+
+@dataclass(frozen=True)
+class Fans:
+    """The extents whose product is fan_in, and those whose product is fan_out."""
+
+    into: tuple[Size, ...]
+    out: tuple[Size, ...]
+
+    def bound(self, sizes: Sizes) -> float:
+        """a = sqrt(6 / (fan_in + fan_out))."""
+        fan_in, fan_out = (
+            math.prod(extent(size, sizes) for size in extents) for extents in (self.into, self.out)
+        )
+        return math.sqrt(6 / (fan_in + fan_out))
+
+
+def drawn(
+    parameters: Iterable[Variable],
+    output: Node,
+    rng: np.random.Generator,
+    sizes: Sizes,
+    dtype: np.dtype[Any],
+) -> dict[str, Value]:
+    """Values of the parameters of an expression, by name, drawn in their order.
+
+    They are drawn in float64, so that each dtype has the same ones, rounded.  Raises SpaceError
+    where a size is missing.
+    """
+
+    def draw(theta: Node) -> Value:
+        if isinstance(theta.space, Product):
+            return tuple(draw(part) for part in parts(theta))
+        assert isinstance(theta.space, Real)
+        shape, fans = shape_of(theta.space, sizes), fans_of(theta, output)
+        if fans is None:
+            return np.zeros(shape, dtype)
+        if not (fans.into or fans.out):
+            return np.ones(shape, dtype)
+        a = fans.bound(sizes)
+        return np.asarray(rng.uniform(-a, a, size=shape), dtype)
+
+    return {theta.name: draw(theta) for theta in parameters}
+
+
+def fans_of(theta: Node, output: Node) -> Fans | None:
+    """The fans of a parameter where it, or a slice of it, first meets another array; none, None.
+
+    >>> from derive.library.dense import affine
+    >>> W, b = affine.parameters
+    >>> fans_of(W, affine.output), fans_of(b, affine.output)
+    (Fans(into=(m,), out=(n,)), None)
+    """
+    slices = {theta}
+    for node in topological(output):
+        if not isinstance(node, Contraction):
+            continue
+        met = [k for k, operand in enumerate(node.filled) if operand in slices]
+        if met and (len(node.filled) > 1 or node.selectors):
+            return _fans(node, met[0])
+        if met and node.is_pointwise:
+            slices.add(node)
+    return None
+
+
+def _fans(node: Contraction, position: int) -> Fans:
+    """The indices of theta that the result does not show, and those that no other operand does."""
+    read = [index for index in node.form.free if index in node.access(position)]
+    others = [node.access(k) for k in range(len(node.filled)) if k != position]
+    others += [(index,) for index, _ in node.form.bound]
+
+    def beyond(shown: Access) -> tuple[Size, ...]:
+        return tuple(node.form.extent(index) for index in read if index not in shown)
+
+    return Fans(beyond(node.output), beyond(tuple(entry for access in others for entry in access)))

@@ -1,0 +1,279 @@
+"""From a program's expressions to the loops of a kernel.
+
+Every entry of a pointwise expression becomes a scalar in a loop nest; a two-operand contraction falls
+by its index sets into the batch, M, N and K of a matrix product; any other sum becomes a loop nest of
+its own.  Nothing here knows a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from .expressions import Contraction, Elementwise, Node, Variable, is_zero
+from .loops import Asked, Buffer, Fill, Statement, Step
+from .names import Allocator
+from .nests import Indices, Nest, sum_statements
+from .programs import BATCH, Program
+from .schedule import Schedule, Sink, is_sum, without_held
+from .spaces import Indices as IndexSpace
+from .spaces import Real
+from .text import Writer
+from .walk import storage
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A lowered program: its buffers, its steps, and the names of its indices and scalars."""
+
+    program: Program
+    sizes: tuple[sympy.Symbol, ...]
+    arguments: tuple[tuple[Buffer, ...], ...]
+    results: tuple[tuple[Buffer, ...], ...]
+    saved: tuple[Buffer, ...]
+    workspace: tuple[tuple[Buffer, sympy.Expr], ...]
+    workspace_count: sympy.Expr
+    steps: tuple[Statement, ...]
+    indices: tuple[str, ...]
+    scalars: tuple[str, ...]
+
+    @property
+    def saved_count(self) -> sympy.Expr:
+        """The number of entries that forward saves for backward."""
+        return sum((buffer.count for buffer in self.saved), sympy.S.Zero)
+
+
+def lower(program: Program) -> Kernel:
+    """The kernel of a program."""
+    return _Lowering(program).kernel()
+
+
+class _Lowering:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.sizes = (BATCH, *program.layer.sizes)
+        plain = without_held([*(r.node for r in program.results), *program.saves, *program.names])
+        self.names = {plain[node]: name for node, name in program.names.items()}
+        self.writer = Writer(self.names, BATCH)
+        self.allocator = Allocator(tuple(str(size) for size in self.sizes))
+        self.memory: dict[Node, Buffer] = {}
+        self.arguments = [self._argument(a.variable) for a in program.arguments]
+        self.result_nodes = [storage(plain[r.node]) for r in program.results]
+        self.results = [
+            self._buffers(r.name, nodes, "result")
+            for r, nodes in zip(program.results, self.result_nodes, strict=True)
+        ]
+        self.saves = [plain[node] for node in program.saves]
+        self.saved = [self._buffer(self._saved_name(n), n, "saved") for n in self.saves]
+        self.indices = Indices(self.allocator, BATCH)
+
+    # --- buffers
+
+    def _argument(self, x: Variable) -> tuple[Buffer, ...]:
+        nodes = storage(x)
+        kind = "index" if isinstance(x.space, IndexSpace) else "argument"
+        buffers = self._buffers(x.name, nodes, kind)
+        self.memory.update(zip(nodes, buffers, strict=True))
+        return buffers
+
+    def _buffers(self, name: str, nodes: tuple[Node, ...], kind: str) -> tuple[Buffer, ...]:
+        if len(nodes) == 1:
+            return (self._buffer(name, nodes[0], kind),)
+        return tuple(self._buffer(f"{name}_{k}", node, kind) for k, node in enumerate(nodes))
+
+    def _buffer(self, name: str, node: Node, kind: str) -> Buffer:
+        assert isinstance(node.space, (Real, IndexSpace))
+        return Buffer(self.allocator.fresh(name), node.space.shape, kind)
+
+    def _saved_name(self, node: Node) -> str:
+        return f"saved_{self._name(node)}"
+
+    def _name(self, node: Node) -> str:
+        """A local's name; of something nameless what it is made of, as in W_x or tanh_d1_z."""
+        if node in self.names or isinstance(node, Variable):
+            return self.names.get(node, getattr(node, "name", "t"))
+        operands = [self.names.get(x, getattr(x, "name", "")) for x in node.operands]
+        head = [node.operation.name] if isinstance(node, Elementwise) else []
+        simple = isinstance(node, (Elementwise, Contraction)) and all(operands)
+        return "_".join([*head, *operands]) if simple and len(operands) <= 2 else "t"
+
+    # --- statements
+
+    def kernel(self) -> Kernel:
+        """The kernel, its steps in order and its workspace laid out."""
+        self.schedule = schedule = self._schedule()
+        workspace = self._stored(schedule)
+        steps = merged([*self._zero_results(), *self._steps(schedule)])
+        slots, count = lay_out(workspace, steps)
+        scalars = tuple(dict.fromkeys(self.indices.scalars))
+        return Kernel(
+            self.program,
+            self.sizes,
+            tuple(self.arguments),
+            tuple(self.results),
+            tuple(self.saved),
+            slots,
+            count,
+            tuple(steps),
+            tuple(self.indices.used),
+            scalars,
+        )
+
+    def _schedule(self) -> Schedule:
+        readable = not self.program.accumulate
+        wanted = [
+            (buffer.name, node, readable)
+            for buffers, nodes in zip(self.results, self.result_nodes, strict=True)
+            for buffer, node in zip(buffers, nodes, strict=True)
+        ]
+        if self.program.reads_saved:
+            self.memory.update(zip(self.saves, self.saved, strict=True))
+        else:
+            wanted += [("saved", node, False) for node in self.saves]
+        return Schedule(wanted, list(self.memory))
+
+    def _stored(self, schedule: Schedule) -> list[Buffer]:
+        """Gives every stored expression its buffer: a result's own, or workspace."""
+        by_name = {buffer.name: buffer for buffers in self.results for buffer in buffers}
+        workspace = []
+        for node, sink in schedule.stored.items():
+            if sink.result is not None:
+                self.memory[node] = by_name[sink.result]
+            else:
+                self.memory[node] = self._buffer(self._name(node), node, "workspace")
+                workspace.append(self.memory[node])
+        self.targets = {
+            sink: self.memory[sink.node] for sink in schedule.stored.values()
+        } | self._copy_targets(schedule, by_name)
+        return workspace
+
+    def _copy_targets(
+        self, schedule: Schedule, by_name: Mapping[str, Buffer]
+    ) -> dict[Sink, Buffer]:
+        saved = dict(zip(self.saves, self.saved, strict=True))
+        return {
+            sink: saved[sink.node] if sink.result == "saved" else by_name[sink.result or ""]
+            for sink in schedule.copies
+        }
+
+    def _zero_results(self) -> Iterator[Statement]:
+        """A result that is zero is set; one that is added to needs nothing."""
+        if not self.program.accumulate:
+            for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
+                for buffer, node in zip(buffers, nodes, strict=True):
+                    if is_zero(node):
+                        yield Step((f"{buffer.name} = 0",), (Fill(buffer),))
+
+    def _steps(self, schedule: Schedule) -> Iterator[Statement]:
+        for stage in range(1 + max((s.stage for s in schedule.sinks), default=0)):
+            shapes: dict[object, list[Sink]] = {}
+            for sink in schedule.sinks:
+                if sink.pointwise is not None and sink.pointwise_stage == stage:
+                    shapes.setdefault(self.targets[sink].shape, []).append(sink)
+            for sinks in shapes.values():
+                yield from self._nest(sinks)
+            for sink in schedule.sinks:
+                for (weight, total), at in zip(sink.sums, sink.sum_stages, strict=True):
+                    if at == stage:
+                        yield from self._asked(sink.asked, [self._sum(sink, weight, total)])
+
+    def _nest(self, sinks: list[Sink]) -> Iterator[Statement]:
+        """One loop nest that makes the pointwise parts of several sinks.
+
+        What only some results ask for is guarded, outside the loops where it is all of the nest.
+        """
+        nest = Nest(self.memory, self.names, self.indices, self.targets[sinks[0]].shape)
+        ordered = sorted(sinks, key=lambda s: (bool(s.asked), sorted(s.asked)))
+        roots = [sink.pointwise for sink in ordered if sink.pointwise is not None]
+        nest.count(roots, [s.node for s in sinks if self.schedule.stored.get(s.node) is s])
+        common = ordered[0].asked if len({sink.asked for sink in sinks}) == 1 else frozenset()
+        formulas: list[str] = []
+        body: list[Statement] = []
+        for sink in ordered:
+            assert sink.pointwise is not None
+            formulas += self._formulas(sink, nest)
+            guarded = sink.asked - common
+            entry = nest.store(self.targets[sink], sink.pointwise, self._adds(sink), bool(guarded))
+            body += self._asked(guarded, entry)
+        step = Step(tuple(dict.fromkeys(formulas)), tuple(nest.loops(body)))
+        yield from self._asked(common, [step])
+
+    def _formulas(self, sink: Sink, nest: Nest) -> list[str]:
+        target = self.targets[sink].name
+        assert sink.pointwise is not None
+        lets = [
+            f"{self.names[node]} = {self.writer.formula(node)}"
+            for node in nest.named_below(sink.pointwise)
+        ]
+        shown = target if sink.result == "saved" or sink.node not in self.names else self.names[sink.node]
+        sign = "+=" if self._adds(sink) else "="
+        if sink.sums or sink.pointwise not in self.names:
+            right = self.writer.formula(sink.pointwise)
+        elif self.names[sink.pointwise] == shown:
+            return lets
+        else:
+            right = self.writer(sink.pointwise)
+        return [*lets, f"{target if self._adds(sink) or sink.sums else shown} {sign} {right}"]
+
+    def _adds(self, sink: Sink) -> bool:
+        return self.program.accumulate and self.targets[sink].kind == "result"
+
+    def _sum(self, sink: Sink, weight: sympy.Expr, total: Node) -> Step:
+        target = self.targets[sink]
+        first = sink.pointwise is None and sink.sums[0][1] is total and not self._adds(sink)
+        assert is_sum(total)
+        body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)  # type: ignore[arg-type]
+        factor = "" if weight == 1 else f"{weight} "
+        sign = "=" if first else "+="
+        return Step((f"{target.name} {sign} {factor}{self.writer.formula(total)}",), tuple(body))
+
+    def _asked(self, asked: frozenset[str], steps: list[Statement]) -> list[Statement]:
+        """Statements that are taken only where one of these results is asked for."""
+        return [Asked(self._pointers(asked), tuple(steps))] if asked else steps
+
+    def _pointers(self, asked: frozenset[str]) -> tuple[str, ...]:
+        order = [b.name for buffers in self.results for b in buffers] + ["saved"]
+        return tuple(sorted(asked, key=order.index))
+
+
+def merged(steps: list[Statement]) -> list[Statement]:
+    """Neighbours that the same results ask for, under one condition."""
+    result: list[Statement] = []
+    for step in steps:
+        last = result[-1] if result else None
+        if isinstance(step, Asked) and isinstance(last, Asked) and step.pointers == last.pointers:
+            result[-1] = Asked(last.pointers, (*last.body, *step.body))
+        else:
+            result.append(step)
+    return result
+
+
+def lay_out(
+    buffers: list[Buffer], steps: list[Statement]
+) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
+    """Each workspace buffer's offset: one place serves several of one size that do not live at once."""
+    lives = {buffer: [k for k, step in enumerate(steps) if mentions(step, buffer)] for buffer in buffers}
+    slots: list[tuple[sympy.Expr, int]] = []  # size, the last step that uses it
+    placed: dict[Buffer, int] = {}
+    for buffer in sorted(buffers, key=lambda b: lives[b][0]):
+        first, last = lives[buffer][0], lives[buffer][-1]
+        free = [k for k, (size, until) in enumerate(slots) if size == buffer.count and until < first]
+        number = free[0] if free else len(slots)
+        slots[number : number + 1] = [(buffer.count, last)]
+        placed[buffer] = number
+    starts = [sympy.S.Zero]
+    for size, _ in slots:
+        starts.append(sympy.expand(starts[-1] + size))
+    return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
+
+
+def mentions(statement: object, buffer: Buffer) -> bool:
+    """A statement or scalar reads or writes a buffer."""
+    if isinstance(statement, Buffer):
+        return statement == buffer
+    if isinstance(statement, tuple):
+        return any(mentions(part, buffer) for part in statement)
+    fields = getattr(statement, "__dataclass_fields__", None)
+    return fields is not None and any(mentions(getattr(statement, f), buffer) for f in fields)

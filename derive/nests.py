@@ -1,0 +1,434 @@
+"""Loop nests: scalars at a point, stores, and sums as matrix products or loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import sympy
+
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    LinearCombination,
+    Node,
+)
+from .forms import Access
+from .loops import (
+    Accumulate,
+    Apply,
+    Buffer,
+    Fill,
+    For,
+    Gemm,
+    Guards,
+    Inside,
+    Largest,
+    Let,
+    Load,
+    Local,
+    Matrix,
+    Number,
+    Place,
+    Scalar,
+    Select,
+    Statement,
+    Store,
+    Sum,
+    Times,
+)
+from .names import Allocator
+from .schedule import as_product, base, is_rearranged
+
+Memory = Mapping[Node, Buffer]
+
+
+class Indices:
+    """The loop indices and scalars of one kernel, by readable names that nothing else has."""
+
+    def __init__(self, allocator: Allocator, batch: sympy.Symbol) -> None:
+        self.batch = batch
+        self._allocator = allocator
+        self._sample = allocator.fresh("s")
+        self._letters: list[str] = []
+        self.used: dict[str, None] = {}
+        self.scalars: list[str] = []
+        self.extents: dict[sympy.Symbol, sympy.Expr] = {}
+
+    def fresh(self, extents: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
+        """One index for each extent: s for the batch, i, j, k, .. for the others."""
+        found, letter = [], 0
+        for extent in extents:
+            if extent == self.batch and self._sample not in map(str, found):
+                name = self._sample
+            else:
+                name, letter = self._letter(letter), letter + 1
+            found.append(self.index(name, extent))
+        return found
+
+    def index(self, name: str, extent: sympy.Expr) -> sympy.Symbol:
+        """The index of that name, now running over `extent` values."""
+        symbol = sympy.Symbol(name, integer=True, nonnegative=True)
+        self.used[name] = None
+        self.extents[symbol] = extent
+        return symbol
+
+    def _letter(self, number: int) -> str:
+        while len(self._letters) <= number:
+            wanted = "ijklpqrtuvw"[len(self._letters) % 11]
+            self._letters.append(self._allocator.fresh(wanted))
+        return self._letters[number]
+
+    def scalar(self, wanted: str, place: Place = ()) -> str:
+        """A name for a scalar; where an array has it, with the place behind it: z_bar_si."""
+        if self._allocator.is_taken(wanted) and place:
+            wanted = f"{wanted}_{''.join(str(index) for index in place if index.is_Symbol)}"
+        if wanted in self.scalars:
+            return wanted  # scalars are set before they are read in every nest: one may serve again
+        name = self._allocator.fresh(wanted)
+        self.scalars.append(name)
+        return name
+
+    def scalar_index(self, wanted: str) -> str:
+        """A name for an index that no loop nest runs over."""
+        return self._allocator.fresh(wanted)
+
+    def outside(self, access: Place, shape: Place) -> Guards:
+        """The entries of an access that may lie outside an array of that shape."""
+        return tuple(
+            (entry, extent)
+            for entry, extent in zip(access, shape, strict=True)
+            if self.extents.get(entry) != extent
+            and not (entry.is_Integer and extent.is_Integer and 0 <= entry < extent)
+        )
+
+
+class Points:
+    """Scalars of pointwise expressions at points of one nest, each computed once.
+
+    `lets` are the statements that name scalars; they come before the statement that uses them.
+    """
+
+    def __init__(self, memory: Memory, names: Mapping[Node, str], indices: Indices) -> None:
+        self.memory, self.names, self.indices = memory, names, indices
+        self.uses: dict[tuple[Node, Place], int] = {}
+        self.known: dict[tuple[Node, Place], Scalar] = {}
+        self.selected: dict[tuple[Node, Place], sympy.Symbol] = {}
+        self.lets: list[Statement] = []
+
+    def count(self, node: Node, place: Place) -> None:
+        """Counts how often each expression is used at each place."""
+        self.uses[node, place] = self.uses.get((node, place), 0) + 1
+        if self.uses[node, place] == 1 and not self._is_loaded(node):
+            for operand, at in self._reads(node, place):
+                self.count(operand, at)
+
+    def value(self, node: Node, place: Place, root: bool = False) -> Scalar:
+        """The scalar of an expression at a place, by name where it is used again or has one.
+
+        The root of a store needs no name of its own."""
+        if (node, place) not in self.known:
+            scalar = self._scalar(node, place)
+            if self._wants_name(node, place, scalar, root):
+                name = self.indices.scalar(self.names.get(node, "r"), place)
+                self.lets.append(Let(name, scalar))
+                scalar = Local(name)
+            self.known[node, place] = scalar
+        return self.known[node, place]
+
+    def _wants_name(self, node: Node, place: Place, scalar: Scalar, root: bool) -> bool:
+        if isinstance(scalar, (Local, Number, Load)):
+            return False
+        named = node in self.names and not root
+        return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))
+
+    def _is_loaded(self, node: Node) -> bool:
+        return node in self.memory
+
+    def _reads(self, node: Node, place: Place) -> list[tuple[Node, Place]]:
+        if isinstance(node, Contraction):
+            moved = self._moved(node, place, select=False)
+            return [
+                (x, _at(node.access(k), moved)) for k, x in enumerate(node.filled)
+            ]
+        return [(operand, place) for operand in node.operands]
+
+    def _scalar(self, node: Node, place: Place) -> Scalar:
+        if node in self.memory:
+            buffer = self.memory[node]
+            return Load(buffer, place)
+        if isinstance(node, Constant):
+            return Number(node.value)
+        if isinstance(node, LinearCombination):
+            return Sum(tuple((weight, self.value(x, place)) for weight, x in node.terms))
+        if isinstance(node, Elementwise):
+            return Apply(node.operation, tuple(self.value(z, place) for z in node.arguments))
+        assert isinstance(node, Contraction), type(node)
+        moved = self._moved(node, place)
+        return self.product(node, moved)
+
+    def product(self, node: Contraction, moved: Mapping[sympy.Symbol, sympy.Expr]) -> Scalar:
+        """The product of a contraction's operands where its indices have these values."""
+        factors = tuple(
+            self.read(x, _at(node.access(k), moved)) for k, x in enumerate(node.filled)
+        )
+        return factors[0] if len(factors) == 1 else Times(factors)
+
+    def read(self, node: Node, place: Place) -> Scalar:
+        """An operand at a place, zero outside its borders."""
+        guards = self.indices.outside(place, node.space.shape)  # type: ignore[attr-defined]
+        value = self.value(node, place)
+        return Inside(guards, value) if guards else value
+
+    def _moved(
+        self, node: Contraction, place: Place, select: bool = True
+    ) -> dict[sympy.Symbol, sympy.Expr]:
+        """The values of a pointwise contraction's indices at a place of its result."""
+        moved = dict(zip(node.output, place, strict=True))
+        return moved | self.bound(node, moved, select)  # type: ignore[return-value]
+
+    def bound(
+        self, node: Contraction, moved: Mapping[sympy.Symbol, sympy.Expr], select: bool = True
+    ) -> dict[sympy.Symbol, sympy.Expr]:
+        """The bound indices, read from their integer arrays by statements before this point."""
+        found: dict[sympy.Symbol, sympy.Expr] = {}
+        for (index, access), selector in zip(node.form.bound, node.selectors, strict=True):
+            at = _at(access, moved)
+            if not select:
+                found[index] = sympy.Symbol(f"selected{len(found)}")
+                continue
+            if (selector, at) not in self.selected:
+                self.selected[selector, at] = self._select(selector, at, node.form.extent(index))
+            found[index] = self.selected[selector, at]
+        return found
+
+    def _select(self, selector: Node, place: Place, extent: sympy.Expr) -> sympy.Symbol:
+        name = self.indices.scalar_index("k")
+        symbol = self.indices.index(name, extent)
+        if isinstance(selector, Argmax):
+            self.lets.append(self._largest(selector, place, symbol))
+        else:
+            buffer = self.memory[selector]
+            self.lets.append(Select(symbol, buffer, place))
+        return symbol
+
+    def _largest(self, node: Argmax, place: Place, symbol: sympy.Symbol) -> Statement:
+        (summed,) = node.form.summed(1)
+        extent = node.form.extent(summed)
+        running = self.indices.index(self.indices.scalar_index("j"), extent)
+        moved = dict(zip(node.form.slots[1], place, strict=True)) | {summed: running}
+        inner = Points(self.memory, self.names, self.indices)
+        value = inner.read(node.operand, _at(node.form.slots[0], moved))
+        best, candidate = self.indices.scalar("largest"), self.indices.scalar("candidate")
+        return Largest(symbol, running, extent, best, candidate, value, tuple(inner.lets))
+
+
+class Nest:
+    """A loop nest over a shape that makes entries of several buffers."""
+
+    def __init__(
+        self, memory: Memory, names: Mapping[Node, str], indices: Indices, shape: Place
+    ) -> None:
+        self.indices, self.shape = indices, shape
+        self.place = tuple(indices.fresh(shape))
+        self.points = Points(memory, names, indices)
+
+    def count(self, roots: Sequence[Node], own: Sequence[Node]) -> None:
+        """Counts uses over all roots, so that what is shared is computed once.
+
+        `own` are those that this nest makes: it has them at hand and does not load them.
+        """
+        self.points.memory = {x: b for x, b in self.points.memory.items() if x not in own}
+        for root in roots:
+            self.points.count(root, self.place)
+
+    def store(self, buffer: Buffer, node: Node, add: bool, alone: bool) -> list[Statement]:
+        """The statements that make one entry of a buffer; what they name is theirs if `alone`."""
+        points = self.points
+        known, selected = dict(points.known), dict(points.selected)
+        points.lets = []
+        value = points.value(node, self.place, root=True)
+        lets = points.lets
+        if alone:
+            points.known, points.selected = known, selected
+        return [*lets, Store(buffer, self.place, value, add)]
+
+    def named_below(self, root: Node) -> Iterator[Node]:
+        """The named expressions that this nest computes for a root, operands first."""
+        seen: set[Node] = set()
+
+        def visit(node: Node) -> Iterator[Node]:
+            if node in seen or node in self.points.memory:
+                return
+            seen.add(node)
+            for operand in node.operands:
+                yield from visit(operand)
+            if node in self.points.names:
+                yield node
+
+        return visit(root)
+
+    def loops(self, body: Sequence[Statement]) -> list[Statement]:
+        """The body inside the loops of the shape."""
+        return wrapped(self.place, self.shape, body)
+
+
+def wrapped(
+    place: Sequence[sympy.Symbol], extents: Sequence[sympy.Expr], body: Sequence[Statement]
+) -> list[Statement]:
+    """Statements inside loops, the first index outermost."""
+    inner = list(body)
+    for index, extent in reversed(list(zip(place, extents, strict=True))):
+        inner = [For(index, extent, tuple(inner))]
+    return inner
+
+
+def _at(access: Access, values: Mapping[sympy.Symbol, sympy.Expr]) -> Place:
+    return tuple(entry.xreplace(values) for entry in access)
+
+
+# --- sums
+
+
+def sum_statements(
+    memory: Memory,
+    names: Mapping[Node, str],
+    indices: Indices,
+    target: Buffer,
+    weight: sympy.Expr,
+    node: Contraction,
+    first: bool,
+) -> list[Statement]:
+    """target += weight * sum, or target = .. where this is the first that is said of it."""
+    if as_product(node) and all(base(x) in memory or x in memory for x in node.filled):
+        fill = [Fill(target)] if first else []
+        return [*fill, *_matrix_product(memory, indices, target, weight, node)]
+    return _loop_sum(Points(memory, names, indices), target, weight, node, first)
+
+
+def _loop_sum(
+    points: Points, target: Buffer, weight: sympy.Expr, node: Contraction, first: bool
+) -> list[Statement]:
+    """A nest over all indices, those that only the sum runs over in a scalar where they come last."""
+    order = _loop_order(node)
+    extents = [node.form.extent(index) for index in order]
+    symbols = points.indices.fresh(extents)
+    moved: dict[sympy.Symbol, sympy.Expr] = dict(zip(order, symbols, strict=True))
+    moved |= points.bound(node, moved)
+    value = points.product(node, moved)
+    place = _at(node.output, moved)
+    guards = points.indices.outside(place, target.shape)
+    summed = set(node.summed)
+    trailing = next((k for k, i in enumerate(reversed(order)) if i not in summed), len(order))
+    split = len(order) - trailing
+    outer, inner = symbols[:split], symbols[split:]
+    if trailing and node.form.is_plain(node.opened):
+        total = points.indices.scalar("total")
+        loops = wrapped(inner, extents[split:], [*points.lets, Accumulate(total, value)])
+        scaled = Local(total) if weight == 1 else Sum(((weight, Local(total)),))
+        alone = first and not set(order[:split]) & summed
+        body = [Let(total, Number(sympy.S.Zero)), *loops, Store(target, place, scaled, not alone)]
+        fill = [Fill(target)] if first and not alone else []
+        return [*fill, *wrapped(outer, extents[:split], body)]
+    scaled = value if weight == 1 else Sum(((weight, value),))
+    store = Store(target, place, scaled, True, guards)
+    return [*([Fill(target)] if first else []), *wrapped(symbols, extents, [*points.lets, store])]
+
+
+def _loop_order(node: Contraction) -> list[sympy.Symbol]:
+    """The running indices in the order in which the first operand is stored, then the others."""
+    order: dict[sympy.Symbol, None] = {}
+    for access in (*(node.access(k) for k in range(len(node.filled))), node.output):
+        for entry in access:
+            order.update(dict.fromkeys(i for i in node.form.free if i in entry.free_symbols))
+    order.update(dict.fromkeys(node.form.free))
+    return list(order)
+
+
+def _matrix_product(
+    memory: Memory, indices: Indices, target: Buffer, weight: sympy.Expr, node: Contraction
+) -> list[Statement]:
+    """C += weight A B, with loops over the indices that one matrix product can't take."""
+    left, right = (_strides(memory, x, node.access(k)) for k, x in enumerate(node.filled))
+    out = _strides_of(target, node.output)
+    if node.output[-1] not in right.strides:  # the result's last axis is the columns'
+        left, right = right, left
+    output = [i for i in node.output if i in node.form.free]
+    rows = [i for i in output if i not in right.strides]
+    columns = [i for i in output if i not in left.strides]
+    both = [i for i in output if i in left.strides and i in right.strides]
+    m = _merged(rows, (left, out), node)
+    n = _merged(columns, (right, out), node)
+    k = _merged([i for i in left.strides if i in right.strides and i not in output], (left, right), node)
+    loops = [(i, node.form.extent(i)) for i in both] + m[:-1] + n[:-1] + k[:-1]
+    symbols = indices.fresh([extent for _, extent in loops])
+    values = {i: s for (i, _), s in zip(loops, symbols, strict=True)}
+    (mi, M), (ni, N), (ki, K) = (g[-1] if g else (None, sympy.S.One) for g in (m, n, k))
+    gemm = Gemm(
+        M,
+        N,
+        K,
+        weight,
+        left.matrix(values, mi, ki),
+        right.matrix(values, ki, ni),
+        out.matrix(values, mi, ni),
+    )
+    return wrapped(symbols, [extent for _, extent in loops], [gemm])
+
+
+class _Strided:
+    """An array read at plain indices: its buffer, where it begins, and each index's stride."""
+
+    def __init__(
+        self, buffer: Buffer, start: sympy.Expr, strides: dict[sympy.Symbol, sympy.Expr]
+    ) -> None:
+        self.buffer, self.start, self.strides = buffer, start, strides
+
+    def matrix(
+        self, values: Mapping[sympy.Symbol, sympy.Expr], row: object, column: object
+    ) -> Matrix:
+        """The matrix of these rows and columns."""
+        offset = self.start + sum(self.strides.get(i, 0) * s for i, s in values.items())
+        strides = {None: sympy.S.One, **self.strides}
+        zero = sympy.S.Zero
+        return Matrix(self.buffer, offset, strides.get(row, zero), strides.get(column, zero))
+
+
+def _strides(memory: Memory, node: Node, access: Access) -> _Strided:
+    """The strides of an operand, through what only rearranges it."""
+    while node not in memory and is_rearranged(node):
+        assert isinstance(node, Contraction)
+        moved = dict(zip(node.output, access, strict=True))
+        access, node = _at(node.access(0), moved), node.operands[0]
+    return _strides_of(memory[node], access)
+
+
+def _strides_of(buffer: Buffer, access: Access) -> _Strided:
+    strides: dict[sympy.Symbol, sympy.Expr] = {}
+    start = sympy.S.Zero
+    for axis, entry in enumerate(access):
+        if entry.is_number:
+            start = start + entry * buffer.stride(axis)
+        else:
+            strides[entry] = strides.get(entry, 0) + buffer.stride(axis)  # type: ignore[index]
+    return _Strided(buffer, start, strides)
+
+
+def _merged(
+    group: list[sympy.Symbol], arrays: tuple[_Strided, ...], node: Contraction
+) -> list[tuple[sympy.Symbol, sympy.Expr]]:
+    """The indices of one side of a product, neighbours in memory taken as one index."""
+    merged: list[tuple[sympy.Symbol, sympy.Expr]] = []
+    for index in group:
+        extent = node.form.extent(index)
+        if merged and all(
+            sympy.expand(a.strides.get(merged[-1][0], 0) - a.strides.get(index, 0) * extent) == 0
+            for a in arrays
+        ):
+            merged[-1] = (index, merged[-1][1] * extent)
+        else:
+            merged.append((index, extent))
+    return merged
+
+

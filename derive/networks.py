@@ -1,0 +1,333 @@
+"""Networks: compositions of layers under qualified parameter names (thesis section 3.1).
+
+    mlp = network("mlp", hidden=dense, output=affine)
+    F(x; hidden_W, hidden_b, output_W, output_b) = output(hidden(x))
+
+A network is a layer, so that all that is done with a layer is done with it, and it may be a layer
+of another network.  What it consists of is named by these rules:
+
+* the state of each layer is the output of the one before: the sizes of that state are bound to
+  those of that output (plain sizes are bound, numbers and expressions compared);
+* the sizes of the first layer's states and givens keep their names, every other size that is not
+  bound is called {layer}_{size}: m, hidden_n, output_n;
+* states and givens of the first layer keep their names, those of later layers and all parameters
+  are called {layer}_{name}, and so are local names: hidden_W, hidden_z;
+* arguments come in the order of the layers, states and givens first, then parameters;
+* the target of a loss keeps its name, or is called {loss}_{name} where that is taken;
+* a Gram matrix has one name and one size in the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy
+
+from .expressions import Node, Tuple, Variable, variable
+from .initialise import drawn
+from .layers import PARAMETER, STATE, Argument, Layer
+from .names import checked
+from .resize import bound_sizes, resized_layer, resized_space, sizes_of, symbols_of
+from .spaces import R, Size, SpaceError, dims, leaves
+from .walk import rewrite, topological
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The layer f_i where it stands in a network: in the network's sizes, under qualified names.
+
+    `paths` says where each parameter hangs in the tree of parameters.
+    """
+
+    name: str
+    function: Layer
+    paths: tuple[Path, ...] = ()
+
+    @property
+    def input(self) -> Variable:
+        """x_i: the first state, or what is given where a first layer has no state."""
+        return _input(self.function)
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Layer):
+    """F = f_L . .. . f_1 (thesis (3.1)), and the loss of one point where there is one."""
+
+    stages: tuple[Stage, ...] = ()
+    loss: Stage | None = None
+
+    def with_loss(self, loss: Layer) -> Network:
+        """The network with a loss of one point: a layer f(x, ..) -> R() of the output F(x; theta).
+
+        Raises SpaceError where the loss has parameters, is no scalar or does not take the output.
+        """
+        return _network(self.name, self.stages, _loss_stage(self, loss))
+
+    @cached_property
+    def loss_layer(self) -> Layer:
+        """J(x, y; theta) = loss(F(x; theta), y), a layer.  Raises SpaceError without a loss."""
+        if self.loss is None:
+            raise SpaceError(f"network {self.name} has no loss; add one by with_loss(squared_loss)")
+        return _chained(f"{self.name}_loss", (*self.stages, self.loss))
+
+    def head(self, i: int) -> Layer:
+        """alpha_i = f_i . .. . f_1 : E_1 -> E_{i+1}, and alpha_0 = id (thesis (3.2))."""
+        self._check_index("head", i, 0)
+        if i == 0:
+            return _identity(f"{self.name}_head_0", self.stages[0].input)
+        return _chained(f"{self.name}_head_{i}", self.stages[:i])
+
+    def tail(self, i: int) -> Layer:
+        """omega_i = f_L . .. . f_i : E_i -> E_{L+1}, and omega_{L+1} = id (thesis (3.3))."""
+        self._check_index("tail", i, 1)
+        if i == len(self.stages) + 1:
+            y = variable(f"{self.stages[-1].name}_y", self.output.space)
+            return _identity(f"{self.name}_tail_{i}", y)
+        return _chained(f"{self.name}_tail_{i}", self.stages[i - 1 :])
+
+    def _check_index(self, what: str, i: int, first: int) -> None:
+        last = first + len(self.stages)
+        if i not in range(first, last + 1):
+            raise IndexError(f"network {self.name}: {what}({i}): expected {first} <= i <= {last}")
+
+    # --- the tree of parameters
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where each parameter hangs in the tree, in the order of the parameters."""
+        return tuple(path for stage in self.stages for path in stage.paths)
+
+    def tree(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The tree {"hidden": {"W": .., "b": ..}, ..} of values by argument name.
+
+        Raises ValueError where a parameter is missing or a name is none.
+        """
+        names = [p.name for p in self.parameters]
+        if set(flat) != set(names):
+            raise ValueError(f"network {self.name}: expected values of {names}, got {list(flat)}")
+        tree: dict[str, Any] = {}
+        for name, path in zip(names, self.paths, strict=True):
+            branch = tree
+            for key in path[:-1]:
+                branch = branch.setdefault(key, {})
+            branch[path[-1]] = flat[name]
+        return tree
+
+    def flat(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a tree by argument name: the inverse of `tree`.
+
+        Raises ValueError where the tree has another structure.
+        """
+        flat = dict(_branches(tree, set(self.paths)))
+        if set(flat) != set(self.paths):
+            raise ValueError(
+                f"network {self.name}: expected a tree with {[*map('.'.join, self.paths)]}, "
+                f"got {[*map('.'.join, flat)]}"
+            )
+        return {p.name: flat[path] for p, path in zip(self.parameters, self.paths, strict=True)}
+
+    def initial(
+        self,
+        rng: np.random.Generator,
+        sizes: Mapping[sympy.Symbol | str, int],
+        dtype: Any = np.float64,
+    ) -> dict[str, Any]:
+        """A tree of parameters to start from: Glorot's uniform maps, zero biases, gains of one.
+
+        See `initialise`; a seeded `rng` gives the same tree on every run.  `sizes` are by symbol or
+        name.  Raises SpaceError where one is missing or below 1.
+        """
+        numbers = {symbol: int(count) for symbol, count in sizes_of(self, sizes).items()}
+        return self.tree(drawn(self.parameters, self.output, rng, numbers, np.dtype(dtype)))
+
+
+def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Network:
+    """The composition of layers, the first one first.
+
+    Raises SpaceError, naming both layers, both spaces and the fix, where a layer does not take the
+    output of the one before.
+
+    >>> from derive.library.dense import affine, dense
+    >>> mlp = network("mlp", hidden=dense, output=affine)
+    >>> print(mlp.signature, *mlp.sizes)
+    mlp(x; hidden_W, hidden_b, output_W, output_b) m hidden_n output_n
+    """
+    if not layers:
+        raise SpaceError(f"network {name}: expected at least one layer, as in hidden=dense")
+    stages: list[Stage] = []
+    for label, layer in layers.items():
+        stages.append(_stage(name, label, layer, stages))
+    composed = _network(name, tuple(stages))
+    return composed if loss is None else composed.with_loss(loss)
+
+
+def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Layer:
+    """The layer, or network, with some of its sizes fixed or replaced, by symbol or name.
+
+    Raises SpaceError where the layer has no such size, or the new one is below 1.
+
+    >>> from derive.library.dense import dense
+    >>> print(with_sizes(dense, {"n": 32}).output.space)
+    R(32)
+    """
+    replaced = sizes_of(layer, sizes)
+    if not isinstance(layer, Network):
+        return resized_layer(layer, replaced)
+    stages = tuple(_resized_stage(stage, replaced) for stage in layer.stages)
+    return _network(layer.name, stages, layer.loss and _resized_stage(layer.loss, replaced))
+
+
+# --- composing
+
+
+def _network(name: str, stages: tuple[Stage, ...], loss: Stage | None = None) -> Network:
+    _check_grams(name, [stage.function.output for stage in stages])
+    f = _chained(name, stages)
+    doc = f"{name} = {' . '.join(stage.name for stage in reversed(stages))}"
+    return Network(name, f.arguments, f.output, f.names, doc, stages, loss)
+
+
+def _resized_stage(stage: Stage, sizes: Mapping[sympy.Symbol, Size]) -> Stage:
+    return Stage(stage.name, resized_layer(stage.function, sizes), stage.paths)
+
+
+def _chained(name: str, stages: Sequence[Stage]) -> Layer:
+    """The composition of stages, as a layer of the first one's input."""
+    output: Node = stages[0].input
+    data: list[Argument] = []
+    parameters: list[Argument] = []
+    names: dict[Node, str] = {}
+    for stage in stages:
+        f = stage.function
+        put_in: dict[Node, Node] = {stage.input: output}
+        new = rewrite([f.output], put_in.get)
+        names |= {new[node]: local for node, local in f.names.items() if node in new}
+        left = [a for a in f.arguments if stage is stages[0] or a.variable is not stage.input]
+        data += [a for a in left if a.role != PARAMETER]
+        parameters += [a for a in left if a.role == PARAMETER]
+        output = new[f.output]
+        if stage is not stages[-1] and not isinstance(output, (Variable, Tuple)):
+            names.setdefault(output, stage.name)
+    return Layer(name, (*data, *parameters), output, names)
+
+
+def _identity(name: str, x: Variable) -> Layer:
+    return Layer(name, (Argument(x, STATE),), x)
+
+
+def _stage(where: str, label: str, layer: Layer, before: Sequence[Stage]) -> Stage:
+    """A layer as the stage behind those before it."""
+    if not isinstance(layer, Layer):
+        raise SpaceError(f"network {where}: {label} must be a layer, got {type(layer).__name__}")
+    if isinstance(layer, Network) and layer.loss is not None:
+        raise SpaceError(f"network {where}: {label} has a loss of its own; give it to {where}")
+    checked(label, f"network {where}: layer")
+    sizes = _sizes(where, label, layer, before)
+    kept = () if before else _data(layer)
+    names = {a.name: f"{label}_{a.name}" for a in layer.arguments if a not in kept}
+    f = resized_layer(layer, sizes, name=label, renamed=names, prefix=f"{label}_")
+    inner = layer.paths if isinstance(layer, Network) else [(p.name,) for p in layer.parameters]
+    return Stage(label, f, tuple((label, *path) for path in inner))
+
+
+def _loss_stage(network_: Network, loss: Layer) -> Stage:
+    """The loss as a stage behind the last one, its target under its own name."""
+    if not isinstance(loss, Layer) or loss.parameters or loss.output.space != R():
+        raise SpaceError(
+            f"network {network_.name}: a loss is a layer without parameters and with an output of "
+            f"R(), got {getattr(loss, 'signature', repr(loss))}"
+        )
+    sizes = _sizes(network_.name, loss.name, loss, network_.stages)
+    taken = {a.name for a in network_.arguments} | {str(size) for size in network_.sizes}
+    taken.add(_input(loss).name)
+    names = {a.name: f"{loss.name}_{a.name}" for a in loss.arguments if a.name in taken}
+    return Stage(loss.name, resized_layer(loss, sizes, renamed=names, prefix=f"{loss.name}_"))
+
+
+def _data(layer: Layer) -> tuple[Argument, ...]:
+    """The arguments that are no parameters."""
+    return tuple(a for a in layer.arguments if a.role != PARAMETER)
+
+
+def _input(layer: Layer) -> Variable:
+    """The first state, or the first thing given."""
+    inputs = layer.state or tuple(a.variable for a in _data(layer))
+    if not inputs:
+        raise SpaceError(f"{layer.signature} has no state, so it can't be a layer of a network")
+    return inputs[0]
+
+
+# --- sizes
+
+
+def _sizes(
+    where: str, label: str, layer: Layer, before: Sequence[Stage]
+) -> dict[sympy.Symbol, Size]:
+    """What each size of a layer becomes: kept, bound, or qualified by the layer's name."""
+    if before and not layer.state:
+        raise SpaceError(
+            f"network {where}: layer {label} has no state to take the output of "
+            f"{before[-1].name}; only the first layer may do without"
+        )
+    if before:
+        sizes = bound_sizes(_input(layer).space, before[-1].function.output.space)
+    else:
+        sizes = {s: s for a in _data(layer) for s in symbols_of(a.variable.space)}
+    taken = [s for extent in sizes.values() for s in extent.free_symbols]
+    taken += [s for stage in before for s in stage.function.sizes]
+    for symbol in layer.sizes:
+        if symbol not in sizes:
+            sizes[symbol] = dims(f"{label}_{symbol}")
+            if sizes[symbol] in taken:
+                raise SpaceError(
+                    f"network {where}: the size {symbol} of layer {label} would be called "
+                    f"{sizes[symbol]}, which is another size of the network; rename the layer"
+                )
+    if before:
+        _check_fit(where, label, layer, before[-1], sizes)
+    return sizes
+
+
+def _check_fit(
+    where: str, label: str, layer: Layer, before: Stage, sizes: Mapping[sympy.Symbol, Size]
+) -> None:
+    """The state, in the network's sizes, is of the space that the stage before gives."""
+    x, given = _input(layer), before.function.output.space
+    wanted = resized_space(x.space, sizes)
+    if wanted != given:
+        raise SpaceError(
+            f"network {where}: layer {label} takes {x.name} of {x.space}, here {wanted}, but layer "
+            f"{before.name} gives {given}; use layers that fit, or set sizes of one of them by "
+            "with_sizes(layer, {size: value})"
+        )
+
+
+def _check_grams(where: str, outputs: Sequence[Node]) -> None:
+    """A Gram matrix is one argument by its name, so it has one size."""
+    found: dict[str, Size] = {}
+    for node in topological(*outputs):
+        for leaf in leaves(node.space):
+            for gram, extent in zip(getattr(leaf, "grams", ()), leaf.shape, strict=False):
+                if gram is not None and found.setdefault(gram.name, extent) != extent:
+                    raise SpaceError(
+                        f"network {where}: the Gram matrix {gram.name} is of size "
+                        f"{found[gram.name]} and of size {extent}; give the two different names"
+                    )
+
+
+# --- trees
+
+
+def _branches(tree: Any, ends: Set[Path], path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The values at the paths, and at every other end of the tree."""
+    if isinstance(tree, Mapping) and path not in ends:
+        for key, branch in tree.items():
+            yield from _branches(branch, ends, (*path, str(key)))
+    else:
+        yield path, tree

@@ -1,0 +1,396 @@
+"""What a kernel stores, and in which order: from a program's expressions to sinks in stages.
+
+An expression is *pointwise* where each of its entries is made from one entry of each operand; such
+expressions are fused into one loop nest and not stored.  What is summed over, what is read more than
+once at another place, and the results are stored.  A *sink* is a buffer with the expression that goes
+into it: a pointwise part, set first, and sums that are added to it in place.
+
+Stages order the sinks: in a stage first the loop nests, one for each shape, then the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    LinearCombination,
+    Node,
+    Projection,
+    Variable,
+    is_zero,
+    linear_combination,
+)
+from .walk import rebuild, topological
+
+ALWAYS = "always"
+
+
+def without_held(roots: Iterable[Node]) -> dict[Node, Node]:
+    """Every node with held values as plain ones: after differentiation they are the same."""
+    new: dict[Node, Node] = {}
+    for node in topological(*roots):
+        operands = [new[operand] for operand in node.operands]
+        new[node] = operands[0] if isinstance(node, Held) else rebuild(node, operands)
+    return new
+
+
+def is_leaf(node: Node) -> bool:
+    """An argument, a component of one, or a number."""
+    return isinstance(node, (Variable, Projection, Constant))
+
+
+def is_sum(node: Node) -> bool:
+    """A contraction that sums, or that sets its result at other places than one by one."""
+    return isinstance(node, Contraction) and not node.is_pointwise
+
+
+def is_rearranged(node: Node) -> bool:
+    """An expression that only reads another one elsewhere: a slice, a transpose, a broadcast."""
+    return (
+        isinstance(node, Contraction)
+        and node.is_pointwise
+        and len(node.filled) == 1
+        and not node.selectors
+    )
+
+
+def base(node: Node) -> Node:
+    """What a rearranged expression reads in the end."""
+    while is_rearranged(node):
+        node = node.operands[0]
+    return node
+
+
+def reads_in_place(node: Node, operand: int) -> bool:
+    """A pointwise expression reads this operand at the very entry that it makes."""
+    if isinstance(node, Contraction):
+        return operand < len(node.filled) and node.access(operand) == node.output
+    return True
+
+
+def as_product(node: Contraction) -> bool:
+    """Two arrays, read plainly, are contracted to a plain result: a matrix product can do it."""
+    return (
+        len(node.filled) == 2
+        and not node.selectors
+        and node.form.is_plain(node.opened)
+        and all(_linear_access(node, k) for k in range(2))
+        and bool(set(node.output) - set(node.access(0)) or set(node.output) - set(node.access(1)))
+        and all(i in (*node.access(0), *node.access(1)) for i in node.form.free)
+        and all(i in node.access(0) and i in node.access(1) for i in node.summed)
+    )
+
+
+def _linear_access(node: Contraction, operand: int) -> bool:
+    access = node.access(operand)
+    running = [entry for entry in access if not entry.is_number]
+    return len(set(running)) == len(running) and set(running) <= set(node.form.free)
+
+
+def visits_again(node: Contraction, operand: int) -> bool:
+    """A sum reads an entry of this operand more than once."""
+    return not set(node.form.free) <= set(node.access(operand))
+
+
+@dataclass(eq=False)
+class Sink:
+    """A buffer's content: a pointwise part and sums with their weights; who asks for it; its stage."""
+
+    node: Node
+    pointwise: Node | None
+    sums: list[tuple[sympy.Expr, Contraction]]
+    result: str | None
+    asked: frozenset[str] = frozenset()
+    pointwise_stage: int = 0
+    sum_stages: tuple[int, ...] = ()
+
+    @property
+    def stage(self) -> int:
+        """The stage in which the buffer is complete."""
+        return max([self.pointwise_stage, *self.sum_stages])
+
+
+class Schedule:
+    """The sinks of a program and their stages.
+
+    `results` are (pointer name, expression, readable): a result that is overwritten can be read back,
+    one that is added to cannot.  `known` are expressions that lie in memory already.
+    """
+
+    def __init__(self, results: list[tuple[str, Node, bool]], known: Iterable[Node]) -> None:
+        self.known = set(known)
+        self.results = [(name, node, readable) for name, node, readable in results]
+        self.order = topological(*(node for _, node, _ in results if not is_zero(node)))
+        self.consumers = self._consumers()
+        self.stored: dict[Node, Sink] = {}
+        self.copies: list[Sink] = []
+        self._choose()
+        while self._store_shared():
+            pass
+        self._ask()
+        self._stages()
+
+    @property
+    def sinks(self) -> list[Sink]:
+        """All sinks: the stored expressions in order, then results that are copies or sums."""
+        return [*self.stored.values(), *self.copies]
+
+    def in_memory(self, node: Node) -> bool:
+        """The expression can be loaded from a buffer."""
+        return is_leaf(node) or node in self.known or node in self.stored
+
+    # --- what is stored
+
+    def _live(self) -> Iterator[Node]:
+        """The expressions that are computed at all: not those below what lies in memory."""
+        roots = [n for _, n, _ in self.results if not is_zero(n)]
+        seen: dict[Node, None] = {}
+        stack = list(reversed(roots))
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen[node] = None
+                if node not in self.known:
+                    stack.extend(reversed(node.operands))
+        return (node for node in self.order if node in seen)
+
+    def _consumers(self) -> dict[Node, int]:
+        count: dict[Node, int] = {}
+        for node in self._live():
+            if node not in self.known:
+                for operand in node.operands:
+                    count[operand] = count.get(operand, 0) + 1
+        for _, node, _ in self.results:
+            count[node] = count.get(node, 0) + 1
+        return count
+
+    def _choose(self) -> None:
+        wanted: dict[Node, None] = {}
+        for node in self._live():
+            if node in self.known or is_leaf(node):
+                continue
+            for operand in self._read_from_memory(node):
+                wanted[operand] = None
+            if self._is_total(node) and not self._is_added(node):
+                wanted[node] = None
+        for _, node, readable in self.results:
+            if readable and not is_leaf(node) and node not in self.known and not is_zero(node):
+                wanted[node] = None
+        absorbed = self._absorbed(wanted)
+        for node in self.order:
+            alone = is_sum(node) and node not in absorbed and node in self.consumers
+            if (node in wanted or alone) and not self.in_memory(node):
+                self.stored[node] = self._sink(node, absorbed, None)
+        for name, node, readable in self.results:
+            if is_zero(node):
+                continue
+            if readable and node in self.stored and self.stored[node].result is None:
+                self.stored[node].result = name
+            else:
+                self.copies.append(self._sink(node, absorbed, name))
+
+    def _is_total(self, node: Node) -> bool:
+        """A sum of several sums that nobody else reads: they go into one buffer."""
+        return isinstance(node, LinearCombination) and len(list(self._own_sums(node))) > 1
+
+    def _is_added(self, node: Node) -> bool:
+        """The sums go straight into a result that is added to."""
+        return self.consumers[node] == 1 and any(
+            node is result and not readable and name != "saved"
+            for name, result, readable in self.results
+        )
+
+    def _own_sums(self, node: Node) -> Iterator[Node]:
+        if isinstance(node, LinearCombination):
+            for _, term in node.terms:
+                if is_sum(term) and term not in self.known and self.consumers[term] == 1:
+                    yield term
+
+    def _absorbed(self, wanted: Mapping[Node, None]) -> set[Node]:
+        """Sums that go straight into the buffer of the combination or result they belong to."""
+        absorbed: set[Node] = set()
+        added = [n for name, n, readable in self.results if not readable and name != "saved"]
+        tops = [node for node in added if node not in wanted and node not in self.known]
+        for node in (*wanted, *tops):
+            absorbed.update(term for term in self._own_sums(node) if term not in wanted)
+        for node in tops:
+            if is_sum(node) and self.consumers[node] == 1:
+                absorbed.add(node)
+        return absorbed
+
+    def _sink(self, node: Node, absorbed: set[Node], result: str | None) -> Sink:
+        if result is not None and self.in_memory(node):
+            return Sink(node, node, [], result)
+        if is_sum(node):
+            return Sink(node, None, [(sympy.S.One, node)], result)  # type: ignore[list-item]
+        if isinstance(node, LinearCombination):
+            own = [(w, t) for w, t in node.terms if t in absorbed]
+            rest = [(w, t) for w, t in node.terms if t not in absorbed]
+            if own:
+                pointwise = linear_combination(rest) if rest else None
+                return Sink(node, pointwise, own, result)  # type: ignore[arg-type]
+        return Sink(node, node, [], result)
+
+    def _read_from_memory(self, node: Node) -> Iterator[Node]:
+        """The operands of an expression that must be stored for it."""
+        for position, operand in enumerate(node.operands):
+            source = base(operand)
+            if self.in_memory(source) or is_zero(source):
+                continue
+            elsewhere = not reads_in_place(node, position) or is_rearranged(operand)
+            if is_sum(node):
+                again = position < len(node.filled) and visits_again(node, position)
+                if as_product(node) or again or elsewhere and source is not operand:
+                    yield source
+                elif position >= len(node.filled):
+                    yield from self._read_from_memory_of_selector(operand)
+            elif isinstance(operand, Argmax):
+                yield from self._read_from_memory_of_selector(operand)
+            elif elsewhere and not isinstance(node, Argmax):
+                yield source
+
+    def _read_from_memory_of_selector(self, operand: Node) -> Iterator[Node]:
+        if isinstance(operand, Argmax) and not self.in_memory(base(operand.operand)):
+            yield base(operand.operand)
+
+    def _store_shared(self) -> bool:
+        """Stores one elementwise value that two loop nests would compute; True while there is one."""
+        self._stages()
+        nests: dict[Node, set[tuple[object, ...]]] = {}
+        for sink in self.sinks:
+            for key, root in self._nests_of(sink):
+                for node in self._fused(root):
+                    nests.setdefault(node, set()).add(key)
+        for node in self.order:
+            shared = isinstance(node, Elementwise) and len(nests.get(node, ())) > 1
+            if shared and node not in self.stored:
+                self.stored[node] = Sink(node, node, [], None)
+                self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
+                return True
+        return False
+
+    def owns(self, sink: Sink) -> bool:
+        """The sink makes its pointwise part itself, rather than copying what is stored."""
+        return sink.pointwise is not None and (
+            self.stored.get(sink.node) is sink or not self.in_memory(sink.pointwise)
+        )
+
+    def _nests_of(self, sink: Sink) -> Iterator[tuple[tuple[object, ...], Node]]:
+        if sink.pointwise is not None and self.owns(sink):
+            yield (sink.pointwise_stage, sink.node.space.shape), sink.pointwise  # type: ignore[attr-defined]
+        for _, total in sink.sums:
+            for operand in total.operands:
+                if not self.in_memory(operand):
+                    yield ("sum", id(total)), operand
+
+    def _fused(self, root: Node) -> Iterator[Node]:
+        """The expressions that a nest computes in place for one root, the root included."""
+        stack, seen = [root], {root}
+        while stack:
+            node = stack.pop()
+            yield node
+            for operand in node.operands:
+                if operand not in seen and not self.in_memory(operand):
+                    seen.add(operand)
+                    stack.append(operand)
+
+    # --- who asks
+
+    def _ask(self) -> None:
+        asked: dict[Sink, set[str]] = {sink: set() for sink in self.sinks}
+        for sink in self.sinks:
+            if sink.result is not None:
+                readable = dict((n, r) for n, _, r in self.results)[sink.result]
+                asked[sink].add(ALWAYS if readable else sink.result)
+        for sink in reversed(self.sinks):
+            for source in self._sources(sink):
+                asked[source] |= asked[sink]
+        everyone = {name for name, _, readable in self.results if not readable and name != "saved"}
+        for sink, names in asked.items():
+            always = ALWAYS in names or (everyone and names >= everyone)
+            sink.asked = frozenset() if always else frozenset(names)
+
+    def _sources(self, sink: Sink) -> Iterator[Sink]:
+        """The stored expressions that a sink reads."""
+        roots = [sink.pointwise] if sink.pointwise is not None else []
+        seen: set[Node] = set()
+        stack = [*roots, *(operand for _, total in sink.sums for operand in total.operands)]
+        while stack:
+            node = stack.pop()
+            if node in seen or node in self.known:
+                continue
+            seen.add(node)
+            if node in self.stored and self.stored[node] is not sink:
+                yield self.stored[node]
+            else:
+                stack.extend(node.operands)
+
+    # --- stages
+
+    def _stages(self) -> None:
+        self._stage: dict[Node, int] = {}
+        for node in self.order:
+            if node in self.stored:
+                self._place(self.stored[node])
+                self._stage[node] = self.stored[node].stage
+            else:
+                self._stage[node] = self._pointwise_stage(node)
+        for sink in self.copies:
+            self._place(sink)
+
+    def _place(self, sink: Sink) -> None:
+        """A sink's stages: its pointwise part, then its sums, which must not come before."""
+        node = sink.pointwise
+        sink.pointwise_stage = 0 if node is None else self._own_stage(node)
+        first = sink.pointwise_stage
+        sink.sum_stages = tuple(max(first, self._sum_stage(total)) for _, total in sink.sums)
+
+    def _own_stage(self, node: Node) -> int:
+        """The stage of a pointwise part, which may be a stored expression that is copied."""
+        if node in self._stage:
+            return self._stage[node] + (self._has_sums(node))
+        return self._pointwise_stage(node)
+
+    def _pointwise_stage(self, node: Node) -> int:
+        if is_leaf(node) or node in self.known:
+            return 0
+        stages = [0]
+        for position, operand in enumerate(node.operands):
+            stages.append(self._after(node, position, operand))
+        return max(stages)
+
+    def _after(self, node: Node, position: int, operand: Node) -> int:
+        """The first stage in which a pointwise expression can read an operand."""
+        if isinstance(operand, Argmax):
+            return self._finished(base(operand.operand))
+        if not reads_in_place(node, position) or is_rearranged(operand):
+            return self._finished(base(operand))
+        return self._stage.get(operand, 0) + self._has_sums(operand)
+
+    def _finished(self, node: Node) -> int:
+        """The first stage after an expression is in memory."""
+        if is_leaf(node) or node in self.known:
+            return 0
+        return self._stage[node] + 1
+
+    def _has_sums(self, node: Node) -> int:
+        return 1 if node in self.stored and self.stored[node].sums else 0
+
+    def _sum_stage(self, node: Contraction) -> int:
+        stages = [0]
+        for operand in node.operands:
+            source = base(operand.operand if isinstance(operand, Argmax) else operand)
+            if not is_leaf(source) and source not in self.known:
+                stages.append(self._stage[source] + self._has_sums(source))
+        return max(stages)
+
+
+__all__ = ["ALWAYS", "Schedule", "Sink", "as_product", "base", "without_held"]

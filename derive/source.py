@@ -1,0 +1,172 @@
+"""The Cython source of scalars, places and sizes.
+
+Decided here, printed by the templates: integer expressions for offsets and extents, `real` expressions
+for scalars, and one inline function for each elementwise operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+import sympy
+
+from .loops import Apply, Buffer, Guards, Inside, Load, Local, Matrix, Number, Place, Scalar, Sum, Times
+from .operations import Operation
+from .scalars import cython_body
+
+SUM, PRODUCT, ATOM = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Function:
+    """An elementwise operation as an inline function: its lets and its result."""
+
+    name: str
+    formula: str
+    arguments: tuple[str, ...]
+    lets: tuple[tuple[str, str], ...]
+    result: str
+
+
+def function(psi: Operation) -> Function | None:
+    """The inline function of an operation; None where the runtime has it under the same name."""
+    lets, result = cython_body(psi.stable, psi.arguments)
+    names = tuple(argument.name for argument in psi.arguments)
+    if not lets and result == f"{psi.name}({', '.join(names)})":
+        return None
+    return Function(psi.name, str(psi.body), names, tuple(lets), result)
+
+
+def integer(expression: sympy.Expr) -> str:
+    """An integer expression in sizes and indices: products before sums, no powers, no division."""
+    if expression.is_Add:
+        terms = sorted(expression.as_ordered_terms(), key=lambda t: (not t.free_symbols, t.is_number))
+        text = " + ".join(integer(term) for term in terms)
+        return text.replace("+ -", "- ")
+    if expression.is_Mul:
+        number, rest = expression.as_coeff_mul()
+        factors = [_integer_factor(factor) for factor in sorted(rest, key=str)]
+        if number == -1:
+            return "-" + "*".join(factors)
+        return "*".join(([str(number)] if number != 1 else []) + factors)
+    if expression.is_Pow:
+        return "*".join([_integer_factor(expression.base)] * int(expression.exp))
+    if isinstance(expression, sympy.floor):
+        above, below = expression.args[0].as_numer_denom()
+        return f"({integer(above)}) // {_integer_factor(below)}"
+    if isinstance(expression, (sympy.Max, sympy.Min)):
+        word = "max" if isinstance(expression, sympy.Max) else "min"
+        return f"{word}({', '.join(integer(part) for part in expression.args)})"
+    return str(expression)
+
+
+def _integer_factor(expression: sympy.Expr) -> str:
+    text = integer(expression)
+    return f"({text})" if expression.is_Add or isinstance(expression, sympy.floor) else text
+
+
+def entry(buffer: Buffer, place: Place) -> str:
+    """buffer[(s*n + i)*m + j]: row-major, in Horner's form of the strides."""
+    return f"{buffer.name}[{flat(place, buffer.shape)}]"
+
+
+def flat(place: Place, shape: Place) -> str:
+    """The offset of a place in an array of that shape."""
+    text, is_sum = "", False
+    for index, extent in zip(place, shape, strict=True):
+        shown = integer(index)
+        if text and text != "0":
+            head = f"({text})" if is_sum else text
+            text = f"{head}*{_integer_factor(extent)}"
+            text, is_sum = (text, False) if shown == "0" else (f"{text} + {shown}", True)
+        else:
+            text, is_sum = shown, index.is_Add
+    return text or "0"
+
+
+def pointer(matrix: Matrix) -> str:
+    """The address of a matrix."""
+    offset = integer(sympy.expand(matrix.offset))
+    return matrix.buffer.name if offset == "0" else f"{matrix.buffer.name} + {offset}"
+
+
+def inside(guards: Guards) -> str:
+    """The condition that every guarded entry lies in its range."""
+    return " and ".join(f"0 <= {integer(e)} < {_integer_factor(extent)}" for e, extent in guards)
+
+
+def real_number(value: sympy.Expr) -> str:
+    """A coefficient, computed in the kernel's precision; sizes may appear in it."""
+    above, below = value.as_numer_denom()
+    if not value.free_symbols:
+        _, text = cython_body(value, [])
+        return text
+    top, bottom = (integer(sympy.expand(part)) for part in (above, below))
+    head = f"<real>({top})" if not top.isalnum() else f"<real>{top}"
+    return head if below == 1 else f"{head}/({bottom})"
+
+
+def scalar(value: Scalar) -> str:
+    """The source of a scalar."""
+    return _scalar(value)[0]
+
+
+def _bound(value: Scalar, level: int) -> str:
+    text, binding = _scalar(value)
+    return text if binding >= level else f"({text})"
+
+
+@singledispatch
+def _scalar(value: Scalar) -> tuple[str, int]:
+    raise TypeError(f"{type(value).__name__} is no scalar")
+
+
+@_scalar.register
+def _(value: Number) -> tuple[str, int]:
+    text = real_number(value.value)
+    return text, ATOM if "/" not in text and not text.startswith("-") else SUM
+
+
+@_scalar.register
+def _(value: Local) -> tuple[str, int]:
+    return value.name, ATOM
+
+
+@_scalar.register
+def _(value: Load) -> tuple[str, int]:
+    return entry(value.buffer, value.place), ATOM
+
+
+@_scalar.register
+def _(value: Inside) -> tuple[str, int]:
+    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else <real>0)", ATOM
+
+
+@_scalar.register
+def _(value: Sum) -> tuple[str, int]:
+    text = ""
+    for weight, term in value.terms:
+        sign = "-" if weight.could_extract_minus_sign() else "+"
+        text += f" {sign} {_weighted(-weight if sign == '-' else weight, term)}"
+    return (text[3:] if text.startswith(" +") else "-" + text[3:]), SUM
+
+
+def _weighted(weight: sympy.Expr, term: Scalar) -> str:
+    if weight == 1:
+        return _bound(term, PRODUCT)
+    if weight.is_Integer:
+        return f"{weight}*{_bound(term, PRODUCT)}"
+    if weight.is_Rational and weight.p == 1:
+        return f"{_bound(term, PRODUCT)}/{weight.q}"
+    return f"{real_number(weight)}*{_bound(term, PRODUCT)}"
+
+
+@_scalar.register
+def _(value: Times) -> tuple[str, int]:
+    return "*".join(_bound(factor, PRODUCT) for factor in value.factors), PRODUCT
+
+
+@_scalar.register
+def _(value: Apply) -> tuple[str, int]:
+    return f"{value.operation.name}({', '.join(scalar(z) for z in value.arguments)})", ATOM

@@ -1,0 +1,1 @@
+"""The frames of emitted modules."""
