@@ -12,13 +12,14 @@ _HOMES = {
     "spaces": "Gram Hom Index R SpaceError dims",
     "forms": "indices",
     "expressions": "variable",
-    "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu log
-        log_softmax log_sum_exp mean norm outer relu scale sigmoid softmax softplus sqrt tanh
-        total_sum""",
+    "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu
+        log log_softmax log_sum_exp mean norm outer relu scale sigmoid softmax softplus sqrt tanh
+        total_sum uninterpreted""",
     "layers": "Layer Mask given layer",
+    "components": "to_sympy",
 }
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -48,7 +48,7 @@ def tangents(roots: Iterable[Node], directions: Mapping[Variable, Node]) -> dict
     """
     roots = list(roots)
     moved = depends_on(roots, directions)
-    along: dict[Node, Node] = {**directions}
+    along: dict[Node, Node] = dict(directions.items())
     for node in topological(*roots):
         if node not in along:
             along[node] = _tangent(node, along) if node in moved else zero(node.space)
@@ -103,8 +103,7 @@ def _(node: Projection, d: Tangents) -> Node:
 def _(node: Jet, d: Tangents) -> Node:
     given = node.directions
     higher = [
-        (1, _jet(node, (*given, (k, d[x])), node.cotangent))
-        for k, x in enumerate(node.arguments)
+        (1, _jet(node, (*given, (k, d[x])), node.cotangent)) for k, x in enumerate(node.arguments)
     ]
     inner = [
         (1, _jet(node, (*given[:k], (slot, d[v]), *given[k + 1 :]), node.cotangent))
@@ -132,9 +131,7 @@ def _jet(node: Jet, directions: tuple[tuple[int, Node], ...], cotangent: Node | 
 # --- the adjoint
 
 
-def transpose(
-    node: Node, cotangent: Node, variables: Iterable[Variable]
-) -> dict[Variable, Node]:
+def transpose(node: Node, cotangent: Node, variables: Iterable[Variable]) -> dict[Variable, Node]:
     """L* . u for a node L . v that is linear in the variables v, for the standard inner product.
 
     Raises NotLinear where the node is not linear in the variables.

@@ -6,7 +6,7 @@ nothing with the calculus, so that SymPy's own derivatives can be held against i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
 from itertools import product
 from typing import Any
@@ -26,49 +26,54 @@ from .expressions import (
     Tuple,
     Variable,
 )
-from .forms import Access
+from .forms import Access, Form
+from .layers import Layer
+from .maps import BilinearMap, LinearMap
 from .reference import Sizes, extent, shape_of
-from .spaces import Gram, Indices, Product, Real, Space, leaves
+from .spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
 from .walk import topological
 
-Components = Any  # an object array of SymPy expressions, or a tuple of components
+Value = Any  # an object array of SymPy expressions, or a tuple of values
+Bound = tuple[tuple[tuple[sympy.Symbol, Access], Node], ...]  # bound indices with their selectors
 
 
 def to_sympy(
-    node: Node, sizes: Sizes, indices: Mapping[str, Any] | None = None
-) -> sympy.NDimArray | tuple[Any, ...]:
-    """The components of an expression as SymPy arrays, a tuple for a direct product.
+    item: Node | LinearMap | BilinearMap | Layer,
+    sizes: Sizes,
+    indices: Mapping[str, Any] | None = None,
+) -> Any:
+    """The components of an expression, a map's value or a layer's as SymPy arrays.
 
-    The components of a variable x are the real symbols x_0_1, ..; class indices have no symbol and
-    are given as integers by name.  A Gram matrix is symmetric by its symbols.
+    A tuple stands for an element of a direct product.  The components of a variable x are the real
+    symbols x_0_1, ..; class indices have no symbol and are given as integers by name.  A Gram
+    matrix is symmetric by its symbols.  Raises SpaceError where a size is missing or two variables
+    would share a symbol.
+
+    >>> from derive import R, dims, variable
+    >>> n = dims("n")
+    >>> to_sympy(variable("x", R(n)) * 2, {n: 2})
+    [2*x_0, 2*x_1]
     """
-    return _as_sympy(components([node], sizes, indices or {})[0])
+    if isinstance(item, (LinearMap, BilinearMap)):
+        item = item.body
+    node = item.output if isinstance(item, Layer) else item
+    return _as_sympy(Components(sizes, indices or {}).of(node))
 
 
-def _as_sympy(value: Components) -> Any:
+def _as_sympy(value: Value) -> Any:
     if isinstance(value, tuple):
         return tuple(_as_sympy(part) for part in value)
     return sympy.ImmutableDenseNDimArray(value.ravel().tolist(), value.shape)
 
 
-def components(
-    roots: list[Node], sizes: Sizes, indices: Mapping[str, Any]
-) -> list[Components]:
-    """The roots' components as object arrays of SymPy expressions."""
-    at = _At(sizes, indices, _gram_names(roots))
-    for node in topological(*roots):
-        at.found[node] = _components(node, at)
-    return [at.found[root] for root in roots]
-
-
-def flat_components(value: Components) -> list[sympy.Expr]:
+def flat_components(value: Value) -> list[sympy.Expr]:
     """All components in order."""
     if isinstance(value, tuple):
         return [entry for part in value for entry in flat_components(part)]
     return list(value.ravel())
 
 
-def symbols_of(name: str, space: Space, sizes: Sizes, symmetric: bool = False) -> Components:
+def symbols_of(name: str, space: Space, sizes: Sizes, symmetric: bool = False) -> Value:
     """The real symbols name_0_1, .. that stand for a variable's components."""
     if isinstance(space, Product):
         return tuple(
@@ -89,50 +94,87 @@ def gram_matrix(gram: Gram, count: int) -> sympy.Matrix:
     return matrix.inv(method="ADJ") if gram.inverted else matrix
 
 
-def _gram_names(roots: list[Node]) -> dict[str, Gram]:
+class Components:
+    """The components of expressions at some sizes and class indices; shared parts are kept."""
+
+    def __init__(self, sizes: Sizes, indices: Mapping[str, Any]) -> None:
+        self.sizes, self.indices = sizes, indices
+        self._grams: dict[str, Gram] = {}
+        self._owner: dict[sympy.Symbol, str] = {}
+        self._found: dict[Node, Value] = {}
+
+    def __getitem__(self, node: Node) -> Value:
+        return self._found[node]
+
+    def of(self, node: Node) -> Value:
+        """The components of one expression, an object array or a tuple of them."""
+        order = topological(node)
+        self._grams.update(_gram_names(order))
+        for inner in order:
+            if inner not in self._found:
+                self._found[inner] = _components(inner, self)
+        return self._found[node]
+
+    def of_variable(self, x: Variable) -> Value:
+        """Its symbols, the entries of a Gram matrix, or the class indices given."""
+        if isinstance(x.space, Indices):
+            if x.name not in self.indices:
+                raise SpaceError(f"{x.name} of {x.space} has no symbol; give it in indices={{...}}")
+            return np.asarray(self.indices[x.name], dtype=object)
+        if x.name in self._grams:
+            (count, _) = (extent(entry, self.sizes) for entry in _array(x.space).shape)
+            value = _objects(gram_matrix(self._grams[x.name], count).tolist())
+        else:
+            value = symbols_of(x.name, x.space, self.sizes)
+        self._claim(x.name.removesuffix("_inverse") if x.name in self._grams else x.name, value)
+        return value
+
+    def _claim(self, name: str, value: Value) -> None:
+        for symbol in (s for entry in flat_components(value) for s in entry.free_symbols):
+            if self._owner.setdefault(symbol, name) != name:
+                raise SpaceError(
+                    f"{name} and {self._owner[symbol]} both have a component called {symbol}; "
+                    "rename one of them"
+                )
+
+
+def _gram_names(nodes: list[Node]) -> dict[str, Gram]:
     found: dict[str, Gram] = {}
-    for node in topological(*roots):
+    for node in nodes:
         for leaf in leaves(node.space):
-            for gram in getattr(leaf, "grams", ()):
+            for gram in leaf.grams if isinstance(leaf, Real) else ():
                 if gram is not None:
                     found[gram.name] = Gram(gram.name)
                     found[f"{gram.name}_inverse"] = Gram(gram.name, inverted=True)
     return found
 
 
-class _At:
-    """Sizes, class indices, Gram matrices, and the components so far."""
+def _array(space: Space) -> Real:
+    assert isinstance(space, Real)
+    return space
 
-    def __init__(self, sizes: Sizes, indices: Mapping[str, Any], grams: dict[str, Gram]) -> None:
-        self.sizes, self.indices, self.grams = sizes, indices, grams
-        self.found: dict[Node, Components] = {}
 
-    def __getitem__(self, node: Node) -> Components:
-        return self.found[node]
+def _objects(rows: list[list[sympy.Expr]]) -> Value:
+    return np.array(rows, dtype=object)
 
 
 @singledispatch
-def _components(node: Node, at: _At) -> Components:
+def _components(node: Node, at: Components) -> Value:
     raise TypeError(f"{type(node).__name__} is uninterpreted and has no components")
 
 
 @_components.register
-def _(node: Variable, at: _At) -> Components:
-    if isinstance(node.space, Indices):
-        return np.asarray(at.indices[node.name], dtype=object)
-    if node.name in at.grams:
-        count = shape_of(node.space, at.sizes)[0]  # type: ignore[arg-type]
-        return np.array(gram_matrix(at.grams[node.name], count).tolist(), dtype=object)
-    return symbols_of(node.name, node.space, at.sizes)
+def _(node: Variable, at: Components) -> Value:
+    return at.of_variable(node)
 
 
 @_components.register
-def _(node: Constant, at: _At) -> Components:
+def _(node: Constant, at: Components) -> Value:
     return _filled(node.space, at, node.value.subs(at.sizes))
 
 
 @_components.register
-def _(node: LinearCombination, at: _At) -> Components:
+def _(node: LinearCombination, at: Components) -> Value:
     total = _filled(node.space, at, sympy.S.Zero)
     for weight, term in node.terms:
         total = np.asarray(total + weight.subs(at.sizes) * at[term], dtype=object)
@@ -140,7 +182,7 @@ def _(node: LinearCombination, at: _At) -> Components:
 
 
 @_components.register
-def _(node: Elementwise, at: _At) -> Components:
+def _(node: Elementwise, at: Components) -> Value:
     psi, arrays = node.operation, [at[z] for z in node.arguments]
     result = np.empty(arrays[0].shape, dtype=object)
     for place in np.ndindex(*result.shape):
@@ -150,85 +192,103 @@ def _(node: Elementwise, at: _At) -> Components:
 
 
 @_components.register
-def _(node: Tuple, at: _At) -> Components:
+def _(node: Tuple, at: Components) -> Value:
     return tuple(at[component] for component in node.components)
 
 
 @_components.register
-def _(node: Projection, at: _At) -> Components:
+def _(node: Projection, at: Components) -> Value:
     return at[node.operand][node.position]
 
 
 @_components.register
-def _(node: Held, at: _At) -> Components:
+def _(node: Held, at: Components) -> Value:
     return at[node.operand]
 
 
 @_components.register
-def _(node: Argmax, at: _At) -> Components:
-    """For each entry the conditions under which each value of the index is the first largest."""
-    (summed,) = node.form.summed(1)
+def _(node: Argmax, at: Components) -> Value:
+    """For each entry a list of conditions: the first true one is at the first largest value."""
+    access, (summed,) = node.form.slots[0], node.form.summed(1)
     count = extent(node.form.extent(summed), at.sizes)
-    result = np.empty(shape_of(node.space, at.sizes), dtype=object)  # type: ignore[arg-type]
-    for values in _grid(node.form.free, node.form, at, without=(summed,)):
+    assert isinstance(node.space, Indices)
+    result: Value = np.empty(shape_of(node.space, at.sizes), dtype=object)
+    for values in _grid([i for i in node.form.free if i != summed], node.form, at):
         reads = [
-            _read(at[node.operand], node.form.slots[0], values | {summed: sympy.Integer(k)}, at)
+            _read(at[node.operand], access, {**values, summed: sympy.Integer(k)}, at, -sympy.oo)
             for k in range(count)
         ]
-        result[_place(node.form.slots[1], values, at)] = [_first(reads, k) for k in range(count)]
+        result[_place(node.form.slots[1], values, at)] = [
+            sympy.And(*(reads[k] >= other for other in reads[k + 1 :])) for k in range(count)
+        ]
     return result
-
-
-def _first(reads: list[sympy.Expr], k: int) -> sympy.Basic:
-    before = [reads[k] > reads[j] for j in range(k)]
-    after = [reads[k] >= reads[j] for j in range(k + 1, len(reads))]
-    return sympy.And(*before, *after)
 
 
 @_components.register
-def _(node: Contraction, at: _At) -> Components:
+def _(node: Contraction, at: Components) -> Value:
     result = _filled(node.space, at, sympy.S.Zero)
-    for values in _grid([index for index, _ in node.form.extents], node.form, at):
-        place = _place(node.output, values, at)
-        if not all(0 <= p < count for p, count in zip(place, result.shape, strict=True)):
-            continue
-        reads = [
-            _read(at[x], node.access(k), values, at) for k, x in enumerate(node.filled)
-        ]
-        result[place] = result[place] + sympy.prod(reads) * _chosen(node, values, at)
+    bound = tuple(zip(node.form.bound, node.selectors, strict=True))
+    for values in _grid(node.form.free, node.form, at):
+        for place, term in _terms(node, bound, values, at).items():
+            if _inside(place, result.shape):
+                result[place] = result[place] + term
     return result
 
 
-def _chosen(node: Contraction, values: Mapping[sympy.Symbol, Any], at: _At) -> sympy.Expr:
-    """One where every bound index has its selector's value, else zero."""
-    chosen = sympy.S.One
-    for (index, access), selector in zip(node.form.bound, node.selectors, strict=True):
-        selected = at[selector][_place(access, values, at)]
-        if isinstance(selected, list):
-            condition = selected[int(values[index])]
-            chosen = chosen * sympy.Piecewise((1, condition), (0, True))
-        else:
-            chosen = chosen * (1 if int(selected) == int(values[index]) else 0)
-    return chosen
+def _terms(
+    node: Contraction, bound: Bound, values: Mapping[sympy.Symbol, Any], at: Components
+) -> dict[tuple[int, ...], sympy.Expr]:
+    """What one setting of the running indices adds to the result, by place."""
+    if not bound:
+        reads = (_read(at[x], node.access(k), values, at) for k, x in enumerate(node.filled))
+        return {_place(node.output, values, at): sympy.prod(reads)}
+    (index, access), selector = bound[0]
+    chosen = at[selector][_place(access, values, at)]
+    if not isinstance(chosen, list):
+        return _terms(node, bound[1:], {**values, index: sympy.Integer(chosen)}, at)
+    branches = [
+        _terms(node, bound[1:], {**values, index: sympy.Integer(k)}, at) for k in range(len(chosen))
+    ]
+    places = dict.fromkeys(place for branch in branches for place in branch)
+    return {place: _by_condition(branches, place, chosen) for place in places}
 
 
-def _grid(order: Any, form: Any, at: _At, without: tuple[sympy.Symbol, ...] = ()) -> Any:
-    running = [index for index in order if index not in without]
+def _by_condition(
+    branches: list[dict[tuple[int, ...], sympy.Expr]],
+    place: tuple[int, ...],
+    conditions: list[sympy.Basic],
+) -> sympy.Expr:
+    terms = (branch.get(place, sympy.S.Zero) for branch in branches)
+    return sympy.Piecewise(*zip(terms, conditions, strict=True))
+
+
+def _grid(
+    running: Sequence[sympy.Symbol], form: Form, at: Components
+) -> Iterator[dict[sympy.Symbol, sympy.Integer]]:
     counts = [range(extent(form.extent(index), at.sizes)) for index in running]
     for numbers in product(*counts):
         yield {i: sympy.Integer(k) for i, k in zip(running, numbers, strict=True)}
 
 
-def _place(access: Access, values: Mapping[sympy.Symbol, Any], at: _At) -> tuple[int, ...]:
-    return tuple(int(entry.subs(at.sizes).xreplace(values)) for entry in access)
+def _place(access: Access, values: Mapping[sympy.Symbol, Any], at: Components) -> tuple[int, ...]:
+    known = {**at.sizes, **values}
+    return tuple(int(entry.xreplace(known)) for entry in access)
 
 
-def _read(array: Any, access: Access, values: Mapping[sympy.Symbol, Any], at: _At) -> sympy.Expr:
+def _inside(place: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return all(0 <= p < count for p, count in zip(place, shape, strict=True))
+
+
+def _read(
+    array: Any,
+    access: Access,
+    values: Mapping[sympy.Symbol, Any],
+    at: Components,
+    outside: sympy.Expr = sympy.S.Zero,
+) -> sympy.Expr:
     place = _place(access, values, at)
-    inside = all(0 <= p < count for p, count in zip(place, array.shape, strict=True))
-    return array[place] if inside else sympy.S.Zero
+    return array[place] if _inside(place, array.shape) else outside
 
 
-def _filled(space: Space, at: _At, number: sympy.Expr) -> Components:
-    assert isinstance(space, Real)
-    return np.full(shape_of(space, at.sizes), number, dtype=object)
+def _filled(space: Space, at: Components, number: sympy.Expr) -> Value:
+    return np.full(shape_of(_array(space), at.sizes), number, dtype=object)

@@ -39,7 +39,7 @@ def cost(kernel: Kernel) -> str:
     text = f"cost: {_text(flops)} flops"
     if calls != 0:
         text += f", {_text(calls)} elementwise calls"
-    return f"{text}, {_text(traffic)} bytes in and out in float64"
+    return f"{text}; {_text(traffic)} bytes of arguments, results and saved values in float64"
 
 
 def count(kernel: Kernel) -> Count:

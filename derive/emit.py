@@ -12,7 +12,6 @@ import sympy
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from .cost import cost
-from .expressions import Elementwise
 from .layers import MASK, Argument, Layer
 from .loops import (
     Accumulate,
@@ -32,9 +31,9 @@ from .loops import (
 )
 from .lower import Kernel, lower
 from .operations import Operation
-from .programs import PARAMETER, Program, programs
+from .programs import Program, programs
 from .scalars import CALLED
-from .source import Function, entry, flat, function, inside, integer, pointer, real_number, scalar
+from .source import Function, broken, entry, function, inside, integer, pointer, real_number, scalar
 from .spaces import Indices, leaves
 from .text import Writer
 from .walk import topological
@@ -88,6 +87,7 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
         "formula": _formula(layer),
         "spaces": _spaces(layer),
         "indexed": any(b.kind == "index" for k in kernels for group in k.arguments for b in group),
+        "constants": [c for c in ("INFINITY", "NAN") if any(c in text for text in texts)],
         "elementary": ["real", *sorted(called | set(direct))],
         "primitives": [n for n, kind in (("fill", "Fill"), ("gemm", "Gemm")) if kind in kinds],
         "functions": functions,
@@ -156,10 +156,12 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         "law": program.law,
         "signature": ",\n    ".join(_signature_lines(kernel, typed, constant)),
         "arguments": list(_argument_lines(kernel)),
-        "cost": cost(kernel),
+        "cost": cost(kernel).split("; "),
         "pointers": list(_pointers(kernel)),
-        "indices": list(kernel.indices),
-        "scalars": list(kernel.scalars),
+        "declared": [
+            *(f"Py_ssize_t {line}" for line in _lines(kernel.indices)),
+            *(f"real {line}" for line in _lines(kernel.scalars)),
+        ],
         "steps": _views(kernel.steps),
         "sizes": ", ".join(f"size[{k}]" for k in range(len(kernel.sizes))),
         "casts": list(_cast_lines(typed, constant)),
@@ -197,6 +199,10 @@ def _signature_lines(
             f"{'const ' if name in constant else ''}{kind}* {name}"
             for kind, name in typed[start : start + 4]
         )
+
+
+def _lines(names: Sequence[str], count: int = 8) -> list[str]:
+    return [", ".join(names[k : k + count]) for k in range(0, len(names), count)]
 
 
 def _cast_lines(typed: list[tuple[str, str]], constant: set[str]) -> Iterator[str]:
@@ -242,7 +248,7 @@ def _plus(name: str, offset: sympy.Expr) -> str:
 
 def _doc(kernel: Kernel) -> str:
     program = kernel.program
-    lines = [program.law, "", *(f"    {line}" for line in _argument_lines(kernel)), "", cost(kernel)]
+    lines = [program.law, "", *(f"    {line}" for line in _argument_lines(kernel)), "", *cost(kernel).split("; ")]
     return "\n".join(lines)
 
 
@@ -319,7 +325,7 @@ def _(s: For) -> dict[str, Any]:
 
 @_view.register
 def _(s: Let) -> dict[str, Any]:
-    return {"kind": "Let", "name": s.name, "value": scalar(s.value)}
+    return {"kind": "Let", "name": s.name, "value": broken(s.value)}
 
 
 @_view.register
@@ -339,7 +345,7 @@ def _(s: Store) -> dict[str, Any]:
         "condition": inside(s.guards),
         "entry": entry(s.buffer, s.place),
         "sign": "+=" if s.add else "=",
-        "value": scalar(s.value),
+        "value": broken(s.value),
     }
 
 
@@ -374,6 +380,3 @@ def _(s: Gemm) -> dict[str, Any]:
 
 def _matrix(matrix: Matrix) -> str:
     return f"{pointer(matrix)}, {integer(matrix.row)}, {integer(matrix.column)}"
-
-
-__all__ = ["PARAMETER", "Elementwise", "Emitted", "emit", "flat"]

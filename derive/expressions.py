@@ -9,6 +9,7 @@ objects.
 from __future__ import annotations
 
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
@@ -17,9 +18,9 @@ from weakref import WeakValueDictionary
 
 import sympy
 
-from .forms import Access, Form, make_form
 from . import operations
-from .operations import Operation
+from .forms import Access, Form, make_form
+from .operations import Operation, reciprocal
 from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
@@ -68,7 +69,7 @@ class Node:
         return linear_combination([(1 / coefficient(other), self)])
 
     def __rtruediv__(self, other: object) -> Node:
-        return quotient(like(other, self, "/"), self)
+        return linear_combination([(coefficient(other), elementwise(reciprocal, self))])
 
     def __pow__(self, exponent: object) -> Node:
         return power(self, coefficient(exponent))
@@ -312,15 +313,29 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
         return tuple_of(
             tuple(linear_combination(zip(weights, column, strict=True)) for column in columns)
         )
-    added: dict[Node, sympy.Expr] = {}
+    added: dict[object, tuple[sympy.Expr, Node]] = {}
     for weight, term in terms:
-        scale_, inner = scaled_part(term)
+        number, inner = scaled_part(term)
         if not is_zero(inner):
-            added[inner] = added.get(inner, sympy.S.Zero) + weight * scale_
-    kept = tuple((weight, term) for term, weight in added.items() if weight != 0)
+            before, first = added.get(modulo_order(inner), (sympy.S.Zero, inner))
+            added[modulo_order(inner)] = (before + weight * number, first)
+    kept = tuple((weight, term) for weight, term in added.values() if weight != 0)
+    if len(kept) == 1 and isinstance(kept[0][1], Constant):
+        return constant(kept[0][0], space)
     if len(kept) == 1 and kept[0][0] == 1:
         return kept[0][1]
     return intern(LinearCombination(space, kept))
+
+
+def modulo_order(node: Node) -> object:
+    """A key that two expressions share where they differ only in the order of factors.
+
+    Factors that a form reads at one access commute: a (.) b is b (.) a and <u, v> is <v, u>.
+    """
+    if not isinstance(node, Contraction):
+        return node
+    factors = Counter((node.access(k), x) for k, x in enumerate(node.filled))
+    return node.form, node.opened, node.selectors, frozenset(factors.items())
 
 
 def scaled_part(node: Node) -> tuple[sympy.Expr, Node]:
@@ -479,20 +494,22 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
     codomain = codomain_of(operator.space, x.space)
     if codomain is None:
         raise SpaceError(
-            f"{operator.space} @ {x.space}: the last axes of the map must be those of the argument; "
+            f"{operator.space} @ {x.space}: the last axes of the map must be the argument's; "
             f"declare a map on {x.space} as Hom({x.space}, codomain)"
         )
     return _applied(operator, x, codomain)
 
 
 def _applied(operator: Node, x: Node, codomain: Space) -> Node:
+    """`apply_linear` for spaces that fit."""
     if isinstance(codomain, Product):
         rows = zip(parts(operator), codomain.factors, strict=True)
         return tuple_of(_applied(row, x, factor) for row, factor in rows)
     if isinstance(x.space, Product):
         blocks = zip(parts(operator), parts(x), strict=True)
         return linear_combination([(1, _applied(block, part, codomain)) for block, part in blocks])
-    shape, split = array_space(operator, "@").shape, len(codomain.shape)
+    assert isinstance(codomain, Real)
+    shape, split = array_space(operator, "@").shape, codomain.rank
     accesses = [axes(0, len(shape)), axes(split, len(shape)), axes(0, split)]
     return contraction(codomain, aligned(shape, accesses), 2, (operator, x))
 

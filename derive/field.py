@@ -584,13 +584,15 @@ def defined_values(graph: Graph, roots: list[int], seed: int, points: int) -> It
             )
 
 
+def nonzero(graph: Graph, roots: list[int], seed: int, points: int) -> Iterator[list[int]]:
+    """At each point in turn the numbers of the roots that are not zero there."""
+    if roots:
+        for row in defined_values(graph, roots, seed, points_for(graph, roots, points)):
+            yield [i for i, value in enumerate(row) if value]
+
+
 def first_nonzero(graph: Graph, roots: list[int], seed: int, points: int) -> int | None:
-    if not roots:
-        return None
-    for row in defined_values(graph, roots, seed, points_for(graph, roots, points)):
-        if any(row):
-            return next(i for i, value in enumerate(row) if value)
-    return None
+    return next((found[0] for found in nonzero(graph, roots, seed, points) if found), None)
 
 
 def insert_all(graph: Graph, expressions: Sequence[sympy.Expr]) -> list[int]:
@@ -637,3 +639,28 @@ def difference(
     graph = Graph()
     pairs = zip(insert_all(graph, left), insert_all(graph, right), strict=True)
     return first_nonzero(graph, [graph.add(u, graph.neg(v)) for u, v in pairs], seed, points)
+
+
+def differences(
+    pairs: Sequence[tuple[Sequence[sympy.Expr], Sequence[sympy.Expr]]],
+    seed: int = 0,
+    points: int = 2,
+) -> list[int | None]:
+    """`difference` of every pair, at the same points, so that what the pairs share is shared.
+
+    >>> x, y = sympy.symbols("x y", real=True)
+    >>> differences([([x], [x]), ([x, y**2], [x, y])])
+    [None, 1]
+    """
+    if any(len(left) != len(right) for left, right in pairs) or points < 1:
+        raise ValueError("expected pairs of as many components each, and at least 1 point")
+    graph = Graph()
+    left = insert_all(graph, [entry for pair in pairs for entry in pair[0]])
+    right = insert_all(graph, [entry for pair in pairs for entry in pair[1]])
+    places = [(number, place) for number, pair in enumerate(pairs) for place in range(len(pair[0]))]
+    roots = [graph.add(u, graph.neg(v)) for u, v in zip(left, right, strict=True)]
+    first: dict[int, int] = {}
+    for found in nonzero(graph, roots, seed, points):
+        for root in found:
+            first.setdefault(*places[root])
+    return [first.get(number) for number in range(len(pairs))]

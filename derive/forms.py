@@ -1,9 +1,9 @@
 """Multilinear forms given by index accesses.
 
 A form sends arrays (x_1, .., x_k) to the number  sum over all indices of  x_1[a_1] ... x_k[a_k],
-where each access a_j is a tuple of affine integer expressions in the indices, one for each axis, and
-a read outside an array is zero.  An index is *bound* where its value is read from an integer array
-(an embedding look-up, the class of a target).
+where each access a_j is a tuple of affine integer expressions in the indices, one for each axis,
+and a read outside an array is zero.  An index is *bound* where its value is read from an integer
+array (an embedding look-up, the class of a target).
 
 A form with one slot open is a linear map in every other slot, and opening another slot of the same
 form gives the adjoint: no rule for a transpose is ever written.

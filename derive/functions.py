@@ -22,11 +22,11 @@ from .expressions import (
     parts,
     tuple_of,
     variable,
-    zero,
 )
 from .forms import Access, extents_of, make_form
 from .operations import Operation
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
+from .walk import jet
 
 
 def function(psi: Operation) -> Callable[..., Node]:
@@ -129,6 +129,31 @@ def _extent(name: str, entry: sympy.Expr, extents: Mapping[sympy.Symbol, Size]) 
     if entry not in extents:
         raise SpaceError(f"{name}: the result's access must be plain indices, got {entry}")
     return extents[entry]
+
+
+def uninterpreted(name: str, *spaces: Space) -> Callable[..., Node]:
+    """A function of which only its spaces are known, the codomain last; its derivatives are jets.
+
+    Whatever the calculus derives from it holds for every such function: the generic theorems of the
+    thesis, chapter 3.  Raises SpaceError where it is applied outside its domain.
+
+    >>> from derive import R, dims, tanh, uninterpreted, variable
+    >>> n, m, p = dims("n m p")
+    >>> f = uninterpreted("f", R(m), R(p), R(n))
+    >>> print(f(variable("x", R(m)), variable("theta", R(p))).space)
+    R(n)
+    """
+    *domain, codomain = spaces
+
+    def f(*arguments: Node) -> Node:
+        given = [x.space if isinstance(x, Node) else repr(x) for x in arguments]
+        if given != domain:
+            expected, found = (", ".join(map(str, each)) for each in (domain, given))
+            raise SpaceError(f"{name}: a function of {expected}, got {found}; apply it to these")
+        return jet(name, codomain, arguments)
+
+    f.__name__ = f.__qualname__ = name
+    return f
 
 
 # --- sums and products
@@ -253,5 +278,3 @@ def softmax(x: Node) -> Node:
 def log_softmax(x: Node) -> Node:
     """Log(softmax(x)) = x - log_sum_exp(x) 1 (thesis, lemma 2.4.4)."""
     return x - broadcast(log_sum_exp(x), array_space(x, "log_softmax"))
-
-

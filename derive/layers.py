@@ -18,10 +18,10 @@ import sympy
 
 from .expressions import Node, Tuple, Variable, tuple_of, variable
 from .lift import lift
-from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
+from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map, variables_of
 from .names import checked, checked_argument
-from .spaces import Indices, Product, Real, Space, SpaceError, leaves
-from .walk import rewrite, topological
+from .spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
+from .walk import rewrite
 
 STATE, PARAMETER, GIVEN, MASK = "state", "parameter", "given", "mask"
 
@@ -60,8 +60,9 @@ class Argument:
 class Layer:
     """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
 
-    Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things share
-    a name, or the output has variables that are not declared.
+    Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
+    share a name, class indices would be differentiated, or the output has variables that are not
+    declared.  `Layer.of` takes the arguments by role.
     """
 
     name: str
@@ -72,26 +73,91 @@ class Layer:
 
     def __post_init__(self) -> None:
         checked(self.name, "layer")
-        seen: set[str] = {str(size) for size in self.sizes}
-        for argument in self.arguments:
-            checked_argument(argument.name, f"layer {self.name}")
-            if argument.name in seen:
-                raise SpaceError(
-                    f"layer {self.name}: {argument.name!r} is the name of an argument and of a size "
-                    "or another argument; rename one"
-                )
-            seen.add(argument.name)
         for size in self.sizes:
             checked(str(size), f"size of layer {self.name}")
+        seen: set[str] = {str(size) for size in self.sizes}
+        for name in self._gram_extents():
+            self._claim(checked(name, f"Gram matrix of layer {self.name}"), seen)
+            seen.add(f"{name}_inverse")
+        for argument in self.arguments:
+            self._claim(checked_argument(argument.name, f"layer {self.name}"), seen)
+            if argument.variable in self.differentiable and _has_indices(argument.variable.space):
+                raise SpaceError(
+                    f"layer {self.name}: argument {argument.name}: class indices are given, not "
+                    "differentiated; declare them by themselves as Index(...)"
+                )
         self._check_output()
 
+    def _claim(self, name: str, seen: set[str]) -> None:
+        if name in seen:
+            raise SpaceError(
+                f"layer {self.name}: {name!r} is the name of two things among its arguments, sizes "
+                "and Gram matrices; rename one"
+            )
+        seen.add(name)
+
+    def _gram_extents(self) -> dict[str, sympy.Expr]:
+        """The Gram matrices by name, with the extent of their axis."""
+        found: dict[str, sympy.Expr] = {}
+        for space in (*(a.variable.space for a in self.arguments), self.output.space):
+            for gram, extent in _grams(space):
+                if found.setdefault(gram.name, extent) != extent:
+                    raise SpaceError(
+                        f"layer {self.name}: the Gram matrix {gram.name} belongs to an axis of "
+                        f"size {found[gram.name]} and to one of size {extent}; use two names"
+                    )
+        return found
+
     def _check_output(self) -> None:
-        grams = {str(g).removesuffix("^-1") for a in self.arguments for g in _grams(a.variable.space)}
+        if _has_indices(self.output.space):
+            raise SpaceError(
+                f"layer {self.name}: it returns class indices, {self.output.space}, which have no "
+                "derivative; return an array"
+            )
+        grams = {f"{name}{end}" for name in self._gram_extents() for end in ("", "_inverse")}
         known = {argument.variable for argument in self.arguments}
-        free = [x for x in topological(self.output) if isinstance(x, Variable) and x not in known]
-        for x in free:
-            if x.name.removesuffix("_inverse") not in grams:
-                raise SpaceError(f"layer {self.name}: {x.name} is no argument of it")
+        for x in variables_of(self.output):
+            if x not in known and x.name not in grams:
+                raise SpaceError(
+                    f"layer {self.name}: the formula has {x.name} of {x.space}, which is no "
+                    "argument; declare it as state, parameter or given"
+                )
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        state: Mapping[str, Space],
+        given: Mapping[str, Space | Given] | None = None,
+        parameters: Mapping[str, Space] | None = None,
+        output: Node | Callable[..., Any],
+        doc: str = "",
+    ) -> Layer:
+        """The typed core: a layer from the spaces of its arguments by role, and its formula.
+
+        `output` is an expression of `variable(name, space)`, or a function of these variables by
+        name.  Raises as the class does, and SpaceError where the formula does.
+
+        >>> from derive import Hom, R, dims, tanh
+        >>> n, m = dims("n m")
+        >>> dense = Layer.of(
+        ...     "dense",
+        ...     state={"x": R(m)},
+        ...     parameters={"W": Hom(R(m), R(n)), "b": R(n)},
+        ...     output=lambda x, W, b: tanh(W @ x + b),
+        ... )
+        >>> print(dense.nabla("W"))
+        nabla_W dense(x; W, b) : R(n, m) -> R(n)
+        """
+        arguments = tuple(
+            _by_role(f"layer {name}: argument {key}", key, space, role)
+            for role, spaces in ((STATE, state), (GIVEN, given), (PARAMETER, parameters))
+            for key, space in (spaces or {}).items()
+        )
+        if not isinstance(output, Node):
+            output = _formula(name, output, (), {a.name: a.variable for a in arguments})
+        return cls(name, arguments, output, doc=doc)
 
     # --- what it is
 
@@ -135,8 +201,8 @@ class Layer:
         for variable_ in self.differentiable:
             if variable_.name == name:
                 return variable_
-        expected = ", ".join(v.name for v in self.differentiable)
-        raise SpaceError(f"{self.signature} has no argument {name!r} to derive by; it has {expected}")
+        known = ", ".join(v.name for v in self.differentiable) or "none"
+        raise SpaceError(f"{self.signature} has no argument {name!r} to derive by; it has {known}")
 
     # --- its maps
 
@@ -183,7 +249,7 @@ class Layer:
         return second_derivative_map(label, self.output, (x1, e1), (x2, e2))
 
     def _symbols(self, x: Variable) -> tuple[str, str]:
-        """The thesis's letters: D and a direction v of state, nabla and a direction u of parameters."""
+        """The thesis's letters: D and a direction v of state, nabla and a direction u else."""
         return ("D", "v") if x in self.state else ("nabla", "u")
 
     def _first_state(self) -> str:
@@ -199,15 +265,20 @@ class Layer:
 
     # --- composing
 
-    def __call__(self, *arguments: Node | tuple[Node, ...], **more: Node | tuple[Node, ...]) -> Node:
-        """The expression f(x; theta) for these expressions, as part of another formula."""
+    def __call__(self, *arguments: Any, **more: Any) -> Node:
+        """The expression f(x; theta) for these expressions, as part of another formula.
+
+        States and givens by position or name, parameters by name; a tuple is an element of a direct
+        product.  Raises SpaceError where an argument is missing, too many, or of another space.
+        """
         values: dict[Node, Node] = {}
         for argument, value in self._matched(arguments, more):
             value = tuple_of(value) if isinstance(value, tuple) else value
-            if value.space != argument.space:
+            if not isinstance(value, Node) or value.space != argument.space:
+                found = value.space if isinstance(value, Node) else repr(value)
                 raise SpaceError(
-                    f"{self.signature}: {argument.name} is of {argument.space}, "
-                    f"got an expression of {value.space}"
+                    f"{self.signature}: {argument.name} is of {argument.space}, got {found}; give "
+                    "an expression of that space"
                 )
             values[argument] = value
         return rewrite([self.output], values.get)[self.output]
@@ -218,7 +289,11 @@ class Layer:
         positional = [a for a in self.arguments if a.role != PARAMETER]
         if len(arguments) > len(positional):
             raise SpaceError(f"{self.signature}: parameters are given by name, as in W=...")
-        left = dict(zip((a.name for a in positional), arguments, strict=False)) | dict(more)
+        left = dict(zip((a.name for a in positional), arguments, strict=False))
+        twice = [name for name in left if name in more]
+        if twice:
+            raise SpaceError(f"{self.signature}: {', '.join(twice)} is given twice; give it once")
+        left.update(more)
         for argument in self.arguments:
             if argument.name not in left:
                 raise SpaceError(f"{self.signature}: argument {argument.name} is missing")
@@ -248,9 +323,15 @@ def _extents(space: Space) -> Iterator[sympy.Expr]:
             yield leaf.bound
 
 
-def _grams(space: Space) -> Iterator[Any]:
+def _grams(space: Space) -> Iterator[tuple[Gram, sympy.Expr]]:
     for leaf in leaves(space):
-        yield from (gram for gram in getattr(leaf, "grams", ()) if gram is not None)
+        if isinstance(leaf, Real):
+            pairs = zip(leaf.grams, leaf.shape, strict=True)
+            yield from ((gram, extent) for gram, extent in pairs if gram is not None)
+
+
+def _has_indices(space: Space) -> bool:
+    return any(isinstance(leaf, Indices) for leaf in leaves(space))
 
 
 # --- the decorator
@@ -275,44 +356,61 @@ def layer(function: Callable[..., Any]) -> Layer:
     positional = [a.variable for a in arguments if a.role != PARAMETER]
     keywords = {a.name: a.variable for a in arguments if a.role == PARAMETER}
     names: dict[Node, str] = {}
+    with _naming_locals(function.__code__, names):
+        output = _formula(name, function, positional, keywords)
+    _check_return(name, function, output)
+    return Layer(name, arguments, output, names, inspect.getdoc(function) or "")
+
+
+def _formula(
+    name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
+) -> Node:
+    """What a function of expressions returns; its errors name the layer."""
     try:
-        with _naming_locals(function.__code__, names):
-            output = function(*positional, **keywords)
+        output = function(*positional, **keywords)
+        output = tuple_of(output) if isinstance(output, tuple) else output
     except SpaceError as error:
         raise SpaceError(f"layer {name}: {error}") from error
-    output = tuple_of(output) if isinstance(output, tuple) else output
-    _check_return(name, function, output)
-    doc = inspect.getdoc(function) or ""
-    return Layer(name, arguments, output, names, doc)
+    if not isinstance(output, Node):
+        raise SpaceError(
+            f"layer {name}: must return an expression of its arguments, got {output!r}"
+        )
+    return output
 
 
-def _argument(layer_name: str, parameter: inspect.Parameter) -> Argument:
-    annotation, where = parameter.annotation, f"layer {layer_name}: argument {parameter.name}"
+def _check_text(where: str, annotation: object) -> None:
     if isinstance(annotation, str):
         raise SpaceError(
             f"{where}: its space is the text {annotation!r}; remove "
             "'from __future__ import annotations' from the file that declares layers"
         )
+
+
+def _argument(layer_name: str, parameter: inspect.Parameter) -> Argument:
+    annotation, where = parameter.annotation, f"layer {layer_name}: argument {parameter.name}"
+    _check_text(where, annotation)
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise SpaceError(f"{where}: *args and **kwargs have no space; declare each argument")
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-        role, space = PARAMETER, annotation
-    elif isinstance(annotation, Given):
+        return _by_role(where, parameter.name, annotation, PARAMETER)
+    role = GIVEN if isinstance(annotation, Indices) else STATE
+    return _by_role(where, parameter.name, annotation, role)
+
+
+def _by_role(where: str, name: str, annotation: object, role: str) -> Argument:
+    """The argument of a role; `given(...)` and `Mask(...)` say their own, left of the semicolon."""
+    space = annotation
+    if isinstance(annotation, Given):
         role, space = annotation.role, annotation.space
-    else:
-        role, space = (GIVEN if isinstance(annotation, Indices) else STATE), annotation
     if not isinstance(space, (Real, Product, Indices)):
         found = "nothing" if annotation is inspect.Parameter.empty else repr(annotation)
         raise SpaceError(f"{where}: annotate it with a space such as R(n), got {found}")
-    if role in (STATE, PARAMETER) and any(isinstance(leaf, Indices) for leaf in leaves(space)):
-        raise SpaceError(f"{where}: class indices are given, not differentiated; use Index alone")
-    return Argument(variable(parameter.name, space), role)
+    return Argument(variable(name, space), role)
 
 
-def _check_return(name: str, function: Callable[..., Any], output: object) -> None:
-    if not isinstance(output, Node):
-        raise SpaceError(f"layer {name}: must return an expression of its arguments, got {output!r}")
+def _check_return(name: str, function: Callable[..., Any], output: Node) -> None:
     declared = function.__annotations__.get("return")
+    _check_text(f"layer {name}: what it returns", declared)
     if not isinstance(declared, Space):
         raise SpaceError(
             f"layer {name}: annotate what it returns, -> {output.space}, got {declared!r}"
@@ -326,7 +424,7 @@ def _check_return(name: str, function: Callable[..., Any], output: object) -> No
 
 @contextmanager
 def _naming_locals(code: CodeType, names: dict[Node, str]) -> Iterator[None]:
-    """Gives every expression the name of the first local it is bound to, on that code object only."""
+    """Gives every expression the name of the first local that it is bound to in that code."""
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code is not code:

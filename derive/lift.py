@@ -1,8 +1,8 @@
 """Batch and time: an expression lifted over one more axis.
 
 What depends on a lifted variable gets the axis in front; what does not is shared by all its values.
-Lifting comes before differentiating, so that the sum over the batch in a parameter's adjoint, and the
-weight gradient as one product, are results of the calculus.
+Lifting comes before differentiating, so that the sum over the batch in a parameter's adjoint, and
+the weight gradient as one product, are results of the calculus.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sympy
 
 from .expressions import (
     Argmax,
-    Constant,
     Contraction,
     Elementwise,
     Held,
@@ -152,5 +151,3 @@ def _with_axis(form: Form, lifted: dict[int, bool], picks: list[bool], extent: S
         for (index, access), moved in zip(form.bound, picks, strict=True)
     ]
     return make_form(slots, dict(form.extents) | {_LIFTED: extent}, bound)
-
-

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import sympy
 
-from .expressions import Contraction, Elementwise, Node, Variable, is_zero
+from .expressions import Node, Variable, is_zero
 from .loops import Asked, Buffer, Fill, Statement, Step
 from .names import Allocator
 from .nests import Indices, Nest, sum_statements
 from .programs import BATCH, Program
-from .schedule import Schedule, Sink, is_sum, without_held
+from .schedule import Schedule, Sink, is_sum, prepared
 from .spaces import Indices as IndexSpace
 from .spaces import Real
-from .text import Writer
-from .walk import storage
+from .text import Writer, spoken
+from .walk import storage, topological
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Kernel:
         return sum((buffer.count for buffer in self.saved), sympy.S.Zero)
 
 
+NOBODY: frozenset[str] = frozenset()
+
+
 def lower(program: Program) -> Kernel:
     """The kernel of a program."""
     return _Lowering(program).kernel()
@@ -54,7 +57,8 @@ class _Lowering:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.sizes = (BATCH, *program.layer.sizes)
-        plain = without_held([*(r.node for r in program.results), *program.saves, *program.names])
+        roots = [*(r.node for r in program.results), *program.saves, *program.names]
+        plain = prepared(roots, program.names)
         self.names = {plain[node]: name for node, name in program.names.items()}
         self.writer = Writer(self.names, BATCH)
         self.allocator = Allocator(tuple(str(size) for size in self.sizes))
@@ -66,7 +70,7 @@ class _Lowering:
             for r, nodes in zip(program.results, self.result_nodes, strict=True)
         ]
         self.saves = [plain[node] for node in program.saves]
-        self.saved = [self._buffer(self._saved_name(n), n, "saved") for n in self.saves]
+        self.saved = [self._buffer(f"saved_{self._name(n)}", n, "saved") for n in self.saves]
         self.indices = Indices(self.allocator, BATCH)
 
     # --- buffers
@@ -87,17 +91,8 @@ class _Lowering:
         assert isinstance(node.space, (Real, IndexSpace))
         return Buffer(self.allocator.fresh(name), node.space.shape, kind)
 
-    def _saved_name(self, node: Node) -> str:
-        return f"saved_{self._name(node)}"
-
     def _name(self, node: Node) -> str:
-        """A local's name; of something nameless what it is made of, as in W_x or tanh_d1_z."""
-        if node in self.names or isinstance(node, Variable):
-            return self.names.get(node, getattr(node, "name", "t"))
-        operands = [self.names.get(x, getattr(x, "name", "")) for x in node.operands]
-        head = [node.operation.name] if isinstance(node, Elementwise) else []
-        simple = isinstance(node, (Elementwise, Contraction)) and all(operands)
-        return "_".join([*head, *operands]) if simple and len(operands) <= 2 else "t"
+        return spoken(node, self.names, "t")
 
     # --- statements
 
@@ -107,7 +102,6 @@ class _Lowering:
         workspace = self._stored(schedule)
         steps = merged([*self._zero_results(), *self._steps(schedule)])
         slots, count = lay_out(workspace, steps)
-        scalars = tuple(dict.fromkeys(self.indices.scalars))
         return Kernel(
             self.program,
             self.sizes,
@@ -118,7 +112,7 @@ class _Lowering:
             count,
             tuple(steps),
             tuple(self.indices.used),
-            scalars,
+            tuple(self.indices.scalars),
         )
 
     def _schedule(self) -> Schedule:
@@ -144,6 +138,7 @@ class _Lowering:
             else:
                 self.memory[node] = self._buffer(self._name(node), node, "workspace")
                 workspace.append(self.memory[node])
+        self.writer = Writer({n: b.name for n, b in self.memory.items()} | self.names, BATCH)
         self.targets = {
             sink: self.memory[sink.node] for sink in schedule.stored.values()
         } | self._copy_targets(schedule, by_name)
@@ -188,17 +183,26 @@ class _Lowering:
         ordered = sorted(sinks, key=lambda s: (bool(s.asked), sorted(s.asked)))
         roots = [sink.pointwise for sink in ordered if sink.pointwise is not None]
         nest.count(roots, [s.node for s in sinks if self.schedule.stored.get(s.node) is s])
-        common = ordered[0].asked if len({sink.asked for sink in sinks}) == 1 else frozenset()
+        outer = frozenset().union(*(s.asked for s in sinks)) if all(s.asked for s in sinks) else NOBODY
+        guarded = [s.pointwise for s in ordered if s.asked not in (NOBODY, outer)]
+        body = nest.share(guarded, lambda node: self._is_safe(node, outer))  # type: ignore[arg-type]
         formulas: list[str] = []
-        body: list[Statement] = []
         for sink in ordered:
             assert sink.pointwise is not None
             formulas += self._formulas(sink, nest)
-            guarded = sink.asked - common
-            entry = nest.store(self.targets[sink], sink.pointwise, self._adds(sink), bool(guarded))
-            body += self._asked(guarded, entry)
-        step = Step(tuple(dict.fromkeys(formulas)), tuple(nest.loops(body)))
-        yield from self._asked(common, [step])
+            asked = NOBODY if sink.asked == outer else sink.asked
+            entry = nest.store(self.targets[sink], sink.pointwise, self._adds(sink), bool(asked))
+            body += self._asked(asked, entry)
+        step = Step(tuple(dict.fromkeys(formulas)), tuple(nest.loops(merged(body))))
+        yield from self._asked(outer, [step])
+
+    def _is_safe(self, node: Node, asked: frozenset[str]) -> bool:
+        """All that an expression loads is there whenever one of these results is asked for."""
+        for inner in topological(node):
+            sink = self.schedule.stored.get(inner)
+            if sink is not None and sink.asked and not (asked and asked <= sink.asked):
+                return False
+        return True
 
     def _formulas(self, sink: Sink, nest: Nest) -> list[str]:
         target = self.targets[sink].name

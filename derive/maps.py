@@ -159,7 +159,9 @@ def dual_name(direction: str) -> str:
 
 
 def starred(name: str) -> str:
-    """L* in text: the star stands behind D or nabla, as in the thesis, else behind the name."""
+    """L* in text: the star behind D or nabla, as in the thesis; (L2 . L1)* = L1* . L2*."""
+    if " . " in name:
+        return " . ".join(starred(factor) for factor in reversed(name.split(" . ")))
     for head in ("D", "nabla"):
         plain, star = f"{head}", f"{head}*"
         if name.startswith(f"{star}_") or name.startswith(f"{star} "):

@@ -37,9 +37,13 @@ def checked(name: str, what: str) -> str:
     Raises ValueError naming `what` it is for and the reason.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise UnusableName(f"{what}: {name!r} must be letters, digits and _, beginning with a letter")
+        raise UnusableName(
+            f"{what}: {name!r} must be letters, digits and _, beginning with a letter"
+        )
     if name in RESERVED:
-        raise UnusableName(f"{what}: {name!r} is a word of Python, Cython or C; choose another name")
+        raise UnusableName(
+            f"{what}: {name!r} is a word of Python, Cython or C; choose another name"
+        )
     if len(name) > 60:
         raise UnusableName(f"{what}: {name!r} is longer than 60 characters")
     return name

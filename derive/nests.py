@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, count
 
 import sympy
 
@@ -40,6 +41,7 @@ from .loops import (
 )
 from .names import Allocator
 from .schedule import as_product, base, is_rearranged
+from .text import spoken
 
 Memory = Mapping[Node, Buffer]
 
@@ -53,7 +55,7 @@ class Indices:
         self._sample = allocator.fresh("s")
         self._letters: list[str] = []
         self.used: dict[str, None] = {}
-        self.scalars: list[str] = []
+        self.scalars: dict[str, None] = {}
         self.extents: dict[sympy.Symbol, sympy.Expr] = {}
 
     def fresh(self, extents: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
@@ -80,15 +82,20 @@ class Indices:
             self._letters.append(self._allocator.fresh(wanted))
         return self._letters[number]
 
-    def scalar(self, wanted: str, place: Place = ()) -> str:
-        """A name for a scalar; where an array has it, with the place behind it: z_bar_si."""
-        if self._allocator.is_taken(wanted) and place:
-            wanted = f"{wanted}_{''.join(str(index) for index in place if index.is_Symbol)}"
-        if wanted in self.scalars:
-            return wanted  # scalars are set before they are read in every nest: one may serve again
-        name = self._allocator.fresh(wanted)
-        self.scalars.append(name)
-        return name
+    def scalar(self, wanted: str, place: Place, used: set[str]) -> str:
+        """A name for a scalar that this nest does not use yet; an array's with the place behind it.
+
+        Scalars are set before they are read in every nest, so that one may serve again in another.
+        """
+        spot = "".join(str(index) for index in place if index.is_Symbol)
+        first = [wanted, f"{wanted}_{spot}"] if spot else [wanted]
+        for stem in chain(first, (f"{wanted}_{number}" for number in count(2))):
+            if stem not in used and (stem in self.scalars or not self._allocator.is_taken(stem)):
+                break
+        if stem not in self.scalars:
+            self.scalars[self._allocator.fresh(stem)] = None
+        used.add(stem)
+        return stem
 
     def scalar_index(self, wanted: str) -> str:
         """A name for an index that no loop nest runs over."""
@@ -116,6 +123,7 @@ class Points:
         self.known: dict[tuple[Node, Place], Scalar] = {}
         self.selected: dict[tuple[Node, Place], sympy.Symbol] = {}
         self.lets: list[Statement] = []
+        self.used: set[str] = set()
 
     def count(self, node: Node, place: Place) -> None:
         """Counts how often each expression is used at each place."""
@@ -131,7 +139,7 @@ class Points:
         if (node, place) not in self.known:
             scalar = self._scalar(node, place)
             if self._wants_name(node, place, scalar, root):
-                name = self.indices.scalar(self.names.get(node, "r"), place)
+                name = self.indices.scalar(spoken(node, self.names, "r"), place, self.used)
                 self.lets.append(Let(name, scalar))
                 scalar = Local(name)
             self.known[node, place] = scalar
@@ -161,7 +169,13 @@ class Points:
         if isinstance(node, Constant):
             return Number(node.value)
         if isinstance(node, LinearCombination):
-            return Sum(tuple((weight, self.value(x, place)) for weight, x in node.terms))
+            terms = [(weight, self.value(x, place)) for weight, x in node.terms]
+            return Sum(
+                tuple(
+                    (sympy.S.One, weighted(w, x)) if isinstance(x, Number) else (w, x)
+                    for w, x in terms
+                )
+            )
         if isinstance(node, Elementwise):
             return Apply(node.operation, tuple(self.value(z, place) for z in node.arguments))
         assert isinstance(node, Contraction), type(node)
@@ -220,7 +234,8 @@ class Points:
         moved = dict(zip(node.form.slots[1], place, strict=True)) | {summed: running}
         inner = Points(self.memory, self.names, self.indices)
         value = inner.read(node.operand, _at(node.form.slots[0], moved))
-        best, candidate = self.indices.scalar("largest"), self.indices.scalar("candidate")
+        best = self.indices.scalar("largest", (), self.used)
+        candidate = self.indices.scalar("candidate", (), self.used)
         return Largest(symbol, running, extent, best, candidate, value, tuple(inner.lets))
 
 
@@ -253,6 +268,22 @@ class Nest:
         if alone:
             points.known, points.selected = known, selected
         return [*lets, Store(buffer, self.place, value, add)]
+
+    def share(self, roots: Sequence[Node], is_safe: Callable[[Node], bool]) -> list[Statement]:
+        """Names what several roots use, as far as it may be computed whoever asks for the nest."""
+        points = self.points
+        below = [[node for node, at in self._visited(root) if at == self.place] for root in roots]
+        points.lets = []
+        for node in dict.fromkeys(node for nodes in below for node in nodes):
+            if sum(node in nodes for nodes in below) > 1 and is_safe(node):
+                points.value(node, self.place)
+        return points.lets
+
+    def _visited(self, root: Node) -> dict[tuple[Node, Place], None]:
+        """The expressions that a root is made of here, operands first."""
+        counted = Points(self.points.memory, self.points.names, self.indices)
+        counted.count(root, self.place)
+        return dict.fromkeys(reversed(list(counted.uses)))
 
     def named_below(self, root: Node) -> Iterator[Node]:
         """The named expressions that this nest computes for a root, operands first."""
@@ -324,16 +355,22 @@ def _loop_sum(
     split = len(order) - trailing
     outer, inner = symbols[:split], symbols[split:]
     if trailing and node.form.is_plain(node.opened):
-        total = points.indices.scalar("total")
+        total = points.indices.scalar("total", (), points.used)
         loops = wrapped(inner, extents[split:], [*points.lets, Accumulate(total, value)])
-        scaled = Local(total) if weight == 1 else Sum(((weight, Local(total)),))
+        scaled = weighted(weight, Local(total))
         alone = first and not set(order[:split]) & summed
         body = [Let(total, Number(sympy.S.Zero)), *loops, Store(target, place, scaled, not alone)]
         fill = [Fill(target)] if first and not alone else []
         return [*fill, *wrapped(outer, extents[:split], body)]
-    scaled = value if weight == 1 else Sum(((weight, value),))
-    store = Store(target, place, scaled, True, guards)
+    store = Store(target, place, weighted(weight, value), True, guards)
     return [*([Fill(target)] if first else []), *wrapped(symbols, extents, [*points.lets, store])]
+
+
+def weighted(weight: sympy.Expr, value: Scalar) -> Scalar:
+    """A number times a scalar."""
+    if isinstance(value, Number):
+        return Number(weight * value.value)
+    return value if weight == 1 else Sum(((weight, value),))
 
 
 def _loop_order(node: Contraction) -> list[sympy.Symbol]:

@@ -27,32 +27,22 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .expressions import Node, Tuple, Variable, variable
+from .expressions import variable
 from .initialise import drawn
-from .layers import PARAMETER, STATE, Argument, Layer
+from .layers import STATE, Argument, Layer
 from .names import checked
-from .resize import bound_sizes, resized_layer, resized_space, sizes_of, symbols_of
-from .spaces import R, Size, SpaceError, dims, leaves
-from .walk import rewrite, topological
-
-Path = tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """The layer f_i where it stands in a network: in the network's sizes, under qualified names.
-
-    `paths` says where each parameter hangs in the tree of parameters.
-    """
-
-    name: str
-    function: Layer
-    paths: tuple[Path, ...] = ()
-
-    @property
-    def input(self) -> Variable:
-        """x_i: the first state, or what is given where a first layer has no state."""
-        return _input(self.function)
+from .resize import resized_layer, sizes_of
+from .spaces import R, Size, SpaceError
+from .stages import (
+    Path,
+    Stage,
+    chained,
+    check_grams,
+    data_of,
+    identity,
+    input_of,
+    stage_sizes,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,22 +64,29 @@ class Network(Layer):
         """J(x, y; theta) = loss(F(x; theta), y), a layer.  Raises SpaceError without a loss."""
         if self.loss is None:
             raise SpaceError(f"network {self.name} has no loss; add one by with_loss(squared_loss)")
-        return _chained(f"{self.name}_loss", (*self.stages, self.loss))
+        return chained(f"{self.name}_loss", (*self.stages, self.loss))
 
     def head(self, i: int) -> Layer:
-        """alpha_i = f_i . .. . f_1 : E_1 -> E_{i+1}, and alpha_0 = id (thesis (3.2))."""
+        """alpha_i = f_i . .. . f_1 : E_1 -> E_{i+1}, and alpha_0 = id (thesis (3.2)).
+
+        Raises IndexError beyond 0 <= i <= L, SpaceError for i = 0 where x is a class index.
+        """
         self._check_index("head", i, 0)
         if i == 0:
-            return _identity(f"{self.name}_head_0", self.stages[0].input)
-        return _chained(f"{self.name}_head_{i}", self.stages[:i])
+            x = next(a for a in self.arguments if a.variable is self.stages[0].input)
+            return identity(f"{self.name}_head_0", x)
+        return chained(f"{self.name}_head_{i}", self.stages[:i])
 
     def tail(self, i: int) -> Layer:
-        """omega_i = f_L . .. . f_i : E_i -> E_{L+1}, and omega_{L+1} = id (thesis (3.3))."""
+        """omega_i = f_L . .. . f_i : E_i -> E_{L+1}, and omega_{L+1} = id (thesis (3.3)).
+
+        Raises IndexError beyond 1 <= i <= L + 1.
+        """
         self._check_index("tail", i, 1)
         if i == len(self.stages) + 1:
-            y = variable(f"{self.stages[-1].name}_y", self.output.space)
-            return _identity(f"{self.name}_tail_{i}", y)
-        return _chained(f"{self.name}_tail_{i}", self.stages[i - 1 :])
+            y = variable(f"{self.name}_y", self.output.space)
+            return identity(f"{self.name}_tail_{i}", Argument(y, STATE))
+        return chained(f"{self.name}_tail_{i}", self.stages[i - 1 :])
 
     def _check_index(self, what: str, i: int, first: int) -> None:
         last = first + len(self.stages)
@@ -187,38 +184,14 @@ def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Laye
 
 
 def _network(name: str, stages: tuple[Stage, ...], loss: Stage | None = None) -> Network:
-    _check_grams(name, [stage.function.output for stage in stages])
-    f = _chained(name, stages)
+    check_grams(name, [stage.function.output for stage in stages])
+    f = chained(name, stages)
     doc = f"{name} = {' . '.join(stage.name for stage in reversed(stages))}"
     return Network(name, f.arguments, f.output, f.names, doc, stages, loss)
 
 
 def _resized_stage(stage: Stage, sizes: Mapping[sympy.Symbol, Size]) -> Stage:
     return Stage(stage.name, resized_layer(stage.function, sizes), stage.paths)
-
-
-def _chained(name: str, stages: Sequence[Stage]) -> Layer:
-    """The composition of stages, as a layer of the first one's input."""
-    output: Node = stages[0].input
-    data: list[Argument] = []
-    parameters: list[Argument] = []
-    names: dict[Node, str] = {}
-    for stage in stages:
-        f = stage.function
-        put_in: dict[Node, Node] = {stage.input: output}
-        new = rewrite([f.output], put_in.get)
-        names |= {new[node]: local for node, local in f.names.items() if node in new}
-        left = [a for a in f.arguments if stage is stages[0] or a.variable is not stage.input]
-        data += [a for a in left if a.role != PARAMETER]
-        parameters += [a for a in left if a.role == PARAMETER]
-        output = new[f.output]
-        if stage is not stages[-1] and not isinstance(output, (Variable, Tuple)):
-            names.setdefault(output, stage.name)
-    return Layer(name, (*data, *parameters), output, names)
-
-
-def _identity(name: str, x: Variable) -> Layer:
-    return Layer(name, (Argument(x, STATE),), x)
 
 
 def _stage(where: str, label: str, layer: Layer, before: Sequence[Stage]) -> Stage:
@@ -228,8 +201,8 @@ def _stage(where: str, label: str, layer: Layer, before: Sequence[Stage]) -> Sta
     if isinstance(layer, Network) and layer.loss is not None:
         raise SpaceError(f"network {where}: {label} has a loss of its own; give it to {where}")
     checked(label, f"network {where}: layer")
-    sizes = _sizes(where, label, layer, before)
-    kept = () if before else _data(layer)
+    sizes = stage_sizes(where, label, layer, before)
+    kept = () if before else data_of(layer)
     names = {a.name: f"{label}_{a.name}" for a in layer.arguments if a not in kept}
     f = resized_layer(layer, sizes, name=label, renamed=names, prefix=f"{label}_")
     inner = layer.paths if isinstance(layer, Network) else [(p.name,) for p in layer.parameters]
@@ -243,82 +216,11 @@ def _loss_stage(network_: Network, loss: Layer) -> Stage:
             f"network {network_.name}: a loss is a layer without parameters and with an output of "
             f"R(), got {getattr(loss, 'signature', repr(loss))}"
         )
-    sizes = _sizes(network_.name, loss.name, loss, network_.stages)
+    sizes = stage_sizes(network_.name, loss.name, loss, network_.stages)
     taken = {a.name for a in network_.arguments} | {str(size) for size in network_.sizes}
-    taken.add(_input(loss).name)
+    taken.add(input_of(loss).name)
     names = {a.name: f"{loss.name}_{a.name}" for a in loss.arguments if a.name in taken}
     return Stage(loss.name, resized_layer(loss, sizes, renamed=names, prefix=f"{loss.name}_"))
-
-
-def _data(layer: Layer) -> tuple[Argument, ...]:
-    """The arguments that are no parameters."""
-    return tuple(a for a in layer.arguments if a.role != PARAMETER)
-
-
-def _input(layer: Layer) -> Variable:
-    """The first state, or the first thing given."""
-    inputs = layer.state or tuple(a.variable for a in _data(layer))
-    if not inputs:
-        raise SpaceError(f"{layer.signature} has no state, so it can't be a layer of a network")
-    return inputs[0]
-
-
-# --- sizes
-
-
-def _sizes(
-    where: str, label: str, layer: Layer, before: Sequence[Stage]
-) -> dict[sympy.Symbol, Size]:
-    """What each size of a layer becomes: kept, bound, or qualified by the layer's name."""
-    if before and not layer.state:
-        raise SpaceError(
-            f"network {where}: layer {label} has no state to take the output of "
-            f"{before[-1].name}; only the first layer may do without"
-        )
-    if before:
-        sizes = bound_sizes(_input(layer).space, before[-1].function.output.space)
-    else:
-        sizes = {s: s for a in _data(layer) for s in symbols_of(a.variable.space)}
-    taken = [s for extent in sizes.values() for s in extent.free_symbols]
-    taken += [s for stage in before for s in stage.function.sizes]
-    for symbol in layer.sizes:
-        if symbol not in sizes:
-            sizes[symbol] = dims(f"{label}_{symbol}")
-            if sizes[symbol] in taken:
-                raise SpaceError(
-                    f"network {where}: the size {symbol} of layer {label} would be called "
-                    f"{sizes[symbol]}, which is another size of the network; rename the layer"
-                )
-    if before:
-        _check_fit(where, label, layer, before[-1], sizes)
-    return sizes
-
-
-def _check_fit(
-    where: str, label: str, layer: Layer, before: Stage, sizes: Mapping[sympy.Symbol, Size]
-) -> None:
-    """The state, in the network's sizes, is of the space that the stage before gives."""
-    x, given = _input(layer), before.function.output.space
-    wanted = resized_space(x.space, sizes)
-    if wanted != given:
-        raise SpaceError(
-            f"network {where}: layer {label} takes {x.name} of {x.space}, here {wanted}, but layer "
-            f"{before.name} gives {given}; use layers that fit, or set sizes of one of them by "
-            "with_sizes(layer, {size: value})"
-        )
-
-
-def _check_grams(where: str, outputs: Sequence[Node]) -> None:
-    """A Gram matrix is one argument by its name, so it has one size."""
-    found: dict[str, Size] = {}
-    for node in topological(*outputs):
-        for leaf in leaves(node.space):
-            for gram, extent in zip(getattr(leaf, "grams", ()), leaf.shape, strict=False):
-                if gram is not None and found.setdefault(gram.name, extent) != extent:
-                    raise SpaceError(
-                        f"network {where}: the Gram matrix {gram.name} is of size "
-                        f"{found[gram.name]} and of size {extent}; give the two different names"
-                    )
 
 
 # --- trees

@@ -306,7 +306,7 @@ def _logistic(factors: tuple[sympy.Expr, ...]) -> sympy.Expr:
             if k.is_Integer and 0 < k <= n:
                 e = sympy.exp(-sympy.Abs(u))
                 bounded = Piecewise((e ** (n - k), u > 0), (e**k, True)) / (1 + e) ** n
-                return product / factor / numerator * bounded
+                return _logistic(sympy.Mul.make_args(product / factor / numerator)) * bounded
     return product
 
 
@@ -352,6 +352,8 @@ def _derived_name(base: str, orders: Orders) -> str:
 def _derivative(psi: Operation, argument: int) -> Operation:
     orders = tuple(order + (k == argument) for k, order in enumerate(psi.orders))
     body = _plain(sympy.diff(psi.body, psi.arguments[argument]), psi.arguments)
+    if body == psi.body:
+        return psi  # exp' is exp: one operation, so that its values are shared
     return Operation(
         name=_derived_name(psi.base, orders),
         arguments=psi.arguments,

@@ -4,9 +4,10 @@
     tangent           Df . x_dot + nabla f . theta_dot
     backward          D*f . y_bar into x_bar, nabla*f . y_bar into theta_bar
     tangent_backward  the derivative of backward along (x_dot, theta_dot, y_bar_dot)
+    gradient          of a scalar layer: the mean over the batch and its gradient
 
-The layer is lifted over the batch before it is derived, so that the sums over the batch are found by
-the calculus.
+The layer is lifted over the batch before it is derived, so that the sums over the batch are found
+by the calculus.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from .expressions import (
     Node,
     Projection,
     Variable,
+    constant,
     is_zero,
+    linear_combination,
     variable,
 )
-from .layers import GIVEN, MASK, PARAMETER, Argument, Layer
-from .spaces import Indices
+from .layers import GIVEN, MASK, PARAMETER, Argument, Layer  # noqa: F401 (emit reads it here)
+from .functions import total_sum
+from .spaces import Indices, R
 from .walk import depends_on, storage, topological
 
 BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
@@ -60,7 +64,7 @@ class Program:
 
 
 def programs(layer: Layer) -> tuple[Program, ...]:
-    """The four kernels of a layer, in the order of their definition."""
+    """The kernels of a layer, in the order of their definition."""
     return tuple(Derivation(layer).programs())
 
 
@@ -71,7 +75,7 @@ class Derivation:
         self.layer = layer
         self.batched = layer.batched(BATCH)
         x, output = self.batched.differentiable, self.batched.output
-        self.y = _free_name(layer)
+        self.y = _free_name(layer, ("y", "f", "value"))
         self.x_dot = {v: variable(f"{v.name}_dot", v.space) for v in x}
         self.y_bar = variable(f"{self.y}_bar", output.space)
         self.y_bar_dot = variable(f"{self.y}_bar_dot", output.space)
@@ -85,7 +89,7 @@ class Derivation:
         self.saves = _saved(list(self.x_bar.values()), self.y_bar)
 
     def _names(self, summed: Mapping[Node, Node]) -> dict[Node, str]:
-        """z for a local, z_dot for its tangent, z_bar for the cotangent of it, z_bar_dot after that."""
+        """z for a local, z_dot for its tangent, z_bar for its cotangent, z_bar_dot after that."""
         names = dict(self.batched.names)
         names.setdefault(self.batched.output, self.y)
         for node, name in list(names.items()):
@@ -101,7 +105,7 @@ class Derivation:
         return names
 
     def programs(self) -> Iterable[Program]:
-        """The four programs."""
+        """The programs."""
         f, y, primal = self.layer.signature, self.y, self.batched.arguments
         dots = tuple(Argument(v_dot, TANGENT) for v_dot in self.x_dot.values())
         y_bar = (Argument(self.y_bar, COTANGENT),)
@@ -134,6 +138,39 @@ class Derivation:
             ],
             accumulate=True,
         )
+        if self.batched.output.space == R(BATCH):
+            yield self._gradient()
+
+    def _gradient(self) -> Program:
+        """The mean of a scalar layer over the batch and its gradient, in one call.
+
+        An empty batch has mean and gradient zero.
+        """
+        mean = linear_combination([(1 / sympy.Max(1, BATCH), total_sum(self.batched.output))])
+        moved = tangents([mean], self.x_dot)[mean]
+        directions = tuple(self.x_dot.values())
+        pulled, summed = cotangents(moved, constant(sympy.S.One, R()), directions)
+        named = {self.dots[node]: name for node, name in self.batched.names.items()}
+        bars = {summed[m]: f"{name}_bar" for m, name in named.items() if m in summed}
+        name = _free_name(self.layer, ("J", "loss", "mean"))
+        gradient = ", ".join(f"{v.name}_bar" for v in self.x_dot)
+        return Program(
+            self.layer,
+            "gradient",
+            f"{name} += mean of {self.layer.signature} over the batch; {gradient} += its gradient",
+            self.batched.arguments,
+            (
+                Result(name, mean, batched=False),
+                *(
+                    Result(f"{v.name}_bar", pulled[d], self._is_batched(v))
+                    for v, d in self.x_dot.items()
+                ),
+            ),
+            True,
+            (),
+            False,
+            {**bars, **self.batched.names},
+        )
 
     def _program(
         self,
@@ -163,14 +200,14 @@ class Derivation:
         return " + ".join(f"{self._symbol(x)}_{x.name} {name} . {x.name}_dot" for x in self.x_dot)
 
 
-def _free_name(layer: Layer) -> str:
-    """The letter of the output: y, or f where an argument or a size is called y."""
+def _free_name(layer: Layer, letters: tuple[str, ...]) -> str:
+    """The first of some letters that no argument and no size has."""
     taken = {a.name for a in layer.arguments} | {str(size) for size in layer.sizes}
-    return next(letter for letter in ("y", "f", "value") if letter not in taken)
+    return next(letter for letter in letters if letter not in taken)
 
 
 def _saved(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
-    """What backward reads of the forward pass: the values at the border of what depends on y_bar."""
+    """What backward reads of the forward pass: values at the border of what depends on y_bar."""
     dependent = depends_on(adjoints, [y_bar])
     border: dict[Node, None] = {}
     for node in topological(*adjoints):

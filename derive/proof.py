@@ -15,7 +15,7 @@ from typing import Any
 import sympy
 
 from . import field
-from .components import components, flat_components, gram_matrix
+from .components import Components, flat_components, gram_matrix
 from .expressions import Node, Variable
 from .layers import Layer
 from .maps import LinearMap
@@ -58,9 +58,10 @@ def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
     """The verdicts at these sizes."""
     oracle = Oracle(layer, sizes)
     shown = ", ".join(f"{size}={count}" for size, count in sizes.items())
-    for derived, expected in [*oracle.first_order(), *oracle.second_order()]:
-        found = oracle.components_of(derived.body)
-        yield Verdict(derived.name, shown, field.difference(found, expected, seed=seed))
+    claims = [*oracle.first_order(), *oracle.second_order()]
+    pairs = [(oracle.components_of(derived.body), expected) for derived, expected in claims]
+    for (derived, _), differs in zip(claims, field.differences(pairs, seed=seed), strict=True):
+        yield Verdict(derived.name, shown, differs)
 
 
 class Oracle:
@@ -68,25 +69,43 @@ class Oracle:
 
     def __init__(self, layer: Layer, sizes: Sizes) -> None:
         self.layer, self.sizes = layer, sizes
-        self.indices = {
-            x.name: _some_indices(x.space, sizes)
-            for x in layer.of_role("given")
-            if isinstance(x.space, Indices)
+        indices = {
+            a.name: _some_indices(a.variable.space, sizes)
+            for a in layer.arguments
+            if isinstance(a.variable.space, Indices)
         }
+        self._components = Components(sizes, indices)
         self.output = self.components_of(layer.output)
-        self._jacobians: dict[Variable, sympy.Matrix] = {}
+        self._partials: dict[tuple[Any, ...], sympy.Expr] = {}
 
     def components_of(self, node: Node) -> list[sympy.Expr]:
         """An expression's components in order."""
-        return flat_components(components([node], self.sizes, self.indices)[0])
+        return flat_components(self._components.of(node))
 
     def jacobian(self, x: Variable) -> sympy.Matrix:
-        """df_i / dx_j, by SymPy's diff."""
-        if x not in self._jacobians:
-            symbols = self.components_of(x)
-            rows = [[f.diff(s) for s in symbols] for f in self.output]
-            self._jacobians[x] = sympy.Matrix(len(rows), len(symbols), sum(rows, []))
-        return self._jacobians[x]
+        """df_i / dx_j."""
+        symbols = self.components_of(x)
+        entries = [self.partial(i, s) for i in range(len(self.output)) for s in symbols]
+        return sympy.Matrix(len(self.output), len(symbols), entries)
+
+    def moved_jacobian(self, y: Variable, x: Variable, direction: list[sympy.Expr]) -> sympy.Matrix:
+        """The sum over k of d^2 f_i / dx_k dy_j times the direction's k-th component."""
+        along = list(zip(self.components_of(x), direction, strict=True))
+        columns = self.components_of(y)
+        entries = [
+            sympy.Add(*(self.partial(i, s, t) * d for s, d in along))
+            for i in range(len(self.output))
+            for t in columns
+        ]
+        return sympy.Matrix(len(self.output), len(columns), entries)
+
+    def partial(self, i: int, *by: sympy.Symbol) -> sympy.Expr:
+        """d^k f_i by these symbols, by SymPy's diff, in SymPy's manner in one order of symbols."""
+        key = (i, *sorted(by, key=str))
+        if key not in self._partials:
+            *lower, last = key
+            self._partials[key] = self.partial(*lower).diff(last) if by else self.output[i]
+        return self._partials[key]
 
     def gram(self, space: Space, inverted: bool = False) -> sympy.Matrix:
         """The Gram matrix of a space in coordinates, or its inverse."""
@@ -112,11 +131,8 @@ class Oracle:
     def second_order(self) -> Iterator[tuple[LinearMap, list[sympy.Expr]]]:
         """(v _| D^2 f)*, (v _| D nabla f)*, (u _| nabla D f)*, (u _| nabla^2 f)*."""
         for x, y in product(self.layer.differentiable, repeat=2):
-            bilinear, jacobian = self.layer.second(x.name, y.name), self.jacobian(y)
-            along = dict(
-                zip(self.components_of(x), self.components_of(bilinear.left), strict=True)
-            )
-            moved = jacobian.applyfunc(lambda f, a=along: sum(f.diff(s) * d for s, d in a.items()))
+            bilinear = self.layer.second(x.name, y.name)
+            moved = self.moved_jacobian(y, x, self.components_of(bilinear.left))
             hooked = bilinear.hook()
             yield hooked, _times(moved, self.components_of(hooked.variable))
             yield hooked.adjoint, self._adjoint(moved, y.space, hooked.adjoint)
@@ -140,6 +156,4 @@ def _some_indices(space: Indices, sizes: Sizes) -> Any:
     if not shape:
         return bound - 1
     count = int(sympy.prod(shape))
-    return (sympy.Array([k % bound for k in range(count)]).reshape(*shape)).tolist()
-
-
+    return sympy.Array([k % bound for k in range(count)]).reshape(*shape).tolist()

@@ -1,7 +1,7 @@
 """The reference: any expression evaluated with NumPy, as written, at any sizes.
 
-Slow and plain; the kernels are measured against it.  It runs in the dtype of its inputs, complex
-included, so that a complex step is possible.
+Slow and plain; the kernels are measured against it.  It runs in float64, or in complex numbers
+where an input is complex, so that a complex step is possible.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .expressions import (
 )
 from .forms import Access, Form
 from .scalars import Arrays, evaluate
-from .spaces import Indices, Product, Real, Space, SpaceError, leaves
+from .spaces import Indices, Real, Space, SpaceError, leaves
 from .walk import topological
 
 Array = np.ndarray[Any, Any]
@@ -47,16 +47,21 @@ def values_of(
 
     Raises SpaceError where a variable has no value or a shape does not fit its space.
     """
+    found: dict[Node, Value] = {x: as_arrays(value_) for x, value_ in given.items()}
     bound = dict(sizes or {})
-    for x, array in given.items():
-        bind_sizes(x.name, x.space, array, bound)
-    found: dict[Node, Value] = dict(given)
-    dtype = np.result_type(np.float64, *(a for v in given.values() for a in flat_arrays(v)))
+    for x in given:
+        bind_sizes(x.name, x.space, found[x], bound)
+    dtype = np.result_type(np.float64, *(a.dtype for v in found.values() for a in flat_arrays(v)))
     at = _At(found, bound, dtype)
     for node in topological(*roots):
         if node not in found:
             found[node] = _value(node, at)
     return [found[root] for root in roots]
+
+
+def as_arrays(value_: Value) -> Value:
+    """A value with arrays in place of numbers and lists."""
+    return tuple(map(as_arrays, value_)) if isinstance(value_, tuple) else np.asarray(value_)
 
 
 def flat_arrays(value_: Value) -> list[Array]:
@@ -79,7 +84,7 @@ def bind_sizes(name: str, space: Space, array: Value, sizes: dict[sympy.Symbol, 
             if isinstance(extent, sympy.Symbol):
                 sizes.setdefault(extent, count)
             known = extent.subs(sizes)
-            if known.is_number and int(known) != count:
+            if known.is_number and known != count:
                 raise SpaceError(
                     f"{name}: shape {part.shape} does not fit {leaf}: {extent} is {known} here"
                 )
@@ -194,11 +199,12 @@ def _einsum(node: Contraction, at: _At) -> Array | None:
         return None
     arguments: list[Any] = []
     for operand, access in zip(node.filled, accesses, strict=True):
-        arguments += [at[operand], [free[entry] for entry in access]]  # type: ignore[index]
+        arguments += [at[operand], [free[entry] for entry in access]]
     for index in free:
         if not any(index in access for access in accesses):
             arguments += [np.ones(extent(form.extent(index), at.sizes)), [free[index]]]
-    return np.einsum(*arguments, [free[entry] for entry in node.output])  # type: ignore[index]
+    result: Array = np.einsum(*arguments, [free[entry] for entry in node.output])
+    return result
 
 
 class _Grid:

@@ -581,20 +581,28 @@ _OUTER = (
 )
 
 
+def _rounded_off(a: Any, b: Any) -> Any:
+    """a b minus its floating-point value, by halves with exact products (T. J. Dekker 1971)."""
+    a_high, b_high = (v.astype(np.float32).astype(np.float64) for v in (a, b))
+    a_low, b_low = a - a_high, b - b_high
+    return (a_high * b_high - a * b) + a_high * b_low + a_low * b_high + a_low * b_low
+
+
 def _weighted_normal_cdf(weight: Any, x: Any) -> Any:
-    """weight Phi(x), as in runtime/normal.h; what y*y rounds off by splitting y, not by an fma."""
+    """weight Phi(x), as in runtime/normal.h."""
     w, x64 = np.asarray(weight, np.float64), np.asarray(x, np.float64)
     near = w * (0.5 + x64 * np.polyval(_INNER[::-1], x64 * x64))
-    y = np.minimum(abs(x64), 40)
-    square, high = y * y, y.astype(np.float32).astype(np.float64)
-    low = y - high
-    rest = (high * high - square) + 2 * high * low + low * low
-    mills = np.polyval(_OUTER[::-1], (y - 5) / (y + 5))
-    mills = (mills - 0.5 * rest * mills) / (1 + 2 * y)
-    right, left = w * (1 - mills * np.exp(-0.5 * square)), w * (mills * np.exp(-0.5 * square))
-    root = np.exp(-0.25 * square)
-    tail = np.where(x64 < -40, np.sign(w) * np.minimum(abs(w), 40), w) * mills * root * root
-    value = np.select([abs(x64) < 0.75, x64 > 0, y < 37], [near, right, left], tail)
+    y = np.minimum(abs(x64), 41)
+    above, below = np.polyval(_OUTER[::-1], (y - 5) / (y + 5)), 1 + 2 * y
+    mills = above / below
+    lost = (above - mills * below) - _rounded_off(mills, below) - mills * (1 - (below - 2 * y))
+    lost = lost / below - 0.5 * _rounded_off(y, y) * mills
+    density = np.exp(-0.5 * y * y)
+    left = mills * density + lost * density
+    root = np.exp(-0.25 * y * y)
+    places = [abs(x64) < 0.75, x64 > 40, x64 < -40, x64 > 0, y < 37.5]
+    values = [near, w, np.copysign(0, w), w * (1 - left), w * left]
+    value = np.select(places, values, w * (mills + lost) * root * root)
     return value.astype(np.asarray(x).dtype)
 
 

@@ -10,7 +10,8 @@ Stages order the sinks: in a stage first the loop nests, one for each shape, the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy
@@ -33,13 +34,29 @@ from .walk import rebuild, topological
 ALWAYS = "always"
 
 
-def without_held(roots: Iterable[Node]) -> dict[Node, Node]:
-    """Every node with held values as plain ones: after differentiation they are the same."""
+def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
+    """Every node as it is lowered: held values are plain ones, nameless sums in sums are one sum."""
+    order = topological(*roots)
+    uses = Counter(operand for node in order for operand in node.operands)
     new: dict[Node, Node] = {}
-    for node in topological(*roots):
+    for node in order:
         operands = [new[operand] for operand in node.operands]
-        new[node] = operands[0] if isinstance(node, Held) else rebuild(node, operands)
+        if isinstance(node, Held):
+            new[node] = operands[0]
+        elif isinstance(node, LinearCombination) and node.terms:
+            inline = [uses[x] == 1 and x not in names for x in node.operands]
+            new[node] = _flat_sum(node, operands, inline)
+        else:
+            new[node] = rebuild(node, operands)
     return new
+
+
+def _flat_sum(node: LinearCombination, operands: list[Node], inline: list[bool]) -> Node:
+    terms: list[tuple[sympy.Expr, Node]] = []
+    for (weight, _), operand, once in zip(node.terms, operands, inline, strict=True):
+        inner = isinstance(operand, LinearCombination) and once
+        terms += [(weight * w, t) for w, t in operand.terms] if inner else [(weight, operand)]  # type: ignore[attr-defined]
+    return linear_combination(terms) if terms else node
 
 
 def is_leaf(node: Node) -> bool:
@@ -393,4 +410,3 @@ class Schedule:
         return max(stages)
 
 
-__all__ = ["ALWAYS", "Schedule", "Sink", "as_product", "base", "without_held"]

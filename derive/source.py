@@ -103,13 +103,24 @@ def real_number(value: sympy.Expr) -> str:
         _, text = cython_body(value, [])
         return text
     top, bottom = (integer(sympy.expand(part)) for part in (above, below))
-    head = f"<real>({top})" if not top.isalnum() else f"<real>{top}"
-    return head if below == 1 else f"{head}/({bottom})"
+    head = f"<real>{top}" if top.isalnum() else f"<real>({top})"
+    plain = bottom.isalnum() or bottom.startswith(("max(", "min("))
+    return head if below == 1 else f"{head}/{bottom if plain else f'({bottom})'}"
 
 
 def scalar(value: Scalar) -> str:
     """The source of a scalar."""
     return _scalar(value)[0]
+
+
+def broken(value: Scalar, width: int = 70) -> list[str]:
+    """The source of a scalar in lines, a long sum one term a line."""
+    text = scalar(value)
+    if len(text) <= width or not isinstance(value, Sum) or len(value.terms) == 1:
+        return [text]
+    lines = [scalar(Sum((term,))) for term in value.terms]
+    signed = [line if line.startswith("-") else f"+ {line}" for line in lines[1:]]
+    return [lines[0], *(line.replace("-", "- ", 1) if line[0] == "-" else line for line in signed)]
 
 
 def _bound(value: Scalar, level: int) -> str:
@@ -157,8 +168,9 @@ def _weighted(weight: sympy.Expr, term: Scalar) -> str:
         return _bound(term, PRODUCT)
     if weight.is_Integer:
         return f"{weight}*{_bound(term, PRODUCT)}"
-    if weight.is_Rational and weight.p == 1:
-        return f"{_bound(term, PRODUCT)}/{weight.q}"
+    above, below = weight.as_numer_denom()
+    if above == 1 and (below.is_Integer or below.is_Symbol):
+        return f"{_bound(term, PRODUCT)}/{below}"
     return f"{real_number(weight)}*{_bound(term, PRODUCT)}"
 
 

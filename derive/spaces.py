@@ -208,11 +208,11 @@ def leaves(space: Space) -> Iterator[Real | Indices]:
 
 
 def substitute(space: Space, sizes: dict[sympy.Symbol, Size]) -> Space:
-    """The space with its sizes replaced."""
+    """The space with its sizes replaced, all at once."""
     if isinstance(space, Product):
         return Product(tuple(substitute(factor, sizes) for factor in space.factors))
     if isinstance(space, Indices):
-        extents = tuple(size(extent.subs(sizes)) for extent in space.shape)
-        return Indices(size(space.bound.subs(sizes)), extents)
+        extents = tuple(size(extent.xreplace(sizes)) for extent in space.shape)
+        return Indices(size(space.bound.xreplace(sizes)), extents)
     assert isinstance(space, Real)
-    return Real(tuple(size(extent.subs(sizes)) for extent in space.shape), space.grams)
+    return Real(tuple(size(extent.xreplace(sizes)) for extent in space.shape), space.grams)

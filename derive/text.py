@@ -1,6 +1,7 @@
 """Formulas in plain text, as a person writes them: W x + b, tanh'(z) (.) v, u x^T, <u, v>.
 
-An expression with a name is shown by it; a family's index (the batch) is not shown, only a sum over it.
+An expression with a name is shown by it; a family's index (the batch) is not shown, only a sum over
+it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,18 @@ def primed(psi: Operation) -> str:
     if len(psi.orders) == 1:
         return psi.base + "'" * psi.orders[0]
     return psi.base + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
+
+
+def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
+    """An identifier for an expression: its name, or what it is made of, as in W_x or tanh_d1_z."""
+    if node in names or isinstance(node, Variable):
+        return names.get(node, getattr(node, "name", otherwise))
+    parts = [names.get(x, getattr(x, "name", "")) for x in node.operands]
+    head = [node.operation.name] if isinstance(node, Elementwise) else []
+    if isinstance(node, Contraction) and len(node.filled) == 1 and node.summed:
+        head = ["sum"]
+    simple = isinstance(node, (Elementwise, Contraction)) and all(parts) and len(parts) <= 2
+    return "_".join([*head, *parts]) if simple else otherwise
 
 
 @singledispatch

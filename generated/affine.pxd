@@ -12,7 +12,7 @@ cdef void affine_forward(
 cdef void affine_tangent(
     Py_ssize_t batch, Py_ssize_t m, Py_ssize_t n,
     const real* x, const real* W, const real* b, const real* x_dot,
-    const real* W_dot, const real* b_dot, real* y_dot, real* workspace
+    const real* W_dot, const real* b_dot, real* y_dot
 ) noexcept nogil
 
 cdef void affine_backward(

@@ -11,7 +11,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport gemm
 
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
@@ -28,7 +28,8 @@ cdef void affine_forward(
     #     W: (n, m), parameter
     #     b: (n), parameter
     #     y: (batch, n), overwritten
-    # cost: 2*batch*m*n flops, 8*(batch*m + batch*n + m*n + n) bytes in and out in float64
+    # cost: 2*batch*m*n flops
+    # 8*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     # y = b
     for s in range(batch):
@@ -55,7 +56,7 @@ cdef void affine_forward_float32(const Py_ssize_t* size, void** array) noexcept 
 cdef void affine_tangent(
     Py_ssize_t batch, Py_ssize_t m, Py_ssize_t n,
     const real* x, const real* W, const real* b, const real* x_dot,
-    const real* W_dot, const real* b_dot, real* y_dot, real* workspace
+    const real* W_dot, const real* b_dot, real* y_dot
 ) noexcept nogil:
     # y_dot = D_x affine . x_dot + nabla_W affine . W_dot + nabla_b affine . b_dot
     #     x: (batch, m), state
@@ -65,25 +66,24 @@ cdef void affine_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*n*(4*m + 1) flops, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64
-    cdef real* t = workspace
+    # cost: 4*batch*m*n flops
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
-    # t = W_dot x
-    fill(batch*n, <real>0, t)
-    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, t, n, 1)
-    # t += W x_dot
-    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, t, n, 1)
-    # y_dot = (W_dot x + W x_dot) + b_dot
+    # y_dot = b_dot
     for s in range(batch):
         for i in range(n):
-            y_dot[s*n + i] = t[s*n + i] + b_dot[i]
+            y_dot[s*n + i] = b_dot[i]
+    # y_dot += W_dot x
+    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, y_dot, n, 1)
+    # y_dot += W x_dot
+    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, y_dot, n, 1)
 
 
 cdef void affine_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_tangent[double](
         size[0], size[1], size[2],
         <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[4], <const double*>array[5], <double*>array[6],
     )
 
 
@@ -91,7 +91,7 @@ cdef void affine_tangent_float32(const Py_ssize_t* size, void** array) noexcept 
     affine_tangent[float](
         size[0], size[1], size[2],
         <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[4], <const float*>array[5], <float*>array[6],
     )
 
 
@@ -108,7 +108,8 @@ cdef void affine_backward(
     #     x_bar: (batch, m), added to, not computed where NULL
     #     W_bar: (n, m), added to, not computed where NULL
     #     b_bar: (n), added to, not computed where NULL
-    # cost: batch*n*(4*m + 1) flops, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64
+    # cost: batch*n*(4*m + 1) flops
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     if x_bar is not NULL:
         # x_bar += W^T y_bar
@@ -157,7 +158,8 @@ cdef void affine_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*n*(8*m + 1) flops, 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes in and out in float64
+    # cost: batch*n*(8*m + 1) flops
+    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     if x_bar_dot is not NULL:
         # x_bar_dot += W_dot^T y_bar
@@ -203,7 +205,8 @@ forward = Kernel(
     b: (n), parameter
     y: (batch, n), overwritten
 
-cost: 2*batch*m*n flops, 8*(batch*m + batch*n + m*n + n) bytes in and out in float64""",
+cost: 2*batch*m*n flops
+8*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -230,7 +233,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*n*(4*m + 1) flops, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64""",
+cost: 4*batch*m*n flops
+8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -244,7 +248,6 @@ cost: batch*n*(4*m + 1) flops, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in an
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, n: batch*n,
     float64=<size_t>&affine_tangent_float64,
     float32=<size_t>&affine_tangent_float32,
 )
@@ -261,7 +264,8 @@ backward = Kernel(
     W_bar: (n, m), added to, not computed where NULL
     b_bar: (n), added to, not computed where NULL
 
-cost: batch*n*(4*m + 1) flops, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64""",
+cost: batch*n*(4*m + 1) flops
+8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -295,7 +299,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*n*(8*m + 1) flops, 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes in and out in float64""",
+cost: batch*n*(8*m + 1) flops
+8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),

@@ -30,7 +30,8 @@ cdef void bilinear_forward(
     #     W: (k, m, n), parameter
     #     f: (batch, k), overwritten
     #     saved: saved_W_x, written unless NULL
-    # cost: 2*batch*k*m*(n + 1) flops, 8*(batch*k*m + batch*k + batch*m + batch*n + k*m*n) bytes in and out in float64
+    # cost: 2*batch*k*m*(n + 1) flops
+    # 8*(batch*k*m + batch*k + batch*m + batch*n + k*m*n) bytes of arguments, results and saved values in float64
     cdef real* saved_W_x = saved
     cdef real* W_x = workspace
     cdef Py_ssize_t s, i, j
@@ -43,7 +44,7 @@ cdef void bilinear_forward(
             for i in range(k):
                 for j in range(m):
                     saved_W_x[(s*k + i)*m + j] = W_x[(s*k + i)*m + j]
-    # f = (W x) y
+    # f = W_x y
     fill(batch*k, <real>0, f)
     for s in range(batch):
         gemm(1, k, m, <real>1, y + m*s, 1, 1, W_x + k*m*s, 1, m, f + k*s, 1, 1)
@@ -78,7 +79,8 @@ cdef void bilinear_tangent(
     #     y_dot: (batch, m), tangent
     #     W_dot: (k, m, n), tangent
     #     f_dot: (batch, k), overwritten
-    # cost: 2*batch*k*m*(3*n + 2) flops, 8*(batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes in and out in float64
+    # cost: 2*batch*k*m*(3*n + 2) flops
+    # 8*(batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* W_x = workspace + batch*k*m
     cdef Py_ssize_t s
@@ -90,11 +92,11 @@ cdef void bilinear_tangent(
     # W_x = W x
     fill(batch*k*m, <real>0, W_x)
     gemm(batch, k*m, n, <real>1, x, n, 1, W, 1, n, W_x, k*m, 1)
-    # f_dot = (W_dot x + W x_dot) y
+    # f_dot = t y
     fill(batch*k, <real>0, f_dot)
     for s in range(batch):
         gemm(1, k, m, <real>1, y + m*s, 1, 1, t + k*m*s, 1, m, f_dot + k*s, 1, 1)
-    # f_dot += (W x) y_dot
+    # f_dot += W_x y_dot
     for s in range(batch):
         gemm(1, k, m, <real>1, y_dot + m*s, 1, 1, W_x + k*m*s, 1, m, f_dot + k*s, 1, 1)
 
@@ -130,7 +132,8 @@ cdef void bilinear_backward(
     #     y_bar: (batch, m), added to, not computed where NULL
     #     W_bar: (k, m, n), added to, not computed where NULL
     #     saved: saved_W_x, read
-    # cost: batch*k*m*(4*n + 3) flops, 8*(batch*k*m + batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes in and out in float64
+    # cost: batch*k*m*(4*n + 3) flops
+    # 8*(batch*k*m + batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved values in float64
     cdef const real* saved_W_x = saved
     cdef real* y_f_bar = workspace
     cdef Py_ssize_t s, i, j
@@ -141,14 +144,14 @@ cdef void bilinear_backward(
                 for j in range(m):
                     y_f_bar[(s*k + i)*m + j] = y[s*m + j]*f_bar[s*k + i]
     if x_bar is not NULL:
-        # x_bar += W^T (f_bar y^T)
+        # x_bar += W^T y_f_bar
         gemm(batch, n, k*m, <real>1, y_f_bar, k*m, 1, W, n, 1, x_bar, n, 1)
     if y_bar is not NULL:
-        # y_bar += (W x)^T f_bar
+        # y_bar += saved_W_x^T f_bar
         for s in range(batch):
             gemm(1, m, k, <real>1, f_bar + k*s, 1, 1, saved_W_x + k*m*s, m, 1, y_bar + m*s, 1, 1)
     if W_bar is not NULL:
-        # W_bar += sum_s (f_bar y^T) x^T
+        # W_bar += sum_s y_f_bar x^T
         gemm(k*m, n, batch, <real>1, y_f_bar, 1, k*m, x, n, 1, W_bar, n, 1)
 
 
@@ -188,7 +191,8 @@ cdef void bilinear_tangent_backward(
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     y_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (k, m, n), added to, not computed where NULL
-    # cost: 2*batch*k*m*(7*n + 4) flops, 8*(2*batch*k + 3*batch*m + 3*batch*n + 3*k*m*n) bytes in and out in float64
+    # cost: 2*batch*k*m*(7*n + 4) flops
+    # 8*(2*batch*k + 3*batch*m + 3*batch*n + 3*k*m*n) bytes of arguments, results and saved values in float64
     cdef real* y_f_bar = workspace
     cdef real* t = workspace + batch*k*m
     cdef real* t_2 = workspace + 2*batch*k*m
@@ -212,20 +216,20 @@ cdef void bilinear_tangent_backward(
         fill(batch*k*m, <real>0, W_x)
         gemm(batch, k*m, n, <real>1, x, n, 1, W, 1, n, W_x, k*m, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += W_dot^T (f_bar y^T)
+        # x_bar_dot += W_dot^T y_f_bar
         gemm(batch, n, k*m, <real>1, y_f_bar, k*m, 1, W_dot, n, 1, x_bar_dot, n, 1)
-        # x_bar_dot += W^T (f_bar y_dot^T + f_bar_dot y^T)
+        # x_bar_dot += W^T t
         gemm(batch, n, k*m, <real>1, t, k*m, 1, W, n, 1, x_bar_dot, n, 1)
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s (f_bar y^T) x_dot^T
+        # W_bar_dot += sum_s y_f_bar x_dot^T
         gemm(k*m, n, batch, <real>1, y_f_bar, 1, k*m, x_dot, n, 1, W_bar_dot, n, 1)
-        # W_bar_dot += sum_s (f_bar y_dot^T + f_bar_dot y^T) x^T
+        # W_bar_dot += sum_s t x^T
         gemm(k*m, n, batch, <real>1, t, 1, k*m, x, n, 1, W_bar_dot, n, 1)
     if y_bar_dot is not NULL:
-        # y_bar_dot += (W_dot x + W x_dot)^T f_bar
+        # y_bar_dot += t_2^T f_bar
         for s in range(batch):
             gemm(1, m, k, <real>1, f_bar + k*s, 1, 1, t_2 + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
-        # y_bar_dot += (W x)^T f_bar_dot
+        # y_bar_dot += W_x^T f_bar_dot
         for s in range(batch):
             gemm(1, m, k, <real>1, f_bar_dot + k*s, 1, 1, W_x + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
 
@@ -258,7 +262,8 @@ forward = Kernel(
     f: (batch, k), overwritten
     saved: saved_W_x, written unless NULL
 
-cost: 2*batch*k*m*(n + 1) flops, 8*(batch*k*m + batch*k + batch*m + batch*n + k*m*n) bytes in and out in float64""",
+cost: 2*batch*k*m*(n + 1) flops
+8*(batch*k*m + batch*k + batch*m + batch*n + k*m*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m", "k"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -288,7 +293,8 @@ tangent = Kernel(
     W_dot: (k, m, n), tangent
     f_dot: (batch, k), overwritten
 
-cost: 2*batch*k*m*(3*n + 2) flops, 8*(batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes in and out in float64""",
+cost: 2*batch*k*m*(3*n + 2) flops
+8*(batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m", "k"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -320,7 +326,8 @@ backward = Kernel(
     W_bar: (k, m, n), added to, not computed where NULL
     saved: saved_W_x, read
 
-cost: batch*k*m*(4*n + 3) flops, 8*(batch*k*m + batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes in and out in float64""",
+cost: batch*k*m*(4*n + 3) flops
+8*(batch*k*m + batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m", "k"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -357,7 +364,8 @@ tangent_backward = Kernel(
     y_bar_dot: (batch, m), added to, not computed where NULL
     W_bar_dot: (k, m, n), added to, not computed where NULL
 
-cost: 2*batch*k*m*(7*n + 4) flops, 8*(2*batch*k + 3*batch*m + 3*batch*n + 3*k*m*n) bytes in and out in float64""",
+cost: 2*batch*k*m*(7*n + 4) flops
+8*(2*batch*k + 3*batch*m + 3*batch*n + 3*k*m*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m", "k"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),

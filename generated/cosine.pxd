@@ -28,3 +28,9 @@ cdef void cosine_tangent_backward(
     const real* y_dot, const real* f_bar_dot, real* x_bar_dot, real* y_bar_dot,
     real* workspace
 ) noexcept nogil
+
+cdef void cosine_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const real* y, real* J, real* x_bar,
+    real* y_bar, real* workspace
+) noexcept nogil

@@ -62,7 +62,8 @@ cdef void cosine_forward(
     #     y: (batch, n), state
     #     f: (batch), overwritten
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written unless NULL
-    # cost: batch*(6*n + 1) flops, 7*batch elementwise calls, 8*batch*(2*n + 7) bytes in and out in float64
+    # cost: batch*(6*n + 1) flops, 7*batch elementwise calls
+    # 8*batch*(2*n + 7) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
     cdef real* saved_t_3 = saved + 2*batch
@@ -73,7 +74,7 @@ cdef void cosine_forward(
     cdef real* x_x = workspace + batch
     cdef real* y_y = workspace + 2*batch
     cdef Py_ssize_t s, i
-    cdef real total, r, r_s
+    cdef real total, r, r_s, r_2
     # x_y = <x, y>
     for s in range(batch):
         total = <real>0
@@ -92,29 +93,24 @@ cdef void cosine_forward(
         for i in range(n):
             total += y[s*n + i]*y[s*n + i]
         y_y[s] = total
-    # f = <x, y> / (sqrt(<x, x>) (.) sqrt(<y, y>))
-    # saved_t = quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>))
-    # saved_t_2 = sqrt(<y, y>)
-    # saved_t_3 = sqrt'(<x, x>)
-    # saved_t_4 = quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>))
-    # saved_t_5 = sqrt(<x, x>)
-    # saved_t_6 = sqrt'(<y, y>)
+    # f = x_y / (sqrt(x_x) (.) sqrt(y_y))
+    # saved_t = quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y))
+    # saved_t_2 = sqrt(y_y)
+    # saved_t_3 = sqrt'(x_x)
+    # saved_t_4 = quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y))
+    # saved_t_5 = sqrt(x_x)
+    # saved_t_6 = sqrt'(y_y)
     for s in range(batch):
-        r = sqrt(x_x[s])
-        r_s = sqrt(y_y[s])
-        r_s = r*r_s
-        f[s] = quotient(x_y[s], r_s)
+        r = sqrt(y_y[s])
+        r_s = sqrt(x_x[s])
+        r_2 = r_s*r
+        f[s] = quotient(x_y[s], r_2)
         if saved is not NULL:
-            saved_t[s] = quotient_d01(x_y[s], r_s)
-        if saved is not NULL:
-            saved_t_2[s] = r_s
-        if saved is not NULL:
+            saved_t[s] = quotient_d01(x_y[s], r_2)
+            saved_t_2[s] = r
             saved_t_3[s] = sqrt_d1(x_x[s])
-        if saved is not NULL:
-            saved_t_4[s] = quotient_d10(x_y[s], r_s)
-        if saved is not NULL:
-            saved_t_5[s] = r
-        if saved is not NULL:
+            saved_t_4[s] = quotient_d10(x_y[s], r_2)
+            saved_t_5[s] = r_s
             saved_t_6[s] = sqrt_d1(y_y[s])
 
 
@@ -145,15 +141,16 @@ cdef void cosine_tangent(
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch, n), tangent
     #     f_dot: (batch), overwritten
-    # cost: 6*batch*(3*n + 2) flops, 6*batch elementwise calls, 8*batch*(4*n + 1) bytes in and out in float64
+    # cost: 2*batch*(7*n + 6) flops, 6*batch elementwise calls
+    # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_y = workspace
     cdef real* x_x = workspace + batch
     cdef real* y_y = workspace + 2*batch
     cdef real* t = workspace + 3*batch
-    cdef real* t_2 = workspace + 4*batch
-    cdef real* t_3 = workspace + 5*batch
+    cdef real* x_dot_x = workspace + 4*batch
+    cdef real* y_dot_y = workspace + 5*batch
     cdef Py_ssize_t s, i
-    cdef real total, r, r_s
+    cdef real total, r, r_s, r_2
     # x_y = <x, y>
     for s in range(batch):
         total = <real>0
@@ -184,36 +181,27 @@ cdef void cosine_tangent(
         for i in range(n):
             total += x[s*n + i]*y_dot[s*n + i]
         t[s] += total
-    # t_2 = <x_dot, x>
+    # x_dot_x = <x_dot, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
-        t_2[s] = total
-    # t_2 += <x, x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x_dot[s*n + i]
-        t_2[s] += total
-    # t_3 = <y_dot, y>
+        x_dot_x[s] = total
+    # y_dot_y = <y_dot, y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y_dot[s*n + i]*y[s*n + i]
-        t_3[s] = total
-    # t_3 += <y, y_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += y[s*n + i]*y_dot[s*n + i]
-        t_3[s] += total
-    # f_dot = quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))
+        y_dot_y[s] = total
+    # f_dot = quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) t + quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y)
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
-        r_s = r*r_s
-        f_dot[s] = quotient_d10(x_y[s], r_s)*t[s] + quotient_d01(x_y[s], r_s)*(sqrt_d1(x_x[s])*t_2[s]*r_s + r*sqrt_d1(y_y[s])*t_3[s])
+        r_2 = r*r_s
+        f_dot[s] = (
+            quotient_d10(x_y[s], r_2)*t[s]
+            + quotient_d01(x_y[s], r_2)*(2*sqrt_d1(x_x[s])*x_dot_x[s]*r_s + 2*r*sqrt_d1(y_y[s])*y_dot_y[s])
+        )
 
 
 cdef void cosine_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -244,7 +232,8 @@ cdef void cosine_backward(
     #     x_bar: (batch, n), added to, not computed where NULL
     #     y_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, read
-    # cost: batch*(12*n + 7) flops, 8*batch*(4*n + 7) bytes in and out in float64
+    # cost: 2*batch*(5*n + 3) flops
+    # 8*batch*(4*n + 7) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
     cdef const real* saved_t_2 = saved + batch
     cdef const real* saved_t_3 = saved + 2*batch
@@ -255,26 +244,26 @@ cdef void cosine_backward(
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace + 2*batch
     cdef Py_ssize_t s, i
-    cdef real r, r_s
-    # t_2 = quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar
-    # t = sqrt'(<x, x>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar
-    # t_3 = sqrt'(<y, y>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar
+    cdef real r
+    # t_2 = saved_t_4 (.) f_bar
+    # t = saved_t_3 (.) saved_t_2 (.) saved_t (.) f_bar
+    # t_3 = saved_t_6 (.) saved_t_5 (.) saved_t (.) f_bar
     for s in range(batch):
+        r = saved_t[s]*f_bar[s]
         t_2[s] = saved_t_4[s]*f_bar[s]
         if x_bar is not NULL:
-            r = saved_t[s]*f_bar[s]
             t[s] = saved_t_3[s]*saved_t_2[s]*r
         if y_bar is not NULL:
-            r_s = saved_t[s]*f_bar[s]
-            t_3[s] = saved_t_6[s]*saved_t_5[s]*r_s
-    # x_bar += sqrt'(<x, x>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar x + sqrt'(<x, x>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar x + quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar y
-    # y_bar += sqrt'(<y, y>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar y + sqrt'(<y, y>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar y + quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar x
-    for s in range(batch):
-        for i in range(n):
-            if x_bar is not NULL:
-                x_bar[s*n + i] += x[s*n + i]*t[s] + x[s*n + i]*t[s] + y[s*n + i]*t_2[s]
-            if y_bar is not NULL:
-                y_bar[s*n + i] += y[s*n + i]*t_3[s] + y[s*n + i]*t_3[s] + x[s*n + i]*t_2[s]
+            t_3[s] = saved_t_6[s]*saved_t_5[s]*r
+    if x_bar is not NULL or y_bar is not NULL:
+        # x_bar += 2 t x + t_2 y
+        # y_bar += 2 t_3 y + t_2 x
+        for s in range(batch):
+            for i in range(n):
+                if x_bar is not NULL:
+                    x_bar[s*n + i] += 2*x[s*n + i]*t[s] + y[s*n + i]*t_2[s]
+                if y_bar is not NULL:
+                    y_bar[s*n + i] += 2*y[s*n + i]*t_3[s] + x[s*n + i]*t_2[s]
 
 
 cdef void cosine_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -308,21 +297,23 @@ cdef void cosine_tangent_backward(
     #     f_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     y_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: 2*batch*(21*n + 25) flops, 14*batch elementwise calls, 16*batch*(3*n + 1) bytes in and out in float64
+    # cost: batch*(34*n + 43) flops, 10*batch elementwise calls
+    # 16*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
     cdef real* y_y = workspace + batch
     cdef real* x_y = workspace + 2*batch
     cdef real* t = workspace + 6*batch
-    cdef real* t_2 = workspace + 3*batch
-    cdef real* t_3 = workspace + 4*batch
-    cdef real* t_4 = workspace + 5*batch
-    cdef real* t_5 = workspace + 7*batch
-    cdef real* t_6 = workspace + 8*batch
-    cdef real* t_7 = workspace + 9*batch
-    cdef real* t_8 = workspace + 10*batch
-    cdef real* t_9 = workspace + 11*batch
+    cdef real* x_dot_x = workspace + 3*batch
+    cdef real* y_dot_y = workspace + 4*batch
+    cdef real* t_2 = workspace + 5*batch
+    cdef real* t_3 = workspace + 7*batch
+    cdef real* t_4 = workspace + 8*batch
+    cdef real* t_5 = workspace + 9*batch
+    cdef real* t_6 = workspace + 10*batch
+    cdef real* t_7 = workspace + 11*batch
     cdef Py_ssize_t s, i
-    cdef real total, r, r_s
+    cdef real total, r, r_s, r_2, r_3, r_4, r_5, r_6
+    cdef real r_7, r_8, r_9, r_10, r_11, r_12, r_13, r_14
     # x_x = <x, x>
     for s in range(batch):
         total = <real>0
@@ -341,91 +332,82 @@ cdef void cosine_tangent_backward(
         for i in range(n):
             total += x[s*n + i]*y[s*n + i]
         x_y[s] = total
-    # t_2 = <x_dot, x>
+    # x_dot_x = <x_dot, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
-        t_2[s] = total
-    # t_2 += <x, x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x_dot[s*n + i]
-        t_2[s] += total
-    # t_3 = <y_dot, y>
+        x_dot_x[s] = total
+    # y_dot_y = <y_dot, y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y_dot[s*n + i]*y[s*n + i]
-        t_3[s] = total
-    # t_3 += <y, y_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += y[s*n + i]*y_dot[s*n + i]
-        t_3[s] += total
-    # t_4 = <x_dot, y>
+        y_dot_y[s] = total
+    # t_2 = <x_dot, y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*y[s*n + i]
-        t_4[s] = total
-    # t_4 += <x, y_dot>
+        t_2[s] = total
+    # t_2 += <x, y_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_dot[s*n + i]
-        t_4[s] += total
-    # t_6 = quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar
-    # t_7 = quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>)) (.) f_bar + quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot
-    # t = sqrt'(<x, x>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar
-    # t_5 = sqrt''(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt'(<x, x>) (.) (sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt(<y, y>) (.) ((quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))) (.) f_bar + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot))
-    # t_8 = sqrt'(<y, y>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar
-    # t_9 = sqrt''(<y, y>) (.) (<y_dot, y> + <y, y_dot>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt'(<y, y>) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt(<x, x>) (.) ((quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))) (.) f_bar + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot))
+        t_2[s] += total
+    # t_4 = quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar
+    # t_5 = quotient_1_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y) (.) f_bar + quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar_dot
+    # t = sqrt'(x_x) (.) sqrt(y_y) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar
+    # t_3 = 2 sqrt''(x_x) (.) x_dot_x (.) sqrt(y_y) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt'(x_x) (.) (2 sqrt'(y_y) (.) y_dot_y (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt(y_y) (.) ((quotient_1_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) t_2 + quotient_2_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y)) (.) f_bar + quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar_dot))
+    # t_6 = sqrt'(y_y) (.) sqrt(x_x) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar
+    # t_7 = 2 sqrt''(y_y) (.) y_dot_y (.) sqrt(x_x) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt'(y_y) (.) (2 sqrt'(x_x) (.) x_dot_x (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt(x_x) (.) ((quotient_1_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) t_2 + quotient_2_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y)) (.) f_bar + quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar_dot))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
-        r_s = r*r_s
-        r_s = quotient_d10(x_y[s], r_s)
-        t_6[s] = r_s*f_bar[s]
-        r_s = quotient_d11(x_y[s], r_s)
-        r_s = sqrt_d1(x_x[s])
-        r_s = r_s*t_2[s]
-        r_s = sqrt_d1(y_y[s])
-        r_s = r_s*t_3[s]
-        r_s = r_s*r_s + r*r_s
-        t_7[s] = r_s*r_s*f_bar[s] + r_s*f_bar_dot[s]
+        r_2 = r*r_s
+        r_3 = quotient_d01(x_y[s], r_2)
+        r_4 = r_3*f_bar[s]
+        r_5 = r_s*r_4
+        r_6 = sqrt_d1(x_x[s])
+        r_7 = sqrt_d1(y_y[s])
+        r_8 = r_7*y_dot_y[s]
+        r_9 = r_6*x_dot_x[s]
+        r_10 = 2*r_9*r_s + 2*r*r_8
+        r_11 = quotient_d11(x_y[s], r_2)
+        r_12 = (
+            (r_11*t_2[s] + quotient_d02(x_y[s], r_2)*r_10)*f_bar[s]
+            + r_3*f_bar_dot[s]
+        )
+        r_13 = r*r_4
+        r_14 = quotient_d10(x_y[s], r_2)
+        t_4[s] = r_14*f_bar[s]
+        t_5[s] = r_11*r_10*f_bar[s] + r_14*f_bar_dot[s]
         if x_bar_dot is not NULL:
-            r_s = quotient_d01(x_y[s], r_s)
-            r_s = r_s*f_bar[s]
-            r_s = r_s*r_s
-            t[s] = r_s*r_s
-        if x_bar_dot is not NULL:
-            r_s = quotient_d01(x_y[s], r_s)
-            r_s = r_s*f_bar[s]
-            r_s = r_s*r_s
-            r_s = (r_s*t_4[s] + quotient_d02(x_y[s], r_s)*r_s)*f_bar[s] + r_s*f_bar_dot[s]
-            t_5[s] = sqrt_d2(x_x[s])*t_2[s]*r_s + r_s*(r_s*r_s + r_s*r_s)
+            t[s] = r_6*r_5
+            t_3[s] = 2*sqrt_d2(x_x[s])*x_dot_x[s]*r_5 + r_6*(2*r_8*r_4 + r_s*r_12)
         if y_bar_dot is not NULL:
-            r_s = quotient_d01(x_y[s], r_s)
-            r_s = r_s*f_bar[s]
-            r_s = r*r_s
-            t_8[s] = r_s*r_s
-        if y_bar_dot is not NULL:
-            r_s = quotient_d01(x_y[s], r_s)
-            r_s = r_s*f_bar[s]
-            r_s = r*r_s
-            r_s = (r_s*t_4[s] + quotient_d02(x_y[s], r_s)*r_s)*f_bar[s] + r_s*f_bar_dot[s]
-            t_9[s] = sqrt_d2(y_y[s])*t_3[s]*r_s + r_s*(r_s*r_s + r*r_s)
-    # x_bar_dot += (sqrt'(<x, x>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar x_dot + (sqrt''(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt'(<x, x>) (.) (sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt(<y, y>) (.) ((quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))) (.) f_bar + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot))) x) + (sqrt'(<x, x>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar x_dot + (sqrt''(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt'(<x, x>) (.) (sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt(<y, y>) (.) ((quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))) (.) f_bar + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot))) x) + (quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar y_dot + (quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>)) (.) f_bar + quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot) y)
-    # y_bar_dot += (sqrt'(<y, y>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar y_dot + (sqrt''(<y, y>) (.) (<y_dot, y> + <y, y_dot>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt'(<y, y>) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt(<x, x>) (.) ((quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))) (.) f_bar + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot))) y) + (sqrt'(<y, y>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar y_dot + (sqrt''(<y, y>) (.) (<y_dot, y> + <y, y_dot>) (.) sqrt(<x, x>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt'(<y, y>) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar + sqrt(<x, x>) (.) ((quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (<x_dot, y> + <x, y_dot>) + quotient_2_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>))) (.) f_bar + quotient_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot))) y) + (quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar x_dot + (quotient_1_2(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) (sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) sqrt(<y, y>) + sqrt(<x, x>) (.) sqrt'(<y, y>) (.) (<y_dot, y> + <y, y_dot>)) (.) f_bar + quotient_1(<x, y>, sqrt(<x, x>) (.) sqrt(<y, y>)) (.) f_bar_dot) x)
-    for s in range(batch):
-        for i in range(n):
-            if x_bar_dot is not NULL:
-                x_bar_dot[s*n + i] += (x_dot[s*n + i]*t[s] + x[s*n + i]*t_5[s]) + (x_dot[s*n + i]*t[s] + x[s*n + i]*t_5[s]) + (y_dot[s*n + i]*t_6[s] + y[s*n + i]*t_7[s])
-            if y_bar_dot is not NULL:
-                y_bar_dot[s*n + i] += (y_dot[s*n + i]*t_8[s] + y[s*n + i]*t_9[s]) + (y_dot[s*n + i]*t_8[s] + y[s*n + i]*t_9[s]) + (x_dot[s*n + i]*t_6[s] + x[s*n + i]*t_7[s])
+            t_6[s] = r_7*r_13
+            t_7[s] = 2*sqrt_d2(y_y[s])*y_dot_y[s]*r_13 + r_7*(2*r_9*r_4 + r*r_12)
+    if x_bar_dot is not NULL or y_bar_dot is not NULL:
+        # x_bar_dot += 2 t x_dot + 2 t_3 x + t_4 y_dot + t_5 y
+        # y_bar_dot += 2 t_6 y_dot + 2 t_7 y + t_4 x_dot + t_5 x
+        for s in range(batch):
+            for i in range(n):
+                if x_bar_dot is not NULL:
+                    x_bar_dot[s*n + i] += (
+                        2*x_dot[s*n + i]*t[s]
+                        + 2*x[s*n + i]*t_3[s]
+                        + y_dot[s*n + i]*t_4[s]
+                        + y[s*n + i]*t_5[s]
+                    )
+                if y_bar_dot is not NULL:
+                    y_bar_dot[s*n + i] += (
+                        2*y_dot[s*n + i]*t_6[s]
+                        + 2*y[s*n + i]*t_7[s]
+                        + x_dot[s*n + i]*t_4[s]
+                        + x[s*n + i]*t_5[s]
+                    )
 
 
 cdef void cosine_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -446,6 +428,104 @@ cdef void cosine_tangent_backward_float32(const Py_ssize_t* size, void** array) 
     )
 
 
+cdef void cosine_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const real* y, real* J, real* x_bar,
+    real* y_bar, real* workspace
+) noexcept nogil:
+    # J += mean of cosine(x, y) over the batch; x_bar, y_bar += its gradient
+    #     x: (batch, n), state
+    #     y: (batch, n), state
+    #     J: (), added to, not computed where NULL
+    #     x_bar: (batch, n), added to, not computed where NULL
+    #     y_bar: (batch, n), added to, not computed where NULL
+    # cost: 18*batch*n + 7*batch + 2 flops, 7*batch elementwise calls
+    # 8*(4*batch*n + 1) bytes of arguments, results and saved values in float64
+    cdef real* x_y = workspace
+    cdef real* x_x = workspace + batch
+    cdef real* t = workspace + 3*batch
+    cdef real* y_y = workspace + 2*batch
+    cdef real* t_2 = workspace + 4*batch
+    cdef real* t_3 = workspace + 5*batch
+    cdef real* t_4 = workspace + 6*batch
+    cdef real* t_5 = workspace + 7*batch
+    cdef Py_ssize_t s, i
+    cdef real total, r, r_s, r_2, r_3
+    # x_y = <x, y>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*y[s*n + i]
+        x_y[s] = total
+    # x_x = <x, x>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*x[s*n + i]
+        x_x[s] = total
+    # y_y = <y, y>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += y[s*n + i]*y[s*n + i]
+        y_y[s] = total
+    # t = sqrt(x_x)
+    # t_2 = sqrt(y_y)
+    # t_3 = sqrt'(x_x) (.) t_2 (.) quotient_2(x_y, t (.) t_2)
+    # t_4 = quotient_1(x_y, t (.) t_2)
+    # t_5 = sqrt'(y_y) (.) t (.) quotient_2(x_y, t (.) t_2)
+    for s in range(batch):
+        r = sqrt(x_x[s])
+        r_s = sqrt(y_y[s])
+        r_2 = r*r_s
+        r_3 = quotient_d01(x_y[s], r_2)
+        t[s] = r
+        t_2[s] = r_s
+        if x_bar is not NULL:
+            t_3[s] = sqrt_d1(x_x[s])*r_s*r_3
+        if x_bar is not NULL or y_bar is not NULL:
+            t_4[s] = quotient_d10(x_y[s], r_2)
+        if y_bar is not NULL:
+            t_5[s] = sqrt_d1(y_y[s])*r*r_3
+    if J is not NULL:
+        # J += 1/Max(1, batch) sum_s (x_y / (t (.) t_2))
+        total = <real>0
+        for s in range(batch):
+            total += quotient(x_y[s], t[s]*t_2[s])
+        J[0] += <real>1/max(1, batch)*total
+    if x_bar is not NULL or y_bar is not NULL:
+        # x_bar += 2/Max(1, batch) t_3 x + 1/Max(1, batch) t_4 y
+        # y_bar += 2/Max(1, batch) t_5 y + 1/Max(1, batch) t_4 x
+        for s in range(batch):
+            for i in range(n):
+                if x_bar is not NULL:
+                    x_bar[s*n + i] += (
+                        <real>2/max(1, batch)*x[s*n + i]*t_3[s]
+                        + <real>1/max(1, batch)*y[s*n + i]*t_4[s]
+                    )
+                if y_bar is not NULL:
+                    y_bar[s*n + i] += (
+                        <real>2/max(1, batch)*y[s*n + i]*t_5[s]
+                        + <real>1/max(1, batch)*x[s*n + i]*t_4[s]
+                    )
+
+
+cdef void cosine_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
+    cosine_gradient[double](
+        size[0], size[1],
+        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
+        <double*>array[4], <double*>array[5],
+    )
+
+
+cdef void cosine_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
+    cosine_gradient[float](
+        size[0], size[1],
+        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
+        <float*>array[4], <float*>array[5],
+    )
+
+
 forward = Kernel(
     "cosine.forward",
     """f = cosine(x, y)
@@ -455,7 +535,8 @@ forward = Kernel(
     f: (batch), overwritten
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written unless NULL
 
-cost: batch*(6*n + 1) flops, 7*batch elementwise calls, 8*batch*(2*n + 7) bytes in and out in float64""",
+cost: batch*(6*n + 1) flops, 7*batch elementwise calls
+8*batch*(2*n + 7) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -482,7 +563,8 @@ tangent = Kernel(
     y_dot: (batch, n), tangent
     f_dot: (batch), overwritten
 
-cost: 6*batch*(3*n + 2) flops, 6*batch elementwise calls, 8*batch*(4*n + 1) bytes in and out in float64""",
+cost: 2*batch*(7*n + 6) flops, 6*batch elementwise calls
+8*batch*(4*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -510,7 +592,8 @@ backward = Kernel(
     y_bar: (batch, n), added to, not computed where NULL
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, read
 
-cost: batch*(12*n + 7) flops, 8*batch*(4*n + 7) bytes in and out in float64""",
+cost: 2*batch*(5*n + 3) flops
+8*batch*(4*n + 7) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -542,7 +625,8 @@ tangent_backward = Kernel(
     x_bar_dot: (batch, n), added to, not computed where NULL
     y_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: 2*batch*(21*n + 25) flops, 14*batch elementwise calls, 16*batch*(3*n + 1) bytes in and out in float64""",
+cost: batch*(34*n + 43) flops, 10*batch elementwise calls
+16*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -560,4 +644,32 @@ cost: 2*batch*(21*n + 25) flops, 14*batch elementwise calls, 16*batch*(3*n + 1) 
     workspace=lambda batch, n: 12*batch,
     float64=<size_t>&cosine_tangent_backward_float64,
     float32=<size_t>&cosine_tangent_backward_float32,
+)
+
+gradient = Kernel(
+    "cosine.gradient",
+    """J += mean of cosine(x, y) over the batch; x_bar, y_bar += its gradient
+
+    x: (batch, n), state
+    y: (batch, n), state
+    J: (), added to, not computed where NULL
+    x_bar: (batch, n), added to, not computed where NULL
+    y_bar: (batch, n), added to, not computed where NULL
+
+cost: 18*batch*n + 7*batch + 2 flops, 7*batch elementwise calls
+8*(4*batch*n + 1) bytes of arguments, results and saved values in float64""",
+    sizes=("batch", "n"),
+    arguments=(
+        Argument("x", "state", (Leaf("x", ("batch", "n")),)),
+        Argument("y", "state", (Leaf("y", ("batch", "n")),)),
+    ),
+    results=(
+        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
+        Argument("y_bar", "result", (Leaf("y_bar", ("batch", "n")),)),
+    ),
+    mode="accumulate",
+    workspace=lambda batch, n: 8*batch,
+    float64=<size_t>&cosine_gradient_float64,
+    float32=<size_t>&cosine_gradient_float32,
 )

@@ -27,3 +27,9 @@ cdef void cross_entropy_tangent_backward(
     const real* x, const real* y, const real* f_bar, const real* x_dot,
     const real* f_bar_dot, real* x_bar_dot, real* workspace
 ) noexcept nogil
+
+cdef void cross_entropy_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const real* y, real* J, real* x_bar,
+    real* workspace
+) noexcept nogil

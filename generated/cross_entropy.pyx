@@ -17,16 +17,6 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real exp_d1(real t) noexcept nogil:
-    # exp(t)
-    return exp(t)
-
-
-cdef inline real exp_d2(real t) noexcept nogil:
-    # exp(t)
-    return exp(t)
-
-
 cdef inline real log_d1(real t) noexcept nogil:
     # 1/t
     return 1/t
@@ -47,14 +37,16 @@ cdef void cross_entropy_forward(
     #     y: (batch, n), given
     #     f: (batch), overwritten
     #     saved: saved_t, saved_t_2, written unless NULL
-    # cost: batch*(6*n + 1) flops, 2*batch*(n + 1) elementwise calls, 8*batch*(3*n + 2) bytes in and out in float64
+    # cost: batch*(5*n + 1) flops, batch*(n + 2) elementwise calls
+    # 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
-    cdef real* t_3 = workspace + 2*batch
+    cdef real* t_3 = workspace + batch*n + batch
+    cdef real* t_4 = workspace + batch*n + 2*batch
     cdef Py_ssize_t s, k, j, i
-    cdef real largest, candidate, total
+    cdef real largest, candidate, r, total
     # t = x[argmax(x)]
     for s in range(batch):
         k = 0
@@ -63,28 +55,31 @@ cdef void cross_entropy_forward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = x[s*n + k]
-    if saved is not NULL:
-        # saved_t_2 = exp'(x - x[argmax(x)] 1)
-        for s in range(batch):
-            for i in range(n):
-                saved_t_2[s*n + i] = exp_d1(x[s*n + i] - t[s])
-    # t_2 = <1, exp(x - x[argmax(x)] 1)>
+    # t_2 = exp(x - t 1)
+    # saved_t_2 = exp(x - t 1)
+    for s in range(batch):
+        for i in range(n):
+            r = exp(x[s*n + i] - t[s])
+            t_2[s*n + i] = r
+            if saved is not NULL:
+                saved_t_2[s*n + i] = r
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp(x[s*n + i] - t[s])
-        t_2[s] = total
-    # t_3 = log(<1, exp(x - x[argmax(x)] 1)>) + x[argmax(x)]
-    # saved_t = log'(<1, exp(x - x[argmax(x)] 1)>)
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # t_4 = log(t_3) + t
+    # saved_t = log'(t_3)
     for s in range(batch):
-        t_3[s] = log(t_2[s]) + t[s]
+        t_4[s] = log(t_3[s]) + t[s]
         if saved is not NULL:
-            saved_t[s] = log_d1(t_2[s])
-    # f = -1 <y, x - (log(<1, exp(x - x[argmax(x)] 1)>) + x[argmax(x)]) 1>
+            saved_t[s] = log_d1(t_3[s])
+    # f = -1 <y, x - t_4 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*(x[s*n + i] - t_3[s])
+            total += y[s*n + i]*(x[s*n + i] - t_4[s])
         f[s] = -total
 
 
@@ -114,11 +109,13 @@ cdef void cross_entropy_tangent(
     #     y: (batch, n), given
     #     x_dot: (batch, n), tangent
     #     f_dot: (batch), overwritten
-    # cost: batch*(8*n + 1) flops, batch*(2*n + 1) elementwise calls, 8*batch*(3*n + 1) bytes in and out in float64
+    # cost: batch*(7*n + 1) flops, batch*(n + 1) elementwise calls
+    # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
-    cdef real* t_3 = workspace + 2*batch
-    cdef real* t_4 = workspace
+    cdef real* t_3 = workspace
+    cdef real* t_4 = workspace + batch*n + batch
+    cdef real* t_5 = workspace + batch*n + 2*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total
     # t = x[argmax(x)]
@@ -129,26 +126,30 @@ cdef void cross_entropy_tangent(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = x[s*n + k]
-    # t_2 = <1, exp(x - x[argmax(x)] 1)>
+    # t_2 = exp(x - t 1)
+    for s in range(batch):
+        for i in range(n):
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp(x[s*n + i] - t[s])
-        t_2[s] = total
-    # t_3 = <1, exp'(x - x[argmax(x)] 1) (.) x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += exp_d1(x[s*n + i] - t[s])*x_dot[s*n + i]
+            total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot>
-    for s in range(batch):
-        t_4[s] = log_d1(t_2[s])*t_3[s]
-    # f_dot = -1 <y, x_dot - log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot> 1>
+    # t_4 = <1, t_2 (.) x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*(x_dot[s*n + i] - t_4[s])
+            total += t_2[s*n + i]*x_dot[s*n + i]
+        t_4[s] = total
+    # t_5 = log'(t_3) (.) t_4
+    for s in range(batch):
+        t_5[s] = log_d1(t_3[s])*t_4[s]
+    # f_dot = -1 <y, x_dot - t_5 1>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += y[s*n + i]*(x_dot[s*n + i] - t_5[s])
         f_dot[s] = -total
 
 
@@ -179,7 +180,8 @@ cdef void cross_entropy_backward(
     #     f_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, read
-    # cost: batch*(6*n + 1) flops, 16*batch*(2*n + 1) bytes in and out in float64
+    # cost: batch*(6*n + 1) flops
+    # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
     cdef const real* saved_t_2 = saved + batch
     cdef real* t = workspace
@@ -192,10 +194,10 @@ cdef void cross_entropy_backward(
         for i in range(n):
             total += y[s*n + i]*f_bar[s]
         t[s] = total
-    # t_2 = log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, f_bar y>
+    # t_2 = saved_t (.) t
     for s in range(batch):
         t_2[s] = saved_t[s]*t[s]
-    # x_bar += -f_bar y + exp'(x - x[argmax(x)] 1) (.) log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, f_bar y> 1
+    # x_bar += -f_bar y + saved_t_2 (.) t_2 1
     for s in range(batch):
         for i in range(n):
             x_bar[s*n + i] += -y[s*n + i]*f_bar[s] + saved_t_2[s*n + i]*t_2[s]
@@ -229,15 +231,16 @@ cdef void cross_entropy_tangent_backward(
     #     x_dot: (batch, n), tangent
     #     f_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: batch*(17*n + 5) flops, batch*(3*n + 2) elementwise calls, 16*batch*(2*n + 1) bytes in and out in float64
+    # cost: 5*batch*(3*n + 1) flops, batch*(n + 2) elementwise calls
+    # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*n + 3*batch
-    cdef real* t_3 = workspace + batch
-    cdef real* t_4 = workspace + batch*n + 5*batch
-    cdef real* t_5 = workspace + 3*batch
-    cdef real* t_6 = workspace + batch*n + 4*batch
+    cdef real* t_2 = workspace + 3*batch
+    cdef real* t_3 = workspace
+    cdef real* t_4 = workspace + batch
+    cdef real* t_5 = workspace + batch*n + 4*batch
+    cdef real* t_6 = workspace + batch*n + 3*batch
     cdef real* t_7 = workspace + 2*batch
-    cdef real* t_8 = workspace + batch*n + 6*batch
+    cdef real* t_8 = workspace + batch*n + 5*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total, r
     # t = x[argmax(x)]
@@ -248,44 +251,48 @@ cdef void cross_entropy_tangent_backward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = x[s*n + k]
-    # t_3 = <1, f_bar y>
+    # t_4 = <1, f_bar y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*f_bar[s]
-        t_3[s] = total
+        t_4[s] = total
     # t_7 = <1, f_bar_dot y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*f_bar_dot[s]
         t_7[s] = total
-    # t_5 = exp'(x - x[argmax(x)] 1)
+    # t_2 = exp(x - t 1)
     for s in range(batch):
         for i in range(n):
-            t_5[s*n + i] = exp_d1(x[s*n + i] - t[s])
-    # t_2 = <1, exp(x - x[argmax(x)] 1)>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += exp(x[s*n + i] - t[s])
-        t_2[s] = total
-    # t_6 = <1, exp'(x - x[argmax(x)] 1) (.) x_dot>
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_5[s*n + i]*x_dot[s*n + i]
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # t_6 = <1, t_2 (.) x_dot>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]*x_dot[s*n + i]
         t_6[s] = total
-    # t_4 = log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, f_bar y>
-    # t_8 = log''(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot> (.) <1, f_bar y> + log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, f_bar_dot y>
+    # t_5 = log'(t_3) (.) t_4
+    # t_8 = log''(t_3) (.) t_6 (.) t_4 + log'(t_3) (.) t_7
     for s in range(batch):
-        r = log_d1(t_2[s])
-        t_4[s] = r*t_3[s]
-        t_8[s] = log_d2(t_2[s])*t_6[s]*t_3[s] + r*t_7[s]
-    # x_bar_dot += -f_bar_dot y + (exp''(x - x[argmax(x)] 1) (.) x_dot (.) log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, f_bar y> 1 + exp'(x - x[argmax(x)] 1) (.) (log''(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot> (.) <1, f_bar y> + log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, f_bar_dot y>) 1)
+        r = log_d1(t_3[s])
+        t_5[s] = r*t_4[s]
+        t_8[s] = log_d2(t_3[s])*t_6[s]*t_4[s] + r*t_7[s]
+    # x_bar_dot += -f_bar_dot y + t_2 (.) x_dot (.) t_5 1 + t_2 (.) t_8 1
     for s in range(batch):
         for i in range(n):
-            x_bar_dot[s*n + i] += -y[s*n + i]*f_bar_dot[s] + (exp_d2(x[s*n + i] - t[s])*x_dot[s*n + i]*t_4[s] + t_5[s*n + i]*t_8[s])
+            x_bar_dot[s*n + i] += (
+                -y[s*n + i]*f_bar_dot[s]
+                + t_2[s*n + i]*x_dot[s*n + i]*t_5[s]
+                + t_2[s*n + i]*t_8[s]
+            )
 
 
 cdef void cross_entropy_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -304,6 +311,98 @@ cdef void cross_entropy_tangent_backward_float32(const Py_ssize_t* size, void** 
     )
 
 
+cdef void cross_entropy_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const real* y, real* J, real* x_bar,
+    real* workspace
+) noexcept nogil:
+    # J += mean of cross_entropy(x, y) over the batch; x_bar += its gradient
+    #     x: (batch, n), state
+    #     y: (batch, n), given
+    #     J: (), added to, not computed where NULL
+    #     x_bar: (batch, n), added to, not computed where NULL
+    # cost: 11*batch*n + 3*batch + 2 flops, batch*(n + 2) elementwise calls
+    # 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + 2*batch
+    cdef real* t_3 = workspace + batch*n + 2*batch
+    cdef real* t_4 = workspace + batch*n + 3*batch
+    cdef real* t_5 = workspace
+    cdef real* y_2 = workspace + batch
+    cdef real* t_6 = workspace + batch*n + 4*batch
+    cdef Py_ssize_t s, k, j, i
+    cdef real largest, candidate, total
+    # t = x[argmax(x)]
+    for s in range(batch):
+        k = 0
+        for j in range(n):
+            candidate = x[s*n + j]
+            if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
+                k, largest = j, candidate
+        t[s] = x[s*n + k]
+    if x_bar is not NULL:
+        # y_2 = <1, y>
+        for s in range(batch):
+            total = <real>0
+            for i in range(n):
+                total += y[s*n + i]
+            y_2[s] = total
+    # t_2 = exp(x - t 1)
+    for s in range(batch):
+        for i in range(n):
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]
+        t_3[s] = total
+    if J is not NULL or x_bar is not NULL:
+        # t_4 = log(t_3) + t
+        # t_6 = log'(t_3) (.) y_2
+        for s in range(batch):
+            if J is not NULL:
+                t_4[s] = log(t_3[s]) + t[s]
+            if x_bar is not NULL:
+                t_6[s] = log_d1(t_3[s])*y_2[s]
+    if x_bar is not NULL:
+        # x_bar += -1/Max(1, batch) y + 1/Max(1, batch) t_2 (.) t_6 1
+        for s in range(batch):
+            for i in range(n):
+                x_bar[s*n + i] += (
+                    -<real>1/max(1, batch)*y[s*n + i]
+                    + <real>1/max(1, batch)*t_2[s*n + i]*t_6[s]
+                )
+    if J is not NULL:
+        # t_5 = <y, x - t_4 1>
+        for s in range(batch):
+            total = <real>0
+            for i in range(n):
+                total += y[s*n + i]*(x[s*n + i] - t_4[s])
+            t_5[s] = total
+        # J += -1/Max(1, batch) sum_s t_5
+        total = <real>0
+        for s in range(batch):
+            total += t_5[s]
+        J[0] += -<real>1/max(1, batch)*total
+
+
+cdef void cross_entropy_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
+    cross_entropy_gradient[double](
+        size[0], size[1],
+        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
+        <double*>array[4],
+    )
+
+
+cdef void cross_entropy_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
+    cross_entropy_gradient[float](
+        size[0], size[1],
+        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
+        <float*>array[4],
+    )
+
+
 forward = Kernel(
     "cross_entropy.forward",
     """f = cross_entropy(x, y)
@@ -313,7 +412,8 @@ forward = Kernel(
     f: (batch), overwritten
     saved: saved_t, saved_t_2, written unless NULL
 
-cost: batch*(6*n + 1) flops, 2*batch*(n + 1) elementwise calls, 8*batch*(3*n + 2) bytes in and out in float64""",
+cost: batch*(5*n + 1) flops, batch*(n + 2) elementwise calls
+8*batch*(3*n + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -325,7 +425,7 @@ cost: batch*(6*n + 1) flops, 2*batch*(n + 1) elementwise calls, 8*batch*(3*n + 2
     mode="overwrite",
     saved=lambda batch, n: batch*n + batch,
     saved_role="written",
-    workspace=lambda batch, n: 3*batch,
+    workspace=lambda batch, n: batch*n + 3*batch,
     float64=<size_t>&cross_entropy_forward_float64,
     float32=<size_t>&cross_entropy_forward_float32,
 )
@@ -339,7 +439,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     f_dot: (batch), overwritten
 
-cost: batch*(8*n + 1) flops, batch*(2*n + 1) elementwise calls, 8*batch*(3*n + 1) bytes in and out in float64""",
+cost: batch*(7*n + 1) flops, batch*(n + 1) elementwise calls
+8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -350,7 +451,7 @@ cost: batch*(8*n + 1) flops, batch*(2*n + 1) elementwise calls, 8*batch*(3*n + 1
         Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: 3*batch,
+    workspace=lambda batch, n: batch*n + 3*batch,
     float64=<size_t>&cross_entropy_tangent_float64,
     float32=<size_t>&cross_entropy_tangent_float32,
 )
@@ -365,7 +466,8 @@ backward = Kernel(
     x_bar: (batch, n), added to, not computed where NULL
     saved: saved_t, saved_t_2, read
 
-cost: batch*(6*n + 1) flops, 16*batch*(2*n + 1) bytes in and out in float64""",
+cost: batch*(6*n + 1) flops
+16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -394,7 +496,8 @@ tangent_backward = Kernel(
     f_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: batch*(17*n + 5) flops, batch*(3*n + 2) elementwise calls, 16*batch*(2*n + 1) bytes in and out in float64""",
+cost: 5*batch*(3*n + 1) flops, batch*(n + 2) elementwise calls
+16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -407,7 +510,33 @@ cost: batch*(17*n + 5) flops, batch*(3*n + 2) elementwise calls, 16*batch*(2*n +
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: batch*n + 7*batch,
+    workspace=lambda batch, n: batch*n + 6*batch,
     float64=<size_t>&cross_entropy_tangent_backward_float64,
     float32=<size_t>&cross_entropy_tangent_backward_float32,
+)
+
+gradient = Kernel(
+    "cross_entropy.gradient",
+    """J += mean of cross_entropy(x, y) over the batch; x_bar += its gradient
+
+    x: (batch, n), state
+    y: (batch, n), given
+    J: (), added to, not computed where NULL
+    x_bar: (batch, n), added to, not computed where NULL
+
+cost: 11*batch*n + 3*batch + 2 flops, batch*(n + 2) elementwise calls
+8*(3*batch*n + 1) bytes of arguments, results and saved values in float64""",
+    sizes=("batch", "n"),
+    arguments=(
+        Argument("x", "state", (Leaf("x", ("batch", "n")),)),
+        Argument("y", "given", (Leaf("y", ("batch", "n")),)),
+    ),
+    results=(
+        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
+    ),
+    mode="accumulate",
+    workspace=lambda batch, n: batch*n + 5*batch,
+    float64=<size_t>&cross_entropy_gradient_float64,
+    float32=<size_t>&cross_entropy_gradient_float32,
 )

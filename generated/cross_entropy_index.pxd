@@ -29,3 +29,9 @@ cdef void cross_entropy_index_tangent_backward(
     const real* x, const int64_t* k, const real* y_bar, const real* x_dot,
     const real* y_bar_dot, real* x_bar_dot, real* workspace
 ) noexcept nogil
+
+cdef void cross_entropy_index_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const int64_t* k, real* J, real* x_bar,
+    real* workspace
+) noexcept nogil

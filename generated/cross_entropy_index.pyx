@@ -19,16 +19,6 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real exp_d1(real t) noexcept nogil:
-    # exp(t)
-    return exp(t)
-
-
-cdef inline real exp_d2(real t) noexcept nogil:
-    # exp(t)
-    return exp(t)
-
-
 cdef inline real log_d1(real t) noexcept nogil:
     # 1/t
     return 1/t
@@ -49,13 +39,15 @@ cdef void cross_entropy_index_forward(
     #     k: (batch), given
     #     y: (batch), overwritten
     #     saved: saved_t, saved_t_2, written unless NULL
-    # cost: batch*(3*n + 2) flops, 2*batch*(n + 1) elementwise calls, 8*batch*(2*n + 3) bytes in and out in float64
+    # cost: 2*batch*(n + 1) flops, batch*(n + 2) elementwise calls
+    # 8*batch*(2*n + 3) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace + batch*n + batch
     cdef Py_ssize_t s, k_2, j, i, k_3
-    cdef real largest, candidate, total
+    cdef real largest, candidate, r, total
     # t = x[argmax(x)]
     for s in range(batch):
         k_2 = 0
@@ -64,24 +56,27 @@ cdef void cross_entropy_index_forward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    if saved is not NULL:
-        # saved_t_2 = exp'(x - x[argmax(x)] 1)
-        for s in range(batch):
-            for i in range(n):
-                saved_t_2[s*n + i] = exp_d1(x[s*n + i] - t[s])
-    # t_2 = <1, exp(x - x[argmax(x)] 1)>
+    # t_2 = exp(x - t 1)
+    # saved_t_2 = exp(x - t 1)
+    for s in range(batch):
+        for i in range(n):
+            r = exp(x[s*n + i] - t[s])
+            t_2[s*n + i] = r
+            if saved is not NULL:
+                saved_t_2[s*n + i] = r
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp(x[s*n + i] - t[s])
-        t_2[s] = total
-    # y = (log(<1, exp(x - x[argmax(x)] 1)>) + x[argmax(x)]) - x[k]
-    # saved_t = log'(<1, exp(x - x[argmax(x)] 1)>)
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # y = log(t_3) + t - x[k]
+    # saved_t = log'(t_3)
     for s in range(batch):
         k_3 = k[s]
-        y[s] = (log(t_2[s]) + t[s]) - x[s*n + k_3]
+        y[s] = log(t_3[s]) + t[s] - x[s*n + k_3]
         if saved is not NULL:
-            saved_t[s] = log_d1(t_2[s])
+            saved_t[s] = log_d1(t_3[s])
 
 
 cdef void cross_entropy_index_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -110,10 +105,12 @@ cdef void cross_entropy_index_tangent(
     #     k: (batch), given
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch), overwritten
-    # cost: batch*(5*n + 2) flops, batch*(2*n + 1) elementwise calls, 16*batch*(n + 1) bytes in and out in float64
+    # cost: 2*batch*(2*n + 1) flops, batch*(n + 1) elementwise calls
+    # 16*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
-    cdef real* t_3 = workspace + 2*batch
+    cdef real* t_3 = workspace
+    cdef real* t_4 = workspace + batch*n + batch
     cdef Py_ssize_t s, k_2, j, i, k_3
     cdef real largest, candidate, total
     # t = x[argmax(x)]
@@ -124,22 +121,26 @@ cdef void cross_entropy_index_tangent(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    # t_2 = <1, exp(x - x[argmax(x)] 1)>
+    # t_2 = exp(x - t 1)
+    for s in range(batch):
+        for i in range(n):
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp(x[s*n + i] - t[s])
-        t_2[s] = total
-    # t_3 = <1, exp'(x - x[argmax(x)] 1) (.) x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += exp_d1(x[s*n + i] - t[s])*x_dot[s*n + i]
+            total += t_2[s*n + i]
         t_3[s] = total
-    # y_dot = log'(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot> - x_dot[k]
+    # t_4 = <1, t_2 (.) x_dot>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]*x_dot[s*n + i]
+        t_4[s] = total
+    # y_dot = log'(t_3) (.) t_4 - x_dot[k]
     for s in range(batch):
         k_3 = k[s]
-        y_dot[s] = log_d1(t_2[s])*t_3[s] - x_dot[s*n + k_3]
+        y_dot[s] = log_d1(t_3[s])*t_4[s] - x_dot[s*n + k_3]
 
 
 cdef void cross_entropy_index_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -169,15 +170,16 @@ cdef void cross_entropy_index_backward(
     #     y_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, read
-    # cost: 2*batch*(n + 1) flops, 24*batch*(n + 1) bytes in and out in float64
+    # cost: 2*batch*(n + 1) flops
+    # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
     cdef const real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef Py_ssize_t s, i, k_2
-    # t = log'(<1, exp(x - x[argmax(x)] 1)>) (.) y_bar
+    # t = saved_t (.) y_bar
     for s in range(batch):
         t[s] = saved_t[s]*y_bar[s]
-    # x_bar += exp'(x - x[argmax(x)] 1) (.) log'(<1, exp(x - x[argmax(x)] 1)>) (.) y_bar 1
+    # x_bar += saved_t_2 (.) t 1
     for s in range(batch):
         for i in range(n):
             x_bar[s*n + i] += saved_t_2[s*n + i]*t[s]
@@ -215,13 +217,14 @@ cdef void cross_entropy_index_tangent_backward(
     #     x_dot: (batch, n), tangent
     #     y_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: batch*(11*n + 6) flops, batch*(3*n + 2) elementwise calls, 24*batch*(n + 1) bytes in and out in float64
+    # cost: 3*batch*(3*n + 2) flops, batch*(n + 2) elementwise calls
+    # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*n + batch
-    cdef real* t_3 = workspace + batch*n + 3*batch
-    cdef real* t_4 = workspace + batch
-    cdef real* t_5 = workspace + batch*n + 2*batch
-    cdef real* t_6 = workspace + batch*n + 4*batch
+    cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace
+    cdef real* t_4 = workspace + batch*n + 2*batch
+    cdef real* t_5 = workspace + batch*n + batch
+    cdef real* t_6 = workspace + batch*n + 3*batch
     cdef Py_ssize_t s, k_2, j, i, k_3
     cdef real largest, candidate, total, r
     # t = x[argmax(x)]
@@ -232,32 +235,32 @@ cdef void cross_entropy_index_tangent_backward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    # t_4 = exp'(x - x[argmax(x)] 1)
+    # t_2 = exp(x - t 1)
     for s in range(batch):
         for i in range(n):
-            t_4[s*n + i] = exp_d1(x[s*n + i] - t[s])
-    # t_2 = <1, exp(x - x[argmax(x)] 1)>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += exp(x[s*n + i] - t[s])
-        t_2[s] = total
-    # t_5 = <1, exp'(x - x[argmax(x)] 1) (.) x_dot>
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_4[s*n + i]*x_dot[s*n + i]
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # t_5 = <1, t_2 (.) x_dot>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]*x_dot[s*n + i]
         t_5[s] = total
-    # t_3 = log'(<1, exp(x - x[argmax(x)] 1)>) (.) y_bar
-    # t_6 = log''(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot> (.) y_bar + log'(<1, exp(x - x[argmax(x)] 1)>) (.) y_bar_dot
+    # t_4 = log'(t_3) (.) y_bar
+    # t_6 = log''(t_3) (.) t_5 (.) y_bar + log'(t_3) (.) y_bar_dot
     for s in range(batch):
-        r = log_d1(t_2[s])
-        t_3[s] = r*y_bar[s]
-        t_6[s] = log_d2(t_2[s])*t_5[s]*y_bar[s] + r*y_bar_dot[s]
-    # x_bar_dot += exp''(x - x[argmax(x)] 1) (.) x_dot (.) log'(<1, exp(x - x[argmax(x)] 1)>) (.) y_bar 1 + exp'(x - x[argmax(x)] 1) (.) (log''(<1, exp(x - x[argmax(x)] 1)>) (.) <1, exp'(x - x[argmax(x)] 1) (.) x_dot> (.) y_bar + log'(<1, exp(x - x[argmax(x)] 1)>) (.) y_bar_dot) 1
+        r = log_d1(t_3[s])
+        t_4[s] = r*y_bar[s]
+        t_6[s] = log_d2(t_3[s])*t_5[s]*y_bar[s] + r*y_bar_dot[s]
+    # x_bar_dot += t_2 (.) x_dot (.) t_4 1 + t_2 (.) t_6 1
     for s in range(batch):
         for i in range(n):
-            x_bar_dot[s*n + i] += exp_d2(x[s*n + i] - t[s])*x_dot[s*n + i]*t_3[s] + t_4[s*n + i]*t_6[s]
+            x_bar_dot[s*n + i] += t_2[s*n + i]*x_dot[s*n + i]*t_4[s] + t_2[s*n + i]*t_6[s]
     # x_bar_dot += -1 y_bar_dot -> [k]
     for s in range(batch):
         k_3 = k[s]
@@ -280,6 +283,80 @@ cdef void cross_entropy_index_tangent_backward_float32(const Py_ssize_t* size, v
     )
 
 
+cdef void cross_entropy_index_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const int64_t* k, real* J, real* x_bar,
+    real* workspace
+) noexcept nogil:
+    # J += mean of cross_entropy_index(x, k) over the batch; x_bar += its gradient
+    #     x: (batch, n), state
+    #     k: (batch), given
+    #     J: (), added to, not computed where NULL
+    #     x_bar: (batch, n), added to, not computed where NULL
+    # cost: 5*batch*n + 4*batch + 2 flops, batch*(n + 2) elementwise calls
+    # 8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace + batch*n + batch
+    cdef real* t_4 = workspace + batch*n + 2*batch
+    cdef Py_ssize_t s, k_2, j, i, k_3, k_4
+    cdef real largest, candidate, total
+    # t = x[argmax(x)]
+    for s in range(batch):
+        k_2 = 0
+        for j in range(n):
+            candidate = x[s*n + j]
+            if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
+                k_2, largest = j, candidate
+        t[s] = x[s*n + k_2]
+    # t_2 = exp(x - t 1)
+    for s in range(batch):
+        for i in range(n):
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]
+        t_3[s] = total
+    if x_bar is not NULL:
+        # t_4 = log'(t_3)
+        for s in range(batch):
+            t_4[s] = log_d1(t_3[s])
+    if J is not NULL:
+        # J += 1/Max(1, batch) sum_s (log(t_3) + t - x[k])
+        total = <real>0
+        for s in range(batch):
+            k_3 = k[s]
+            total += log(t_3[s]) + t[s] - x[s*n + k_3]
+        J[0] += <real>1/max(1, batch)*total
+    if x_bar is not NULL:
+        # x_bar += 1/Max(1, batch) t_2 (.) t_4 1
+        for s in range(batch):
+            for i in range(n):
+                x_bar[s*n + i] += <real>1/max(1, batch)*t_2[s*n + i]*t_4[s]
+        # x_bar += -1/Max(1, batch) 1 -> [k]
+        for s in range(batch):
+            k_4 = k[s]
+            x_bar[s*n + k_4] += <real>(-1)/max(1, batch)
+
+
+cdef void cross_entropy_index_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
+    cross_entropy_index_gradient[double](
+        size[0], size[1],
+        <const double*>array[0], <const int64_t*>array[1], <double*>array[2], <double*>array[3],
+        <double*>array[4],
+    )
+
+
+cdef void cross_entropy_index_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
+    cross_entropy_index_gradient[float](
+        size[0], size[1],
+        <const float*>array[0], <const int64_t*>array[1], <float*>array[2], <float*>array[3],
+        <float*>array[4],
+    )
+
+
 forward = Kernel(
     "cross_entropy_index.forward",
     """y = cross_entropy_index(x, k)
@@ -289,7 +366,8 @@ forward = Kernel(
     y: (batch), overwritten
     saved: saved_t, saved_t_2, written unless NULL
 
-cost: batch*(3*n + 2) flops, 2*batch*(n + 1) elementwise calls, 8*batch*(2*n + 3) bytes in and out in float64""",
+cost: 2*batch*(n + 1) flops, batch*(n + 2) elementwise calls
+8*batch*(2*n + 3) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -301,7 +379,7 @@ cost: batch*(3*n + 2) flops, 2*batch*(n + 1) elementwise calls, 8*batch*(2*n + 3
     mode="overwrite",
     saved=lambda batch, n: batch*n + batch,
     saved_role="written",
-    workspace=lambda batch, n: 2*batch,
+    workspace=lambda batch, n: batch*n + 2*batch,
     float64=<size_t>&cross_entropy_index_forward_float64,
     float32=<size_t>&cross_entropy_index_forward_float32,
 )
@@ -315,7 +393,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     y_dot: (batch), overwritten
 
-cost: batch*(5*n + 2) flops, batch*(2*n + 1) elementwise calls, 16*batch*(n + 1) bytes in and out in float64""",
+cost: 2*batch*(2*n + 1) flops, batch*(n + 1) elementwise calls
+16*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -326,7 +405,7 @@ cost: batch*(5*n + 2) flops, batch*(2*n + 1) elementwise calls, 16*batch*(n + 1)
         Argument("y_dot", "result", (Leaf("y_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: 3*batch,
+    workspace=lambda batch, n: batch*n + 2*batch,
     float64=<size_t>&cross_entropy_index_tangent_float64,
     float32=<size_t>&cross_entropy_index_tangent_float32,
 )
@@ -341,7 +420,8 @@ backward = Kernel(
     x_bar: (batch, n), added to, not computed where NULL
     saved: saved_t, saved_t_2, read
 
-cost: 2*batch*(n + 1) flops, 24*batch*(n + 1) bytes in and out in float64""",
+cost: 2*batch*(n + 1) flops
+24*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -370,7 +450,8 @@ tangent_backward = Kernel(
     y_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: batch*(11*n + 6) flops, batch*(3*n + 2) elementwise calls, 24*batch*(n + 1) bytes in and out in float64""",
+cost: 3*batch*(3*n + 2) flops, batch*(n + 2) elementwise calls
+24*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -383,7 +464,33 @@ cost: batch*(11*n + 6) flops, batch*(3*n + 2) elementwise calls, 24*batch*(n + 1
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: batch*n + 5*batch,
+    workspace=lambda batch, n: batch*n + 4*batch,
     float64=<size_t>&cross_entropy_index_tangent_backward_float64,
     float32=<size_t>&cross_entropy_index_tangent_backward_float32,
+)
+
+gradient = Kernel(
+    "cross_entropy_index.gradient",
+    """J += mean of cross_entropy_index(x, k) over the batch; x_bar += its gradient
+
+    x: (batch, n), state
+    k: (batch), given
+    J: (), added to, not computed where NULL
+    x_bar: (batch, n), added to, not computed where NULL
+
+cost: 5*batch*n + 4*batch + 2 flops, batch*(n + 2) elementwise calls
+8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64""",
+    sizes=("batch", "n"),
+    arguments=(
+        Argument("x", "state", (Leaf("x", ("batch", "n")),)),
+        Argument("k", "given", (Leaf("k", ("batch",), "index", "n"),)),
+    ),
+    results=(
+        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
+    ),
+    mode="accumulate",
+    workspace=lambda batch, n: batch*n + 3*batch,
+    float64=<size_t>&cross_entropy_index_gradient_float64,
+    float32=<size_t>&cross_entropy_index_gradient_float32,
 )

@@ -3,7 +3,7 @@
 # dense_softmax(x; W, b)
 #
 #     z = W x + b
-#     dense_softmax(x; W, b) = exp(z - (z[argmax(z)]) 1) (.) 1 / <1, exp(z - (z[argmax(z)]) 1)> 1
+#     dense_softmax(x; W, b) = exp(z - (z[argmax(z)]) 1) (.) reciprocal(<1, exp(z - (z[argmax(z)]) 1)>) 1
 #
 # x in R(m), state
 # W in R(n, m), parameter
@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport gemm
 
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
@@ -20,29 +20,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real exp_d1(real t) noexcept nogil:
-    # exp(t)
-    return exp(t)
+cdef inline real reciprocal(real t) noexcept nogil:
+    # 1/t
+    return 1/t
 
 
-cdef inline real exp_d2(real t) noexcept nogil:
-    # exp(t)
-    return exp(t)
+cdef inline real reciprocal_d1(real t) noexcept nogil:
+    # -1/t**2
+    return -1/(t*t)
 
 
-cdef inline real quotient(real a, real b) noexcept nogil:
-    # a/b
-    return a/b
-
-
-cdef inline real quotient_d01(real a, real b) noexcept nogil:
-    # -a/b**2
-    return -a/(b*b)
-
-
-cdef inline real quotient_d02(real a, real b) noexcept nogil:
-    # 2*a/b**3
-    return 2*a/(b*b*b)
+cdef inline real reciprocal_d2(real t) noexcept nogil:
+    # 2/t**3
+    return 2/(t*t*t)
 
 
 cdef void dense_softmax_forward(
@@ -55,19 +45,19 @@ cdef void dense_softmax_forward(
     #     W: (n, m), parameter
     #     b: (n), parameter
     #     y: (batch, n), overwritten
-    #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, written unless NULL
-    # cost: batch*n*(2*m + 3) flops, 2*batch*(n + 1) elementwise calls, 8*(batch*m + 3*batch*n + 2*batch + m*n + n) bytes in and out in float64
+    #     saved: saved_t, saved_t_2, saved_t_3, written unless NULL
+    # cost: batch*n*(2*m + 3) flops, batch*(n + 2) elementwise calls
+    # 8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch*n
     cdef real* saved_t_3 = saved + batch*n + batch
-    cdef real* saved_t_4 = saved + batch*n + 2*batch
     cdef real* z = workspace
     cdef real* t = workspace + batch*n
     cdef real* t_2 = workspace + batch*n + batch
     cdef real* t_3 = workspace + batch*n
     cdef real* t_4 = workspace + 2*batch*n + batch
     cdef Py_ssize_t s, i, k, j
-    cdef real largest, candidate, r, r_si, total, r_s
+    cdef real largest, candidate, r, total
     # z = b
     for s in range(batch):
         for i in range(n):
@@ -82,35 +72,30 @@ cdef void dense_softmax_forward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = z[s*n + k]
-    # t_2 = exp(z - z[argmax(z)] 1)
-    # saved_t = exp(z - z[argmax(z)] 1)
-    # saved_t_4 = exp'(z - z[argmax(z)] 1)
+    # t_2 = exp(z - t 1)
+    # saved_t = exp(z - t 1)
     for s in range(batch):
         for i in range(n):
-            r = z[s*n + i] - t[s]
-            r_si = exp(r)
-            t_2[s*n + i] = r_si
+            r = exp(z[s*n + i] - t[s])
+            t_2[s*n + i] = r
             if saved is not NULL:
-                saved_t[s*n + i] = r_si
-            if saved is not NULL:
-                saved_t_4[s*n + i] = exp_d1(r)
-    # t_3 = <1, exp(z - z[argmax(z)] 1)>
+                saved_t[s*n + i] = r
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / <1, exp(z - z[argmax(z)] 1)>
-    # saved_t_2 = quotient_2(1, <1, exp(z - z[argmax(z)] 1)>)
-    # saved_t_3 = 1 / <1, exp(z - z[argmax(z)] 1)>
+    # t_4 = reciprocal(t_3)
+    # saved_t_2 = reciprocal'(t_3)
+    # saved_t_3 = reciprocal(t_3)
     for s in range(batch):
-        r_s = quotient(<real>1, t_3[s])
-        t_4[s] = r_s
+        r = reciprocal(t_3[s])
+        t_4[s] = r
         if saved is not NULL:
-            saved_t_2[s] = quotient_d01(<real>1, t_3[s])
-        if saved is not NULL:
-            saved_t_3[s] = r_s
-    # y = exp(z - z[argmax(z)] 1) (.) 1 / <1, exp(z - z[argmax(z)] 1)> 1
+            saved_t_2[s] = reciprocal_d1(t_3[s])
+            saved_t_3[s] = r
+    # y = t_2 (.) t_4 1
     for s in range(batch):
         for i in range(n):
             y[s*n + i] = t_2[s*n + i]*t_4[s]
@@ -145,29 +130,30 @@ cdef void dense_softmax_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(6*m*n + 10*n + 1) flops, 2*batch*(n + 1) elementwise calls, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64
+    # cost: batch*(6*m*n + 8*n + 1) flops, batch*(n + 2) elementwise calls
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
     cdef real* t_2 = workspace + 2*batch*n + batch
-    cdef real* t_3 = workspace + batch*n
-    cdef real* t_4 = workspace + 3*batch*n + batch
-    cdef real* t_5 = workspace + 2*batch*n
-    cdef real* t_6 = workspace + 4*batch*n + 2*batch
-    cdef real* t_7 = workspace + 4*batch*n + batch
-    cdef real* t_8 = workspace + 4*batch*n + 3*batch
+    cdef real* z_dot = workspace + batch*n
+    cdef real* t_3 = workspace + 2*batch*n
+    cdef real* t_4 = workspace + 3*batch*n + 2*batch
+    cdef real* t_5 = workspace + 3*batch*n + batch
+    cdef real* t_6 = workspace + 3*batch*n + 3*batch
     cdef Py_ssize_t s, i, k, j
-    cdef real largest, candidate, r, total, z_dot, z_dot_si
+    cdef real largest, candidate, total
     # z = b
+    # z_dot = b_dot
     for s in range(batch):
         for i in range(n):
             z[s*n + i] = b[i]
+            z_dot[s*n + i] = b_dot[i]
     # z += W x
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, z, n, 1)
-    # t_3 = W_dot x
-    fill(batch*n, <real>0, t_3)
-    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, t_3, n, 1)
-    # t_3 += W x_dot
-    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, t_3, n, 1)
+    # z_dot += W_dot x
+    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, z_dot, n, 1)
+    # z_dot += W x_dot
+    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
     # t = z[argmax(z)]
     for s in range(batch):
         k = 0
@@ -176,37 +162,31 @@ cdef void dense_softmax_tangent(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = z[s*n + k]
-    # t_2 = exp'(z - z[argmax(z)] 1)
-    # t_4 = exp(z - z[argmax(z)] 1)
+    # t_2 = exp(z - t 1)
     for s in range(batch):
         for i in range(n):
-            r = z[s*n + i] - t[s]
-            t_2[s*n + i] = exp_d1(r)
-            t_4[s*n + i] = exp(r)
-    # t_5 = <1, exp(z - z[argmax(z)] 1)>
+            t_2[s*n + i] = exp(z[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_4[s*n + i]
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # t_5 = <1, t_2 (.) z_dot>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]*z_dot[s*n + i]
         t_5[s] = total
-    # t_7 = <1, exp'(z - z[argmax(z)] 1) (.) z_dot>
+    # t_4 = reciprocal(t_3)
+    # t_6 = reciprocal'(t_3) (.) t_5
     for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            z_dot = t_3[s*n + i] + b_dot[i]
-            total += t_2[s*n + i]*z_dot
-        t_7[s] = total
-    # t_6 = 1 / <1, exp(z - z[argmax(z)] 1)>
-    # t_8 = quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot>
-    for s in range(batch):
-        t_6[s] = quotient(<real>1, t_5[s])
-        t_8[s] = quotient_d01(<real>1, t_5[s])*t_7[s]
-    # z_dot = (W_dot x + W x_dot) + b_dot
-    # y_dot = exp'(z - z[argmax(z)] 1) (.) z_dot (.) 1 / <1, exp(z - z[argmax(z)] 1)> 1 + exp(z - z[argmax(z)] 1) (.) quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot> 1
+        t_4[s] = reciprocal(t_3[s])
+        t_6[s] = reciprocal_d1(t_3[s])*t_5[s]
+    # y_dot = t_2 (.) z_dot (.) t_4 1 + t_2 (.) t_6 1
     for s in range(batch):
         for i in range(n):
-            z_dot_si = t_3[s*n + i] + b_dot[i]
-            y_dot[s*n + i] = t_2[s*n + i]*z_dot_si*t_6[s] + t_4[s*n + i]*t_8[s]
+            y_dot[s*n + i] = t_2[s*n + i]*z_dot[s*n + i]*t_4[s] + t_2[s*n + i]*t_6[s]
 
 
 cdef void dense_softmax_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -239,30 +219,30 @@ cdef void dense_softmax_backward(
     #     x_bar: (batch, m), added to, not computed where NULL
     #     W_bar: (n, m), added to, not computed where NULL
     #     b_bar: (n), added to, not computed where NULL
-    #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, read
-    # cost: batch*(4*m*n + 6*n + 1) flops, 8*(2*batch*m + 3*batch*n + 2*batch + 2*m*n + 2*n) bytes in and out in float64
+    #     saved: saved_t, saved_t_2, saved_t_3, read
+    # cost: batch*(4*m*n + 6*n + 1) flops
+    # 16*(batch*m + batch*n + batch + m*n + n) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
     cdef const real* saved_t_2 = saved + batch*n
     cdef const real* saved_t_3 = saved + batch*n + batch
-    cdef const real* saved_t_4 = saved + batch*n + 2*batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* z_bar = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real total
-    # t = <1, exp(z - z[argmax(z)] 1) (.) y_bar>
+    # t = <1, saved_t (.) y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += saved_t[s*n + i]*y_bar[s*n + i]
         t[s] = total
-    # t_2 = quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar>
+    # t_2 = saved_t_2 (.) t
     for s in range(batch):
         t_2[s] = saved_t_2[s]*t[s]
-    # z_bar = exp'(z - z[argmax(z)] 1) (.) (quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar> 1 + 1 / <1, exp(z - z[argmax(z)] 1)> 1 (.) y_bar)
+    # z_bar = saved_t (.) (t_2 1 + saved_t_3 1 (.) y_bar)
     for s in range(batch):
         for i in range(n):
-            z_bar[s*n + i] = saved_t_4[s*n + i]*(t_2[s] + saved_t_3[s]*y_bar[s*n + i])
+            z_bar[s*n + i] = saved_t[s*n + i]*(t_2[s] + saved_t_3[s]*y_bar[s*n + i])
     if x_bar is not NULL:
         # x_bar += W^T z_bar
         gemm(batch, m, n, <real>1, z_bar, n, 1, W, m, 1, x_bar, m, 1)
@@ -312,35 +292,36 @@ cdef void dense_softmax_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*(14*m*n + 27*n + 6) flops, 3*batch*(n + 1) elementwise calls, 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes in and out in float64
+    # cost: batch*(14*m*n + 23*n + 6) flops, batch*(n + 3) elementwise calls
+    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
     cdef real* t_2 = workspace + 2*batch*n + batch
-    cdef real* t_3 = workspace + 3*batch*n + batch
-    cdef real* t_4 = workspace + 4*batch*n + batch
-    cdef real* t_5 = workspace + 4*batch*n + 2*batch
-    cdef real* t_6 = workspace + 4*batch*n + 5*batch
-    cdef real* t_7 = workspace + 4*batch*n + 6*batch
-    cdef real* z_bar = workspace + 3*batch*n + batch
-    cdef real* t_8 = workspace + batch*n
-    cdef real* t_9 = workspace + 4*batch*n + 3*batch
-    cdef real* t_10 = workspace + 4*batch*n + 4*batch
-    cdef real* t_11 = workspace + 4*batch*n + 7*batch
-    cdef real* t_12 = workspace + 4*batch*n + 8*batch
-    cdef real* z_bar_dot = workspace + 4*batch*n + 9*batch
+    cdef real* t_3 = workspace + 2*batch*n
+    cdef real* t_4 = workspace + 3*batch*n + batch
+    cdef real* t_5 = workspace + 3*batch*n + 4*batch
+    cdef real* t_6 = workspace + 3*batch*n + 5*batch
+    cdef real* z_bar = workspace
+    cdef real* z_dot = workspace + batch*n
+    cdef real* t_7 = workspace + 3*batch*n + 2*batch
+    cdef real* t_8 = workspace + 3*batch*n + 3*batch
+    cdef real* t_9 = workspace + 3*batch*n + 6*batch
+    cdef real* t_10 = workspace + 3*batch*n + 7*batch
+    cdef real* z_bar_dot = workspace + 3*batch*n + 8*batch
     cdef Py_ssize_t s, i, k, j
-    cdef real largest, candidate, r, total, z_dot, z_dot_si, r_s, r_si
+    cdef real largest, candidate, total, r
     # z = b
+    # z_dot = b_dot
     for s in range(batch):
         for i in range(n):
             z[s*n + i] = b[i]
+            z_dot[s*n + i] = b_dot[i]
     # z += W x
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, z, n, 1)
-    # t_8 = W_dot x
-    fill(batch*n, <real>0, t_8)
-    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, t_8, n, 1)
-    # t_8 += W x_dot
-    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, t_8, n, 1)
+    # z_dot += W_dot x
+    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, z_dot, n, 1)
+    # z_dot += W x_dot
+    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
     # t = z[argmax(z)]
     for s in range(batch):
         k = 0
@@ -349,59 +330,55 @@ cdef void dense_softmax_tangent_backward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = z[s*n + k]
-    # t_2 = exp'(z - z[argmax(z)] 1)
-    # t_3 = exp(z - z[argmax(z)] 1)
+    # t_2 = exp(z - t 1)
     for s in range(batch):
         for i in range(n):
-            r = z[s*n + i] - t[s]
-            t_2[s*n + i] = exp_d1(r)
-            t_3[s*n + i] = exp(r)
-    # t_4 = <1, exp(z - z[argmax(z)] 1)>
+            t_2[s*n + i] = exp(z[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_3[s*n + i]
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # t_4 = <1, t_2 (.) y_bar>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]*y_bar[s*n + i]
         t_4[s] = total
-    # t_5 = <1, exp(z - z[argmax(z)] 1) (.) y_bar>
+    # t_7 = <1, t_2 (.) z_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_3[s*n + i]*y_bar[s*n + i]
-        t_5[s] = total
-    # t_9 = <1, exp'(z - z[argmax(z)] 1) (.) z_dot>
+            total += t_2[s*n + i]*z_dot[s*n + i]
+        t_7[s] = total
+    # t_8 = <1, t_2 (.) z_dot (.) y_bar + t_2 (.) y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            z_dot = t_8[s*n + i] + b_dot[i]
-            total += t_2[s*n + i]*z_dot
-        t_9[s] = total
-    # t_10 = <1, exp'(z - z[argmax(z)] 1) (.) z_dot (.) y_bar + exp(z - z[argmax(z)] 1) (.) y_bar_dot>
+            total += t_2[s*n + i]*z_dot[s*n + i]*y_bar[s*n + i] + t_2[s*n + i]*y_bar_dot[s*n + i]
+        t_8[s] = total
+    # t_5 = reciprocal'(t_3) (.) t_4
+    # t_6 = reciprocal(t_3)
+    # t_9 = reciprocal''(t_3) (.) t_7 (.) t_4 + reciprocal'(t_3) (.) t_8
+    # t_10 = reciprocal'(t_3) (.) t_7
     for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            z_dot_si = t_8[s*n + i] + b_dot[i]
-            total += t_2[s*n + i]*z_dot_si*y_bar[s*n + i] + t_3[s*n + i]*y_bar_dot[s*n + i]
-        t_10[s] = total
-    # t_6 = quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar>
-    # t_7 = 1 / <1, exp(z - z[argmax(z)] 1)>
-    # t_11 = quotient_2_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot> (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar> + quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot (.) y_bar + exp(z - z[argmax(z)] 1) (.) y_bar_dot>
-    # t_12 = quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot>
-    for s in range(batch):
-        r_s = quotient_d01(<real>1, t_4[s])
-        t_6[s] = r_s*t_5[s]
-        t_7[s] = quotient(<real>1, t_4[s])
-        t_11[s] = quotient_d02(<real>1, t_4[s])*t_9[s]*t_5[s] + r_s*t_10[s]
-        t_12[s] = r_s*t_9[s]
-    # z_dot = (W_dot x + W x_dot) + b_dot
-    # z_bar_dot = exp''(z - z[argmax(z)] 1) (.) z_dot (.) (quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar> 1 + 1 / <1, exp(z - z[argmax(z)] 1)> 1 (.) y_bar) + exp'(z - z[argmax(z)] 1) (.) ((quotient_2_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot> (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar> + quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot (.) y_bar + exp(z - z[argmax(z)] 1) (.) y_bar_dot>) 1 + (quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp'(z - z[argmax(z)] 1) (.) z_dot> 1 (.) y_bar + 1 / <1, exp(z - z[argmax(z)] 1)> 1 (.) y_bar_dot))
-    # z_bar = exp'(z - z[argmax(z)] 1) (.) (quotient_2(1, <1, exp(z - z[argmax(z)] 1)>) (.) <1, exp(z - z[argmax(z)] 1) (.) y_bar> 1 + 1 / <1, exp(z - z[argmax(z)] 1)> 1 (.) y_bar)
+        r = reciprocal_d1(t_3[s])
+        t_5[s] = r*t_4[s]
+        t_6[s] = reciprocal(t_3[s])
+        t_9[s] = reciprocal_d2(t_3[s])*t_7[s]*t_4[s] + r*t_8[s]
+        t_10[s] = r*t_7[s]
+    # z_bar_dot = t_2 (.) z_dot (.) (t_5 1 + t_6 1 (.) y_bar) + t_2 (.) (t_9 1 + t_10 1 (.) y_bar + t_6 1 (.) y_bar_dot)
+    # z_bar = t_2 (.) (t_5 1 + t_6 1 (.) y_bar)
     for s in range(batch):
         for i in range(n):
-            z_dot_si = t_8[s*n + i] + b_dot[i]
-            r_si = t_6[s] + t_7[s]*y_bar[s*n + i]
-            z_bar_dot[s*n + i] = exp_d2(z[s*n + i] - t[s])*z_dot_si*r_si + t_2[s*n + i]*(t_11[s] + (t_12[s]*y_bar[s*n + i] + t_7[s]*y_bar_dot[s*n + i]))
+            r = t_5[s] + t_6[s]*y_bar[s*n + i]
+            z_bar_dot[s*n + i] = (
+                t_2[s*n + i]*z_dot[s*n + i]*r
+                + t_2[s*n + i]*(t_9[s] + t_10[s]*y_bar[s*n + i] + t_6[s]*y_bar_dot[s*n + i])
+            )
             if x_bar_dot is not NULL or W_bar_dot is not NULL:
-                z_bar[s*n + i] = t_2[s*n + i]*r_si
+                z_bar[s*n + i] = t_2[s*n + i]*r
     if x_bar_dot is not NULL:
         # x_bar_dot += W_dot^T z_bar
         gemm(batch, m, n, <real>1, z_bar, n, 1, W_dot, m, 1, x_bar_dot, m, 1)
@@ -445,9 +422,10 @@ forward = Kernel(
     W: (n, m), parameter
     b: (n), parameter
     y: (batch, n), overwritten
-    saved: saved_t, saved_t_2, saved_t_3, saved_t_4, written unless NULL
+    saved: saved_t, saved_t_2, saved_t_3, written unless NULL
 
-cost: batch*n*(2*m + 3) flops, 2*batch*(n + 1) elementwise calls, 8*(batch*m + 3*batch*n + 2*batch + m*n + n) bytes in and out in float64""",
+cost: batch*n*(2*m + 3) flops, batch*(n + 2) elementwise calls
+8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -458,7 +436,7 @@ cost: batch*n*(2*m + 3) flops, 2*batch*(n + 1) elementwise calls, 8*(batch*m + 3
         Argument("y", "result", (Leaf("y", ("batch", "n")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, m, n: 2*batch*n + 2*batch,
+    saved=lambda batch, m, n: batch*n + 2*batch,
     saved_role="written",
     workspace=lambda batch, m, n: 2*batch*n + 2*batch,
     float64=<size_t>&dense_softmax_forward_float64,
@@ -477,7 +455,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(6*m*n + 10*n + 1) flops, 2*batch*(n + 1) elementwise calls, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64""",
+cost: batch*(6*m*n + 8*n + 1) flops, batch*(n + 2) elementwise calls
+8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -491,7 +470,7 @@ cost: batch*(6*m*n + 10*n + 1) flops, 2*batch*(n + 1) elementwise calls, 8*(2*ba
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, n: 4*batch*n + 4*batch,
+    workspace=lambda batch, m, n: 3*batch*n + 4*batch,
     float64=<size_t>&dense_softmax_tangent_float64,
     float32=<size_t>&dense_softmax_tangent_float32,
 )
@@ -507,9 +486,10 @@ backward = Kernel(
     x_bar: (batch, m), added to, not computed where NULL
     W_bar: (n, m), added to, not computed where NULL
     b_bar: (n), added to, not computed where NULL
-    saved: saved_t, saved_t_2, saved_t_3, saved_t_4, read
+    saved: saved_t, saved_t_2, saved_t_3, read
 
-cost: batch*(4*m*n + 6*n + 1) flops, 8*(2*batch*m + 3*batch*n + 2*batch + 2*m*n + 2*n) bytes in and out in float64""",
+cost: batch*(4*m*n + 6*n + 1) flops
+16*(batch*m + batch*n + batch + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -523,7 +503,7 @@ cost: batch*(4*m*n + 6*n + 1) flops, 8*(2*batch*m + 3*batch*n + 2*batch + 2*m*n 
         Argument("b_bar", "result", (Leaf("b_bar", ("n",)),)),
     ),
     mode="accumulate",
-    saved=lambda batch, m, n: 2*batch*n + 2*batch,
+    saved=lambda batch, m, n: batch*n + 2*batch,
     saved_role="read",
     workspace=lambda batch, m, n: batch*n + 2*batch,
     float64=<size_t>&dense_softmax_backward_float64,
@@ -546,7 +526,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*(14*m*n + 27*n + 6) flops, 3*batch*(n + 1) elementwise calls, 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes in and out in float64""",
+cost: batch*(14*m*n + 23*n + 6) flops, batch*(n + 3) elementwise calls
+8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -564,7 +545,7 @@ cost: batch*(14*m*n + 27*n + 6) flops, 3*batch*(n + 1) elementwise calls, 8*(3*b
         Argument("b_bar_dot", "result", (Leaf("b_bar_dot", ("n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, m, n: 5*batch*n + 9*batch,
+    workspace=lambda batch, m, n: 4*batch*n + 8*batch,
     float64=<size_t>&dense_softmax_tangent_backward_float64,
     float32=<size_t>&dense_softmax_tangent_backward_float32,
 )

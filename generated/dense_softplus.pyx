@@ -51,7 +51,8 @@ cdef void dense_softplus_forward(
     #     b: (n), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_softplus_d1_z, written unless NULL
-    # cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls, 8*(batch*m + 2*batch*n + m*n + n) bytes in and out in float64
+    # cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+    # 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64
     cdef real* saved_softplus_d1_z = saved
     cdef real* W_x = workspace
     cdef Py_ssize_t s, i
@@ -59,7 +60,7 @@ cdef void dense_softplus_forward(
     # W_x = W x
     fill(batch*n, <real>0, W_x)
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, W_x, n, 1)
-    # z = W x + b
+    # z = W_x + b
     # y = softplus(z)
     # saved_softplus_d1_z = softplus'(z)
     for s in range(batch):
@@ -99,27 +100,29 @@ cdef void dense_softplus_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: 3*batch*n*(2*m + 1) flops, batch*n elementwise calls, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64
-    cdef real* W_x = workspace
-    cdef real* t = workspace + batch*n
+    # cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
+    cdef real* W_x = workspace + batch*n
+    cdef real* z_dot = workspace
     cdef Py_ssize_t s, i
-    cdef real z, z_dot
+    cdef real z
+    # z_dot = b_dot
+    for s in range(batch):
+        for i in range(n):
+            z_dot[s*n + i] = b_dot[i]
     # W_x = W x
     fill(batch*n, <real>0, W_x)
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, W_x, n, 1)
-    # t = W_dot x
-    fill(batch*n, <real>0, t)
-    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, t, n, 1)
-    # t += W x_dot
-    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, t, n, 1)
-    # z = W x + b
-    # z_dot = (W_dot x + W x_dot) + b_dot
+    # z_dot += W_dot x
+    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, z_dot, n, 1)
+    # z_dot += W x_dot
+    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
+    # z = W_x + b
     # y_dot = softplus'(z) (.) z_dot
     for s in range(batch):
         for i in range(n):
             z = W_x[s*n + i] + b[i]
-            z_dot = t[s*n + i] + b_dot[i]
-            y_dot[s*n + i] = softplus_d1(z)*z_dot
+            y_dot[s*n + i] = softplus_d1(z)*z_dot[s*n + i]
 
 
 cdef void dense_softplus_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -153,11 +156,12 @@ cdef void dense_softplus_backward(
     #     W_bar: (n, m), added to, not computed where NULL
     #     b_bar: (n), added to, not computed where NULL
     #     saved: saved_softplus_d1_z, read
-    # cost: 2*batch*n*(2*m + 1) flops, 16*(batch*m + batch*n + m*n + n) bytes in and out in float64
+    # cost: 2*batch*n*(2*m + 1) flops
+    # 16*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64
     cdef const real* saved_softplus_d1_z = saved
     cdef real* z_bar = workspace
     cdef Py_ssize_t s, i
-    # z_bar = softplus'(z) (.) y_bar
+    # z_bar = saved_softplus_d1_z (.) y_bar
     for s in range(batch):
         for i in range(n):
             z_bar[s*n + i] = saved_softplus_d1_z[s*n + i]*y_bar[s*n + i]
@@ -210,33 +214,38 @@ cdef void dense_softplus_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: 2*batch*n*(7*m + 4) flops, 2*batch*n elementwise calls, 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes in and out in float64
-    cdef real* W_x = workspace
+    # cost: 7*batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
+    cdef real* W_x = workspace + batch*n
     cdef real* z_bar = workspace + 2*batch*n
-    cdef real* t = workspace + batch*n
+    cdef real* z_dot = workspace
     cdef real* z_bar_dot = workspace + 3*batch*n
     cdef Py_ssize_t s, i
-    cdef real z, z_dot, r
+    cdef real z, softplus_d1_z
+    # z_dot = b_dot
+    for s in range(batch):
+        for i in range(n):
+            z_dot[s*n + i] = b_dot[i]
     # W_x = W x
     fill(batch*n, <real>0, W_x)
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, W_x, n, 1)
-    # t = W_dot x
-    fill(batch*n, <real>0, t)
-    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, t, n, 1)
-    # t += W x_dot
-    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, t, n, 1)
-    # z = W x + b
-    # z_dot = (W_dot x + W x_dot) + b_dot
+    # z_dot += W_dot x
+    gemm(batch, n, m, <real>1, x, m, 1, W_dot, 1, m, z_dot, n, 1)
+    # z_dot += W x_dot
+    gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
+    # z = W_x + b
     # z_bar_dot = softplus''(z) (.) z_dot (.) y_bar + softplus'(z) (.) y_bar_dot
     # z_bar = softplus'(z) (.) y_bar
     for s in range(batch):
         for i in range(n):
             z = W_x[s*n + i] + b[i]
-            z_dot = t[s*n + i] + b_dot[i]
-            r = softplus_d1(z)
-            z_bar_dot[s*n + i] = softplus_d2(z)*z_dot*y_bar[s*n + i] + r*y_bar_dot[s*n + i]
+            softplus_d1_z = softplus_d1(z)
+            z_bar_dot[s*n + i] = (
+                softplus_d2(z)*z_dot[s*n + i]*y_bar[s*n + i]
+                + softplus_d1_z*y_bar_dot[s*n + i]
+            )
             if x_bar_dot is not NULL or W_bar_dot is not NULL:
-                z_bar[s*n + i] = r*y_bar[s*n + i]
+                z_bar[s*n + i] = softplus_d1_z*y_bar[s*n + i]
     if x_bar_dot is not NULL:
         # x_bar_dot += W_dot^T z_bar
         gemm(batch, m, n, <real>1, z_bar, n, 1, W_dot, m, 1, x_bar_dot, m, 1)
@@ -282,7 +291,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_softplus_d1_z, written unless NULL
 
-cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls, 8*(batch*m + 2*batch*n + m*n + n) bytes in and out in float64""",
+cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -312,7 +322,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: 3*batch*n*(2*m + 1) flops, batch*n elementwise calls, 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes in and out in float64""",
+cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
+8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -344,7 +355,8 @@ backward = Kernel(
     b_bar: (n), added to, not computed where NULL
     saved: saved_softplus_d1_z, read
 
-cost: 2*batch*n*(2*m + 1) flops, 16*(batch*m + batch*n + m*n + n) bytes in and out in float64""",
+cost: 2*batch*n*(2*m + 1) flops
+16*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -381,7 +393,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: 2*batch*n*(7*m + 4) flops, 2*batch*n elementwise calls, 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes in and out in float64""",
+cost: 7*batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),

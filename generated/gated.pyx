@@ -2,8 +2,9 @@
 #
 # gated(x; A, B, c)
 #
-#     gate = sigmoid(B x + c)
-#     gated(x; A, B, c) = A x (.) gate
+#     a = A x
+#     z = B x + c
+#     gated(x; A, B, c) = a (.) sigmoid(z)
 #
 # x in R(n), state
 # A in R(m, n), parameter
@@ -53,37 +54,36 @@ cdef void gated_forward(
     #     B: (m, n), parameter
     #     c: (m), parameter
     #     y: (batch, m), overwritten
-    #     saved: saved_A_x, saved_t, saved_gate, written unless NULL
-    # cost: 2*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls, 8*(4*batch*m + batch*n + 2*m*n + m) bytes in and out in float64
-    cdef real* saved_A_x = saved
-    cdef real* saved_t = saved + batch*m
-    cdef real* saved_gate = saved + 2*batch*m
-    cdef real* A_x = workspace
+    #     saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, written unless NULL
+    # cost: 2*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls
+    # 8*(4*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64
+    cdef real* saved_a = saved
+    cdef real* saved_sigmoid_d1_z = saved + batch*m
+    cdef real* saved_sigmoid_z = saved + 2*batch*m
+    cdef real* a = workspace
     cdef real* B_x = workspace + batch*m
     cdef Py_ssize_t s, i
-    cdef real r, gate
-    # A_x = A x
-    fill(batch*m, <real>0, A_x)
-    gemm(batch, m, n, <real>1, x, n, 1, A, 1, n, A_x, m, 1)
+    cdef real z, sigmoid_z
+    # a = A x
+    fill(batch*m, <real>0, a)
+    gemm(batch, m, n, <real>1, x, n, 1, A, 1, n, a, m, 1)
     # B_x = B x
     fill(batch*m, <real>0, B_x)
     gemm(batch, m, n, <real>1, x, n, 1, B, 1, n, B_x, m, 1)
-    # gate = sigmoid(B x + c)
-    # y = A x (.) gate
-    # saved_A_x = A x
-    # saved_t = sigmoid'(B x + c)
-    # saved_gate = gate
+    # z = B_x + c
+    # y = a (.) sigmoid(z)
+    # saved_a = a
+    # saved_sigmoid_d1_z = sigmoid'(z)
+    # saved_sigmoid_z = sigmoid(z)
     for s in range(batch):
         for i in range(m):
-            r = B_x[s*m + i] + c[i]
-            gate = sigmoid(r)
-            y[s*m + i] = A_x[s*m + i]*gate
+            z = B_x[s*m + i] + c[i]
+            sigmoid_z = sigmoid(z)
+            y[s*m + i] = a[s*m + i]*sigmoid_z
             if saved is not NULL:
-                saved_A_x[s*m + i] = A_x[s*m + i]
-            if saved is not NULL:
-                saved_t[s*m + i] = sigmoid_d1(r)
-            if saved is not NULL:
-                saved_gate[s*m + i] = gate
+                saved_a[s*m + i] = a[s*m + i]
+                saved_sigmoid_d1_z[s*m + i] = sigmoid_d1(z)
+                saved_sigmoid_z[s*m + i] = sigmoid_z
 
 
 cdef void gated_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -118,38 +118,39 @@ cdef void gated_tangent(
     #     B_dot: (m, n), tangent
     #     c_dot: (m), tangent
     #     y_dot: (batch, m), overwritten
-    # cost: 6*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls, 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes in and out in float64
-    cdef real* t = workspace
-    cdef real* B_x = workspace + batch*m
-    cdef real* A_x = workspace + 2*batch*m
-    cdef real* t_2 = workspace + 3*batch*m
+    # cost: batch*m*(12*n + 5) flops, 2*batch*m elementwise calls
+    # 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes of arguments, results and saved values in float64
+    cdef real* a_dot = workspace + batch*m
+    cdef real* B_x = workspace + 2*batch*m
+    cdef real* a = workspace + 3*batch*m
+    cdef real* z_dot = workspace
     cdef Py_ssize_t s, i
-    cdef real r, gate, gate_dot
-    # t = A_dot x
-    fill(batch*m, <real>0, t)
-    gemm(batch, m, n, <real>1, x, n, 1, A_dot, 1, n, t, m, 1)
-    # t += A x_dot
-    gemm(batch, m, n, <real>1, x_dot, n, 1, A, 1, n, t, m, 1)
+    cdef real z
+    # z_dot = c_dot
+    for s in range(batch):
+        for i in range(m):
+            z_dot[s*m + i] = c_dot[i]
+    # a_dot = A_dot x
+    fill(batch*m, <real>0, a_dot)
+    gemm(batch, m, n, <real>1, x, n, 1, A_dot, 1, n, a_dot, m, 1)
+    # a_dot += A x_dot
+    gemm(batch, m, n, <real>1, x_dot, n, 1, A, 1, n, a_dot, m, 1)
     # B_x = B x
     fill(batch*m, <real>0, B_x)
     gemm(batch, m, n, <real>1, x, n, 1, B, 1, n, B_x, m, 1)
-    # A_x = A x
-    fill(batch*m, <real>0, A_x)
-    gemm(batch, m, n, <real>1, x, n, 1, A, 1, n, A_x, m, 1)
-    # t_2 = B_dot x
-    fill(batch*m, <real>0, t_2)
-    gemm(batch, m, n, <real>1, x, n, 1, B_dot, 1, n, t_2, m, 1)
-    # t_2 += B x_dot
-    gemm(batch, m, n, <real>1, x_dot, n, 1, B, 1, n, t_2, m, 1)
-    # gate = sigmoid(B x + c)
-    # gate_dot = sigmoid'(B x + c) (.) ((B_dot x + B x_dot) + c_dot)
-    # y_dot = (A_dot x + A x_dot) (.) gate + A x (.) gate_dot
+    # a = A x
+    fill(batch*m, <real>0, a)
+    gemm(batch, m, n, <real>1, x, n, 1, A, 1, n, a, m, 1)
+    # z_dot += B_dot x
+    gemm(batch, m, n, <real>1, x, n, 1, B_dot, 1, n, z_dot, m, 1)
+    # z_dot += B x_dot
+    gemm(batch, m, n, <real>1, x_dot, n, 1, B, 1, n, z_dot, m, 1)
+    # z = B_x + c
+    # y_dot = a_dot (.) sigmoid(z) + a (.) sigmoid'(z) (.) z_dot
     for s in range(batch):
         for i in range(m):
-            r = B_x[s*m + i] + c[i]
-            gate = sigmoid(r)
-            gate_dot = sigmoid_d1(r)*(t_2[s*m + i] + c_dot[i])
-            y_dot[s*m + i] = t[s*m + i]*gate + A_x[s*m + i]*gate_dot
+            z = B_x[s*m + i] + c[i]
+            y_dot[s*m + i] = a_dot[s*m + i]*sigmoid(z) + a[s*m + i]*sigmoid_d1(z)*z_dot[s*m + i]
 
 
 cdef void gated_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -186,41 +187,40 @@ cdef void gated_backward(
     #     A_bar: (m, n), added to, not computed where NULL
     #     B_bar: (m, n), added to, not computed where NULL
     #     c_bar: (m), added to, not computed where NULL
-    #     saved: saved_A_x, saved_t, saved_gate, read
-    # cost: 4*batch*m*(2*n + 1) flops, 16*(2*batch*m + batch*n + 2*m*n + m) bytes in and out in float64
-    cdef const real* saved_A_x = saved
-    cdef const real* saved_t = saved + batch*m
-    cdef const real* saved_gate = saved + 2*batch*m
-    cdef real* t = workspace
-    cdef real* gate_y_bar = workspace + batch*m
+    #     saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, read
+    # cost: 4*batch*m*(2*n + 1) flops
+    # 16*(2*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64
+    cdef const real* saved_a = saved
+    cdef const real* saved_sigmoid_d1_z = saved + batch*m
+    cdef const real* saved_sigmoid_z = saved + 2*batch*m
+    cdef real* z_bar = workspace
+    cdef real* a_bar = workspace + batch*m
     cdef Py_ssize_t s, i
-    cdef real gate_bar
-    # gate_y_bar = gate (.) y_bar
-    # gate_bar = A x (.) y_bar
-    # t = sigmoid'(B x + c) (.) gate_bar
-    for s in range(batch):
-        for i in range(m):
-            if x_bar is not NULL or A_bar is not NULL:
-                gate_y_bar[s*m + i] = saved_gate[s*m + i]*y_bar[s*m + i]
-            if x_bar is not NULL or B_bar is not NULL or c_bar is not NULL:
-                gate_bar = saved_A_x[s*m + i]*y_bar[s*m + i]
-                t[s*m + i] = saved_t[s*m + i]*gate_bar
-    if x_bar is not NULL:
-        # x_bar += B^T (sigmoid'(B x + c) (.) gate_bar)
-        gemm(batch, n, m, <real>1, t, m, 1, B, n, 1, x_bar, n, 1)
-        # x_bar += A^T (gate (.) y_bar)
-        gemm(batch, n, m, <real>1, gate_y_bar, m, 1, A, n, 1, x_bar, n, 1)
-    if A_bar is not NULL:
-        # A_bar += sum_s (gate (.) y_bar) x^T
-        gemm(m, n, batch, <real>1, gate_y_bar, 1, m, x, n, 1, A_bar, n, 1)
-    if B_bar is not NULL:
-        # B_bar += sum_s (sigmoid'(B x + c) (.) gate_bar) x^T
-        gemm(m, n, batch, <real>1, t, 1, m, x, n, 1, B_bar, n, 1)
-    if c_bar is not NULL:
-        # c_bar += sum_s (sigmoid'(B x + c) (.) gate_bar)
+    if x_bar is not NULL or A_bar is not NULL or B_bar is not NULL or c_bar is not NULL:
+        # a_bar = saved_sigmoid_z (.) y_bar
+        # z_bar = saved_sigmoid_d1_z (.) a (.) y_bar
         for s in range(batch):
             for i in range(m):
-                c_bar[i] += t[s*m + i]
+                if x_bar is not NULL or A_bar is not NULL:
+                    a_bar[s*m + i] = saved_sigmoid_z[s*m + i]*y_bar[s*m + i]
+                if x_bar is not NULL or B_bar is not NULL or c_bar is not NULL:
+                    z_bar[s*m + i] = saved_sigmoid_d1_z[s*m + i]*saved_a[s*m + i]*y_bar[s*m + i]
+    if x_bar is not NULL:
+        # x_bar += B^T z_bar
+        gemm(batch, n, m, <real>1, z_bar, m, 1, B, n, 1, x_bar, n, 1)
+        # x_bar += A^T a_bar
+        gemm(batch, n, m, <real>1, a_bar, m, 1, A, n, 1, x_bar, n, 1)
+    if A_bar is not NULL:
+        # A_bar += sum_s a_bar x^T
+        gemm(m, n, batch, <real>1, a_bar, 1, m, x, n, 1, A_bar, n, 1)
+    if B_bar is not NULL:
+        # B_bar += sum_s z_bar x^T
+        gemm(m, n, batch, <real>1, z_bar, 1, m, x, n, 1, B_bar, n, 1)
+    if c_bar is not NULL:
+        # c_bar += sum_s z_bar
+        for s in range(batch):
+            for i in range(m):
+                c_bar[i] += z_bar[s*m + i]
 
 
 cdef void gated_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -263,101 +263,89 @@ cdef void gated_tangent_backward(
     #     A_bar_dot: (m, n), added to, not computed where NULL
     #     B_bar_dot: (m, n), added to, not computed where NULL
     #     c_bar_dot: (m), added to, not computed where NULL
-    # cost: 2*batch*(14*m*n + 11*m + n) flops, 6*batch*m elementwise calls, 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes in and out in float64
-    cdef real* B_x = workspace
-    cdef real* A_x = workspace + batch*m
-    cdef real* t = workspace + 4*batch*m
-    cdef real* t_2 = workspace + 2*batch*m
-    cdef real* t_3 = workspace + 3*batch*m
-    cdef real* t_4 = workspace + 5*batch*m
-    cdef real* t_5 = workspace + 8*batch*m
-    cdef real* gate_y_bar = workspace + 6*batch*m
-    cdef real* t_6 = workspace + 7*batch*m
-    cdef real* t_7 = workspace + 8*batch*m + batch*n
+    # cost: batch*m*(28*n + 17) flops, 3*batch*m elementwise calls
+    # 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes of arguments, results and saved values in float64
+    cdef real* B_x = workspace + batch*m
+    cdef real* a = workspace + 2*batch*m
+    cdef real* z_bar = workspace + 4*batch*m
+    cdef real* z_dot = workspace
+    cdef real* a_dot = workspace + 3*batch*m
+    cdef real* z_bar_dot = workspace + 5*batch*m
+    cdef real* a_bar = workspace + 6*batch*m
+    cdef real* a_bar_dot = workspace + 7*batch*m
     cdef Py_ssize_t s, i
-    cdef real r, gate, r_si, gate_dot, gate_si, gate_bar, gate_bar_dot, gate_bar_si
+    cdef real z, sigmoid_z, sigmoid_d1_z, a_y_bar, a_y_bar_si
+    # z_dot = c_dot
+    for s in range(batch):
+        for i in range(m):
+            z_dot[s*m + i] = c_dot[i]
     # B_x = B x
     fill(batch*m, <real>0, B_x)
     gemm(batch, m, n, <real>1, x, n, 1, B, 1, n, B_x, m, 1)
     if x_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
-        # A_x = A x
-        fill(batch*m, <real>0, A_x)
-        gemm(batch, m, n, <real>1, x, n, 1, A, 1, n, A_x, m, 1)
-    # t_2 = B_dot x
-    fill(batch*m, <real>0, t_2)
-    gemm(batch, m, n, <real>1, x, n, 1, B_dot, 1, n, t_2, m, 1)
-    # t_2 += B x_dot
-    gemm(batch, m, n, <real>1, x_dot, n, 1, B, 1, n, t_2, m, 1)
+        # a = A x
+        fill(batch*m, <real>0, a)
+        gemm(batch, m, n, <real>1, x, n, 1, A, 1, n, a, m, 1)
+    # z_dot += B_dot x
+    gemm(batch, m, n, <real>1, x, n, 1, B_dot, 1, n, z_dot, m, 1)
+    # z_dot += B x_dot
+    gemm(batch, m, n, <real>1, x_dot, n, 1, B, 1, n, z_dot, m, 1)
     if x_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
-        # t_3 = A_dot x
-        fill(batch*m, <real>0, t_3)
-        gemm(batch, m, n, <real>1, x, n, 1, A_dot, 1, n, t_3, m, 1)
-        # t_3 += A x_dot
-        gemm(batch, m, n, <real>1, x_dot, n, 1, A, 1, n, t_3, m, 1)
-    # gate = sigmoid(B x + c)
-    # gate_y_bar = gate (.) y_bar
-    # gate_dot = sigmoid'(B x + c) (.) ((B_dot x + B x_dot) + c_dot)
-    # t_6 = gate_dot (.) y_bar + gate (.) y_bar_dot
-    # gate_bar = A x (.) y_bar
-    # gate_bar_dot = (A_dot x + A x_dot) (.) y_bar + A x (.) y_bar_dot
-    # t_4 = sigmoid''(B x + c) (.) ((B_dot x + B x_dot) + c_dot) (.) gate_bar + sigmoid'(B x + c) (.) gate_bar_dot
-    # t = sigmoid'(B x + c) (.) gate_bar
-    for s in range(batch):
-        for i in range(m):
-            if x_bar_dot is not NULL or A_bar_dot is not NULL:
-                r = B_x[s*m + i] + c[i]
-                gate = sigmoid(r)
-                gate_y_bar[s*m + i] = gate*y_bar[s*m + i]
-            if x_bar_dot is not NULL or A_bar_dot is not NULL:
-                r_si = B_x[s*m + i] + c[i]
-                r_si = sigmoid_d1(r_si)
-                r_si = t_2[s*m + i] + c_dot[i]
-                gate_dot = r_si*r_si
-                gate_si = sigmoid(r_si)
-                t_6[s*m + i] = gate_dot*y_bar[s*m + i] + gate_si*y_bar_dot[s*m + i]
-            if x_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
-                r_si = B_x[s*m + i] + c[i]
-                r_si = t_2[s*m + i] + c_dot[i]
-                gate_bar = A_x[s*m + i]*y_bar[s*m + i]
-                r_si = sigmoid_d1(r_si)
-                gate_bar_dot = t_3[s*m + i]*y_bar[s*m + i] + A_x[s*m + i]*y_bar_dot[s*m + i]
-                t_4[s*m + i] = sigmoid_d2(r_si)*r_si*gate_bar + r_si*gate_bar_dot
-            if x_bar_dot is not NULL or B_bar_dot is not NULL:
-                r_si = B_x[s*m + i] + c[i]
-                r_si = sigmoid_d1(r_si)
-                gate_bar_si = A_x[s*m + i]*y_bar[s*m + i]
-                t[s*m + i] = r_si*gate_bar_si
-    if x_bar_dot is not NULL:
-        # t_5 = B_dot^T (sigmoid'(B x + c) (.) gate_bar)
-        fill(batch*n, <real>0, t_5)
-        gemm(batch, n, m, <real>1, t, m, 1, B_dot, n, 1, t_5, n, 1)
-        # t_5 += B^T (sigmoid''(B x + c) (.) ((B_dot x + B x_dot) + c_dot) (.) gate_bar + sigmoid'(B x + c) (.) gate_bar_dot)
-        gemm(batch, n, m, <real>1, t_4, m, 1, B, n, 1, t_5, n, 1)
-        # t_7 = A_dot^T (gate (.) y_bar)
-        fill(batch*n, <real>0, t_7)
-        gemm(batch, n, m, <real>1, gate_y_bar, m, 1, A_dot, n, 1, t_7, n, 1)
-        # t_7 += A^T (gate_dot (.) y_bar + gate (.) y_bar_dot)
-        gemm(batch, n, m, <real>1, t_6, m, 1, A, n, 1, t_7, n, 1)
-    if A_bar_dot is not NULL:
-        # A_bar_dot += sum_s (gate (.) y_bar) x_dot^T
-        gemm(m, n, batch, <real>1, gate_y_bar, 1, m, x_dot, n, 1, A_bar_dot, n, 1)
-        # A_bar_dot += sum_s (gate_dot (.) y_bar + gate (.) y_bar_dot) x^T
-        gemm(m, n, batch, <real>1, t_6, 1, m, x, n, 1, A_bar_dot, n, 1)
-    if B_bar_dot is not NULL:
-        # B_bar_dot += sum_s (sigmoid'(B x + c) (.) gate_bar) x_dot^T
-        gemm(m, n, batch, <real>1, t, 1, m, x_dot, n, 1, B_bar_dot, n, 1)
-        # B_bar_dot += sum_s (sigmoid''(B x + c) (.) ((B_dot x + B x_dot) + c_dot) (.) gate_bar + sigmoid'(B x + c) (.) gate_bar_dot) x^T
-        gemm(m, n, batch, <real>1, t_4, 1, m, x, n, 1, B_bar_dot, n, 1)
-    if c_bar_dot is not NULL:
-        # c_bar_dot += sum_s (sigmoid''(B x + c) (.) ((B_dot x + B x_dot) + c_dot) (.) gate_bar + sigmoid'(B x + c) (.) gate_bar_dot)
+        # a_dot = A_dot x
+        fill(batch*m, <real>0, a_dot)
+        gemm(batch, m, n, <real>1, x, n, 1, A_dot, 1, n, a_dot, m, 1)
+        # a_dot += A x_dot
+        gemm(batch, m, n, <real>1, x_dot, n, 1, A, 1, n, a_dot, m, 1)
+    if x_bar_dot is not NULL or A_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
+        # z = B_x + c
+        # a_bar = sigmoid(z) (.) y_bar
+        # a_bar_dot = sigmoid'(z) (.) z_dot (.) y_bar + sigmoid(z) (.) y_bar_dot
+        # z_bar_dot = sigmoid''(z) (.) z_dot (.) a (.) y_bar + sigmoid'(z) (.) (a_dot (.) y_bar + a (.) y_bar_dot)
+        # z_bar = sigmoid'(z) (.) a (.) y_bar
         for s in range(batch):
             for i in range(m):
-                c_bar_dot[i] += t_4[s*m + i]
+                z = B_x[s*m + i] + c[i]
+                sigmoid_z = sigmoid(z)
+                sigmoid_d1_z = sigmoid_d1(z)
+                if x_bar_dot is not NULL or A_bar_dot is not NULL:
+                    a_bar[s*m + i] = sigmoid_z*y_bar[s*m + i]
+                    a_bar_dot[s*m + i] = (
+                        sigmoid_d1_z*z_dot[s*m + i]*y_bar[s*m + i]
+                        + sigmoid_z*y_bar_dot[s*m + i]
+                    )
+                if x_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
+                    a_y_bar = a[s*m + i]*y_bar[s*m + i]
+                    z_bar_dot[s*m + i] = (
+                        sigmoid_d2(z)*z_dot[s*m + i]*a_y_bar
+                        + sigmoid_d1_z*(a_dot[s*m + i]*y_bar[s*m + i] + a[s*m + i]*y_bar_dot[s*m + i])
+                    )
+                if x_bar_dot is not NULL or B_bar_dot is not NULL:
+                    a_y_bar_si = a[s*m + i]*y_bar[s*m + i]
+                    z_bar[s*m + i] = sigmoid_d1_z*a_y_bar_si
     if x_bar_dot is not NULL:
-        # x_bar_dot += (B_dot^T (sigmoid'(B x + c) (.) gate_bar) + B^T (sigmoid''(B x + c) (.) ((B_dot x + B x_dot) + c_dot) (.) gate_bar + sigmoid'(B x + c) (.) gate_bar_dot)) + (A_dot^T (gate (.) y_bar) + A^T (gate_dot (.) y_bar + gate (.) y_bar_dot))
+        # x_bar_dot += B_dot^T z_bar
+        gemm(batch, n, m, <real>1, z_bar, m, 1, B_dot, n, 1, x_bar_dot, n, 1)
+        # x_bar_dot += B^T z_bar_dot
+        gemm(batch, n, m, <real>1, z_bar_dot, m, 1, B, n, 1, x_bar_dot, n, 1)
+        # x_bar_dot += A_dot^T a_bar
+        gemm(batch, n, m, <real>1, a_bar, m, 1, A_dot, n, 1, x_bar_dot, n, 1)
+        # x_bar_dot += A^T a_bar_dot
+        gemm(batch, n, m, <real>1, a_bar_dot, m, 1, A, n, 1, x_bar_dot, n, 1)
+    if A_bar_dot is not NULL:
+        # A_bar_dot += sum_s a_bar x_dot^T
+        gemm(m, n, batch, <real>1, a_bar, 1, m, x_dot, n, 1, A_bar_dot, n, 1)
+        # A_bar_dot += sum_s a_bar_dot x^T
+        gemm(m, n, batch, <real>1, a_bar_dot, 1, m, x, n, 1, A_bar_dot, n, 1)
+    if B_bar_dot is not NULL:
+        # B_bar_dot += sum_s z_bar x_dot^T
+        gemm(m, n, batch, <real>1, z_bar, 1, m, x_dot, n, 1, B_bar_dot, n, 1)
+        # B_bar_dot += sum_s z_bar_dot x^T
+        gemm(m, n, batch, <real>1, z_bar_dot, 1, m, x, n, 1, B_bar_dot, n, 1)
+    if c_bar_dot is not NULL:
+        # c_bar_dot += sum_s z_bar_dot
         for s in range(batch):
-            for i in range(n):
-                x_bar_dot[s*n + i] += t_5[s*n + i] + t_7[s*n + i]
+            for i in range(m):
+                c_bar_dot[i] += z_bar_dot[s*m + i]
 
 
 cdef void gated_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -389,9 +377,10 @@ forward = Kernel(
     B: (m, n), parameter
     c: (m), parameter
     y: (batch, m), overwritten
-    saved: saved_A_x, saved_t, saved_gate, written unless NULL
+    saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, written unless NULL
 
-cost: 2*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls, 8*(4*batch*m + batch*n + 2*m*n + m) bytes in and out in float64""",
+cost: 2*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls
+8*(4*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -424,7 +413,8 @@ tangent = Kernel(
     c_dot: (m), tangent
     y_dot: (batch, m), overwritten
 
-cost: 6*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls, 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes in and out in float64""",
+cost: batch*m*(12*n + 5) flops, 2*batch*m elementwise calls
+8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -458,9 +448,10 @@ backward = Kernel(
     A_bar: (m, n), added to, not computed where NULL
     B_bar: (m, n), added to, not computed where NULL
     c_bar: (m), added to, not computed where NULL
-    saved: saved_A_x, saved_t, saved_gate, read
+    saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, read
 
-cost: 4*batch*m*(2*n + 1) flops, 16*(2*batch*m + batch*n + 2*m*n + m) bytes in and out in float64""",
+cost: 4*batch*m*(2*n + 1) flops
+16*(2*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -502,7 +493,8 @@ tangent_backward = Kernel(
     B_bar_dot: (m, n), added to, not computed where NULL
     c_bar_dot: (m), added to, not computed where NULL
 
-cost: 2*batch*(14*m*n + 11*m + n) flops, 6*batch*m elementwise calls, 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes in and out in float64""",
+cost: batch*m*(28*n + 17) flops, 3*batch*m elementwise calls
+8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -523,7 +515,7 @@ cost: 2*batch*(14*m*n + 11*m + n) flops, 6*batch*m elementwise calls, 8*(2*batch
         Argument("c_bar_dot", "result", (Leaf("c_bar_dot", ("m",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n, m: 8*batch*m + 2*batch*n,
+    workspace=lambda batch, n, m: 8*batch*m,
     float64=<size_t>&gated_tangent_backward_float64,
     float32=<size_t>&gated_tangent_backward_float32,
 )

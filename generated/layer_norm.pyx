@@ -4,7 +4,7 @@
 #
 #     centred = x - 1/n <1, x> 1
 #     spread = sqrt(1/n <1, centred (.) centred> + 1/100000 1)
-#     layer_norm(x; gamma, beta) = gamma (.) 1 / spread centred + beta
+#     layer_norm(x; gamma, beta) = gamma (.) reciprocal(spread) centred + beta
 #
 # x in R(n), state
 # gamma in R(n), parameter
@@ -20,19 +20,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real quotient(real a, real b) noexcept nogil:
-    # a/b
-    return a/b
+cdef inline real reciprocal(real t) noexcept nogil:
+    # 1/t
+    return 1/t
 
 
-cdef inline real quotient_d01(real a, real b) noexcept nogil:
-    # -a/b**2
-    return -a/(b*b)
+cdef inline real reciprocal_d1(real t) noexcept nogil:
+    # -1/t**2
+    return -1/(t*t)
 
 
-cdef inline real quotient_d02(real a, real b) noexcept nogil:
-    # 2*a/b**3
-    return 2*a/(b*b*b)
+cdef inline real reciprocal_d2(real t) noexcept nogil:
+    # 2/t**3
+    return 2/(t*t*t)
 
 
 cdef inline real sqrt_d1(real t) noexcept nogil:
@@ -55,18 +55,19 @@ cdef void layer_norm_forward(
     #     gamma: (n), parameter
     #     beta: (n), parameter
     #     y: (batch, n), overwritten
-    #     saved: saved_t, saved_centred, saved_t_2, saved_t_3, saved_t_4, written unless NULL
-    # cost: 3*batch*(4*n + 1) flops, 4*batch elementwise calls, 8*(4*batch*n + 3*batch + 2*n) bytes in and out in float64
-    cdef real* saved_t = saved
+    #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, written unless NULL
+    # cost: 2*batch*(6*n + 1) flops, 4*batch elementwise calls
+    # 8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in float64
+    cdef real* saved_reciprocal_spread = saved
     cdef real* saved_centred = saved + batch
-    cdef real* saved_t_2 = saved + batch*n + batch
-    cdef real* saved_t_3 = saved + batch*n + 2*batch
-    cdef real* saved_t_4 = saved + batch*n + 3*batch
+    cdef real* saved_reciprocal_d1_spread = saved + batch*n + batch
+    cdef real* saved_t = saved + batch*n + 2*batch
+    cdef real* saved_t_2 = saved + batch*n + 3*batch
     cdef real* x_2 = workspace
     cdef real* t = workspace + batch
-    cdef real* t_2 = workspace + 2*batch
+    cdef real* reciprocal_spread = workspace + 2*batch
     cdef Py_ssize_t s, i
-    cdef real total, centred, r, spread, r_s, centred_si, r_si
+    cdef real total, centred, r, spread, reciprocal_spread_s
     # x_2 = <1, x>
     for s in range(batch):
         total = <real>0
@@ -74,44 +75,42 @@ cdef void layer_norm_forward(
             total += x[s*n + i]
         x_2[s] = total
     if saved is not NULL:
-        # centred = x - 1/n <1, x> 1
+        # centred = x - 1/n x_2 1
         # saved_centred = centred
         for s in range(batch):
             for i in range(n):
-                saved_centred[s*n + i] = x[s*n + i] - <real>1/(n)*x_2[s]
+                saved_centred[s*n + i] = x[s*n + i] - x_2[s]/n
     # t = <1, centred (.) centred>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            centred = x[s*n + i] - <real>1/(n)*x_2[s]
+            centred = x[s*n + i] - x_2[s]/n
             total += centred*centred
         t[s] = total
-    # spread = sqrt(1/n <1, centred (.) centred> + 1/100000 1)
-    # t_2 = 1 / spread
-    # saved_t = 1 / spread
-    # saved_t_2 = quotient_2(1, spread)
-    # saved_t_3 = sqrt'(1/n <1, centred (.) centred> + 1/100000 1)
+    # spread = sqrt(1/n t + 1/100000 1)
+    # reciprocal_spread = reciprocal(spread)
+    # saved_reciprocal_spread = reciprocal(spread)
+    # saved_reciprocal_d1_spread = reciprocal'(spread)
+    # saved_t = sqrt'(1/n t + 1/100000 1)
     for s in range(batch):
-        r = <real>1/(n)*t[s] + <real>1/100000
+        r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
-        r_s = quotient(<real>1, spread)
-        t_2[s] = r_s
+        reciprocal_spread_s = reciprocal(spread)
+        reciprocal_spread[s] = reciprocal_spread_s
         if saved is not NULL:
-            saved_t[s] = r_s
-        if saved is not NULL:
-            saved_t_2[s] = quotient_d01(<real>1, spread)
-        if saved is not NULL:
-            saved_t_3[s] = sqrt_d1(r)
-    # centred = x - 1/n <1, x> 1
-    # y = gamma (.) 1 / spread centred + beta
-    # saved_t_4 = 1 / spread centred
+            saved_reciprocal_spread[s] = reciprocal_spread_s
+            saved_reciprocal_d1_spread[s] = reciprocal_d1(spread)
+            saved_t[s] = sqrt_d1(r)
+    # centred = x - 1/n x_2 1
+    # y = gamma (.) reciprocal_spread centred + beta
+    # saved_t_2 = reciprocal_spread centred
     for s in range(batch):
         for i in range(n):
-            centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-            r_si = t_2[s]*centred_si
-            y[s*n + i] = gamma[i]*r_si + beta[i]
+            centred = x[s*n + i] - x_2[s]/n
+            r = reciprocal_spread[s]*centred
+            y[s*n + i] = gamma[i]*r + beta[i]
             if saved is not NULL:
-                saved_t_4[s*n + i] = r_si
+                saved_t_2[s*n + i] = r
 
 
 cdef void layer_norm_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -143,15 +142,16 @@ cdef void layer_norm_tangent(
     #     gamma_dot: (n), tangent
     #     beta_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(27*n + 5) flops, 4*batch elementwise calls, 8*n*(3*batch + 4) bytes in and out in float64
+    # cost: batch*(25*n + 4) flops, 4*batch elementwise calls
+    # 8*n*(3*batch + 4) bytes of arguments, results and saved values in float64
     cdef real* x_2 = workspace
     cdef real* t = workspace + 2*batch
-    cdef real* t_2 = workspace + 4*batch
+    cdef real* reciprocal_spread = workspace + 4*batch
     cdef real* x_dot_2 = workspace + batch
-    cdef real* t_3 = workspace + 3*batch
-    cdef real* t_4 = workspace + 5*batch
+    cdef real* t_2 = workspace + 3*batch
+    cdef real* t_3 = workspace + 5*batch
     cdef Py_ssize_t s, i
-    cdef real total, centred, centred_dot, centred_si, r, spread, centred_dot_si
+    cdef real total, centred, centred_dot, r, spread
     # x_2 = <1, x>
     for s in range(batch):
         total = <real>0
@@ -168,33 +168,37 @@ cdef void layer_norm_tangent(
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            centred = x[s*n + i] - <real>1/(n)*x_2[s]
+            centred = x[s*n + i] - x_2[s]/n
             total += centred*centred
         t[s] = total
-    # t_3 = <1, centred_dot (.) centred + centred (.) centred_dot>
+    # t_2 = <1, centred_dot (.) centred>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            centred_dot = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-            centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-            total += centred_dot*centred_si + centred_si*centred_dot
-        t_3[s] = total
-    # spread = sqrt(1/n <1, centred (.) centred> + 1/100000 1)
-    # t_2 = 1 / spread
-    # t_4 = quotient_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot>
+            centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+            centred = x[s*n + i] - x_2[s]/n
+            total += centred_dot*centred
+        t_2[s] = total
+    # spread = sqrt(1/n t + 1/100000 1)
+    # reciprocal_spread = reciprocal(spread)
+    # t_3 = reciprocal'(spread) (.) sqrt'(1/n t + 1/100000 1) (.) t_2
     for s in range(batch):
-        r = <real>1/(n)*t[s] + <real>1/100000
+        r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
-        t_2[s] = quotient(<real>1, spread)
-        t_4[s] = quotient_d01(<real>1, spread)*sqrt_d1(r)*t_3[s]
-    # centred = x - 1/n <1, x> 1
-    # centred_dot = x_dot - 1/n <1, x_dot> 1
-    # y_dot = (gamma_dot (.) 1 / spread centred + gamma (.) (1/n quotient_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> centred + 1 / spread centred_dot)) + beta_dot
+        reciprocal_spread[s] = reciprocal(spread)
+        t_3[s] = reciprocal_d1(spread)*sqrt_d1(r)*t_2[s]
+    # centred = x - 1/n x_2 1
+    # centred_dot = x_dot - 1/n x_dot_2 1
+    # y_dot = gamma_dot (.) reciprocal_spread centred + gamma (.) (2/n t_3 centred + reciprocal_spread centred_dot) + beta_dot
     for s in range(batch):
         for i in range(n):
-            centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-            centred_dot_si = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-            y_dot[s*n + i] = (gamma_dot[i]*t_2[s]*centred_si + gamma[i]*(<real>1/(n)*t_4[s]*centred_si + t_2[s]*centred_dot_si)) + beta_dot[i]
+            centred = x[s*n + i] - x_2[s]/n
+            centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+            y_dot[s*n + i] = (
+                gamma_dot[i]*reciprocal_spread[s]*centred
+                + gamma[i]*(<real>2/n*t_3[s]*centred + reciprocal_spread[s]*centred_dot)
+                + beta_dot[i]
+            )
 
 
 cdef void layer_norm_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -227,13 +231,14 @@ cdef void layer_norm_backward(
     #     x_bar: (batch, n), added to, not computed where NULL
     #     gamma_bar: (n), added to, not computed where NULL
     #     beta_bar: (n), added to, not computed where NULL
-    #     saved: saved_t, saved_centred, saved_t_2, saved_t_3, saved_t_4, read
-    # cost: 2*batch*(13*n + 1) flops, 8*(5*batch*n + 3*batch + 4*n) bytes in and out in float64
-    cdef const real* saved_t = saved
+    #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, read
+    # cost: 2*batch*(10*n + 1) flops
+    # 8*(5*batch*n + 3*batch + 4*n) bytes of arguments, results and saved values in float64
+    cdef const real* saved_reciprocal_spread = saved
     cdef const real* saved_centred = saved + batch
-    cdef const real* saved_t_2 = saved + batch*n + batch
-    cdef const real* saved_t_3 = saved + batch*n + 2*batch
-    cdef const real* saved_t_4 = saved + batch*n + 3*batch
+    cdef const real* saved_reciprocal_d1_spread = saved + batch*n + batch
+    cdef const real* saved_t = saved + batch*n + 2*batch
+    cdef const real* saved_t_2 = saved + batch*n + 3*batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* centred_bar = workspace + 2*batch
@@ -247,32 +252,38 @@ cdef void layer_norm_backward(
                 total += saved_centred[s*n + i]*gamma[i]*y_bar[s*n + i]
             t[s] = total
     if gamma_bar is not NULL:
-        # gamma_bar += sum_s 1 / spread centred (.) y_bar
+        # gamma_bar += sum_s saved_t_2 (.) y_bar
         for s in range(batch):
             for i in range(n):
-                gamma_bar[i] += saved_t_4[s*n + i]*y_bar[s*n + i]
+                gamma_bar[i] += saved_t_2[s*n + i]*y_bar[s*n + i]
     if beta_bar is not NULL:
         # beta_bar += sum_s y_bar
         for s in range(batch):
             for i in range(n):
                 beta_bar[i] += y_bar[s*n + i]
     if x_bar is not NULL:
-        # t_2 = sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar>
+        # t_2 = saved_t (.) saved_reciprocal_d1_spread (.) t
         for s in range(batch):
-            t_2[s] = saved_t_3[s]*saved_t_2[s]*t[s]
+            t_2[s] = saved_t[s]*saved_reciprocal_d1_spread[s]*t[s]
         # centred_bar = <1, centred_bar>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_bar_si = saved_t[s]*gamma[i]*y_bar[s*n + i] + <real>1/(n)*saved_centred[s*n + i]*t_2[s] + <real>1/(n)*saved_centred[s*n + i]*t_2[s]
+                centred_bar_si = (
+                    saved_reciprocal_spread[s]*gamma[i]*y_bar[s*n + i]
+                    + <real>2/n*saved_centred[s*n + i]*t_2[s]
+                )
                 total += centred_bar_si
             centred_bar[s] = total
-        # centred_bar = 1 / spread (gamma (.) y_bar) + 1/n centred (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> 1 + 1/n centred (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> 1
-        # x_bar += centred_bar - 1/n <1, centred_bar> 1
+        # centred_bar = saved_reciprocal_spread (gamma (.) y_bar) + 2/n centred (.) t_2 1
+        # x_bar += centred_bar - 1/n centred_bar 1
         for s in range(batch):
             for i in range(n):
-                centred_bar_si = saved_t[s]*gamma[i]*y_bar[s*n + i] + <real>1/(n)*saved_centred[s*n + i]*t_2[s] + <real>1/(n)*saved_centred[s*n + i]*t_2[s]
-                x_bar[s*n + i] += centred_bar_si - <real>1/(n)*centred_bar[s]
+                centred_bar_si = (
+                    saved_reciprocal_spread[s]*gamma[i]*y_bar[s*n + i]
+                    + <real>2/n*saved_centred[s*n + i]*t_2[s]
+                )
+                x_bar[s*n + i] += centred_bar_si - centred_bar[s]/n
 
 
 cdef void layer_norm_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -311,20 +322,22 @@ cdef void layer_norm_tangent_backward(
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     gamma_bar_dot: (n), added to, not computed where NULL
     #     beta_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*(95*n + 29) flops, 13*batch elementwise calls, 8*n*(5*batch + 6) bytes in and out in float64
+    # cost: batch*(85*n + 18) flops, 6*batch elementwise calls
+    # 8*n*(5*batch + 6) bytes of arguments, results and saved values in float64
     cdef real* x_2 = workspace
     cdef real* t = workspace + 2*batch
     cdef real* x_dot_2 = workspace + batch
     cdef real* t_2 = workspace + 3*batch
     cdef real* t_3 = workspace + 6*batch
-    cdef real* t_4 = workspace + 7*batch
-    cdef real* t_5 = workspace + 4*batch
-    cdef real* t_6 = workspace + 8*batch
-    cdef real* t_7 = workspace + 5*batch
-    cdef real* t_8 = workspace + 9*batch
+    cdef real* reciprocal_spread = workspace + 7*batch
+    cdef real* t_4 = workspace + 4*batch
+    cdef real* t_5 = workspace + 8*batch
+    cdef real* t_6 = workspace + 5*batch
+    cdef real* t_7 = workspace + 9*batch
     cdef real* centred_bar_dot = workspace + 2*batch
     cdef Py_ssize_t s, i
-    cdef real total, centred, centred_dot, centred_si, centred_dot_si, r, spread, r_s, spread_s, centred_bar_dot_si
+    cdef real total, centred, centred_dot, r, spread, reciprocal_d1_spread, r_s, r_2
+    cdef real r_3, r_4, centred_bar_dot_si
     if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
         # x_2 = <1, x>
         for s in range(batch):
@@ -348,104 +361,104 @@ cdef void layer_norm_tangent_backward(
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred = x[s*n + i] - <real>1/(n)*x_2[s]
+                centred = x[s*n + i] - x_2[s]/n
                 total += centred*centred
             t[s] = total
-        # t_2 = <1, centred_dot (.) centred + centred (.) centred_dot>
+        # t_2 = <1, centred_dot (.) centred>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_dot = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                total += centred_dot*centred_si + centred_si*centred_dot
+                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                centred = x[s*n + i] - x_2[s]/n
+                total += centred_dot*centred
             t_2[s] = total
     if x_bar_dot is not NULL:
-        # t_5 = <centred, gamma (.) y_bar>
+        # t_4 = <centred, gamma (.) y_bar>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                total += centred_si*gamma[i]*y_bar[s*n + i]
-            t_5[s] = total
-        # t_7 = <centred_dot, gamma (.) y_bar>
+                centred = x[s*n + i] - x_2[s]/n
+                total += centred*gamma[i]*y_bar[s*n + i]
+            t_4[s] = total
+        # t_6 = <centred_dot, gamma (.) y_bar>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_dot_si = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-                total += centred_dot_si*gamma[i]*y_bar[s*n + i]
-            t_7[s] = total
-        # t_7 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
+                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                total += centred_dot*gamma[i]*y_bar[s*n + i]
+            t_6[s] = total
+        # t_6 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                total += centred_si*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
-            t_7[s] += total
-    # spread = sqrt(1/n <1, centred (.) centred> + 1/100000 1)
-    # t_3 = quotient_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot>
-    # t_4 = 1 / spread
-    # t_6 = sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar>
-    # t_8 = 1/n sqrt''(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> + sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) (1/n quotient_2_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (.) <centred, gamma (.) y_bar> + quotient_2(1, spread) (.) (<centred_dot, gamma (.) y_bar> + <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>))
-    for s in range(batch):
-        if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
-            r = <real>1/(n)*t[s] + <real>1/100000
+                centred = x[s*n + i] - x_2[s]/n
+                total += centred*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
+            t_6[s] += total
+    if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
+        # spread = sqrt(1/n t + 1/100000 1)
+        # t_3 = reciprocal'(spread) (.) sqrt'(1/n t + 1/100000 1) (.) t_2
+        # reciprocal_spread = reciprocal(spread)
+        # t_5 = sqrt'(1/n t + 1/100000 1) (.) reciprocal'(spread) (.) t_4
+        # t_7 = 2/n sqrt''(1/n t + 1/100000 1) (.) t_2 (.) reciprocal'(spread) (.) t_4 + sqrt'(1/n t + 1/100000 1) (.) (2/n reciprocal''(spread) (.) sqrt'(1/n t + 1/100000 1) (.) t_2 (.) t_4 + reciprocal'(spread) (.) t_6)
+        for s in range(batch):
+            r = t[s]/n + (<real>(1.0/100000))
             spread = sqrt(r)
-            r_s = quotient_d01(<real>1, spread)
+            reciprocal_d1_spread = reciprocal_d1(spread)
             r_s = sqrt_d1(r)
-            r_s = r_s*t_2[s]
-            t_3[s] = r_s*r_s
-        if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
-            r_s = <real>1/(n)*t[s] + <real>1/100000
-            spread_s = sqrt(r_s)
-            t_4[s] = quotient(<real>1, spread_s)
-        if x_bar_dot is not NULL:
-            r_s = <real>1/(n)*t[s] + <real>1/100000
-            r_s = sqrt_d1(r_s)
-            spread_s = sqrt(r_s)
-            r_s = quotient_d01(<real>1, spread_s)
-            r_s = r_s*t_5[s]
-            t_6[s] = r_s*r_s
-        if x_bar_dot is not NULL:
-            r_s = <real>1/(n)*t[s] + <real>1/100000
-            spread_s = sqrt(r_s)
-            r_s = quotient_d01(<real>1, spread_s)
-            r_s = r_s*t_5[s]
-            r_s = sqrt_d1(r_s)
-            r_s = r_s*t_2[s]
-            t_8[s] = <real>1/(n)*sqrt_d2(r_s)*t_2[s]*r_s + r_s*(<real>1/(n)*quotient_d02(<real>1, spread_s)*r_s*t_5[s] + r_s*t_7[s])
+            r_2 = r_s*t_2[s]
+            t_3[s] = reciprocal_d1_spread*r_2
+            reciprocal_spread[s] = reciprocal(spread)
+            if x_bar_dot is not NULL:
+                r_3 = reciprocal_d1_spread*t_4[s]
+                t_5[s] = r_s*r_3
+                r_4 = reciprocal_d1_spread*t_4[s]
+                t_7[s] = (
+                    <real>2/n*sqrt_d2(r)*t_2[s]*r_4
+                    + r_s*(<real>2/n*reciprocal_d2(spread)*r_2*t_4[s] + reciprocal_d1_spread*t_6[s])
+                )
     if x_bar_dot is not NULL:
         # centred_bar_dot = <1, centred_bar_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_dot_si = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                centred_bar_dot_si = (<real>1/(n)*t_3[s]*gamma[i]*y_bar[s*n + i] + t_4[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])) + <real>1/(n)*(centred_dot_si*t_6[s] + centred_si*t_8[s]) + <real>1/(n)*(centred_dot_si*t_6[s] + centred_si*t_8[s])
+                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                centred = x[s*n + i] - x_2[s]/n
+                centred_bar_dot_si = (
+                    <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
+                    + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
+                    + <real>2/n*centred_dot*t_5[s]
+                    + <real>2/n*centred*t_7[s]
+                )
                 total += centred_bar_dot_si
             centred_bar_dot[s] = total
     if gamma_bar_dot is not NULL:
-        # gamma_bar_dot += sum_s (1/n quotient_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> centred + 1 / spread centred_dot) (.) y_bar
+        # gamma_bar_dot += sum_s (2/n t_3 centred + reciprocal_spread centred_dot) (.) y_bar
         for s in range(batch):
             for i in range(n):
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                centred_dot_si = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-                gamma_bar_dot[i] += (<real>1/(n)*t_3[s]*centred_si + t_4[s]*centred_dot_si)*y_bar[s*n + i]
-        # gamma_bar_dot += sum_s 1 / spread centred (.) y_bar_dot
+                centred = x[s*n + i] - x_2[s]/n
+                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                gamma_bar_dot[i] += (<real>2/n*t_3[s]*centred + reciprocal_spread[s]*centred_dot)*y_bar[s*n + i]
+        # gamma_bar_dot += sum_s reciprocal_spread centred (.) y_bar_dot
         for s in range(batch):
             for i in range(n):
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                gamma_bar_dot[i] += t_4[s]*centred_si*y_bar_dot[s*n + i]
+                centred = x[s*n + i] - x_2[s]/n
+                gamma_bar_dot[i] += reciprocal_spread[s]*centred*y_bar_dot[s*n + i]
     if x_bar_dot is not NULL:
-        # centred_dot = x_dot - 1/n <1, x_dot> 1
-        # centred = x - 1/n <1, x> 1
-        # centred_bar_dot = (1/n quotient_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (gamma (.) y_bar) + 1 / spread (gamma_dot (.) y_bar + gamma (.) y_bar_dot)) + 1/n (centred_dot (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> 1 + centred (.) (1/n sqrt''(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> + sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) (1/n quotient_2_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (.) <centred, gamma (.) y_bar> + quotient_2(1, spread) (.) (<centred_dot, gamma (.) y_bar> + <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>))) 1) + 1/n (centred_dot (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> 1 + centred (.) (1/n sqrt''(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (.) quotient_2(1, spread) (.) <centred, gamma (.) y_bar> + sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) (1/n quotient_2_2(1, spread) (.) sqrt'(1/n <1, centred (.) centred> + 1/100000 1) (.) <1, centred_dot (.) centred + centred (.) centred_dot> (.) <centred, gamma (.) y_bar> + quotient_2(1, spread) (.) (<centred_dot, gamma (.) y_bar> + <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>))) 1)
-        # x_bar_dot += centred_bar_dot - 1/n <1, centred_bar_dot> 1
+        # centred_dot = x_dot - 1/n x_dot_2 1
+        # centred = x - 1/n x_2 1
+        # centred_bar_dot = 2/n t_3 (gamma (.) y_bar) + reciprocal_spread (gamma_dot (.) y_bar + gamma (.) y_bar_dot) + 2/n centred_dot (.) t_5 1 + 2/n centred (.) t_7 1
+        # x_bar_dot += centred_bar_dot - 1/n centred_bar_dot 1
         for s in range(batch):
             for i in range(n):
-                centred_dot_si = x_dot[s*n + i] - <real>1/(n)*x_dot_2[s]
-                centred_si = x[s*n + i] - <real>1/(n)*x_2[s]
-                centred_bar_dot_si = (<real>1/(n)*t_3[s]*gamma[i]*y_bar[s*n + i] + t_4[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])) + <real>1/(n)*(centred_dot_si*t_6[s] + centred_si*t_8[s]) + <real>1/(n)*(centred_dot_si*t_6[s] + centred_si*t_8[s])
-                x_bar_dot[s*n + i] += centred_bar_dot_si - <real>1/(n)*centred_bar_dot[s]
+                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                centred = x[s*n + i] - x_2[s]/n
+                centred_bar_dot_si = (
+                    <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
+                    + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
+                    + <real>2/n*centred_dot*t_5[s]
+                    + <real>2/n*centred*t_7[s]
+                )
+                x_bar_dot[s*n + i] += centred_bar_dot_si - centred_bar_dot[s]/n
 
 
 cdef void layer_norm_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -474,9 +487,10 @@ forward = Kernel(
     gamma: (n), parameter
     beta: (n), parameter
     y: (batch, n), overwritten
-    saved: saved_t, saved_centred, saved_t_2, saved_t_3, saved_t_4, written unless NULL
+    saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, written unless NULL
 
-cost: 3*batch*(4*n + 1) flops, 4*batch elementwise calls, 8*(4*batch*n + 3*batch + 2*n) bytes in and out in float64""",
+cost: 2*batch*(6*n + 1) flops, 4*batch elementwise calls
+8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -506,7 +520,8 @@ tangent = Kernel(
     beta_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(27*n + 5) flops, 4*batch elementwise calls, 8*n*(3*batch + 4) bytes in and out in float64""",
+cost: batch*(25*n + 4) flops, 4*batch elementwise calls
+8*n*(3*batch + 4) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -536,9 +551,10 @@ backward = Kernel(
     x_bar: (batch, n), added to, not computed where NULL
     gamma_bar: (n), added to, not computed where NULL
     beta_bar: (n), added to, not computed where NULL
-    saved: saved_t, saved_centred, saved_t_2, saved_t_3, saved_t_4, read
+    saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, read
 
-cost: 2*batch*(13*n + 1) flops, 8*(5*batch*n + 3*batch + 4*n) bytes in and out in float64""",
+cost: 2*batch*(10*n + 1) flops
+8*(5*batch*n + 3*batch + 4*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -575,7 +591,8 @@ tangent_backward = Kernel(
     gamma_bar_dot: (n), added to, not computed where NULL
     beta_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*(95*n + 29) flops, 13*batch elementwise calls, 8*n*(5*batch + 6) bytes in and out in float64""",
+cost: batch*(85*n + 18) flops, 6*batch elementwise calls
+8*n*(5*batch + 6) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),

@@ -62,7 +62,8 @@ cdef void normalise_forward(
     #     alpha: (), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, written unless NULL
-    # cost: 3*batch*n flops, 5*batch elementwise calls, 8*(2*batch*n + 4*batch + 1) bytes in and out in float64
+    # cost: 3*batch*n flops, 5*batch elementwise calls
+    # 8*(2*batch*n + 4*batch + 1) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
     cdef real* saved_t_3 = saved + 2*batch
@@ -77,24 +78,21 @@ cdef void normalise_forward(
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # t = alpha / sqrt(<x, x>)
-    # saved_t = alpha / sqrt(<x, x>)
-    # saved_t_2 = quotient_2(alpha, sqrt(<x, x>))
-    # saved_t_3 = sqrt'(<x, x>)
-    # saved_t_4 = quotient_1(alpha, sqrt(<x, x>))
+    # t = alpha / sqrt(x_x)
+    # saved_t = alpha / sqrt(x_x)
+    # saved_t_2 = quotient_2(alpha, sqrt(x_x))
+    # saved_t_3 = sqrt'(x_x)
+    # saved_t_4 = quotient_1(alpha, sqrt(x_x))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = quotient(alpha[0], r)
         t[s] = r_s
         if saved is not NULL:
             saved_t[s] = r_s
-        if saved is not NULL:
             saved_t_2[s] = quotient_d01(alpha[0], r)
-        if saved is not NULL:
             saved_t_3[s] = sqrt_d1(x_x[s])
-        if saved is not NULL:
             saved_t_4[s] = quotient_d10(alpha[0], r)
-    # y = alpha / sqrt(<x, x>) x
+    # y = t x
     for s in range(batch):
         for i in range(n):
             y[s*n + i] = t[s]*x[s*n + i]
@@ -127,11 +125,12 @@ cdef void normalise_tangent(
     #     x_dot: (batch, n), tangent
     #     alpha_dot: (), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(9*n + 5) flops, 5*batch elementwise calls, 8*(3*batch*n + 2) bytes in and out in float64
+    # cost: batch*(7*n + 5) flops, 5*batch elementwise calls
+    # 8*(3*batch*n + 2) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
-    cdef real* t = workspace + batch
-    cdef real* t_2 = workspace + 2*batch
-    cdef real* t_3 = workspace + 3*batch
+    cdef real* x_dot_x = workspace + batch
+    cdef real* t = workspace + 2*batch
+    cdef real* t_2 = workspace + 3*batch
     cdef Py_ssize_t s, i
     cdef real total, r
     # x_x = <x, x>
@@ -140,28 +139,25 @@ cdef void normalise_tangent(
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # t = <x_dot, x>
+    # x_dot_x = <x_dot, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
-        t[s] = total
-    # t += <x, x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x_dot[s*n + i]
-        t[s] += total
-    # t_2 = quotient_1(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)
-    # t_3 = alpha / sqrt(<x, x>)
+        x_dot_x[s] = total
+    # t = quotient_1(alpha, sqrt(x_x)) (.) alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (.) sqrt'(x_x) (.) x_dot_x
+    # t_2 = alpha / sqrt(x_x)
     for s in range(batch):
         r = sqrt(x_x[s])
-        t_2[s] = quotient_d10(alpha[0], r)*alpha_dot[0] + quotient_d01(alpha[0], r)*sqrt_d1(x_x[s])*t[s]
-        t_3[s] = quotient(alpha[0], r)
-    # y_dot = (quotient_1(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)) x + alpha / sqrt(<x, x>) x_dot
+        t[s] = (
+            quotient_d10(alpha[0], r)*alpha_dot[0]
+            + 2*quotient_d01(alpha[0], r)*sqrt_d1(x_x[s])*x_dot_x[s]
+        )
+        t_2[s] = quotient(alpha[0], r)
+    # y_dot = t x + t_2 x_dot
     for s in range(batch):
         for i in range(n):
-            y_dot[s*n + i] = t_2[s]*x[s*n + i] + t_3[s]*x_dot[s*n + i]
+            y_dot[s*n + i] = t[s]*x[s*n + i] + t_2[s]*x_dot[s*n + i]
 
 
 cdef void normalise_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -192,7 +188,8 @@ cdef void normalise_backward(
     #     x_bar: (batch, n), added to, not computed where NULL
     #     alpha_bar: (), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, read
-    # cost: 8*batch*n + 4*batch + 1 flops, 8*(3*batch*n + 4*batch + 2) bytes in and out in float64
+    # cost: 7*batch*n + 4*batch + 1 flops
+    # 8*(3*batch*n + 4*batch + 2) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
     cdef const real* saved_t_2 = saved + batch
     cdef const real* saved_t_3 = saved + 2*batch
@@ -208,20 +205,20 @@ cdef void normalise_backward(
             total += x[s*n + i]*y_bar[s*n + i]
         x_y_bar[s] = total
     if x_bar is not NULL:
-        # t = sqrt'(<x, x>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar>
+        # t = saved_t_3 (.) saved_t_2 (.) x_y_bar
         for s in range(batch):
             t[s] = saved_t_3[s]*saved_t_2[s]*x_y_bar[s]
     if alpha_bar is not NULL:
-        # alpha_bar += sum_s (quotient_1(alpha, sqrt(<x, x>)) (.) <x, y_bar>)
+        # alpha_bar += sum_s (saved_t_4 (.) x_y_bar)
         total = <real>0
         for s in range(batch):
             total += saved_t_4[s]*x_y_bar[s]
         alpha_bar[0] += total
     if x_bar is not NULL:
-        # x_bar += alpha / sqrt(<x, x>) y_bar + sqrt'(<x, x>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> x + sqrt'(<x, x>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> x
+        # x_bar += saved_t y_bar + 2 t x
         for s in range(batch):
             for i in range(n):
-                x_bar[s*n + i] += saved_t[s]*y_bar[s*n + i] + x[s*n + i]*t[s] + x[s*n + i]*t[s]
+                x_bar[s*n + i] += saved_t[s]*y_bar[s*n + i] + 2*x[s*n + i]*t[s]
 
 
 cdef void normalise_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -255,100 +252,96 @@ cdef void normalise_tangent_backward(
     #     y_bar_dot: (batch, n), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     alpha_bar_dot: (), added to, not computed where NULL
-    # cost: 24*batch*n + 26*batch + 1 flops, 10*batch elementwise calls, 8*(5*batch*n + 3) bytes in and out in float64
+    # cost: 20*batch*n + 27*batch + 1 flops, 8*batch elementwise calls
+    # 8*(5*batch*n + 3) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
     cdef real* t = workspace + 4*batch
     cdef real* t_2 = workspace + 5*batch
     cdef real* t_3 = workspace + 6*batch
-    cdef real* t_4 = workspace + batch
-    cdef real* t_5 = workspace + 7*batch
-    cdef real* t_6 = workspace + 8*batch
+    cdef real* x_dot_x = workspace + batch
+    cdef real* t_4 = workspace + 7*batch
+    cdef real* t_5 = workspace + 8*batch
     cdef real* x_y_bar = workspace + 2*batch
-    cdef real* t_7 = workspace + 9*batch
-    cdef real* t_8 = workspace + 10*batch
-    cdef real* t_9 = workspace + 3*batch
-    cdef real* t_10 = workspace + 11*batch
+    cdef real* t_6 = workspace + 9*batch
+    cdef real* t_7 = workspace + 10*batch
+    cdef real* t_8 = workspace + 3*batch
+    cdef real* t_9 = workspace + 11*batch
     cdef Py_ssize_t s, i
-    cdef real total, r, r_s
+    cdef real total, r, r_s, r_2, r_3, r_4, r_5, r_6
     # x_x = <x, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # t_4 = <x_dot, x>
+    # x_dot_x = <x_dot, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
-        t_4[s] = total
-    # t_4 += <x, x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x_dot[s*n + i]
-        t_4[s] += total
+        x_dot_x[s] = total
     # x_y_bar = <x, y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_bar[s*n + i]
         x_y_bar[s] = total
-    # t_9 = <x_dot, y_bar>
+    # t_8 = <x_dot, y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*y_bar[s*n + i]
-        t_9[s] = total
-    # t_9 += <x, y_bar_dot>
+        t_8[s] = total
+    # t_8 += <x, y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_bar_dot[s*n + i]
-        t_9[s] += total
-    # t = sqrt(<x, x>)
-    # t_2 = quotient_1(alpha, sqrt(<x, x>))
-    # t_3 = sqrt'(<x, x>)
-    # t_8 = quotient_1_2(alpha, sqrt(<x, x>))
-    # t_5 = quotient_1(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)
-    # t_6 = alpha / sqrt(<x, x>)
-    # t_7 = sqrt'(<x, x>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar>
-    # t_10 = sqrt''(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> + sqrt'(<x, x>) (.) ((quotient_1_2(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)) (.) <x, y_bar> + quotient_2(alpha, sqrt(<x, x>)) (.) (<x_dot, y_bar> + <x, y_bar_dot>))
+        t_8[s] += total
+    # t = sqrt(x_x)
+    # t_2 = quotient_1(alpha, t)
+    # t_3 = sqrt'(x_x)
+    # t_7 = quotient_1_2(alpha, t)
+    # t_4 = t_2 (.) alpha_dot + 2 quotient_2(alpha, t) (.) t_3 (.) x_dot_x
+    # t_5 = alpha / t
+    # t_6 = t_3 (.) quotient_2(alpha, t) (.) x_y_bar
+    # t_9 = 2 sqrt''(x_x) (.) x_dot_x (.) quotient_2(alpha, t) (.) x_y_bar + t_3 (.) ((t_7 (.) alpha_dot + 2 quotient_2_2(alpha, t) (.) t_3 (.) x_dot_x) (.) x_y_bar + quotient_2(alpha, t) (.) t_8)
     for s in range(batch):
-        r = sqrt(x_x[s])
-        t[s] = r
-        r_s = quotient_d10(alpha[0], r)
-        t_2[s] = r_s
-        r_s = sqrt_d1(x_x[s])
-        t_3[s] = r_s
-        r_s = quotient_d11(alpha[0], r)
-        t_8[s] = r_s
+        r = sqrt_d1(x_x[s])
+        r_s = r*x_dot_x[s]
+        r_2 = sqrt(x_x[s])
+        r_3 = quotient_d01(alpha[0], r_2)
+        r_4 = r_3*x_y_bar[s]
+        t[s] = r_2
+        r_5 = quotient_d10(alpha[0], r_2)
+        t_2[s] = r_5
+        t_3[s] = r
+        r_6 = quotient_d11(alpha[0], r_2)
+        t_7[s] = r_6
         if x_bar_dot is not NULL:
-            r_s = quotient_d01(alpha[0], r)
-            r_s = r_s*t_4[s]
-            t_5[s] = r_s*alpha_dot[0] + r_s*r_s
-        if x_bar_dot is not NULL:
-            t_6[s] = quotient(alpha[0], r)
-        if x_bar_dot is not NULL:
-            r_s = quotient_d01(alpha[0], r)
-            r_s = r_s*x_y_bar[s]
-            t_7[s] = r_s*r_s
-        if x_bar_dot is not NULL:
-            r_s = quotient_d01(alpha[0], r)
-            r_s = r_s*x_y_bar[s]
-            r_s = r_s*t_4[s]
-            t_10[s] = sqrt_d2(x_x[s])*t_4[s]*r_s + r_s*((r_s*alpha_dot[0] + quotient_d02(alpha[0], r)*r_s)*x_y_bar[s] + r_s*t_9[s])
+            t_4[s] = r_5*alpha_dot[0] + 2*r_3*r_s
+            t_5[s] = quotient(alpha[0], r_2)
+            t_6[s] = r*r_4
+            t_9[s] = (
+                2*sqrt_d2(x_x[s])*x_dot_x[s]*r_4
+                + r*((r_6*alpha_dot[0] + 2*quotient_d02(alpha[0], r_2)*r_s)*x_y_bar[s] + r_3*t_8[s])
+            )
     if alpha_bar_dot is not NULL:
-        # alpha_bar_dot += sum_s (quotient_1_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) <x, y_bar> + quotient_1(alpha, sqrt(<x, x>)) (.) (<x_dot, y_bar> + <x, y_bar_dot>))
+        # alpha_bar_dot += sum_s (2 t_7 (.) t_3 (.) x_dot_x (.) x_y_bar + t_2 (.) t_8)
         total = <real>0
         for s in range(batch):
-            total += t_8[s]*t_3[s]*t_4[s]*x_y_bar[s] + t_2[s]*t_9[s]
+            total += 2*t_7[s]*t_3[s]*x_dot_x[s]*x_y_bar[s] + t_2[s]*t_8[s]
         alpha_bar_dot[0] += total
     if x_bar_dot is not NULL:
-        # x_bar_dot += ((quotient_1(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)) y_bar + alpha / sqrt(<x, x>) y_bar_dot) + (sqrt'(<x, x>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> x_dot + (sqrt''(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> + sqrt'(<x, x>) (.) ((quotient_1_2(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)) (.) <x, y_bar> + quotient_2(alpha, sqrt(<x, x>)) (.) (<x_dot, y_bar> + <x, y_bar_dot>))) x) + (sqrt'(<x, x>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> x_dot + (sqrt''(<x, x>) (.) (<x_dot, x> + <x, x_dot>) (.) quotient_2(alpha, sqrt(<x, x>)) (.) <x, y_bar> + sqrt'(<x, x>) (.) ((quotient_1_2(alpha, sqrt(<x, x>)) (.) alpha_dot + quotient_2_2(alpha, sqrt(<x, x>)) (.) sqrt'(<x, x>) (.) (<x_dot, x> + <x, x_dot>)) (.) <x, y_bar> + quotient_2(alpha, sqrt(<x, x>)) (.) (<x_dot, y_bar> + <x, y_bar_dot>))) x)
+        # x_bar_dot += t_4 y_bar + t_5 y_bar_dot + 2 t_6 x_dot + 2 t_9 x
         for s in range(batch):
             for i in range(n):
-                x_bar_dot[s*n + i] += (t_5[s]*y_bar[s*n + i] + t_6[s]*y_bar_dot[s*n + i]) + (x_dot[s*n + i]*t_7[s] + x[s*n + i]*t_10[s]) + (x_dot[s*n + i]*t_7[s] + x[s*n + i]*t_10[s])
+                x_bar_dot[s*n + i] += (
+                    t_4[s]*y_bar[s*n + i]
+                    + t_5[s]*y_bar_dot[s*n + i]
+                    + 2*x_dot[s*n + i]*t_6[s]
+                    + 2*x[s*n + i]*t_9[s]
+                )
 
 
 cdef void normalise_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -378,7 +371,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, written unless NULL
 
-cost: 3*batch*n flops, 5*batch elementwise calls, 8*(2*batch*n + 4*batch + 1) bytes in and out in float64""",
+cost: 3*batch*n flops, 5*batch elementwise calls
+8*(2*batch*n + 4*batch + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -405,7 +399,8 @@ tangent = Kernel(
     alpha_dot: (), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(9*n + 5) flops, 5*batch elementwise calls, 8*(3*batch*n + 2) bytes in and out in float64""",
+cost: batch*(7*n + 5) flops, 5*batch elementwise calls
+8*(3*batch*n + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -433,7 +428,8 @@ backward = Kernel(
     alpha_bar: (), added to, not computed where NULL
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, read
 
-cost: 8*batch*n + 4*batch + 1 flops, 8*(3*batch*n + 4*batch + 2) bytes in and out in float64""",
+cost: 7*batch*n + 4*batch + 1 flops
+8*(3*batch*n + 4*batch + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -465,7 +461,8 @@ tangent_backward = Kernel(
     x_bar_dot: (batch, n), added to, not computed where NULL
     alpha_bar_dot: (), added to, not computed where NULL
 
-cost: 24*batch*n + 26*batch + 1 flops, 10*batch elementwise calls, 8*(5*batch*n + 3) bytes in and out in float64""",
+cost: 20*batch*n + 27*batch + 1 flops, 8*batch elementwise calls
+8*(5*batch*n + 3) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),

@@ -11,8 +11,7 @@ cdef void squared_loss_forward(
 
 cdef void squared_loss_tangent(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* x_dot, real* f_dot,
-    real* workspace
+    const real* x, const real* y, const real* x_dot, real* f_dot
 ) noexcept nogil
 
 cdef void squared_loss_backward(
@@ -25,4 +24,10 @@ cdef void squared_loss_tangent_backward(
     Py_ssize_t batch, Py_ssize_t n,
     const real* x, const real* y, const real* f_bar, const real* x_dot,
     const real* f_bar_dot, real* x_bar_dot
+) noexcept nogil
+
+cdef void squared_loss_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const real* y, real* J, real* x_bar,
+    real* workspace
 ) noexcept nogil

@@ -27,7 +27,8 @@ cdef void squared_loss_forward(
     #     y: (batch, n), given
     #     f: (batch), overwritten
     #     saved: saved_e, written unless NULL
-    # cost: batch*(4*n + 1) flops, 8*batch*(3*n + 1) bytes in and out in float64
+    # cost: batch*(4*n + 1) flops
+    # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* saved_e = saved
     cdef Py_ssize_t s, i
     cdef real e, total
@@ -62,42 +63,30 @@ cdef void squared_loss_forward_float32(const Py_ssize_t* size, void** array) noe
 
 cdef void squared_loss_tangent(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* x_dot, real* f_dot,
-    real* workspace
+    const real* x, const real* y, const real* x_dot, real* f_dot
 ) noexcept nogil:
     # f_dot = D_x squared_loss . x_dot
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     x_dot: (batch, n), tangent
     #     f_dot: (batch), overwritten
-    # cost: 2*batch*(3*n + 1) flops, 8*batch*(3*n + 1) bytes in and out in float64
-    cdef real* t = workspace
+    # cost: 3*batch*n flops
+    # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
-    cdef real e, total, e_si
-    # t = <e_dot, e>
+    cdef real e, total
+    # f_dot = <e_dot, e>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             e = x[s*n + i] - y[s*n + i]
             total += x_dot[s*n + i]*e
-        t[s] = total
-    # t += <e, e_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            e_si = x[s*n + i] - y[s*n + i]
-            total += e_si*x_dot[s*n + i]
-        t[s] += total
-    # f_dot = 1/2 (<e_dot, e> + <e, e_dot>)
-    for s in range(batch):
-        f_dot[s] = t[s]/2
+        f_dot[s] = total
 
 
 cdef void squared_loss_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_tangent[double](
         size[0], size[1],
         <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4],
     )
 
 
@@ -105,7 +94,6 @@ cdef void squared_loss_tangent_float32(const Py_ssize_t* size, void** array) noe
     squared_loss_tangent[float](
         size[0], size[1],
         <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4],
     )
 
 
@@ -120,13 +108,14 @@ cdef void squared_loss_backward(
     #     f_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_e, read
-    # cost: 6*batch*n flops, 8*batch*(4*n + 1) bytes in and out in float64
+    # cost: 2*batch*n flops
+    # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
     cdef const real* saved_e = saved
     cdef Py_ssize_t s, i
-    # e_bar = 1/2 f_bar e + 1/2 f_bar e
+    # e_bar = f_bar e
     for s in range(batch):
         for i in range(n):
-            x_bar[s*n + i] += saved_e[s*n + i]*f_bar[s]/2 + saved_e[s*n + i]*f_bar[s]/2
+            x_bar[s*n + i] += saved_e[s*n + i]*f_bar[s]
 
 
 cdef void squared_loss_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -157,15 +146,16 @@ cdef void squared_loss_tangent_backward(
     #     x_dot: (batch, n), tangent
     #     f_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: 11*batch*n flops, 16*batch*(2*n + 1) bytes in and out in float64
+    # cost: 5*batch*n flops
+    # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     cdef real e
     # e = x - y
-    # e_bar_dot = 1/2 (f_bar e_dot + f_bar_dot e) + 1/2 (f_bar e_dot + f_bar_dot e)
+    # e_bar_dot = f_bar e_dot + f_bar_dot e
     for s in range(batch):
         for i in range(n):
             e = x[s*n + i] - y[s*n + i]
-            x_bar_dot[s*n + i] += (x_dot[s*n + i]*f_bar[s] + e*f_bar_dot[s])/2 + (x_dot[s*n + i]*f_bar[s] + e*f_bar_dot[s])/2
+            x_bar_dot[s*n + i] += x_dot[s*n + i]*f_bar[s] + e*f_bar_dot[s]
 
 
 cdef void squared_loss_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -184,6 +174,59 @@ cdef void squared_loss_tangent_backward_float32(const Py_ssize_t* size, void** a
     )
 
 
+cdef void squared_loss_gradient(
+    Py_ssize_t batch, Py_ssize_t n,
+    const real* x, const real* y, real* J, real* x_bar,
+    real* workspace
+) noexcept nogil:
+    # J += mean of squared_loss(x, y) over the batch; x_bar += its gradient
+    #     x: (batch, n), state
+    #     y: (batch, n), given
+    #     J: (), added to, not computed where NULL
+    #     x_bar: (batch, n), added to, not computed where NULL
+    # cost: 6*batch*n + batch + 2 flops
+    # 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64
+    cdef real* e_e = workspace
+    cdef Py_ssize_t s, i
+    cdef real e, total
+    if x_bar is not NULL:
+        # e = x - y
+        # e_bar = 1/Max(1, batch) e
+        for s in range(batch):
+            for i in range(n):
+                e = x[s*n + i] - y[s*n + i]
+                x_bar[s*n + i] += <real>1/max(1, batch)*e
+    if J is not NULL:
+        # e_e = <e, e>
+        for s in range(batch):
+            total = <real>0
+            for i in range(n):
+                e = x[s*n + i] - y[s*n + i]
+                total += e*e
+            e_e[s] = total
+        # J += 1/(2*Max(1, batch)) sum_s e_e
+        total = <real>0
+        for s in range(batch):
+            total += e_e[s]
+        J[0] += <real>1/(2*max(1, batch))*total
+
+
+cdef void squared_loss_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
+    squared_loss_gradient[double](
+        size[0], size[1],
+        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
+        <double*>array[4],
+    )
+
+
+cdef void squared_loss_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
+    squared_loss_gradient[float](
+        size[0], size[1],
+        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
+        <float*>array[4],
+    )
+
+
 forward = Kernel(
     "squared_loss.forward",
     """f = squared_loss(x, y)
@@ -193,7 +236,8 @@ forward = Kernel(
     f: (batch), overwritten
     saved: saved_e, written unless NULL
 
-cost: batch*(4*n + 1) flops, 8*batch*(3*n + 1) bytes in and out in float64""",
+cost: batch*(4*n + 1) flops
+8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -218,7 +262,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     f_dot: (batch), overwritten
 
-cost: 2*batch*(3*n + 1) flops, 8*batch*(3*n + 1) bytes in and out in float64""",
+cost: 3*batch*n flops
+8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -229,7 +274,6 @@ cost: 2*batch*(3*n + 1) flops, 8*batch*(3*n + 1) bytes in and out in float64""",
         Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: batch,
     float64=<size_t>&squared_loss_tangent_float64,
     float32=<size_t>&squared_loss_tangent_float32,
 )
@@ -244,7 +288,8 @@ backward = Kernel(
     x_bar: (batch, n), added to, not computed where NULL
     saved: saved_e, read
 
-cost: 6*batch*n flops, 8*batch*(4*n + 1) bytes in and out in float64""",
+cost: 2*batch*n flops
+8*batch*(4*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -272,7 +317,8 @@ tangent_backward = Kernel(
     f_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: 11*batch*n flops, 16*batch*(2*n + 1) bytes in and out in float64""",
+cost: 5*batch*n flops
+16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -287,4 +333,30 @@ cost: 11*batch*n flops, 16*batch*(2*n + 1) bytes in and out in float64""",
     mode="accumulate",
     float64=<size_t>&squared_loss_tangent_backward_float64,
     float32=<size_t>&squared_loss_tangent_backward_float32,
+)
+
+gradient = Kernel(
+    "squared_loss.gradient",
+    """J += mean of squared_loss(x, y) over the batch; x_bar += its gradient
+
+    x: (batch, n), state
+    y: (batch, n), given
+    J: (), added to, not computed where NULL
+    x_bar: (batch, n), added to, not computed where NULL
+
+cost: 6*batch*n + batch + 2 flops
+8*(3*batch*n + 1) bytes of arguments, results and saved values in float64""",
+    sizes=("batch", "n"),
+    arguments=(
+        Argument("x", "state", (Leaf("x", ("batch", "n")),)),
+        Argument("y", "given", (Leaf("y", ("batch", "n")),)),
+    ),
+    results=(
+        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
+    ),
+    mode="accumulate",
+    workspace=lambda batch, n: batch,
+    float64=<size_t>&squared_loss_gradient_float64,
+    float32=<size_t>&squared_loss_gradient_float32,
 )

@@ -1,4 +1,4 @@
-"""One fold, three algebras: they agree, a NaN stays a NaN, and the text is what a person would write."""
+"""One fold, three algebras: they agree, a NaN stays a NaN, and the text reads well."""
 
 import warnings
 
@@ -121,7 +121,7 @@ def test_where_there_is_no_real_value_multiprecision_is_nan():
 
 def test_a_deep_expression_is_no_deep_recursion():
     deep = t
-    for _ in range(3000):
+    for _ in range(1500):  # beyond Python's 1000 frames
         deep = sympy.Add(1, sympy.Pow(deep, 2, evaluate=False), evaluate=False)
     assert np.isinf(evaluate(deep, {t: np.ones(2)}, Arrays())).all()
 
@@ -173,6 +173,7 @@ TEXTS = [
     ),
     (Piecewise((a, t < 0)), "a if t < 0 else t + <real>NAN"),
     (2 * Piecewise((a, t < 0), (t, True)), "2*(a if t < 0 else t)"),
+    (-Piecewise((a, t < 0), (t, True)), "-(a if t < 0 else t)"),
     (
         Piecewise((a, (t < 0) | (b < 0)), (t + b, True)),
         "a if (b < 0 or t < 0) and b == b and t == t else b + t",
@@ -223,4 +224,4 @@ def test_the_normal_functions_differentiate_and_rewrite_like_erf(function):
     for x in (-30, -2, Rational(1, 3), 5):
         for left, right in ((function(t), plain), (function(t).diff(t), plain.diff(t))):
             difference = (left - right).xreplace({t: sympy.Float(x, 400)})
-            assert abs(sympy.N(difference, 400)) < 10**-380
+            assert abs(sympy.N(difference, 400)) < sympy.Integer(10) ** -380

@@ -1,4 +1,4 @@
-"""Losses of one point (thesis section 3.2): squared, and cross-entropy with three kinds of target."""
+"""Losses of one point (thesis section 3.2): squared, and cross-entropy by kind of target."""
 
 from derive import Index, R, dims, entry, given, inner, layer, log_softmax, log_sum_exp
 

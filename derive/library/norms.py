@@ -35,8 +35,9 @@ def layer_norm(x: X, *, gamma: X, beta: X) -> X:
 @layer
 def gated(x: X, *, A: Hom(X, H), B: Hom(X, H), c: H) -> H:
     """A gated linear unit: A x (.) sigmoid(B x + c) (Dauphin et al. 2017)."""
-    gate = sigmoid(B @ x + c)
-    return (A @ x) * gate
+    a = A @ x
+    z = B @ x + c
+    return a * sigmoid(z)
 
 
 @layer

@@ -1,0 +1,108 @@
+"""The picture of the modules runs one way, and no layer is known by name outside the library."""
+
+import ast
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import derive
+from derive import library
+
+ROOT = Path(derive.__file__).parent
+PICTURE = """spaces forms expressions walk calculus lift functions maps layers programs lower emit build
+cli""".split()
+ORDER = """scalars operations spaces forms expressions walk calculus lift functions maps names layers
+text reference components field proof
+programs schedule loops source nests lower cost emit compile build
+parameters optimise initialise resize stages networks targets algorithms check cli __main__""".split()
+# what a layer of the library shares its name with: a bilinear map, the function, a schedule
+HOMONYMS = {"bilinear": {"proof"}, "cosine": {"field", "optimise"}}
+FILES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init__"}
+EVERY = [*FILES.values(), ROOT / "__init__.py", *(ROOT / "runtime").glob("*.py")]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the project that a file imports, at any depth of its text, by their own name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(a.name.removeprefix("derive.") for a in node.names if "derive" in a.name)
+        if isinstance(node, ast.ImportFrom) and (node.level or "derive" in (node.module or "")):
+            module = (node.module or "").removeprefix("derive").removeprefix(".")
+            found.update([module] if module else [alias.name for alias in node.names])
+    return found
+
+
+def test_the_order_holds_the_picture() -> None:
+    places = [ORDER.index(name) for name in PICTURE]
+    assert places == sorted(places) and len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_imports_what_stands_before_it(name: str) -> None:
+    assert name in ORDER, f"give {name} its place in the picture"
+    before = {*ORDER[: ORDER.index(name)], "library"}
+    assert imported(FILES[name]) <= before
+
+
+@pytest.mark.parametrize(("earlier", "later"), list(pairwise(PICTURE[:5])))
+def test_the_core_is_a_chain(earlier: str, later: str) -> None:
+    """Each room of the core stands on the one before, not beside it."""
+    reached = imported(FILES[later])
+    for name in reversed(ORDER):
+        reached |= imported(FILES[name]) if name in reached and name in FILES else set()
+    assert earlier in reached
+
+
+def test_the_library_speaks_the_users_language() -> None:
+    for path in (ROOT / "library").glob("*.py"):
+        names = imported(path) - ({"layers"} if path.stem == "__init__" else set())
+        assert all(name in derive.__all__ for name in names), path
+
+
+def test_the_runtime_imports_nothing_of_derive() -> None:
+    for path in (ROOT / "runtime").glob("*.py"):
+        assert not imported(path) - {"runtime", "edge"}, path
+
+
+def test_importing_derive_loads_neither_sympy_nor_jinja() -> None:
+    code = "import derive, sys; sys.exit(any(m in sys.modules for m in ('sympy', 'jinja2', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_exported_name_has_its_home() -> None:
+    for name in derive.__all__:
+        assert getattr(derive, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'dance'"):
+        _ = derive.dance
+
+
+def words(path: Path) -> set[str]:
+    """Identifiers and string literals of a file, docstrings apart."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+        if isinstance(node, (ast.alias, ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+    return found
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_no_layer_is_known_by_name(path: Path) -> None:
+    names = {name for name in library.layers() if path.stem not in HOMONYMS.get(name, ())}
+    assert not names & words(path)
+
+
+def test_no_template_knows_a_layer() -> None:
+    names = set(library.layers()) - set(HOMONYMS)
+    for path in (ROOT.parent / "templates").glob("*.j2"):
+        assert not names & set(re.findall(r"\w+", path.read_text())), path
