@@ -17,6 +17,11 @@ _HOMES = {
         total_sum uninterpreted""",
     "layers": "Layer Mask given layer",
     "components": "to_sympy",
+    "networks": "Network network with_sizes",
+    "algorithms": "fit gradient gradient_descent",
+    "optimise": "Adam GradientDescent NotFinite clip_by_norm clip_by_value constant cosine",
+    "parameters": "flatten leaves load map_tree save",
+    "proof": "prove",
 }
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_EXPORTS)

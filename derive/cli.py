@@ -10,6 +10,8 @@ from pathlib import Path
 from . import library
 from .build import BuildError, build_layers, build_library, check_generated, target
 from .compile import CompileError, CompilerMissing
+from .describe import description
+from .emit import emit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +30,10 @@ def parser() -> argparse.ArgumentParser:
     verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("list", help="the library's layers")
     verb.set_defaults(run=_list)
+    verb = verbs.add_parser("show", help="a layer's formulas, spaces, derived maps and cost")
+    verb.add_argument("layers", help="a library layer's name, FILE.py or FILE.py:name")
+    verb.add_argument("--pyx", action="store_true", help="the Cython module instead")
+    verb.set_defaults(run=_show)
     verb = verbs.add_parser("build", help="derive, emit and compile: the library, or FILE.py")
     verb.add_argument("layers", nargs="?", help="a library layer's name, FILE.py or FILE.py:name")
     verb.add_argument("--out", type=Path, help="folder for the kernels (default: kernels/ by FILE.py)")
@@ -43,6 +49,12 @@ def _say(line: str) -> None:
 def _list(options: argparse.Namespace) -> int:
     for name, layer in library.layers().items():
         print(f"{name:24} {layer.signature:36} {layer.doc.splitlines()[0]}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    for layer in target(options.layers).layers.values():
+        print(emit(layer).pyx if options.pyx else "\n".join(description(layer)), end="\n")
     return 0
 
 

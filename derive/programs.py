@@ -31,6 +31,7 @@ from .expressions import (
 )
 from .layers import GIVEN, MASK, PARAMETER, Argument, Layer  # noqa: F401 (emit reads it here)
 from .functions import total_sum
+from .networks import Network
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological
 
@@ -64,8 +65,12 @@ class Program:
 
 
 def programs(layer: Layer) -> tuple[Program, ...]:
-    """The kernels of a layer, in the order of their definition."""
-    return tuple(Derivation(layer).programs())
+    """The kernels of a layer in the order of their definition; a network has those of its loss too."""
+    made = tuple(Derivation(layer).programs())
+    if isinstance(layer, Network) and layer.loss is not None:
+        loss = Derivation(layer.loss_layer)
+        return (*made, loss.value("loss"), loss.gradient())
+    return made
 
 
 class Derivation:
@@ -106,13 +111,11 @@ class Derivation:
 
     def programs(self) -> Iterable[Program]:
         """The programs."""
-        f, y, primal = self.layer.signature, self.y, self.batched.arguments
+        y, primal = self.y, self.batched.arguments
         dots = tuple(Argument(v_dot, TANGENT) for v_dot in self.x_dot.values())
         y_bar = (Argument(self.y_bar, COTANGENT),)
         y_bar_dot = (Argument(self.y_bar_dot, COTANGENT),)
-        yield self._program(
-            "forward", f"{y} = {f}", primal, [Result(y, self.batched.output)], saved=self.saves
-        )
+        yield self.value("forward", self.saves)
         yield self._program(
             "tangent",
             f"{y}_dot = {self._total_derivative()}",
@@ -139,9 +142,9 @@ class Derivation:
             accumulate=True,
         )
         if self.batched.output.space == R(BATCH):
-            yield self._gradient()
+            yield self.gradient()
 
-    def _gradient(self) -> Program:
+    def gradient(self) -> Program:
         """The mean of a scalar layer over the batch and its gradient, in one call.
 
         An empty batch has mean and gradient zero.
@@ -171,6 +174,12 @@ class Derivation:
             False,
             {**bars, **self.batched.names},
         )
+
+    def value(self, name: str, saves: tuple[Node, ...] = ()) -> Program:
+        """f(x; theta), and what backward needs."""
+        result = Result(self.y, self.batched.output)
+        law = f"{self.y} = {self.layer.signature}"
+        return self._program(name, law, self.batched.arguments, [result], saved=saves)
 
     def _program(
         self,

@@ -251,6 +251,8 @@ class _Grid:
         shape = tuple(self.values[index].size for index in self.order)
         product = np.broadcast_to(product, shape)
         places = [np.broadcast_to(place, shape) for place in self.positions(access)]
+        if not places:
+            return result + product.sum()
         inside = np.ones(shape, dtype=bool)
         for place, count in zip(places, result.shape, strict=True):
             inside &= (place >= 0) & (place < count)

@@ -503,7 +503,7 @@ class Arrays(_Numbers[Any]):
 
     def variable(self, value: Any) -> Any:
         array = np.asarray(value)
-        return array if array.dtype.kind == "f" else array.astype(np.float64)
+        return array if array.dtype.kind in "fc" else array.astype(np.float64)
 
     def constant(self, number: sympy.Expr) -> float:
         return _float(number)
@@ -538,10 +538,18 @@ class Arrays(_Numbers[Any]):
         return fallback.astype(kind)
 
 
-def _entrywise(function: Callable[[float], float]) -> Callable[[Any], Any]:
+def _entrywise(function: Callable[[Any], complex]) -> Callable[[Any], Any]:
     """A function of Python floats, entry by entry, rounded to the array's dtype."""
     every = np.frompyfunc(function, 1, 1)
     return lambda x: np.asarray(every(x)).astype(np.asarray(x).dtype)
+
+
+def _erf(x: complex) -> complex:
+    """erf; of a complex number with 60 digits, so that the small part of a complex step is kept."""
+    if isinstance(x, complex):
+        with mp.workdps(60):
+            return complex(mp.erf(x))
+    return math.erf(x)
 
 
 _INNER = (
@@ -609,7 +617,7 @@ def _weighted_normal_cdf(weight: Any, x: Any) -> Any:
 _ARRAYS: Mapping[str, Callable[..., Any]] = {
     **{name: getattr(np, name) for name in FUNCTIONS.values() if hasattr(np, name)},
     "atan": np.arctan,
-    "erf": _entrywise(math.erf),
+    "erf": _entrywise(_erf),
     "erfc": _entrywise(math.erfc),
     "sqrt": np.sqrt,
     "pow": np.power,

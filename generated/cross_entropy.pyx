@@ -328,7 +328,7 @@ cdef void cross_entropy_gradient(
     cdef real* t_3 = workspace + batch*n + 2*batch
     cdef real* t_4 = workspace + batch*n + 3*batch
     cdef real* t_5 = workspace
-    cdef real* y_2 = workspace + batch
+    cdef real* sum_y = workspace + batch
     cdef real* t_6 = workspace + batch*n + 4*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total
@@ -341,12 +341,12 @@ cdef void cross_entropy_gradient(
                 k, largest = j, candidate
         t[s] = x[s*n + k]
     if x_bar is not NULL:
-        # y_2 = <1, y>
+        # sum_y = <1, y>
         for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += y[s*n + i]
-            y_2[s] = total
+            sum_y[s] = total
     # t_2 = exp(x - t 1)
     for s in range(batch):
         for i in range(n):
@@ -359,12 +359,12 @@ cdef void cross_entropy_gradient(
         t_3[s] = total
     if J is not NULL or x_bar is not NULL:
         # t_4 = log(t_3) + t
-        # t_6 = log'(t_3) (.) y_2
+        # t_6 = log'(t_3) (.) sum_y
         for s in range(batch):
             if J is not NULL:
                 t_4[s] = log(t_3[s]) + t[s]
             if x_bar is not NULL:
-                t_6[s] = log_d1(t_3[s])*y_2[s]
+                t_6[s] = log_d1(t_3[s])*sum_y[s]
     if x_bar is not NULL:
         # x_bar += -1/Max(1, batch) y + 1/Max(1, batch) t_2 (.) t_6 1
         for s in range(batch):

@@ -63,28 +63,28 @@ cdef void layer_norm_forward(
     cdef real* saved_reciprocal_d1_spread = saved + batch*n + batch
     cdef real* saved_t = saved + batch*n + 2*batch
     cdef real* saved_t_2 = saved + batch*n + 3*batch
-    cdef real* x_2 = workspace
+    cdef real* sum_x = workspace
     cdef real* t = workspace + batch
     cdef real* reciprocal_spread = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real total, centred, r, spread, reciprocal_spread_s
-    # x_2 = <1, x>
+    # sum_x = <1, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]
-        x_2[s] = total
+        sum_x[s] = total
     if saved is not NULL:
-        # centred = x - 1/n x_2 1
+        # centred = x - 1/n sum_x 1
         # saved_centred = centred
         for s in range(batch):
             for i in range(n):
-                saved_centred[s*n + i] = x[s*n + i] - x_2[s]/n
+                saved_centred[s*n + i] = x[s*n + i] - sum_x[s]/n
     # t = <1, centred (.) centred>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            centred = x[s*n + i] - x_2[s]/n
+            centred = x[s*n + i] - sum_x[s]/n
             total += centred*centred
         t[s] = total
     # spread = sqrt(1/n t + 1/100000 1)
@@ -101,12 +101,12 @@ cdef void layer_norm_forward(
             saved_reciprocal_spread[s] = reciprocal_spread_s
             saved_reciprocal_d1_spread[s] = reciprocal_d1(spread)
             saved_t[s] = sqrt_d1(r)
-    # centred = x - 1/n x_2 1
+    # centred = x - 1/n sum_x 1
     # y = gamma (.) reciprocal_spread centred + beta
     # saved_t_2 = reciprocal_spread centred
     for s in range(batch):
         for i in range(n):
-            centred = x[s*n + i] - x_2[s]/n
+            centred = x[s*n + i] - sum_x[s]/n
             r = reciprocal_spread[s]*centred
             y[s*n + i] = gamma[i]*r + beta[i]
             if saved is not NULL:
@@ -144,39 +144,39 @@ cdef void layer_norm_tangent(
     #     y_dot: (batch, n), overwritten
     # cost: batch*(25*n + 4) flops, 4*batch elementwise calls
     # 8*n*(3*batch + 4) bytes of arguments, results and saved values in float64
-    cdef real* x_2 = workspace
+    cdef real* sum_x = workspace
     cdef real* t = workspace + 2*batch
     cdef real* reciprocal_spread = workspace + 4*batch
-    cdef real* x_dot_2 = workspace + batch
+    cdef real* sum_x_dot = workspace + batch
     cdef real* t_2 = workspace + 3*batch
     cdef real* t_3 = workspace + 5*batch
     cdef Py_ssize_t s, i
     cdef real total, centred, centred_dot, r, spread
-    # x_2 = <1, x>
+    # sum_x = <1, x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]
-        x_2[s] = total
-    # x_dot_2 = <1, x_dot>
+        sum_x[s] = total
+    # sum_x_dot = <1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]
-        x_dot_2[s] = total
+        sum_x_dot[s] = total
     # t = <1, centred (.) centred>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            centred = x[s*n + i] - x_2[s]/n
+            centred = x[s*n + i] - sum_x[s]/n
             total += centred*centred
         t[s] = total
     # t_2 = <1, centred_dot (.) centred>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
-            centred = x[s*n + i] - x_2[s]/n
+            centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+            centred = x[s*n + i] - sum_x[s]/n
             total += centred_dot*centred
         t_2[s] = total
     # spread = sqrt(1/n t + 1/100000 1)
@@ -187,13 +187,13 @@ cdef void layer_norm_tangent(
         spread = sqrt(r)
         reciprocal_spread[s] = reciprocal(spread)
         t_3[s] = reciprocal_d1(spread)*sqrt_d1(r)*t_2[s]
-    # centred = x - 1/n x_2 1
-    # centred_dot = x_dot - 1/n x_dot_2 1
+    # centred = x - 1/n sum_x 1
+    # centred_dot = x_dot - 1/n sum_x_dot 1
     # y_dot = gamma_dot (.) reciprocal_spread centred + gamma (.) (2/n t_3 centred + reciprocal_spread centred_dot) + beta_dot
     for s in range(batch):
         for i in range(n):
-            centred = x[s*n + i] - x_2[s]/n
-            centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+            centred = x[s*n + i] - sum_x[s]/n
+            centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
             y_dot[s*n + i] = (
                 gamma_dot[i]*reciprocal_spread[s]*centred
                 + gamma[i]*(<real>2/n*t_3[s]*centred + reciprocal_spread[s]*centred_dot)
@@ -241,9 +241,9 @@ cdef void layer_norm_backward(
     cdef const real* saved_t_2 = saved + batch*n + 3*batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
-    cdef real* centred_bar = workspace + 2*batch
+    cdef real* sum_centred_bar = workspace + 2*batch
     cdef Py_ssize_t s, i
-    cdef real total, centred_bar_si
+    cdef real total, centred_bar
     if x_bar is not NULL:
         # t = <centred, gamma (.) y_bar>
         for s in range(batch):
@@ -265,25 +265,25 @@ cdef void layer_norm_backward(
         # t_2 = saved_t (.) saved_reciprocal_d1_spread (.) t
         for s in range(batch):
             t_2[s] = saved_t[s]*saved_reciprocal_d1_spread[s]*t[s]
-        # centred_bar = <1, centred_bar>
+        # sum_centred_bar = <1, centred_bar>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_bar_si = (
+                centred_bar = (
                     saved_reciprocal_spread[s]*gamma[i]*y_bar[s*n + i]
                     + <real>2/n*saved_centred[s*n + i]*t_2[s]
                 )
-                total += centred_bar_si
-            centred_bar[s] = total
+                total += centred_bar
+            sum_centred_bar[s] = total
         # centred_bar = saved_reciprocal_spread (gamma (.) y_bar) + 2/n centred (.) t_2 1
-        # x_bar += centred_bar - 1/n centred_bar 1
+        # x_bar += centred_bar - 1/n sum_centred_bar 1
         for s in range(batch):
             for i in range(n):
-                centred_bar_si = (
+                centred_bar = (
                     saved_reciprocal_spread[s]*gamma[i]*y_bar[s*n + i]
                     + <real>2/n*saved_centred[s*n + i]*t_2[s]
                 )
-                x_bar[s*n + i] += centred_bar_si - centred_bar[s]/n
+                x_bar[s*n + i] += centred_bar - sum_centred_bar[s]/n
 
 
 cdef void layer_norm_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -324,9 +324,9 @@ cdef void layer_norm_tangent_backward(
     #     beta_bar_dot: (n), added to, not computed where NULL
     # cost: batch*(85*n + 18) flops, 6*batch elementwise calls
     # 8*n*(5*batch + 6) bytes of arguments, results and saved values in float64
-    cdef real* x_2 = workspace
+    cdef real* sum_x = workspace
     cdef real* t = workspace + 2*batch
-    cdef real* x_dot_2 = workspace + batch
+    cdef real* sum_x_dot = workspace + batch
     cdef real* t_2 = workspace + 3*batch
     cdef real* t_3 = workspace + 6*batch
     cdef real* reciprocal_spread = workspace + 7*batch
@@ -334,23 +334,23 @@ cdef void layer_norm_tangent_backward(
     cdef real* t_5 = workspace + 8*batch
     cdef real* t_6 = workspace + 5*batch
     cdef real* t_7 = workspace + 9*batch
-    cdef real* centred_bar_dot = workspace + 2*batch
+    cdef real* sum_centred_bar_dot = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real total, centred, centred_dot, r, spread, reciprocal_d1_spread, r_s, r_2
-    cdef real r_3, r_4, centred_bar_dot_si
+    cdef real r_3, r_4, centred_bar_dot
     if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
-        # x_2 = <1, x>
+        # sum_x = <1, x>
         for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x[s*n + i]
-            x_2[s] = total
-        # x_dot_2 = <1, x_dot>
+            sum_x[s] = total
+        # sum_x_dot = <1, x_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x_dot[s*n + i]
-            x_dot_2[s] = total
+            sum_x_dot[s] = total
     if beta_bar_dot is not NULL:
         # beta_bar_dot += sum_s y_bar_dot
         for s in range(batch):
@@ -361,15 +361,15 @@ cdef void layer_norm_tangent_backward(
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred = x[s*n + i] - x_2[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
                 total += centred*centred
             t[s] = total
         # t_2 = <1, centred_dot (.) centred>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
-                centred = x[s*n + i] - x_2[s]/n
+                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
                 total += centred_dot*centred
             t_2[s] = total
     if x_bar_dot is not NULL:
@@ -377,21 +377,21 @@ cdef void layer_norm_tangent_backward(
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred = x[s*n + i] - x_2[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
                 total += centred*gamma[i]*y_bar[s*n + i]
             t_4[s] = total
         # t_6 = <centred_dot, gamma (.) y_bar>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
                 total += centred_dot*gamma[i]*y_bar[s*n + i]
             t_6[s] = total
         # t_6 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred = x[s*n + i] - x_2[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
                 total += centred*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
             t_6[s] += total
     if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
@@ -417,48 +417,48 @@ cdef void layer_norm_tangent_backward(
                     + r_s*(<real>2/n*reciprocal_d2(spread)*r_2*t_4[s] + reciprocal_d1_spread*t_6[s])
                 )
     if x_bar_dot is not NULL:
-        # centred_bar_dot = <1, centred_bar_dot>
+        # sum_centred_bar_dot = <1, centred_bar_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
-                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
-                centred = x[s*n + i] - x_2[s]/n
-                centred_bar_dot_si = (
+                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
+                centred_bar_dot = (
                     <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
                     + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
                     + <real>2/n*centred_dot*t_5[s]
                     + <real>2/n*centred*t_7[s]
                 )
-                total += centred_bar_dot_si
-            centred_bar_dot[s] = total
+                total += centred_bar_dot
+            sum_centred_bar_dot[s] = total
     if gamma_bar_dot is not NULL:
         # gamma_bar_dot += sum_s (2/n t_3 centred + reciprocal_spread centred_dot) (.) y_bar
         for s in range(batch):
             for i in range(n):
-                centred = x[s*n + i] - x_2[s]/n
-                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
+                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
                 gamma_bar_dot[i] += (<real>2/n*t_3[s]*centred + reciprocal_spread[s]*centred_dot)*y_bar[s*n + i]
         # gamma_bar_dot += sum_s reciprocal_spread centred (.) y_bar_dot
         for s in range(batch):
             for i in range(n):
-                centred = x[s*n + i] - x_2[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
                 gamma_bar_dot[i] += reciprocal_spread[s]*centred*y_bar_dot[s*n + i]
     if x_bar_dot is not NULL:
-        # centred_dot = x_dot - 1/n x_dot_2 1
-        # centred = x - 1/n x_2 1
+        # centred_dot = x_dot - 1/n sum_x_dot 1
+        # centred = x - 1/n sum_x 1
         # centred_bar_dot = 2/n t_3 (gamma (.) y_bar) + reciprocal_spread (gamma_dot (.) y_bar + gamma (.) y_bar_dot) + 2/n centred_dot (.) t_5 1 + 2/n centred (.) t_7 1
-        # x_bar_dot += centred_bar_dot - 1/n centred_bar_dot 1
+        # x_bar_dot += centred_bar_dot - 1/n sum_centred_bar_dot 1
         for s in range(batch):
             for i in range(n):
-                centred_dot = x_dot[s*n + i] - x_dot_2[s]/n
-                centred = x[s*n + i] - x_2[s]/n
-                centred_bar_dot_si = (
+                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                centred = x[s*n + i] - sum_x[s]/n
+                centred_bar_dot = (
                     <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
                     + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
                     + <real>2/n*centred_dot*t_5[s]
                     + <real>2/n*centred*t_7[s]
                 )
-                x_bar_dot[s*n + i] += centred_bar_dot_si - centred_bar_dot[s]/n
+                x_bar_dot[s*n + i] += centred_bar_dot - sum_centred_bar_dot[s]/n
 
 
 cdef void layer_norm_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:

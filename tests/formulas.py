@@ -118,6 +118,6 @@ ANALYTIC = {
     "gram": in_gram_spaces(),
     "pair": tuple_of((h * h, scale(total_sum(h), x))),
 }
-KINKED = {"relu": relu(W @ x + b), "pooling": pooling(), "largest": largest(W @ x)}
+KINKED = {"relu": relu(W @ x + b) - 2 * relu(-h), "pooling": pooling(), "largest": largest(W @ x)}
 FORMULAS = ANALYTIC | KINKED
 HELD = x * held(tanh(x))

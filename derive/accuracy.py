@@ -1,0 +1,109 @@
+"""Elementwise operations in NumPy against mpmath, in units in the last place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+import sympy
+
+from .expressions import Elementwise, Node
+from .findings import Finding
+from .operations import Operation
+from .reference import Array
+from .scalars import Multiprecision, evaluate
+from .walk import topological
+
+RANGE = {np.float64: 700.0, np.float32: 88.0}  # exp(x) is finite and normal or nearly so
+ULPS = 4.0
+DIGITS = 400  # 1 + erf(-38) cancels 330 of them
+BOUNDED = 100.0  # a derivative this small everywhere is measured in eps of its largest value
+
+
+def operations_of(roots: Iterable[Node]) -> list[Operation]:
+    """The operations of expressions with their first and second derivatives."""
+    found = [node.operation for node in topological(*roots) if isinstance(node, Elementwise)]
+    return list(dict.fromkeys(psi for own in found for psi in up_to_second_order(own)))
+
+
+def up_to_second_order(psi: Operation) -> list[Operation]:
+    """psi, its first and its second derivatives, without those that are constant."""
+    found = [psi]
+    for _ in range(2):
+        found += [f.derivative(k) for f in found for k in range(len(psi.arguments))]
+    return [f for f in dict.fromkeys(found) if not f.is_constant]
+
+
+def findings(layer: str, roots: Iterable[Node]) -> Iterator[Finding]:
+    """Every operation of a layer within 4 ulp, derivatives within 4 eps of their largest value."""
+    for psi in operations_of(roots):
+        for dtype in RANGE:
+            group = f"{psi.name} in {dtype.__name__}, ulp"
+            yield Finding(layer, "values", group, worst_error(psi, dtype), ULPS)
+
+
+@cache
+def worst_error(psi: Operation, dtype: type) -> float:
+    """The largest error of the values in NumPy, in ulp."""
+    columns, exact = sample(psi, dtype)
+    return float(np.max(errors(psi, exact, psi(*columns)), initial=0.0))
+
+
+def points(psi: Operation, dtype: type, count: int = 16) -> list[Array]:
+    """An array for each argument: large, moderate and tiny entries of both signs."""
+    random = np.random.default_rng(len(psi.base))
+    columns = []
+    for _ in psi.arguments:
+        parts = [random.uniform(-size, size, count) for size in (RANGE[dtype], 40, 3)]
+        parts.append(10.0 ** random.uniform(-12, 0, count) * random.choice([-1, 1], count))
+        columns.append(random.permutation(np.concatenate(parts)).astype(dtype))
+    return columns
+
+
+def sample(psi: Operation, dtype: type) -> tuple[list[Array], list[Any]]:
+    """Points where psi is real and in the range of the dtype, and its exact values there.
+
+    Where psi is not real at most points of both signs, as log and sqrt are, their absolute values.
+    """
+    columns = points(psi, dtype)
+    if sum(_is_inside(value, dtype) for value in _exactly(psi, columns)) < columns[0].size * 3 / 4:
+        columns = [abs(column) for column in columns]
+    exact = _exactly(psi, columns)
+    inside = [_is_inside(value, dtype) for value in exact]
+    kept = [np.ascontiguousarray(column[inside]) for column in columns]
+    return kept, [value for value, holds in zip(exact, inside, strict=True) if holds]
+
+
+def _is_inside(value: Any, dtype: type) -> bool:
+    return bool(mp.im(value) == 0 and abs(value) < float(np.finfo(dtype).max) / 2)
+
+
+def _exactly(psi: Operation, columns: Sequence[Array]) -> list[Any]:
+    return [exactly(psi, psi.body, row, DIGITS) for row in zip(*columns, strict=True)]
+
+
+def exactly(psi: Operation, expression: sympy.Expr, row: Sequence[Any], digits: int) -> Any:
+    """An expression of psi's arguments at numbers, in multiple precision."""
+    with mp.workdps(digits):
+        return evaluate(expression, dict(zip(psi.arguments, row, strict=True)), Multiprecision())
+
+
+def spacing(exact: Any, dtype: type) -> Any:
+    """The distance of floats at a number; below the normal ones, that of the subnormal ones."""
+    info = np.finfo(dtype)
+    exponent = max(mp.frexp(exact)[1] - 1 if exact else info.minexp, info.minexp)
+    return mp.ldexp(1, int(exponent) - info.nmant)
+
+
+def errors(psi: Operation, exact: Sequence[Any], values: Array) -> Array:
+    """In ulp; for a bounded derivative, in eps of its largest absolute value."""
+    dtype = values.dtype.type
+    units = [spacing(value, dtype) for value in exact]
+    largest = max((abs(value) for value in exact), default=0)
+    if sum(psi.orders) and largest <= BOUNDED:
+        units = [max(unit, float(np.finfo(dtype).eps) * largest) for unit in units]
+    pairs = zip(values, exact, units, strict=True)
+    return np.array([float(abs(mp.mpf(float(v)) - e) / unit) for v, e, unit in pairs])

@@ -1,0 +1,68 @@
+"""What a check reports: how far from a law one group of numbers is, and how far it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .reference import Array, Value, flat_arrays
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One law of a layer on one group of numbers.
+
+    error       the worst error, relative to the largest entry of the group
+    tolerance   what the error analysis of the law allows, relative to the same entry
+    """
+
+    layer: str
+    law: str
+    group: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """The law holds; an error that is not a number never does."""
+        return self.error <= self.tolerance
+
+    @property
+    def excess(self) -> float:
+        """The error in units of the tolerance: the findings of one law are ranked by it."""
+        if not self.ok:
+            return np.inf if np.isnan(self.error) or not self.tolerance else self.error / self.tolerance
+        return self.error / self.tolerance if self.tolerance else 0.0
+
+
+def worst(findings: Iterable[Finding]) -> list[Finding]:
+    """For each law of each layer the finding that is nearest to or furthest beyond its tolerance."""
+    found: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        key = finding.layer, finding.law
+        if key not in found or finding.excess > found[key].excess:
+            found[key] = finding
+    return list(found.values())
+
+
+def vector(value: Value) -> Array:
+    """All entries of a value, in order."""
+    return np.concatenate([np.ravel(array) for array in flat_arrays(value)] or [np.zeros(0)])
+
+
+def largest(value: Value) -> float:
+    """The largest absolute value of an entry, 0 where there is none."""
+    return float(np.max(abs(vector(value)), initial=0.0))
+
+
+def compared(
+    layer: str, law: str, group: str, found: Value, expected: Value, bound: float
+) -> Finding:
+    """A finding from two values and the absolute error that is allowed between them."""
+    scale = largest(expected) or 1.0
+    error = largest(vector(found) - vector(expected))
+    return Finding(layer, law, group, error / scale, bound / scale)

@@ -1,0 +1,241 @@
+"""Points at which a layer is checked: unequal sizes, entries of its spaces, away from kinks.
+
+All entries are numbers of float32, so that both precisions are checked at the same points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count, islice, permutations
+
+import numpy as np
+import sympy
+
+from .expressions import Argmax, Elementwise, Node, Variable, contraction, variable
+from .forms import make_form
+from .functions import gram_variable
+from .layers import MASK, Layer
+from .reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
+from .scalars import Arrays, evaluate
+from .spaces import Gram, Indices, Product, R, Real, Space, leaves
+from .walk import topological
+
+MARGIN = 0.05  # from a kink: steps of 1e-2 and roundings in float32 stay on one side
+TAME = 100.0  # the largest psi' and psi'': the third derivative is then no excuse for an error
+SIGNED, POSITIVE = (-1.0, 1.0), (0.25, 1.25)
+ATTEMPTS = 40
+
+
+class NoPoint(ValueError):
+    """No point was found where a layer is finite and away from its kinks."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Sizes, and the values of a layer's arguments and Gram matrices."""
+
+    sizes: dict[sympy.Symbol, int]
+    values: dict[Variable, Value]
+
+
+# --- sizes
+
+
+def unequal_sizes(layer: Layer, first: int = 3) -> dict[sympy.Symbol, int]:
+    """Different sizes from `first` on, at which every extent in the layer is at least 1.
+
+    Raises NoPoint where there are none among the first thousand.
+    """
+    extents = list(_extents(layer))
+    for start in range(first, first + 8):
+        for chosen in islice(permutations(range(start, start + len(layer.sizes))), 120):
+            sizes = dict(zip(layer.sizes, chosen, strict=True))
+            if all(extent.subs(sizes) >= 1 for extent in extents):
+                return sizes
+    raise NoPoint(f"layer {layer.name}: no sizes from {first} on make every extent at least 1")
+
+
+def equal_sizes(layer: Layer, number: int) -> dict[sympy.Symbol, int] | None:
+    """All sizes that number; None where an extent would be below 1."""
+    sizes = dict.fromkeys(layer.sizes, number)
+    return sizes if all(extent.subs(sizes) >= 1 for extent in _extents(layer)) else None
+
+
+def _extents(layer: Layer) -> Iterator[sympy.Expr]:
+    found: dict[sympy.Expr, None] = {}
+    for node in topological(layer.output):
+        for leaf in leaves(node.space):
+            found.update(dict.fromkeys(leaf.shape))
+    return (extent for extent in found if not extent.is_Integer)
+
+
+# --- entries
+
+
+def uniform(random: np.random.Generator, shape: tuple[int, ...], between: tuple[float, float]) -> Array:
+    """Numbers of float32, as float64."""
+    return random.uniform(*between, shape).astype(np.float32).astype(np.float64)
+
+
+def draw(
+    random: np.random.Generator,
+    space: Space,
+    sizes: Sizes,
+    between: tuple[float, float] = SIGNED,
+) -> Value:
+    """An element of a space; class indices are in their range."""
+    if isinstance(space, Product):
+        return tuple(draw(random, factor, sizes, between) for factor in space.factors)
+    assert isinstance(space, (Real, Indices))
+    if isinstance(space, Indices):
+        return random.integers(0, int(space.bound.subs(sizes)), shape_of(space, sizes))
+    return uniform(random, shape_of(space, sizes), between)
+
+
+def grams_of(layer: Layer) -> dict[Gram, sympy.Expr]:
+    """The Gram matrices of a layer's spaces, not inverted, with the extent of their axis."""
+    spaces = [*(argument.variable.space for argument in layer.arguments), layer.output.space]
+    real = [leaf for space in spaces for leaf in leaves(space) if isinstance(leaf, Real)]
+    pairs = [pair for leaf in real for pair in zip(leaf.grams, leaf.shape, strict=True)]
+    return {(g.inverse if g.inverted else g): extent for g, extent in pairs if g is not None}
+
+
+def gram_values(random: np.random.Generator, layer: Layer, sizes: Sizes) -> dict[Variable, Value]:
+    """G = L L^T and its inverse for a unit lower triangular L of whole numbers: both are exact."""
+    values: dict[Variable, Value] = {}
+    for gram, extent in grams_of(layer).items():
+        order = int(extent.subs(sizes))
+        lower = np.eye(order) + np.tril(random.integers(-1, 2, (order, order)), -1)
+        inverse = np.rint(np.linalg.inv(lower))
+        for side, matrix in ((gram, lower @ lower.T), (gram.inverse, inverse.T @ inverse)):
+            name = gram_variable(side, extent)
+            assert isinstance(name, Variable)
+            values[name] = matrix
+    return values
+
+
+# --- kinks
+
+
+def kink_values(output: Node, point: Point) -> list[Array]:
+    """What vanishes at a kink: the kinks of every psi, and for each argmax largest minus second."""
+    nodes = topological(output)
+    found = dict(zip(nodes, values_of(nodes, point.values, point.sizes), strict=True))
+    kinks: list[Array] = []
+    for node in nodes:
+        if isinstance(node, Elementwise):
+            psi, at = node.operation, [found[z] for z in node.arguments]
+            values = dict(zip(psi.arguments, at, strict=True))
+            kinks += [np.asarray(evaluate(kink, values, Arrays())) for kink in psi.kinks]
+        if isinstance(node, Argmax):
+            kinks.append(_gap(node, found[node.operand], point.sizes))
+    return kinks
+
+
+def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:
+    """The largest entry of each window minus the second, infinite for a window of one entry."""
+    form = node.form
+    (summed,) = form.summed(1)
+    window = make_form([form.slots[0], (*form.slots[1], summed)], dict(form.extents))
+    x = variable("x", node.operand.space)
+    space = R(*(form.extent(entry) for entry in (*form.slots[1], summed)))
+    read = contraction(space, window, 1, (x,))
+    entries, inside = (values_of([read], {x: a}, sizes)[0] for a in (operand, np.ones_like(operand)))
+    best = np.sort(np.where(inside > 0, entries, -np.inf), axis=-1)
+    if best.shape[-1] == 1:
+        return np.full(best.shape[:-1], np.inf)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(best[..., -1] - best[..., -2])
+
+
+def sides(output: Node, point: Point) -> list[Array]:
+    """On which side of every kink a point lies, and which entry each argmax takes."""
+    picks = [node for node in topological(output) if isinstance(node, Argmax)]
+    return [
+        *map(np.sign, kink_values(output, point)),
+        *values_of(picks, point.values, point.sizes),
+    ]
+
+
+def same_side(output: Node, one: Point, other: Point) -> bool:
+    """No kink lies between two near points."""
+    pairs = zip(sides(output, one), sides(output, other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+# --- points
+
+
+def points(
+    layer: Layer, sizes: Sizes, random: np.random.Generator, between: tuple[float, float]
+) -> Iterator[Point]:
+    """Points of a layer, one after the other."""
+    for _ in count():
+        values = gram_values(random, layer, sizes)
+        for argument in layer.arguments:
+            x = argument.variable
+            values[x] = draw(random, x.space, sizes, between)
+            if argument.role == MASK:
+                values[x] = (np.asarray(values[x]) > 0).astype(np.float64)
+        yield Point(dict(sizes), values)
+
+
+def point_of(layer: Layer, sizes: Sizes, random: np.random.Generator) -> Point:
+    """A finite point away from kinks, where psi' and psi'' are moderate if there is such a point.
+
+    Points of both signs come first, then points with positive entries only, as log and sqrt need
+    them. Raises NoPoint where all of them are at a kink or not finite.
+    """
+    wildest: list[tuple[float, Point]] = []
+    for between in (SIGNED, POSITIVE):
+        for point in islice(points(layer, sizes, random, between), ATTEMPTS):
+            wild = wildness(layer.output, point)
+            if wild <= TAME:
+                return point
+            wildest.append((wild, point))
+    least, point = min(wildest, key=lambda pair: pair[0])
+    if not np.isfinite(least):
+        raise NoPoint(f"layer {layer.name}: no point found that is finite and away from kinks")
+    return point
+
+
+def wildness(output: Node, point: Point) -> float:
+    """The largest |psi'| and |psi''| on the way; infinite at a kink or where a value is not finite."""
+    if any((abs(kink) < MARGIN).any() for kink in kink_values(output, point)):
+        return float("inf")
+    nodes = [z for z in topological(output) if isinstance(z, Elementwise)]
+    values = values_of([output, *(z for node in nodes for z in node.arguments)], point.values, point.sizes)
+    if not all(np.isfinite(a).all() for v in values for a in flat_arrays(v)):
+        return float("inf")
+    at, largest = iter(values[1:]), 0.0
+    for node in nodes:
+        arguments = [next(at) for _ in node.arguments]
+        for psi in _derivatives(node):
+            sizes_ = abs(psi(*arguments))
+            largest = max(largest, float(np.max(sizes_, initial=0.0))) if np.isfinite(sizes_).all() else np.inf
+    return largest
+
+
+def _derivatives(node: Elementwise) -> list:
+    psi = node.operation
+    first = [psi.derivative(k) for k in range(len(psi.arguments))]
+    return [*first, *(d.derivative(k) for d in first for k in range(len(psi.arguments)))]
+
+
+def zero_point(layer: Layer, point: Point, arguments: Mapping[Variable, Value]) -> Point | None:
+    """The point with these arguments zero, where all is equal: None at a kink by rounding alone.
+
+    A kink is met exactly there (a tie, ReLU at 0) or it is away; in between the sign is an accident.
+    """
+    zeros = {x: _zero(arguments[x]) for x in arguments}
+    there = Point(point.sizes, {**point.values, **zeros})
+    kinks = kink_values(layer.output, there)
+    (value,) = values_of([layer.output], there.values, there.sizes)
+    finite = all(np.isfinite(a).all() for a in flat_arrays(value))
+    exact = all(((kink == 0) | (abs(kink) >= MARGIN)).all() for kink in kinks)
+    return there if finite and exact else None
+
+
+def _zero(value: Value) -> Value:
+    return tuple(map(_zero, value)) if isinstance(value, tuple) else np.zeros_like(value)

@@ -1,0 +1,285 @@
+"""Layers that are in no library: between them every kind of space, access, role and name."""
+
+import sympy
+
+from derive import (
+    Hom,
+    Index,
+    Mask,
+    R,
+    broadcast,
+    dims,
+    elementwise_function,
+    entry,
+    exp,
+    form,
+    given,
+    indices,
+    inner,
+    layer,
+    log_sum_exp,
+    norm,
+    outer,
+    scale,
+    sigmoid,
+    softmax,
+    softplus,
+    sqrt,
+    tanh,
+    total_sum,
+)
+from derive.expressions import argmax, contraction
+from derive.forms import make_form
+from derive.spaces import Indices
+
+n, m, k, p = dims("n m k p")
+H, X, Y = R(n), R(m), R(k)
+i, j, o, c, s, t, a, b_ = indices("i j o c s t a b")
+
+
+@layer
+def gate(x: X, *, A: Hom(X, H), B: Hom(X, H), c: H) -> H:
+    """softplus(A x) (.) sigmoid(B x + c)."""
+    return softplus(A @ x) * sigmoid(B @ x + c)
+
+
+# --- direct products, as states, parameters and outputs
+
+
+@layer
+def lstm_step(s: H * H, x: X, *, W: Hom(X, H**4), U: Hom(H, H**4), b: H**4) -> H * H:
+    """One step of a cell with two states."""
+    h, c = s
+    i, f, o, g = W @ x + U @ h + b
+    c_next = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c_next), c_next
+
+
+@layer
+def blocks(s: H * X, *, W: Hom(H * X, Y), V: Hom(Y, H * X)) -> H * X:
+    """A map into and out of a direct product."""
+    z = tanh(W @ s)
+    return V @ z
+
+
+@layer
+def swap(s: H * H) -> H * H:
+    """The two components exchanged."""
+    h, c = s
+    return c, h
+
+
+@layer
+def twice(x: X) -> X * X * X:
+    """An argument and one value two times over."""
+    z = tanh(x)
+    return x, z, z
+
+
+@layer
+def second(s: H * X, *, b: X) -> X:
+    """One component only."""
+    return s[1] * b
+
+
+# --- given arrays, class indices, masks
+
+
+def _rows(table, classes):
+    """The rows of a table at some class indices."""
+    read = make_form([(j, i), (t, i)], {j: m, i: n, t: p}, [(j, (t,))])
+    return contraction(R(p, n), read, 1, (table,), (classes,))
+
+
+@layer
+def embedding(k: Index(m, p), *, E: R(m, n)) -> R(p, n):
+    """The rows of a table at p class indices; a row may be asked for twice."""
+    return tanh(_rows(E, k))
+
+
+@layer
+def masked(x: X, mask: Mask(X), g: given(X), *, alpha: R()) -> X:
+    """Where the mask is 1, the state, scaled; else what is given."""
+    return scale(alpha, mask * x * x) + (1 - mask) * g
+
+
+@layer
+def margin(x: X, k: Index(m), l: Index(m)) -> R():
+    """How much larger one entry is than another."""
+    return softplus(entry(x, l) - entry(x, k))
+
+
+@layer
+def pooling(x: R(6), *, W: Hom(R(6), R(6))) -> R(3):
+    """The largest of every three neighbours at stride two, beyond the border none."""
+    z, window = tanh(W @ x), 2 * i + s - 1
+    largest = argmax(make_form([(window,), (i,)], {i: 3, s: 3}), Indices(sympy.Integer(3), (3,)), z)
+    read = make_form([(window,), (i,)], {i: 3, s: 3}, [(s, (i,))])
+    return contraction(R(3), read, 1, (z,), (largest,))
+
+
+# --- several states, no parameters, nothing read, scalars, numbers for sizes
+
+
+@layer
+def three(x: X, h: H, q: R(), *, B: Hom(X, Hom(H, Y)), alpha: R()) -> Y:
+    """Three states and a scalar parameter."""
+    z = (B @ x) @ h
+    return scale(q * alpha, z * z) + broadcast(inner(h, h), Y)
+
+
+@layer
+def identity(x: X) -> X:
+    """The state itself."""
+    return x
+
+
+@layer
+def threes(x: X) -> X:
+    """The same number whatever x is."""
+    return 0 * x + 3
+
+
+@layer
+def nothing(x: X, *, b: H) -> H:
+    """Zero."""
+    return 0 * b
+
+
+@layer
+def unused(x: X, *, b: H) -> H:
+    """The state is not read."""
+    return tanh(b)
+
+
+@layer
+def bias(*, b: H) -> H:
+    """No state at all."""
+    return exp(b) + b
+
+
+@layer
+def softsign(x: X) -> X:
+    """No parameters."""
+    return x / sqrt(1 + x * x)
+
+
+@layer
+def scalar(x: R(), *, w: R()) -> R():
+    """A scalar state."""
+    z = w * x
+    return tanh(z) * x
+
+
+@layer
+def fixed(x: R(3), *, W: Hom(R(3), R(2))) -> R(2):
+    """Numbers for sizes."""
+    return softmax(W @ x)
+
+
+# --- accesses: several axes, diagonals, both operands one array, rows and columns
+
+
+@layer
+def tensors(x: R(2, n), *, W: Hom(R(2, n), R(m, k)), b: R(m, k)) -> R(m, k):
+    """A linear map between arrays of two axes."""
+    return tanh(W @ x + b)
+
+
+@layer
+def attention(x: R(p, m), *, Q: Hom(X, H), K: Hom(X, H)) -> R(p, m):
+    """Products of families, transposed and not: scores between all pairs of rows."""
+    apply = form("apply", A=(i, j), x=(t, j), to=(t, i))
+    pairs = form("pairs", q=(s, i), k=(t, i), to=(s, t))
+    weigh = form("weigh", a=(s, t), x=(t, j), to=(s, j))
+    scores = pairs(apply(Q, x), apply(K, x))
+    return weigh(exp(scores / 4), x)
+
+
+@layer
+def squares(x: X, *, S: Hom(X, X)) -> R():
+    """One array in both slots, a diagonal, a transpose."""
+    diagonal = form("diagonal", A=(i, i), to=(i,))
+    transpose = form("transpose", A=(i, j), to=(j, i))
+    return inner(x, (S @ x) + transpose(S) @ x) + inner(diagonal(S), x) + total_sum(outer(x, x))
+
+
+@layer
+def reversal(x: X) -> X:
+    """Entries from the other end, and the next one's."""
+    flip = form("flip", x=(m - 1 - i,), to=(i,), ranges={i: m})
+    shift = form("shift", x=(i + 1,), to=(i,), ranges={i: m})
+    return exp(flip(x)) * shift(x) + flip(tanh(x))
+
+
+# --- convolutions: sums at an offset, strides, padding, derived sizes
+
+
+@layer
+def conv1d(x: R(m), *, K: R(n, 2), b: R(n)) -> R(n, m - 1):
+    """n channels of one signal, no padding; the size of the result is derived."""
+    convolve = form("C", K=(o, s), x=(i + s,), to=(o, i), ranges={i: m - 1})
+    spread = form("spread", b=(o,), to=(o, i), ranges={i: m - 1})
+    return tanh(convolve(K, x) + spread(b))
+
+
+@layer
+def conv1d_strided(x: R(2 * m), *, K: R(3)) -> R(m):
+    """Every second place, one place of padding."""
+    convolve = form("C", K=(s,), x=(2 * i + s - 1,), to=(i,), ranges={i: m})
+    z = convolve(K, x)
+    return z * z
+
+
+@layer
+def conv2d(x: R(k, 2 * n, 2 * m), *, K: R(p, k, 3, 3), b: R(p)) -> R(p, n, m):
+    """Images in k channels to images in p, stride two, padding one."""
+    convolve = form(
+        "C",
+        K=(o, c, s, t),
+        x=(c, 2 * i + s - 1, 2 * j + t - 1),
+        to=(o, i, j),
+        ranges={i: n, j: m},
+    )
+    spread = form("spread", b=(o,), to=(o, i, j), ranges={i: n, j: m})
+    z = convolve(K, x) + spread(b)
+    return tanh(z)
+
+
+@layer
+def conv2d_of_value(x: R(3, 4), *, K: R(2, 2)) -> R(3, 4):
+    """A convolution of something computed, padded on one side."""
+    convolve = form("C", K=(s, t), x=(i + s - 1, j + t - 1), to=(i, j), ranges={i: 3, j: 4})
+    return tanh(convolve(K, tanh(x)))
+
+
+# --- names: each is a word that kernels use too
+
+wiggle = elementwise_function("wiggle", lambda t, e: sympy.sin(t) * sympy.exp(-(e**2)))
+
+
+@layer
+def letters(i: X, s: X, t: H, r: R(), *, total: Hom(X, H), y: H, J: R(), largest: H) -> H:
+    """Arguments called like a kernel's own variables."""
+    k = total @ (i * s)
+    θ = k + y
+    saved_z = wiggle(θ, t)
+    return scale(r * J, saved_z) + softmax(largest * θ)
+
+
+@layer
+def words(max: X, sigmoid: X, *, tanh_d1: X, Kernel: X) -> R():
+    """Arguments called like functions and like names of the module."""
+    tanh_d2 = tanh(max * tanh_d1)
+    return log_sum_exp(tanh_d2 * sigmoid) + norm(Kernel * max)
+
+
+LAYERS = {
+    declared.name: declared
+    for declared in (
+        *(gate, lstm_step, blocks, swap, twice, second, embedding, masked, margin, pooling),
+        *(three, identity, threes, nothing, unused, bias, softsign, scalar, fixed, tensors),
+        *(attention, squares, reversal, conv1d, conv1d_strided, conv2d, conv2d_of_value),
+        *(letters, words),
+    )
+}
