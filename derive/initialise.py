@@ -97,7 +97,6 @@ def _fans(node: Contraction, position: int) -> Fans:
     """The indices of theta that the result does not show, and those that no other operand does."""
     read = [index for index in node.form.free if index in node.access(position)]
     others = [node.access(k) for k in range(len(node.filled)) if k != position]
-    others += [(index,) for index, _ in node.form.bound]
 
     def beyond(shown: Access) -> tuple[Size, ...]:
         return tuple(node.form.extent(index) for index in read if index not in shown)

@@ -1,42 +1,40 @@
 """Kernels against the NumPy reference: values, memory, and what is asked for.
 
 kernel    every result, in both precisions, for batches of 0, 1 and 4 and sizes down to 1
-memory    bands around outputs, saved values and workspace stay as they are, inputs too
-asked     a result that is asked for alone is the same, and nothing else is touched
-batch     a row of a batch is its own call, without the batch axis
+memory    bands around outputs, saved values and workspace stay as they are, and so do inputs
+asked     a result that is asked for alone is the same, and no other is needed
+batch     each row of a batch is its own call, without the batch axis
 nan       a NaN comes out where it does in the reference, and nowhere else
+
+Outputs, saved values and workspace hold NaN before a call, and so do the bands around inputs: what
+is read and was not written shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import sympy
 
-from .expressions import Variable
-from .findings import Finding
+from .cases import Case, Cases, Expected
+from .findings import Finding, compared
 from .layers import Layer
-from .programs import BATCH, Program, Result, programs
+from .programs import Program, programs
 from .reference import Array, Value, flat_arrays
-from .rounding import values_and_bounds
-from .sampling import Point, draw, equal_sizes, point_of, uniform, unequal_sizes, zero_point
-from .spaces import Indices, leaves
-from .walk import storage
+from .sampling import uniform
 
-BAND = 16  # entries before and after every array; a stride that is off reaches them
+BAND = 16  # entries before and after every array: a stride or an extent that is off reaches them
 DTYPES = (np.float64, np.float32)
-FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)  # of a call, as a finding
+FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)  # of a call: a finding, no crash
+OUTSIDE = -7.25  # no result has it by accident
 
 
 class Banded:
     """An array inside a larger one whose ends must stay as they are."""
 
-    def __init__(self, content: Array, dtype: type, ends: float) -> None:
-        self.whole = np.full(content.size + 2 * BAND, ends, dtype)
+    def __init__(self, content: Array, ends: float = OUTSIDE) -> None:
+        self.whole = np.full(content.size + 2 * BAND, ends, content.dtype)
         self.array = self.whole[BAND : BAND + content.size].reshape(content.shape)
         self.array[...] = content
         self._before = self.whole.copy()
@@ -55,178 +53,224 @@ def _differing(a: Array, b: Array) -> int:
     return int(np.sum(a.view(np.uint8) != b.view(np.uint8)))
 
 
-@dataclass(frozen=True)
-class Expected:
-    """One array of a result: its value and rounding error bound by the reference."""
-
-    result: str
-    name: str
-    value: Array
-    bound: Array
-    batched: bool
-
-
-@dataclass(frozen=True)
-class Case:
-    """Arguments of all kernels at one point, and what the reference makes of them."""
-
-    label: str
-    sizes: Mapping[sympy.Symbol, int]
-    values: Mapping[Variable, Value]
-    expected: Mapping[str, list[Expected]]
-
-    def named_sizes(self) -> dict[str, int]:
-        """Sizes by name."""
-        return {str(size): number for size, number in self.sizes.items()}
-
-
-# --- cases
-
-
-class Cases:
-    """The cases of a layer: batches of 0, 1 and 4, sizes 1, sizes beyond any blocking, ties, NaN."""
-
-    def __init__(self, layer: Layer, made: Sequence[Program], seed: int) -> None:
-        self.layer, self.batched, self.programs = layer, layer.batched(BATCH), made
-        self.random = np.random.default_rng(seed)
-
-    @cached_property
-    def plain(self) -> list[Case]:
-        """Cases at finite points away from kinks."""
-        unequal, ones, large = (
-            unequal_sizes(self.layer),
-            equal_sizes(self.layer, 1),
-            unequal_sizes(self.layer, 17),
-        )
-        chosen = [("batch 4", unequal, 4), ("batch 1", unequal, 1), ("batch 0", unequal, 0)]
-        chosen += [("sizes 1", ones, 2)] if ones else []
-        chosen += [("large sizes", large, 18)]
-        return [self._case(label, {BATCH: batch, **sizes}) for label, sizes, batch in chosen]
-
-    def _case(self, label: str, sizes: Mapping[sympy.Symbol, int]) -> Case:
-        point = point_of(self.batched, sizes, self.random)
-        return self.at(label, self._with_directions(point))
-
-    def _with_directions(self, point: Point) -> Point:
-        """Tangents and cotangents, too."""
-        values = dict(point.values)
-        for program in self.programs:
-            for argument in program.arguments:
-                x = argument.variable
-                if x not in values:
-                    values[x] = draw(self.random, x.space, point.sizes)
-        return Point(point.sizes, values)
-
-    def at(self, label: str, point: Point) -> Case:
-        """The case of a point: one evaluation of all results, so that they share what they can."""
-        results = [(p.name, r) for p in self.programs for r in p.results]
-        roots = [node for _, r in results for node in storage(r.node)]
-        pairs = iter(values_and_bounds(roots, point.values, point.sizes))
-        expected: dict[str, list[Expected]] = {p.name: [] for p in self.programs}
-        for name, result in results:
-            for k, _ in enumerate(storage(result.node)):
-                value, bound = next(pairs)
-                leaf = f"{result.name}[{k}]" if len(storage(result.node)) > 1 else result.name
-                bound = np.broadcast_to(bound, np.shape(value))
-                expected[name].append(
-                    Expected(result.name, leaf, np.asarray(value), bound, result.batched)
-                )
-        return Case(label, point.sizes, point.values, expected)
-
-    def zero(self) -> Case | None:
-        """States and parameters zero: ties of the largest entry, psi at a kink exactly."""
-        like = self.plain[1]
-        own = {x: like.values[x] for x in self.batched.differentiable}
-        point = zero_point(self.batched, Point(dict(like.sizes), dict(like.values)), own)
-        return self.at("at zero", point) if point else None
-
-    def nans(self) -> Iterator[Case]:
-        """A NaN in one entry of one argument, each in turn."""
-        like = self.plain[1]
-        for x in {a.variable: None for p in self.programs for a in p.arguments}:
-            if not any(isinstance(leaf, Indices) for leaf in leaves(x.space)):
-                values = {**like.values, x: _with_nan(like.values[x], self.random)}
-                yield self.at(f"NaN in {x.name}", Point(dict(like.sizes), values))
-
-
-def _with_nan(value: Value, random: np.random.Generator) -> Value:
-    if isinstance(value, tuple):
-        return (_with_nan(value[0], random), *value[1:])
-    array = np.array(value)
-    array.flat[random.integers(array.size)] = np.nan
-    return array
-
-
-# --- calls
-
-
-@dataclass
 class Call:
-    """One call of a kernel on banded arrays, and what came of it."""
+    """One call of a kernel, every array in bands; `asked` are the arrays to compute, all for None.
 
-    kernel: Any
-    program: Program
-    case: Case
-    dtype: type
-    asked: frozenset[str] | None = None  # names of arrays; None: all of them
-    saved: Array | None = None
-    starts: Mapping[str, Array] = field(default_factory=dict)
+    Raises what the kernel raises.
+    """
 
-    def run(self) -> Call:
-        """Calls the kernel.  Raises what it raises."""
-        self.inputs = [
-            [Banded(a, a.dtype.type if a.dtype.kind in "iu" else self.dtype, _ends(a)) for a in flat_arrays(v)]
-            for v in (self.case.values[a.variable] for a in self.program.arguments)
-        ]
-        self.outputs = {e.name: self._output(e) for e in self.case.expected[self.program.name]}
-        self.memory = self._space()
-        given = [_gathered([b.array for b in group], a.variable.space) for group, a in zip(self.inputs, self.program.arguments, strict=True)]
-        self.kernel(*given, out=self._out(), **self.memory_arguments(), **self._keywords())
-        return self
-
-    def _output(self, expected: Expected) -> Banded | None:
-        if self.asked is not None and expected.name not in self.asked:
-            return None
-        start = self.starts.get(expected.name)
-        content = np.full(expected.value.shape, np.nan) if start is None else start
-        return Banded(content, self.dtype, -7.25)
-
-    def _space(self) -> dict[str, Banded]:
-        sizes, made = self.case.named_sizes(), {}
-        made["workspace"] = Banded(
-            np.full(self.kernel.workspace_size(**sizes), np.nan), self.dtype, -7.25
+    def __init__(
+        self,
+        kernel: Any,
+        program: Program,
+        case: Case,
+        dtype: type,
+        starts: Mapping[str, Array],
+        saved: Array | None,
+        asked: set[str] | None = None,
+    ) -> None:
+        self.kernel, self.program, self.case, self.dtype = kernel, program, case, dtype
+        self.inputs = [[self._input(array) for array in flat_arrays(v)] for v in self._given()]
+        self.outputs = {
+            e.name: Banded(starts[e.name].astype(dtype))
+            for e in case.expected[program.name]
+            if asked is None or e.name in asked
+        }
+        count = kernel.workspace_size(**case.named_sizes)
+        self.workspace = Banded(np.full(count, np.nan, dtype))
+        self.saved = None if saved is None else Banded(saved)
+        self.kernel(
+            *(_one_or_tuple([b.array for b in group]) for group in self.inputs),
+            out=self._out(),
+            saved=None if self.saved is None else self.saved.array,
+            workspace=self.workspace.array,
+            **keywords(kernel, case),
         )
-        if self.saved is not None:
-            made["saved"] = Banded(self.saved, self.dtype, -7.25)
-        return made
 
-    def memory_arguments(self) -> dict[str, Array]:
-        """Workspace and saved values as they are handed to the kernel."""
-        return {name: banded.array for name, banded in self.memory.items()}
+    def _given(self) -> list[Value]:
+        return [self.case.values[a.variable] for a in self.program.arguments]
 
-    def _keywords(self) -> dict[str, int]:
-        sizes = self.case.named_sizes()
-        return {name: sizes[name] for name in self.kernel.declaration.asked}
+    def _input(self, array: Array) -> Banded:
+        if array.dtype.kind in "iu":
+            return Banded(array, 0)  # an index, so that reading it beside the array does no harm
+        return Banded(array.astype(self.dtype), np.nan)
 
     def _out(self) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for expected in self.case.expected[self.program.name]:
-            banded = self.outputs[expected.name]
-            out.setdefault(expected.result, []).append(None if banded is None else banded.array)
-        return {name: tuple(a) if len(a) > 1 else a[0] for name, a in out.items()}
+        out: dict[str, list[Array | None]] = {}
+        for e in self.case.expected[self.program.name]:
+            banded = self.outputs.get(e.name)
+            out.setdefault(e.result, []).append(None if banded is None else banded.array)
+        return {name: _one_or_tuple(arrays) for name, arrays in out.items()}
 
     def changed_bytes(self) -> int:
-        """Bytes that changed and must not: bands, inputs, saved values that are read."""
-        inputs = sum(b.changed() for group in self.inputs for b in group)
-        outputs = sum(b.broken() for b in self.outputs.values() if b is not None)
-        space = sum(b.broken() for b in self.memory.values())
-        read = "saved" in self.memory and self.kernel.declaration.saved_role == "read"
-        return inputs + outputs + space + (self.memory["saved"].changed() if read else 0)
+        """Bytes that changed and must not: bands, inputs, saved values that are only read."""
+        reads = self.kernel.declaration.saved_role == "read"
+        only_read = [banded for group in self.inputs for banded in group]
+        space = [*self.outputs.values(), self.workspace]
+        if self.saved is not None:
+            (only_read if reads else space).append(self.saved)
+        return sum(b.changed() for b in only_read) + sum(b.broken() for b in space)
 
 
-def _ends(array: Array) -> float:
-    return 0 if array.dtype.kind in "iu" else np.nan
-
-
-def _gathered(arrays: list[Array], space: object) -> Any:
+def _one_or_tuple(arrays: Sequence[Any]) -> Any:
     return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+def keywords(kernel: Any, case: Case) -> dict[str, int]:
+    """The sizes that no argument shows."""
+    return {name: case.named_sizes[name] for name in kernel.declaration.asked}
+
+
+class KernelCheck:
+    """The laws of one layer's kernels; `kernels` has each program's kernel under its name."""
+
+    def __init__(
+        self,
+        layer: Layer,
+        kernels: Any,
+        seed: int = 0,
+        made: Sequence[Program] | None = None,
+        dtypes: Sequence[type] = DTYPES,
+        large: bool = True,
+    ) -> None:
+        self.layer, self.dtypes, self.large = layer, dtypes, large
+        self.programs = programs(layer) if made is None else tuple(made)
+        self.kernels = {p.name: getattr(kernels, p.name) for p in self.programs}
+        self.cases = Cases(layer, self.programs, seed)
+        self.random = np.random.default_rng(seed + 1)
+
+    def findings(self) -> Iterator[Finding]:
+        """All laws, the fast ones first."""
+        for dtype in self.dtypes:
+            for case in self.cases.finite(self.large):
+                yield from self._every(self.values, case, dtype)
+            yield from self._every(self.alone, self.cases.four, dtype)
+            yield from self._every(self.rows, self.cases.four, dtype)
+            yield from self._every(self.allocated, self.cases.one, dtype)
+            for case in self.cases.zero():
+                yield from self._every(self.values, case, dtype)
+        for case in self.cases.nans():
+            yield from self._every(self.nan, case, self.dtypes[0])
+
+    def _every(self, law: Any, case: Case, dtype: type) -> Iterator[Finding]:
+        """A law of every kernel; an error that a call raises is a failure of the law."""
+        for program in self.programs:
+            try:
+                yield from law(program, case, dtype)
+            except FAILURES as error:
+                group = f"{program.name}, {case.label}: {type(error).__name__}: {error}"
+                yield Finding(self.layer.name, "kernel", group, np.inf, 0.0)
+
+    # --- calls
+
+    def _starts(self, program: Program, case: Case) -> dict[str, Array]:
+        """What outputs hold before: NaN, or numbers that results are added to."""
+        return {
+            e.name: uniform(self.random, e.value.shape, (-1, 1))
+            if program.accumulate
+            else np.full(e.value.shape, np.nan)
+            for e in case.expected[program.name]
+        }
+
+    def _call(
+        self,
+        program: Program,
+        case: Case,
+        dtype: type,
+        starts: Mapping[str, Array],
+        asked: set[str] | None = None,
+        save: bool = True,
+    ) -> Call:
+        kernel, saved = self.kernels[program.name], None
+        role = kernel.declaration.saved_role
+        if role == "read":
+            saved = self._saved(case, dtype)
+        elif role == "written" and save:
+            saved = np.full(kernel.saved_size(**case.named_sizes), np.nan, dtype)
+        return Call(kernel, program, case, dtype, starts, saved, asked)
+
+    def _saved(self, case: Case, dtype: type) -> Array:
+        """What the kernel that saves has saved at these arguments."""
+        for program in self.programs:
+            if self.kernels[program.name].declaration.saved_role == "written":
+                banded = self._call(program, case, dtype, self._starts(program, case)).saved
+                assert banded is not None
+                return banded.array.copy()
+        raise LookupError(f"{self.layer.name}: no kernel writes what another one reads as saved")
+
+    def _finding(
+        self, law: str, where: str, e: Expected, found: Array, start: Array, dtype: type
+    ) -> Finding:
+        """A result against the reference; `operations` additions go on top of the start."""
+        start = np.where(np.isnan(start), 0, start)
+        rounding = e.bound + e.operations * float(np.max(abs(start), initial=0.0))
+        bound = float(np.finfo(dtype).eps) * rounding + float(np.finfo(dtype).tiny)
+        return compared(self.layer.name, law, where, found, start + e.value, bound)
+
+    # --- laws
+
+    def values(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
+        """All results at once, and what must not change."""
+        starts = self._starts(program, case)
+        call = self._call(program, case, dtype, starts)
+        where = f"{program.name}, {case.label}, {np.dtype(dtype).name}"
+        for e in case.expected[program.name]:
+            found = call.outputs[e.name].array
+            yield self._finding("kernel", f"{e.name} of {where}", e, found, starts[e.name], dtype)
+        yield Finding(self.layer.name, "memory", where, call.changed_bytes(), 0)
+
+    def alone(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
+        """Each result without the others, or without saved values."""
+        expected, starts = case.expected[program.name], self._starts(program, case)
+        for wanted in expected if program.accumulate else [None]:
+            asked = None if wanted is None else {wanted.name}
+            call = self._call(program, case, dtype, starts, asked, save=False)
+            where = f"{program.name}, {np.dtype(dtype).name}"
+            for e in expected if wanted is None else [wanted]:
+                found = call.outputs[e.name].array
+                group = f"{e.name} of {where}"
+                yield self._finding("asked", group, e, found, starts[e.name], dtype)
+            yield Finding(self.layer.name, "memory", f"{where}, alone", call.changed_bytes(), 0)
+
+    def rows(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
+        """Each sample by itself without the batch axis; what sums over the batch is added up."""
+        first = starts = self._starts(program, case.row(0))
+        where = f"{program.name}, {np.dtype(dtype).name}"
+        for s in range(case.named_sizes["batch"]):
+            row = case.row(s)
+            call = self._call(program, row, dtype, starts)
+            found = {name: banded.array for name, banded in call.outputs.items()}
+            for e in row.expected[program.name]:
+                group = f"{e.name}[{s}] of {where}"
+                if e.batched:
+                    yield self._finding("batch", group, e, found[e.name], starts[e.name], dtype)
+                else:
+                    starts = {**starts, e.name: found[e.name]}
+        for e in case.expected[program.name]:
+            if not e.batched:
+                group = f"{e.name} of {where}"
+                yield self._finding("batch", group, e, starts[e.name], first[e.name], dtype)
+
+    def allocated(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
+        """Results, workspace and so on left to the edge: new arrays, from zero where it adds."""
+        kernel = self.kernels[program.name]
+        role = kernel.declaration.saved_role
+        saved = {"saved": self._saved(case, dtype)} if role == "read" else {}
+        values = [case.values[a.variable] for a in program.arguments]
+        given = [_one_or_tuple([_as(a, dtype) for a in flat_arrays(v)]) for v in values]
+        results = flat_arrays(kernel(*given, **saved, **keywords(kernel, case)))
+        for e, found in zip(case.expected[program.name], results, strict=True):
+            group = f"{e.name} of {program.name}, {np.dtype(dtype).name}, allocated"
+            yield self._finding("kernel", group, e, found, np.zeros(e.value.shape), dtype)
+
+    def nan(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
+        """The entries in which kernel and reference disagree whether they are a NaN."""
+        call = self._call(program, case, dtype, self._starts(program, case))
+        for e in case.expected[program.name]:
+            found = np.isnan(call.outputs[e.name].array)
+            group = f"{e.name} of {program.name}, {case.label}"
+            yield Finding(self.layer.name, "nan", group, int(np.sum(found != np.isnan(e.value))), 0)
+
+
+def _as(array: Array, dtype: type) -> Array:
+    return array if array.dtype.kind in "iu" else array.astype(dtype)

@@ -67,10 +67,11 @@ class Load(Scalar):
 
 @dataclass(frozen=True)
 class Inside(Scalar):
-    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else zero."""
+    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else a number."""
 
     guards: Guards
     value: Scalar
+    outside: sympy.Expr = sympy.S.Zero
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class _Lowering:
 
     def _sum(self, sink: Sink, weight: sympy.Expr, total: Node) -> Step:
         target = self.targets[sink]
-        first = sink.pointwise is None and sink.sums[0][1] is total and not self._adds(sink)
+        first = total is sink.first_sum and not self._adds(sink)
         assert is_sum(total)
         body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)  # type: ignore[arg-type]
         factor = "" if weight == 1 else f"{weight} "

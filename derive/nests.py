@@ -189,11 +189,11 @@ class Points:
         )
         return factors[0] if len(factors) == 1 else Times(factors)
 
-    def read(self, node: Node, place: Place) -> Scalar:
-        """An operand at a place, zero outside its borders."""
+    def read(self, node: Node, place: Place, outside: sympy.Expr = sympy.S.Zero) -> Scalar:
+        """An operand at a place, zero or another number outside its borders."""
         guards = self.indices.outside(place, node.space.shape)  # type: ignore[attr-defined]
         value = self.value(node, place)
-        return Inside(guards, value) if guards else value
+        return Inside(guards, value, outside) if guards else value
 
     def _moved(
         self, node: Contraction, place: Place, select: bool = True
@@ -233,7 +233,7 @@ class Points:
         running = self.indices.index(self.indices.scalar_index("j"), extent)
         moved = dict(zip(node.form.slots[1], place, strict=True)) | {summed: running}
         inner = Points(self.memory, self.names, self.indices)
-        value = inner.read(node.operand, _at(node.form.slots[0], moved))
+        value = inner.read(node.operand, _at(node.form.slots[0], moved), -sympy.oo)
         best = self.indices.scalar("largest", (), self.used)
         candidate = self.indices.scalar("candidate", (), self.used)
         return Largest(symbol, running, extent, best, candidate, value, tuple(inner.lets))
@@ -434,11 +434,16 @@ class _Strided:
 
 def _strides(memory: Memory, node: Node, access: Access) -> _Strided:
     """The strides of an operand, through what only rearranges it."""
+    shown = access
     while node not in memory and is_rearranged(node):
         assert isinstance(node, Contraction)
         moved = dict(zip(node.output, access, strict=True))
         access, node = _at(node.access(0), moved), node.operands[0]
-    return _strides_of(memory[node], access)
+    found = _strides_of(memory[node], access)
+    for index in shown:  # what is repeated along an index has the stride 0 there
+        if not index.is_number:
+            found.strides.setdefault(index, sympy.S.Zero)  # type: ignore[arg-type]
+    return found
 
 
 def _strides_of(buffer: Buffer, access: Access) -> _Strided:

@@ -30,7 +30,7 @@ from .expressions import (
     variable,
 )
 from .layers import GIVEN, MASK, PARAMETER, Argument, Layer  # noqa: F401 (emit reads it here)
-from .functions import total_sum
+from .functions import flat, total_sum
 from .networks import Network
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological
@@ -86,8 +86,9 @@ class Derivation:
         self.y_bar_dot = variable(f"{self.y}_bar_dot", output.space)
         self.dots = tangents([output], self.x_dot)
         self.y_dot = self.dots[output]
-        pulled, summed = cotangents(self.y_dot, self.y_bar, tuple(self.x_dot.values()))
-        self.x_bar = {v: pulled[self.x_dot[v]] for v in x}
+        directions = tuple(self.x_dot.values())
+        pulled, summed = cotangents(self.y_dot, flat(self.y_bar), directions)
+        self.x_bar = {v: flat(pulled[self.x_dot[v]], inverse=True) for v in x}
         along = {**self.x_dot, self.y_bar: self.y_bar_dot}
         self.second = tangents(list(self.x_bar.values()), along)
         self.names = self._names(summed)
@@ -101,7 +102,7 @@ class Derivation:
             moved = self.dots.get(node)
             if moved is not None and moved not in names and not is_zero(moved):
                 names[moved] = f"{name}_dot"
-                if moved in summed:
+                if moved in summed and node is not self.batched.output:
                     names.setdefault(summed[moved], f"{name}_bar")
         for node, name in list(names.items()):
             moved = self.second.get(node)
@@ -157,18 +158,18 @@ class Derivation:
         bars = {summed[m]: f"{name}_bar" for m, name in named.items() if m in summed}
         name = _free_name(self.layer, ("J", "loss", "mean"))
         gradient = ", ".join(f"{v.name}_bar" for v in self.x_dot)
+        results = [Result(name, mean, batched=False)]
+        for v, v_dot in self.x_dot.items():
+            bar = flat(pulled[v_dot], inverse=True)
+            results.append(Result(f"{v.name}_bar", bar, self._is_batched(v)))
+        law = f"{name} += mean of {self.layer.signature} over the batch; {gradient} += its gradient"
+        grams = _gram_matrices([r.node for r in results], self.batched.arguments)
         return Program(
             self.layer,
             "gradient",
-            f"{name} += mean of {self.layer.signature} over the batch; {gradient} += its gradient",
-            self.batched.arguments,
-            (
-                Result(name, mean, batched=False),
-                *(
-                    Result(f"{v.name}_bar", pulled[d], self._is_batched(v))
-                    for v, d in self.x_dot.items()
-                ),
-            ),
+            law,
+            (*self.batched.arguments, *grams),
+            tuple(results),
             True,
             (),
             False,
@@ -191,8 +192,17 @@ class Derivation:
         reads: bool = False,
         accumulate: bool = False,
     ) -> Program:
+        grams = _gram_matrices([r.node for r in results], arguments)
         return Program(
-            self.layer, name, law, arguments, tuple(results), accumulate, saved, reads, self.names
+            self.layer,
+            name,
+            law,
+            (*arguments, *grams),
+            tuple(results),
+            accumulate,
+            saved,
+            reads,
+            self.names,
         )
 
     def _is_batched(self, x: Variable) -> bool:
@@ -207,6 +217,15 @@ class Derivation:
     def _total_derivative(self) -> str:
         name = self.layer.name
         return " + ".join(f"{self._symbol(x)}_{x.name} {name} . {x.name}_dot" for x in self.x_dot)
+
+
+def _gram_matrices(
+    results: list[Node], arguments: tuple[Argument, ...]
+) -> tuple[Argument, ...]:
+    """The Gram matrices, or their inverses, that a kernel is given behind its arguments."""
+    known = {argument.variable for argument in arguments}
+    free = (x for x in topological(*results) if isinstance(x, Variable) and x not in known)
+    return tuple(Argument(x, GIVEN) for x in sorted(free, key=lambda x: x.name))
 
 
 def _free_name(layer: Layer, letters: tuple[str, ...]) -> str:

@@ -122,12 +122,9 @@ class _Replacement:
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = {symbol: size(extent) for symbol, extent in sizes.items()}
-        # `substitute` replaces one size after the other, so n -> m, m -> n goes by a third name
-        self.apart = {s: sympy.Dummy(s.name, integer=True, positive=True) for s in self.sizes}
-        self.together = {self.apart[symbol]: extent for symbol, extent in self.sizes.items()}
 
     def space(self, space: Space) -> Space:
-        return substitute(substitute(space, self.apart), self.together)
+        return substitute(space, self.sizes)
 
     def number(self, expression: sympy.Expr) -> sympy.Expr:
         return expression.xreplace(self.sizes)

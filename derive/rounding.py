@@ -110,6 +110,12 @@ def _operations(node: Contraction, sizes: Sizes) -> int:
     return len(node.filled) + int(np.prod([extent(node.form.extent(i), sizes) for i in summed]))
 
 
+def operations(root: Node, sizes: Sizes) -> int:
+    """The additions and products on all ways to one entry of an expression, and one more."""
+    sums = [node for node in topological(root) if isinstance(node, Contraction)]
+    return 1 + sum(_operations(node, sizes) for node in sums)
+
+
 @_bound.register
 def _(node: Tuple, at: _At) -> Value:
     return tuple(at.bound[x] for x in node.components)

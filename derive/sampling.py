@@ -21,7 +21,8 @@ from .scalars import Arrays, evaluate
 from .spaces import Gram, Indices, Product, R, Real, Space, leaves
 from .walk import topological
 
-MARGIN = 0.05  # from a kink: steps of 1e-2 and roundings in float32 stay on one side
+MARGIN = 0.05  # from a kink, for steps of up to 1e-2 along a direction
+ROUNDING_MARGIN = 2e-3  # from a kink, for roundings in float32, which are some 1e-5
 TAME = 100.0  # the largest psi' and psi'': the third derivative is then no excuse for an error
 SIGNED, POSITIVE = (-1.0, 1.0), (0.25, 1.25)
 ATTEMPTS = 40
@@ -181,7 +182,9 @@ def points(
         yield Point(dict(sizes), values)
 
 
-def point_of(layer: Layer, sizes: Sizes, random: np.random.Generator) -> Point:
+def point_of(
+    layer: Layer, sizes: Sizes, random: np.random.Generator, margin: float = MARGIN
+) -> Point:
     """A finite point away from kinks, where psi' and psi'' are moderate if there is such a point.
 
     Points of both signs come first, then points with positive entries only, as log and sqrt need
@@ -190,7 +193,7 @@ def point_of(layer: Layer, sizes: Sizes, random: np.random.Generator) -> Point:
     wildest: list[tuple[float, Point]] = []
     for between in (SIGNED, POSITIVE):
         for point in islice(points(layer, sizes, random, between), ATTEMPTS):
-            wild = wildness(layer.output, point)
+            wild = wildness(layer.output, point, margin)
             if wild <= TAME:
                 return point
             wildest.append((wild, point))
@@ -200,9 +203,9 @@ def point_of(layer: Layer, sizes: Sizes, random: np.random.Generator) -> Point:
     return point
 
 
-def wildness(output: Node, point: Point) -> float:
+def wildness(output: Node, point: Point, margin: float) -> float:
     """The largest |psi'| and |psi''| on the way; infinite at a kink or where a value is not finite."""
-    if any((abs(kink) < MARGIN).any() for kink in kink_values(output, point)):
+    if any((abs(kink) < margin).any() for kink in kink_values(output, point)):
         return float("inf")
     nodes = [z for z in topological(output) if isinstance(z, Elementwise)]
     values = values_of([output, *(z for node in nodes for z in node.arguments)], point.values, point.sizes)
@@ -233,7 +236,7 @@ def zero_point(layer: Layer, point: Point, arguments: Mapping[Variable, Value]) 
     kinks = kink_values(layer.output, there)
     (value,) = values_of([layer.output], there.values, there.sizes)
     finite = all(np.isfinite(a).all() for a in flat_arrays(value))
-    exact = all(((kink == 0) | (abs(kink) >= MARGIN)).all() for kink in kinks)
+    exact = all(((kink == 0) | (abs(kink) >= ROUNDING_MARGIN)).all() for kink in kinks)
     return there if finite and exact else None
 
 

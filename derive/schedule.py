@@ -134,6 +134,13 @@ class Sink:
         """The stage in which the buffer is complete."""
         return max([self.pointwise_stage, *self.sum_stages])
 
+    @property
+    def first_sum(self) -> Contraction | None:
+        """The sum that sets the buffer: the first of the earliest stage, without a pointwise part."""
+        if self.pointwise is not None or not self.sums:
+            return None
+        return self.sums[self.sum_stages.index(min(self.sum_stages))][1]
+
 
 class Schedule:
     """The sinks of a program and their stages.

@@ -151,7 +151,8 @@ def _(value: Load) -> tuple[str, int]:
 
 @_scalar.register
 def _(value: Inside) -> tuple[str, int]:
-    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else <real>0)", ATOM
+    outside = f"<real>{value.outside}".replace("oo", "INFINITY")
+    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else {outside})", ATOM
 
 
 @_scalar.register

@@ -306,7 +306,7 @@ def test_a_size_no_argument_shows_is_given_by_keyword(hand: Any) -> None:
         ({"k": -1}, ValueError, "k = -1"),
         ({"k": 2.0}, TypeError, "k = 2.0 is not a whole number"),
         ({"k": 2**70}, TypeError, "is not a whole number in range"),
-        ({"k": 2, "m": 4}, ValueError, r"\(B, m\) = \(4, 4\).*m = 4 came from the keyword"),
+        ({"k": 2, "m": 4}, ValueError, r"\(batch, m\) = \(4, 4\).*m = 4 came from the keyword"),
         ({"k": 6}, ValueError, "y has extent positions = 0 on axis 1, must be at least 1"),
     ):
         with pytest.raises(error, match=sentence):
@@ -450,7 +450,7 @@ OUTPUT_REFUSALS: list[tuple[str, Callable[[Any], Any], type[Exception], str]] = 
     ("out", lambda a: a.astype(">f8"), TypeError, "y has dtype >f8"),
     ("out", lambda a: a.tolist(), TypeError, "y is given as list, must be a NumPy array"),
     ("out", lambda a: np.ma.masked_array(a), TypeError, "y is a masked array"),
-    ("out", lambda a: a[:4], ValueError, r"y has shape \(4, 4\), expected \(B, n\) = \(5, 4\)"),
+    ("out", lambda a: a[:4], ValueError, r"y has shape \(4, 4\), expected \(batch, n\) = \(5, 4\)"),
     ("out", lambda a: a[0], ValueError, r"y has shape \(4,\)"),
     ("out", np.asfortranarray, ValueError, "y is written to and must be C-contiguous"),
     ("out", apart, ValueError, "C-contiguous"),
@@ -691,7 +691,7 @@ def test_sizes_of_saved_values_and_workspace(hand: Any) -> None:
     assert hand.forward.workspace_size(batch=5, n=4, m=3) == 4
     assert hand.windows.saved_size(batch=1, m=2, k=1) == hand.windows.workspace_size(batch=1, m=2, k=1) == 0
     for sizes in ({}, {"batch": 1, "n": 2}, {"batch": 1, "n": 2, "m": 3, "k": 4}):
-        with pytest.raises(TypeError, match="takes the sizes B, n, m"):
+        with pytest.raises(TypeError, match="takes the sizes batch, n, m"):
             hand.forward.saved_size(**sizes)
 
 

@@ -14,12 +14,14 @@ from derive import (
     dims,
     form,
     indices,
+    inner,
     layer,
     mean,
     tanh,
 )
-from derive.expressions import Variable, axis, contraction
+from derive.expressions import Variable, axis, constant, contraction, zero
 from derive.forms import make_form
+from derive.initialise import fans_of
 from derive.library.dense import affine, dense, dense_gelu, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, gated, layer_norm, normalise
@@ -62,6 +64,14 @@ def windows(x: R(m), *, K: R(2)) -> R(m - 1):
 @layer
 def average(x: R(n)) -> R():
     return mean(x)
+
+
+@layer
+def rearranged(x: R(n)) -> R(n) * R(n) * R(n):
+    """The entries backwards, a number that is a size, and zero."""
+    (i,) = indices("i")
+    backwards = form("backwards", x=(n - 1 - i,), to=(i,), ranges={i: n})
+    return backwards(x), constant(n, x.space), zero(x.space)
 
 
 mlp = network("mlp", hidden=dense, output=affine)
@@ -403,7 +413,13 @@ def test_sizes_of_a_network_can_be_fixed():
     assert_equal(evaluated(fixed, values, {}), evaluated(mlp, values, sizes))
 
 
-def test_sizes_are_replaced_all_at_once():
+@pytest.mark.parametrize("other", [m, p])
+def test_sizes_are_replaced_all_at_once(other):
+    assert with_sizes(dense, {"n": m, "m": other}).sizes == tuple(dict.fromkeys([other, m]))
+    assert with_sizes(dense, {"m": n, "n": other}).sizes == tuple(dict.fromkeys([n, other]))
+
+
+def test_sizes_may_change_places():
     swapped = with_sizes(dense, {"n": m, "m": n})
     assert str(swapped.argument("W").space) == "R(m, n)"
     assert str(swapped.output.space) == "R(m)"
@@ -418,6 +434,8 @@ def test_a_size_in_a_number_or_an_access_is_replaced():
     four = with_sizes(average, {"n": 4})
     assert evaluated(four, {"x": x}, {}) == 3.75
     assert four.D().adjoint.body.space == R(4)
+    parts = evaluated(with_sizes(rearranged, {"n": 4}), {"x": x}, {})
+    assert_equal(parts, [8.0, 4.0, 2.0, 1.0] + 4 * [4.0] + 4 * [0.0])
     steps = with_sizes(windows, {"m": 4})
     assert_equal(evaluated(steps, {"x": x, "K": np.array([-1.0, 1.0])}, {}), [1.0, 2.0, 4.0])
 
@@ -463,7 +481,12 @@ def test_two_sizes_never_share_a_name():
         network("f", hidden=first)
 
 
-@pytest.mark.parametrize("loss", [affine, branch, np.linalg.norm], ids=["1", "2", "3"])
+@layer
+def weighted_sum(x: R(n), *, c: R(n)) -> R():
+    return inner(x, c)
+
+
+@pytest.mark.parametrize("loss", [weighted_sum, rearranged, np.sum], ids=["c", "R(n)", "sum"])
 def test_a_loss_is_a_scalar_without_parameters(loss):
     with pytest.raises(SpaceError, match="a loss is a layer without parameters"):
         mlp.with_loss(loss)
@@ -572,6 +595,10 @@ def stacked(x: R(m), *, W: Hom(R(m), R(n) ** 2)) -> R(n):
 def test_fans_count_what_a_map_sums_and_reaches(f, name, sizes, fan_in, fan_out):
     net = network("f", a=f)
     counts = {str(s): sizes[str(s).removeprefix("a_")] for s in net.sizes}
+    found = fans_of(f.argument(name), f.output)
+    known = {dims(size): count for size, count in sizes.items()}
+    assert np.prod([int(extent.subs(known)) for extent in found.into]) == fan_in
+    assert np.prod([int(extent.subs(known)) for extent in found.out]) == fan_out
     W = net.initial(np.random.default_rng(0), counts)["a"][name]
     a = np.sqrt(6 / (fan_in + fan_out))
     assert 0.99 * a < np.abs(W).max() <= a  # at least 1800 entries, as above

@@ -1,0 +1,143 @@
+"""The cases that kernels are run on: arguments at a point, and what the reference makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import sympy
+
+from .expressions import Variable
+from .layers import Layer
+from .programs import BATCH, Program
+from .reference import Array, Sizes, Value
+from .rounding import operations, values_and_bounds
+from .sampling import ROUNDING_MARGIN, Point, draw, equal_sizes, point_of, unequal_sizes, zero_point
+from .spaces import Indices, Product, Real, Space, leaves
+from .walk import storage
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One array of a result by the reference.
+
+    bound         how far rounding may put it off, in units of eps
+    operations    how many additions may go into one entry
+    """
+
+    result: str
+    name: str
+    value: Array
+    bound: float
+    operations: int
+    batched: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Values of the arguments of all kernels, and by program what is expected of each."""
+
+    label: str
+    sizes: Sizes
+    values: Mapping[Variable, Value]
+    expected: Mapping[str, list[Expected]]
+
+    @property
+    def named_sizes(self) -> dict[str, int]:
+        """Sizes by name."""
+        return {str(size): number for size, number in self.sizes.items()}
+
+    def row(self, s: int) -> Case:
+        """One sample without the batch axis; results that sum over the batch are left as they are."""
+        expected = {
+            program: [replace(e, value=e.value[s]) if e.batched else e for e in results]
+            for program, results in self.expected.items()
+        }
+        values = {x: _row(x.space, value, s) for x, value in self.values.items()}
+        return Case(f"{self.label}, row {s}", {**self.sizes, BATCH: 1}, values, expected)
+
+
+def _row(space: Space, value: Value, s: int) -> Value:
+    if isinstance(space, Product):
+        return tuple(_row(f, v, s) for f, v in zip(space.factors, value, strict=True))
+    assert isinstance(space, (Real, Indices))
+    return value[s] if space.shape[:1] == (BATCH,) else value
+
+
+class Cases:
+    """The cases of a layer and programs of it, drawn with one seed."""
+
+    def __init__(self, layer: Layer, made: Sequence[Program], seed: int) -> None:
+        self.layer, self.batched, self.programs = layer, layer.batched(BATCH), made
+        self.random = np.random.default_rng(seed)
+
+    def finite(self, large: bool = True) -> Iterator[Case]:
+        """Away from kinks: batches of 4, 1 and 0, sizes 1, and sizes beyond those of a register."""
+        yield self.four
+        yield self.one
+        unequal, ones = unequal_sizes(self.layer), equal_sizes(self.layer, 1)
+        yield self._drawn("batch 0", unequal, 0)
+        if ones:
+            yield self._drawn("sizes 1", ones, 2)
+        if large:
+            yield self._drawn("large sizes", unequal_sizes(self.layer, 17), 18)
+
+    @cached_property
+    def four(self) -> Case:
+        """A batch of 4 at unequal sizes from 3 on."""
+        return self._drawn("batch 4", unequal_sizes(self.layer), 4)
+
+    @cached_property
+    def one(self) -> Case:
+        """A batch of 1."""
+        return self._drawn("batch 1", unequal_sizes(self.layer), 1)
+
+    def zero(self) -> Iterator[Case]:
+        """States and parameters zero, if finite: ties of the largest entry, psi exactly at a kink."""
+        own = {x: self.one.values[x] for x in self.batched.differentiable}
+        point = zero_point(self.batched, Point(dict(self.one.sizes), dict(self.one.values)), own)
+        if point:
+            yield self._at("at zero", point)
+
+    def nans(self) -> Iterator[Case]:
+        """A NaN in one entry of one argument, each in turn."""
+        for x in self._arguments():
+            if not any(isinstance(leaf, Indices) for leaf in leaves(x.space)):
+                values = {**self.one.values, x: self._with_nan(self.one.values[x])}
+                yield self._at(f"NaN in {x.name}", Point(dict(self.one.sizes), values))
+
+    def _arguments(self) -> list[Variable]:
+        found = (a.variable for program in self.programs for a in program.arguments)
+        return list(dict.fromkeys(found))
+
+    def _with_nan(self, value: Value) -> Value:
+        if isinstance(value, tuple):
+            return (self._with_nan(value[0]), *value[1:])
+        array = np.array(value)
+        array.flat[self.random.integers(array.size)] = np.nan
+        return array
+
+    def _drawn(self, label: str, sizes: Mapping[sympy.Symbol, int], batch: int) -> Case:
+        """Arguments of the layer at a point of it, and any tangents and cotangents."""
+        point = point_of(self.batched, {BATCH: batch, **sizes}, self.random, ROUNDING_MARGIN)
+        for x in self._arguments():
+            if x not in point.values:
+                point.values[x] = draw(self.random, x.space, point.sizes)
+        return self._at(label, point)
+
+    def _at(self, label: str, point: Point) -> Case:
+        """One evaluation of all results together, so that they share what they can."""
+        arrays = [(p.name, r, node) for p in self.programs for r in p.results for node in storage(r.node)]
+        pairs = values_and_bounds([node for *_, node in arrays], point.values, point.sizes)
+        expected: dict[str, list[Expected]] = {program.name: [] for program in self.programs}
+        for (program, result, node), (value, bound) in zip(arrays, pairs, strict=True):
+            number = sum(e.result == result.name for e in expected[program])
+            name = result.name if len(storage(result.node)) == 1 else f"{result.name}_{number}"
+            count = operations(node, point.sizes)
+            largest = float(np.max(bound, initial=0.0))
+            expected[program].append(
+                Expected(result.name, name, np.asarray(value), largest, count, result.batched)
+            )
+        return Case(label, point.sizes, point.values, expected)
