@@ -17,7 +17,8 @@ from .reference import Array
 from .scalars import Multiprecision, evaluate
 from .walk import topological
 
-RANGE = {np.float64: 700.0, np.float32: 88.0}  # exp(x) is finite and normal or nearly so
+# exp(x) is finite, and normal or nearly so
+RANGE: dict[type[Any], float] = {np.float64: 700.0, np.float32: 88.0}
 ULPS = 4.0
 DIGITS = 400  # 1 + erf(-38) cancels 330 of them
 BOUNDED = 100.0  # a derivative this small everywhere is measured in eps of its largest value
@@ -42,20 +43,20 @@ def findings(layer: str, roots: Iterable[Node]) -> Iterator[Finding]:
     for psi in operations_of(roots):
         for dtype in RANGE:
             group = f"{psi.name} in {dtype.__name__}, ulp"
-            yield Finding(layer, "values", group, worst_error(psi, dtype), ULPS)
+            yield Finding(layer, "values", group, worst_error(psi, dtype), ULPS)  # type: ignore[arg-type]
 
 
 @cache
-def worst_error(psi: Operation, dtype: type) -> float:
+def worst_error(psi: Operation, dtype: Any) -> float:
     """The largest error of the values in NumPy, in ulp."""
     columns, exact = sample(psi, dtype)
     return float(np.max(errors(psi, exact, psi(*columns)), initial=0.0))
 
 
-def points(psi: Operation, dtype: type, count: int = 16) -> list[Array]:
+def points(psi: Operation, dtype: type[Any], count: int = 16) -> list[Array]:
     """An array for each argument: large, moderate and tiny entries of both signs."""
     random = np.random.default_rng(len(psi.base))
-    columns = []
+    columns: list[Array] = []
     for _ in psi.arguments:
         parts = [random.uniform(-size, size, count) for size in (RANGE[dtype], 40, 3)]
         parts.append(10.0 ** random.uniform(-12, 0, count) * random.choice([-1, 1], count))
@@ -63,7 +64,7 @@ def points(psi: Operation, dtype: type, count: int = 16) -> list[Array]:
     return columns
 
 
-def sample(psi: Operation, dtype: type) -> tuple[list[Array], list[Any]]:
+def sample(psi: Operation, dtype: type[Any]) -> tuple[list[Array], list[Any]]:
     """Points where psi is real and in the range of the dtype, and its exact values there.
 
     Where psi is not real at most points of both signs, as log and sqrt are, their absolute values.
@@ -77,7 +78,7 @@ def sample(psi: Operation, dtype: type) -> tuple[list[Array], list[Any]]:
     return kept, [value for value, holds in zip(exact, inside, strict=True) if holds]
 
 
-def _is_inside(value: Any, dtype: type) -> bool:
+def _is_inside(value: Any, dtype: type[Any]) -> bool:
     return bool(mp.im(value) == 0 and abs(value) < float(np.finfo(dtype).max) / 2)
 
 
@@ -91,7 +92,7 @@ def exactly(psi: Operation, expression: sympy.Expr, row: Sequence[Any], digits: 
         return evaluate(expression, dict(zip(psi.arguments, row, strict=True)), Multiprecision())
 
 
-def spacing(exact: Any, dtype: type) -> Any:
+def spacing(exact: Any, dtype: type[Any]) -> Any:
     """The distance of floats at a number; below the normal ones, that of the subnormal ones."""
     info = np.finfo(dtype)
     exponent = max(mp.frexp(exact)[1] - 1 if exact else info.minexp, info.minexp)

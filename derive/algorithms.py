@@ -42,7 +42,7 @@ def gradients(
     J is the squared loss (3.6) for "regression", the cross-entropy (3.9) of softmax(F) for
     "classification", where y is one-hot, a distribution or class indices.  A batch, x with one more
     axis in front, gives the average of its points' gradients.  `given` holds the arguments of the
-    network besides x and theta.  What yields may change theta_i, as line 14 does.
+    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as by line 14.
 
     Raises ValueError for another kind, an empty batch or a target that does not fit, SpaceError for
     arrays that don't.
@@ -62,8 +62,8 @@ def gradients(
             e[L] = softmax(x_[L + 1]) - y  # 10
         else:  # 11
             e[i] = f[i + 1].D_adjoint(x_[i + 1], old[i + 1], e[i + 1])  # 12
-        gradient = f[i].nabla_adjoint(x_[i], theta_[i], e[i])  # 13
-        yield i, map_tree(lambda g, t: _mean(g, points, t), gradient, theta_[i])
+        grad = f[i].nabla_adjoint(x_[i], theta_[i], e[i])  # 13
+        yield i, map_tree(lambda g, t: _mean(g, points, t), grad, theta_[i])
 
 
 def gradient(

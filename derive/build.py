@@ -1,4 +1,4 @@
-"""Derive, emit and compile: the library into `generated/`, a user's layers into a folder of theirs."""
+"""Derive, emit and compile: the library into `generated/`, a user's layers where they say."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_texts(wanted: Mapping[str, str], folder: Path) -> list[str]:
 
 
 def differing(wanted: Mapping[str, str], folder: Path) -> list[str]:
-    """The files whose text differs from what would be emitted, missing and surplus ones included."""
+    """The files that differ from what would be emitted, missing and surplus ones included."""
     present = {
         path.name: path.read_text("utf-8")
         for path in sorted(folder.glob("*.p[yx]*"))
@@ -107,7 +107,7 @@ class Target:
 
 
 def target(text: str) -> Target:
-    """The layers that a command line's word names.  Raises BuildError with what there is instead."""
+    """The layers that a command line's word names.  Raises BuildError with what there is."""
     path, _, name = text.partition(":")
     if path.endswith(".py"):
         found = layers_of(load_file(Path(path)))
@@ -142,7 +142,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 def layers_of(module: ModuleType) -> dict[str, Layer]:
-    """The layers a module declares, by name, in order; those of the library that it uses are not."""
+    """The layers a module declares, by name, in order, without those of the library it uses."""
     return unique(v for v in vars(module).values() if isinstance(v, Layer) and not _is_shipped(v))
 
 

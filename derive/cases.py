@@ -49,21 +49,21 @@ class Case:
         """Sizes by name."""
         return {str(size): number for size, number in self.sizes.items()}
 
-    def row(self, s: int) -> Case:
-        """One sample without the batch axis; results that sum over the batch are left as they are."""
-        expected = {
-            program: [replace(e, value=e.value[s]) if e.batched else e for e in results]
-            for program, results in self.expected.items()
-        }
-        values = {x: _row(x.space, value, s) for x, value in self.values.items()}
-        return Case(f"{self.label}, row {s}", {**self.sizes, BATCH: 1}, values, expected)
 
-
-def _row(space: Space, value: Value, s: int) -> Value:
+def row_of(space: Space, value: Value, s: int) -> Value:
+    """One sample of a batch, a value as it is where its space has no batch axis."""
     if isinstance(space, Product):
-        return tuple(_row(f, v, s) for f, v in zip(space.factors, value, strict=True))
+        return tuple(row_of(f, v, s) for f, v in zip(space.factors, value, strict=True))
     assert isinstance(space, (Real, Indices))
     return value[s] if space.shape[:1] == (BATCH,) else value
+
+
+def _as_batch(space: Space, value: Value) -> Value:
+    """A batch of one sample."""
+    if isinstance(space, Product):
+        return tuple(_as_batch(f, v) for f, v in zip(space.factors, value, strict=True))
+    assert isinstance(space, (Real, Indices))
+    return np.asarray(value)[None] if space.shape[:1] == (BATCH,) else value
 
 
 class Cases:
@@ -95,11 +95,14 @@ class Cases:
         return self._drawn("batch 1", unequal_sizes(self.layer), 1)
 
     def zero(self) -> Iterator[Case]:
-        """States and parameters zero, if finite: ties of the largest entry, psi exactly at a kink."""
+        """States and parameters zero, if all is finite: ties, and psi exactly at a kink."""
         own = {x: self.one.values[x] for x in self.batched.differentiable}
         point = zero_point(self.batched, Point(dict(self.one.sizes), dict(self.one.values)), own)
         if point:
-            yield self._at("at zero", point)
+            case = self._at("at zero", point)
+            results = [e.value for group in case.expected.values() for e in group]
+            if all(np.isfinite(value).all() for value in results):
+                yield case
 
     def nans(self) -> Iterator[Case]:
         """A NaN in one entry of one argument, each in turn."""
@@ -119,6 +122,18 @@ class Cases:
         array.flat[self.random.integers(array.size)] = np.nan
         return array
 
+    def rows(self, case: Case) -> Iterator[Case]:
+        """Each sample by itself, without the batch axis."""
+        for s in range(case.named_sizes[str(BATCH)]):
+            rows = {x: row_of(x.space, value, s) for x, value in case.values.items()}
+            batch = {x: _as_batch(x.space, value) for x, value in rows.items()}
+            alone = self._at(f"{case.label}, row {s}", Point({**case.sizes, BATCH: 1}, batch))
+            expected = {
+                program: [replace(e, value=e.value[0]) if e.batched else e for e in results]
+                for program, results in alone.expected.items()
+            }
+            yield replace(alone, values=rows, expected=expected)
+
     def _drawn(self, label: str, sizes: Mapping[sympy.Symbol, int], batch: int) -> Case:
         """Arguments of the layer at a point of it, and any tangents and cotangents."""
         point = point_of(self.batched, {BATCH: batch, **sizes}, self.random, ROUNDING_MARGIN)
@@ -129,7 +144,9 @@ class Cases:
 
     def _at(self, label: str, point: Point) -> Case:
         """One evaluation of all results together, so that they share what they can."""
-        arrays = [(p.name, r, node) for p in self.programs for r in p.results for node in storage(r.node)]
+        arrays = [
+            (p.name, r, node) for p in self.programs for r in p.results for node in storage(r.node)
+        ]
         pairs = values_and_bounds([node for *_, node in arrays], point.values, point.sizes)
         expected: dict[str, list[Expected]] = {program.name: [] for program in self.programs}
         for (program, result, node), (value, bound) in zip(arrays, pairs, strict=True):

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from . import library
-from .build import BuildError, build_layers, build_library, check_generated, target
+from .build import (
+    BuildError,
+    Target,
+    build_layers,
+    build_library,
+    check_generated,
+    load_kernels,
+    target,
+)
+from .check import check, proof_findings, table
 from .compile import CompileError, CompilerMissing
 from .describe import description
 from .emit import emit
@@ -36,9 +49,19 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_show)
     verb = verbs.add_parser("build", help="derive, emit and compile: the library, or FILE.py")
     verb.add_argument("layers", nargs="?", help="a library layer's name, FILE.py or FILE.py:name")
-    verb.add_argument("--out", type=Path, help="folder for the kernels (default: kernels/ by FILE.py)")
-    verb.add_argument("--check", action="store_true", help="only tell whether generated/ is current")
+    verb.add_argument(
+        "--out", type=Path, help="folder for the kernels (default: kernels/ by FILE.py)"
+    )
+    verb.add_argument(
+        "--check", action="store_true", help="only tell whether generated/ is current"
+    )
     verb.set_defaults(run=_build)
+    verb = verbs.add_parser("check", help="laws of maps and kernels; exit status 1 on any failure")
+    verb.add_argument("layers", nargs="?", default="", help="default: every layer of the library")
+    verb.add_argument("--all", action="store_true", help="the proof of every derived map, too")
+    verb.add_argument("--seed", type=int, default=0, help="of the points that are drawn")
+    verb.add_argument("--out", type=Path, help="folder for the kernels of FILE.py (default: none)")
+    verb.set_defaults(run=_check)
     return made
 
 
@@ -74,3 +97,35 @@ def _build(options: argparse.Namespace) -> int:
     for path in build_layers(layers, out, _say):
         print(path)
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    chosen, found = target(options.layers), []
+    with _kernels(chosen, options.out) as kernels:
+        for name, layer in chosen.layers.items():
+            _say(f"checking {name}")
+            found += check(layer, kernels[name], options.seed)
+            found += proof_findings(layer, options.seed) if options.all else []
+    print("\n".join(table(found)))
+    return 0 if all(finding.ok for finding in found) else 1
+
+
+@contextmanager
+def _kernels(chosen: Target, out: Path | None) -> Iterator[dict[str, ModuleType]]:
+    """The library's built kernels; those of a file, built into a folder or a temporary one."""
+    if chosen.file is None:
+        yield {name: _generated(name) for name in chosen.layers}
+        return
+    with TemporaryDirectory(prefix="layerwise-") as temporary:
+        folder = out or Path(temporary)
+        build_layers(chosen.layers, folder, _say)
+        yield {name: load_kernels(name, folder) for name in chosen.layers}
+
+
+def _generated(name: str) -> ModuleType:
+    try:
+        return import_module(f"derive.generated.{name}")
+    except ImportError as error:
+        raise BuildError(
+            f"the kernels of {name} are not built ({error}): python build.py"
+        ) from error

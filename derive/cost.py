@@ -32,14 +32,14 @@ from .lower import Kernel
 Count = tuple[sympy.Expr, sympy.Expr]  # flops, calls
 
 
-def cost(kernel: Kernel) -> str:
-    """Cost: flops (an addition and a product are one each), calls, and float64 bytes in and out."""
+def cost(kernel: Kernel) -> tuple[str, ...]:
+    """Lines: flops (an addition and a product are one each), calls, and bytes moved at least."""
     flops, calls = count(kernel)
-    traffic = 8 * _traffic(kernel)
-    text = f"cost: {_text(flops)} flops"
+    lines = [f"cost: {_text(flops)} flops"]
     if calls != 0:
-        text += f", {_text(calls)} elementwise calls"
-    return f"{text}; {_text(traffic)} bytes of arguments, results and saved values in float64"
+        lines.append(f"{_text(calls)} calls of elementwise functions")
+    bytes_ = _text(8 * _traffic(kernel))
+    return (*lines, f"{bytes_} bytes of arguments, results and saved values in float64")
 
 
 def count(kernel: Kernel) -> Count:

@@ -1,4 +1,4 @@
-"""A layer in plain text: its formula and spaces, its derived maps of both orders, its kernels' cost."""
+"""A layer in plain text: formula and spaces, derived maps of both orders, kernels and cost."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def _map(linear: LinearMap, writer: Writer) -> Iterator[str]:
 
 def _kernels(layer: Layer) -> Iterator[str]:
     for program in programs(layer):
-        yield f"{program.name}: {program.law}"
-        yield from (f"    {line}" for line in cost(lower(program)).split("; "))
+        yield f"{program.name}: {'; '.join(program.law)}"
+        yield from (f"    {line}" for line in cost(lower(program)))

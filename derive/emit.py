@@ -1,4 +1,4 @@
-"""From lowered kernels to the text of a Cython module: everything decided here, printed by templates/."""
+"""From lowered kernels to the text of a Cython module: decided here, printed by templates/."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from .loops import (
     Fill,
     For,
     Gemm,
+    Inside,
     Largest,
     Let,
     Matrix,
+    Number,
     Select,
     Statement,
     Step,
     Store,
+    Sum,
 )
 from .lower import Kernel, lower
 from .operations import Operation
@@ -76,6 +79,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
 def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
     functions = list(_functions(kernels))
     texts = [text for psi in functions for text in (psi.result, *(t for _, t in psi.lets))]
+    texts += [real_number(value) for kernel in kernels for value in _coefficients(kernel)]
     direct = [psi.name for psi in _operations(kernels) if function(psi) is None]
     called = {name for name in CALLED if any(f"{name}(" in text for text in texts)}
     kinds = {type(s).__name__ for kernel in kernels for s in _walk(kernel.steps)}
@@ -102,6 +106,17 @@ def _operations(kernels: Iterable[Kernel]) -> list[Operation]:
     return sorted(found, key=lambda psi: psi.name)
 
 
+def _coefficients(kernel: Kernel) -> Iterator[sympy.Expr]:
+    """The numbers that a kernel is written with."""
+    for found in _instances(kernel.steps, (Number, Sum, Inside, Gemm)):
+        if isinstance(found, Sum):
+            yield from (weight for weight, _ in found.terms)
+        elif isinstance(found, Gemm):
+            yield found.alpha
+        else:
+            yield found.value if isinstance(found, Number) else found.outside
+
+
 def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:
     for psi in _operations(kernels):
         made = function(psi)
@@ -109,7 +124,7 @@ def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:
             yield made
 
 
-def _instances(tree: object, kind: type) -> Iterator[Any]:
+def _instances(tree: object, kind: type | tuple[type, ...]) -> Iterator[Any]:
     """Every statement or scalar of a kind in a tree of them."""
     if isinstance(tree, kind):
         yield tree
@@ -133,14 +148,15 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
     program = kernel.program
     buffers = [*_flat(kernel.arguments), *_flat(kernel.results)]
     space = [n for n, used in (("saved", kernel.saved), ("workspace", kernel.workspace)) if used]
-    constant = {b.name for b in _flat(kernel.arguments)} | ({"saved"} if program.reads_saved else set())
+    constant = {b.name for b in _flat(kernel.arguments)}
+    constant |= {"saved"} if program.reads_saved else set()
     typed = [(_pointer_type(b.kind), b.name) for b in buffers] + [("real", name) for name in space]
     return {
         "name": program.name,
         "law": program.law,
         "signature": ",\n    ".join(_signature_lines(kernel, typed, constant)),
         "arguments": list(_argument_lines(kernel)),
-        "cost": cost(kernel).split("; "),
+        "cost": cost(kernel),
         "pointers": list(_pointers(kernel)),
         "declared": [
             *(f"Py_ssize_t {line}" for line in _lines(kernel.indices)),
@@ -232,7 +248,8 @@ def _plus(name: str, offset: sympy.Expr) -> str:
 
 def _doc(kernel: Kernel) -> str:
     program = kernel.program
-    lines = [program.law, "", *(f"    {line}" for line in _argument_lines(kernel)), "", *cost(kernel).split("; ")]
+    arguments = [f"    {line}" for line in _argument_lines(kernel)]
+    lines = [*program.law, "", *arguments, "", *cost(kernel)]
     return "\n".join(lines)
 
 
@@ -293,8 +310,9 @@ def _(s: Step) -> dict[str, Any]:
 
 @_view.register
 def _(s: Asked) -> dict[str, Any]:
-    condition = " or ".join(f"{name} is not NULL" for name in s.pointers)
-    return {"kind": "Asked", "condition": condition, "body": _views(s.body)}
+    asked = [f"{name} is not NULL" for name in s.pointers]
+    lines = [" or ".join(asked[k : k + 3]) for k in range(0, len(asked), 3)]
+    return {"kind": "Asked", "condition": lines, "body": _views(s.body)}
 
 
 @_view.register
@@ -354,12 +372,11 @@ def _(s: Fill) -> dict[str, Any]:
 
 @_view.register
 def _(s: Gemm) -> dict[str, Any]:
-    return {
-        "kind": "Gemm",
-        "sizes": ", ".join(integer(size) for size in (s.M, s.N, s.K)),
-        "alpha": real_number(s.alpha),
-        **{name: _matrix(getattr(s, name)) for name in "ABC"},
-    }
+    sizes = ", ".join(integer(size) for size in (s.M, s.N, s.K))
+    matrices = ", ".join(_matrix(matrix) for matrix in (s.A, s.B, s.C))
+    lines = [f"{sizes}, {real_number(s.alpha)},", matrices]
+    together = " ".join(lines)
+    return {"kind": "Gemm", "lines": [together] if len(together) < 80 else lines}
 
 
 def _matrix(matrix: Matrix) -> str:

@@ -34,13 +34,13 @@ class Finding:
     @property
     def excess(self) -> float:
         """The error in units of the tolerance: the findings of one law are ranked by it."""
-        if not self.ok:
-            return np.inf if np.isnan(self.error) or not self.tolerance else self.error / self.tolerance
-        return self.error / self.tolerance if self.tolerance else 0.0
+        if not self.tolerance:
+            return 0.0 if self.ok else np.inf
+        return np.inf if np.isnan(self.error) else self.error / self.tolerance
 
 
 def worst(findings: Iterable[Finding]) -> list[Finding]:
-    """For each law of each layer the finding that is nearest to or furthest beyond its tolerance."""
+    """For each law of each layer the finding nearest to its tolerance, or furthest beyond."""
     found: dict[tuple[str, str], Finding] = {}
     for finding in findings:
         key = finding.layer, finding.law

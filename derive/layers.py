@@ -16,12 +16,13 @@ from typing import Any
 
 import sympy
 
-from .expressions import Node, Tuple, Variable, tuple_of, variable
+from .expressions import Elementwise, Node, Tuple, Variable, tuple_of, variable
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map, variables_of
-from .names import checked, checked_argument
+from .names import RESERVED, checked, checked_argument, checked_function
+from .operations import Operation, shipped
 from .spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
-from .walk import rewrite
+from .walk import rewrite, topological
 
 STATE, PARAMETER, GIVEN, MASK = "state", "parameter", "given", "mask"
 
@@ -74,7 +75,8 @@ class Layer:
     def __post_init__(self) -> None:
         checked(self.name, "layer")
         for size in self.sizes:
-            checked(str(size), f"size of layer {self.name}")
+            if size.is_positive:  # a user's; that of a batch, which may be empty, is the kernels'
+                checked_argument(str(size), f"size of layer {self.name}")
         seen: set[str] = {str(size) for size in self.sizes}
         for name in self._gram_extents():
             self._claim(checked(name, f"Gram matrix of layer {self.name}"), seen)
@@ -87,6 +89,7 @@ class Layer:
                     "differentiated; declare them by themselves as Index(...)"
                 )
         self._check_output()
+        self._check_operations()
 
     def _claim(self, name: str, seen: set[str]) -> None:
         if name in seen:
@@ -122,6 +125,19 @@ class Layer:
                     f"layer {self.name}: the formula has {x.name} of {x.space}, which is no "
                     "argument; declare it as state, parameter or given"
                 )
+
+    def _check_operations(self) -> None:
+        """Operations become functions: each name is free and means one of them."""
+        found: dict[str, Operation] = {}
+        sizes = {str(size) for size in self.sizes}
+        nodes = (node for node in topological(self.output) if isinstance(node, Elementwise))
+        for psi in (node.operation for node in nodes):
+            if found.setdefault(psi.name, psi) != psi or psi.base in sizes:
+                raise SpaceError(
+                    f"layer {self.name}: operation {psi.name!r}: another operation or a size of "
+                    "this layer has this name; rename one"
+                )
+            _check_operation(psi, f"layer {self.name}: operation")
 
     @classmethod
     def of(
@@ -308,6 +324,16 @@ class Layer:
         arguments = tuple(Argument(_as_variable(new, a), a.role) for a in self.arguments)
         names = {new[node]: name for node, name in self.names.items() if node in new}
         return Layer(self.name, arguments, output, names, self.doc)
+
+
+def _check_operation(psi: Operation, what: str) -> None:
+    """The names of a user's operation and its arguments can be a function's in a kernel."""
+    if psi.base not in shipped:
+        checked_function(psi.base, what)
+        for argument in psi.arguments:
+            checked(str(argument), f"{what} {psi.base}: argument")
+    elif psi.name in RESERVED and psi != shipped[psi.name]:
+        raise SpaceError(f"{what}: {psi.name!r} is the name of another function; rename it")
 
 
 def _as_variable(new: Mapping[Node, Node], argument: Argument) -> Variable:

@@ -12,7 +12,6 @@ import sympy
 
 from .operations import Operation
 
-
 Place = tuple[sympy.Expr, ...]
 Guards = tuple[tuple[sympy.Expr, sympy.Expr], ...]
 

@@ -7,12 +7,12 @@ its own.  Nothing here knows a layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy
 
-from .expressions import Node, Variable, is_zero
+from .expressions import Elementwise, Node, Variable, is_zero
 from .loops import Asked, Buffer, Fill, Statement, Step
 from .names import Allocator
 from .nests import Indices, Nest, sum_statements
@@ -46,6 +46,7 @@ class Kernel:
 
 
 NOBODY: frozenset[str] = frozenset()
+WORDS = ("saved", "workspace")
 
 
 def lower(program: Program) -> Kernel:
@@ -61,7 +62,7 @@ class _Lowering:
         plain = prepared(roots, program.names)
         self.names = {plain[node]: name for node, name in program.names.items()}
         self.writer = Writer(self.names, BATCH)
-        self.allocator = Allocator(tuple(str(size) for size in self.sizes))
+        self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(plain.values())))
         self.memory: dict[Node, Buffer] = {}
         self.arguments = [self._argument(a.variable) for a in program.arguments]
         self.result_nodes = [storage(plain[r.node]) for r in program.results]
@@ -240,6 +241,11 @@ class _Lowering:
     def _pointers(self, asked: frozenset[str]) -> tuple[str, ...]:
         order = [b.name for buffers in self.results for b in buffers] + ["saved"]
         return tuple(sorted(asked, key=order.index))
+
+
+def _functions(nodes: Iterable[Node]) -> list[str]:
+    """The names of the elementwise operations, which a kernel calls."""
+    return [node.operation.name for node in nodes if isinstance(node, Elementwise)]
 
 
 def merged(steps: list[Statement]) -> list[Statement]:

@@ -16,11 +16,14 @@ NAN"""
 _CYTHON = """cdef cpdef cimport ctypedef extern nogil gil noexcept include by object bint fused
 public readonly inline real NULL self DEF IF ELIF ELSE sizeof Py_ssize_t"""
 _RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs pow normal_cdf
-normal_gelu gemm fill print range len"""  # what a kernel's module imports; other words of libm are
-# free, since Cython puts a prefix before every name of its own
+normal_gelu gemm fill print range len max min int64_t"""
+# what a kernel's module imports; other words of libm are free, since Cython puts a prefix before
+# every name of its own
 _EDGE = frozenset(["out", "saved", "workspace", "size", "sizes", "array", "batch"]) | frozenset(
     ["forward", "tangent", "backward"]
 )
+_MODULE = """forward tangent backward tangent_backward gradient loss Kernel Argument Leaf admit
+features source_hash CONVENTION"""
 RESERVED = frozenset(
     [*keyword.kwlist, *keyword.softkwlist, *_C.split(), *_CYTHON.split(), *_RUNTIME.split()]
 )
@@ -58,6 +61,16 @@ def checked_argument(name: str, what: str) -> str:
         )
     if name in _EDGE:
         raise UnusableName(f"{what}: {name!r} is an argument that every kernel has; choose another")
+    return name
+
+
+def checked_function(name: str, what: str) -> str:
+    """The name of an elementwise operation: also none that a module of kernels makes itself."""
+    if re.search(r"_d\d[\d_]*$", checked(name, what)) or name in _MODULE.split():
+        raise UnusableName(
+            f"{what}: {name!r} looks like a derivative (tanh_d1) or is a word of every module of "
+            "kernels; choose another name"
+        )
     return name
 
 

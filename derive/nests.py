@@ -40,7 +40,7 @@ from .loops import (
     Times,
 )
 from .names import Allocator
-from .schedule import as_product, base, is_rearranged
+from .schedule import as_product, is_rearranged, strided_base
 from .text import spoken
 
 Memory = Mapping[Node, Buffer]
@@ -60,7 +60,8 @@ class Indices:
 
     def fresh(self, extents: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
         """One index for each extent: s for the batch, i, j, k, .. for the others."""
-        found, letter = [], 0
+        found: list[sympy.Symbol] = []
+        letter = 0
         for extent in extents:
             if extent == self.batch and self._sample not in map(str, found):
                 name = self._sample
@@ -332,7 +333,7 @@ def sum_statements(
     first: bool,
 ) -> list[Statement]:
     """target += weight * sum, or target = .. where this is the first that is said of it."""
-    if as_product(node) and all(base(x) in memory or x in memory for x in node.filled):
+    if as_product(node) and all(strided_base(x) in memory or x in memory for x in node.filled):
         fill = [Fill(target)] if first else []
         return [*fill, *_matrix_product(memory, indices, target, weight, node)]
     return _loop_sum(Points(memory, names, indices), target, weight, node, first)

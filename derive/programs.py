@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 
 import sympy
 
@@ -29,8 +30,8 @@ from .expressions import (
     linear_combination,
     variable,
 )
-from .layers import GIVEN, MASK, PARAMETER, Argument, Layer  # noqa: F401 (emit reads it here)
 from .functions import flat, total_sum
+from .layers import GIVEN, MASK, PARAMETER, Argument, Layer  # noqa: F401 (emit reads it here)
 from .networks import Network
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological
@@ -55,7 +56,7 @@ class Program:
 
     layer: Layer
     name: str
-    law: str
+    law: tuple[str, ...]
     arguments: tuple[Argument, ...]
     results: tuple[Result, ...]
     accumulate: bool
@@ -119,13 +120,13 @@ class Derivation:
         yield self.value("forward", self.saves)
         yield self._program(
             "tangent",
-            f"{y}_dot = {self._total_derivative()}",
+            [f"{y}_dot = {self._total_derivative()}"],
             (*primal, *dots),
             [Result(f"{y}_dot", self.y_dot)],
         )
         yield self._program(
             "backward",
-            "; ".join(f"{v.name}_bar += {self._adjoint(v)} . {y}_bar" for v in self.x_bar),
+            [f"{v.name}_bar += {self._adjoint(v)} . {y}_bar" for v in self.x_bar],
             (*primal, *y_bar),
             [Result(f"{v.name}_bar", e, self._is_batched(v)) for v, e in self.x_bar.items()],
             saved=self.saves,
@@ -134,7 +135,7 @@ class Derivation:
         )
         yield self._program(
             "tangent_backward",
-            f"the derivative of backward along ({', '.join(d.name for d in (*dots, *y_bar_dot))})",
+            [f"the derivative of backward along ({', '.join(d.name for d in (*dots, *y_bar_dot))})"],
             (*primal, *y_bar, *dots, *y_bar_dot),
             [
                 Result(f"{v.name}_bar_dot", self.second[e], self._is_batched(v))
@@ -162,47 +163,42 @@ class Derivation:
         for v, v_dot in self.x_dot.items():
             bar = flat(pulled[v_dot], inverse=True)
             results.append(Result(f"{v.name}_bar", bar, self._is_batched(v)))
-        law = f"{name} += mean of {self.layer.signature} over the batch; {gradient} += its gradient"
-        grams = _gram_matrices([r.node for r in results], self.batched.arguments)
-        return Program(
-            self.layer,
-            "gradient",
-            law,
-            (*self.batched.arguments, *grams),
-            tuple(results),
-            True,
-            (),
-            False,
-            {**bars, **self.batched.names},
-        )
+        law = [
+            f"{name} += the mean over the batch of {self.layer.signature}",
+            f"{gradient} += its gradient",
+        ]
+        names = {**bars, **self.batched.names}
+        arguments = self.batched.arguments
+        return self._program("gradient", law, arguments, results, accumulate=True, names=names)
 
     def value(self, name: str, saves: tuple[Node, ...] = ()) -> Program:
         """f(x; theta), and what backward needs."""
         result = Result(self.y, self.batched.output)
-        law = f"{self.y} = {self.layer.signature}"
+        law = [f"{self.y} = {self.layer.signature}"]
         return self._program(name, law, self.batched.arguments, [result], saved=saves)
 
     def _program(
         self,
         name: str,
-        law: str,
+        law: list[str],
         arguments: tuple[Argument, ...],
         results: list[Result],
         saved: tuple[Node, ...] = (),
         reads: bool = False,
         accumulate: bool = False,
+        names: Mapping[Node, str] | None = None,
     ) -> Program:
         grams = _gram_matrices([r.node for r in results], arguments)
         return Program(
             self.layer,
             name,
-            law,
+            tuple(law),
             (*arguments, *grams),
             tuple(results),
             accumulate,
             saved,
             reads,
-            self.names,
+            self.names if names is None else names,
         )
 
     def _is_batched(self, x: Variable) -> bool:
@@ -229,9 +225,10 @@ def _gram_matrices(
 
 
 def _free_name(layer: Layer, letters: tuple[str, ...]) -> str:
-    """The first of some letters that no argument and no size has."""
+    """The first of some letters that no argument and no size has, else the first with a number."""
     taken = {a.name for a in layer.arguments} | {str(size) for size in layer.sizes}
-    return next(letter for letter in letters if letter not in taken)
+    numbered = (f"{letters[0]}{number}" for number in count(2))
+    return next(letter for letter in chain(letters, numbered) if letter not in taken)
 
 
 def _saved(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:

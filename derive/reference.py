@@ -27,7 +27,7 @@ from .expressions import (
 )
 from .forms import Access, Form
 from .scalars import Arrays, evaluate
-from .spaces import Indices, Real, Space, SpaceError, leaves
+from .spaces import Indices, Product, Real, Space, SpaceError, leaves
 from .walk import topological
 
 Array = np.ndarray[Any, Any]
@@ -47,11 +47,12 @@ def values_of(
 
     Raises SpaceError where a variable has no value or a shape does not fit its space.
     """
-    found: dict[Node, Value] = {x: as_arrays(value_) for x, value_ in given.items()}
     bound = dict(sizes or {})
-    for x in given:
-        bind_sizes(x.name, x.space, found[x], bound)
-    dtype = np.result_type(np.float64, *(a.dtype for v in found.values() for a in flat_arrays(v)))
+    for x, value_ in given.items():
+        bind_sizes(x.name, x.space, value_, bound)
+    arrays = (array for value_ in given.values() for array in flat_arrays(value_))
+    dtype = np.result_type(np.float64, *(array.dtype for array in arrays))
+    found: dict[Node, Value] = {x: _cast(x.space, v, dtype) for x, v in given.items()}
     at = _At(found, bound, dtype)
     for node in topological(*roots):
         if node not in found:
@@ -59,9 +60,12 @@ def values_of(
     return [found[root] for root in roots]
 
 
-def as_arrays(value_: Value) -> Value:
-    """A value with arrays in place of numbers and lists."""
-    return tuple(map(as_arrays, value_)) if isinstance(value_, tuple) else np.asarray(value_)
+def _cast(space: Space, value_: Value, dtype: np.dtype[Any]) -> Value:
+    """A value as arrays of the dtype; class indices as they are."""
+    if isinstance(space, Product):
+        parts = zip(space.factors, value_, strict=True)
+        return tuple(_cast(factor, part, dtype) for factor, part in parts)
+    return np.asarray(value_, dtype=None if isinstance(space, Indices) else dtype)
 
 
 def flat_arrays(value_: Value) -> list[Array]:
@@ -113,7 +117,10 @@ class _At:
         return self.found[node]
 
     def number(self, coefficient: sympy.Expr) -> float:
-        return float(coefficient.subs(self.sizes))
+        number = coefficient.subs(self.sizes)
+        if number.free_symbols:
+            raise SpaceError(f"the size {coefficient} is not known; give it as sizes={{...}}")
+        return float(number)
 
     def full(self, space: Space, number: float) -> Array:
         assert isinstance(space, Real)
@@ -252,7 +259,8 @@ class _Grid:
         product = np.broadcast_to(product, shape)
         places = [np.broadcast_to(place, shape) for place in self.positions(access)]
         if not places:
-            return result + product.sum()
+            total: Array = result + product.sum()
+            return total
         inside = np.ones(shape, dtype=bool)
         for place, count in zip(places, result.shape, strict=True):
             inside &= (place >= 0) & (place < count)

@@ -5,7 +5,7 @@ All entries are numbers of float32, so that both precisions are checked at the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, permutations
 
@@ -16,6 +16,7 @@ from .expressions import Argmax, Elementwise, Node, Variable, contraction, varia
 from .forms import make_form
 from .functions import gram_variable
 from .layers import MASK, Layer
+from .operations import Operation
 from .reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
 from .scalars import Arrays, evaluate
 from .spaces import Gram, Indices, Product, R, Real, Space, leaves
@@ -74,7 +75,9 @@ def _extents(layer: Layer) -> Iterator[sympy.Expr]:
 # --- entries
 
 
-def uniform(random: np.random.Generator, shape: tuple[int, ...], between: tuple[float, float]) -> Array:
+def uniform(
+    random: np.random.Generator, shape: tuple[int, ...], between: tuple[float, float]
+) -> Array:
     """Numbers of float32, as float64."""
     return random.uniform(*between, shape).astype(np.float32).astype(np.float64)
 
@@ -142,7 +145,9 @@ def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:
     x = variable("x", node.operand.space)
     space = R(*(form.extent(entry) for entry in (*form.slots[1], summed)))
     read = contraction(space, window, 1, (x,))
-    entries, inside = (values_of([read], {x: a}, sizes)[0] for a in (operand, np.ones_like(operand)))
+    entries, inside = (
+        values_of([read], {x: a}, sizes)[0] for a in (operand, np.ones_like(operand))
+    )
     best = np.sort(np.where(inside > 0, entries, -np.inf), axis=-1)
     if best.shape[-1] == 1:
         return np.full(best.shape[:-1], np.inf)
@@ -204,32 +209,39 @@ def point_of(
 
 
 def wildness(output: Node, point: Point, margin: float) -> float:
-    """The largest |psi'| and |psi''| on the way; infinite at a kink or where a value is not finite."""
+    """The largest |psi'| and |psi''| on the way; infinite at a kink or where a value is none."""
     if any((abs(kink) < margin).any() for kink in kink_values(output, point)):
-        return float("inf")
-    nodes = [z for z in topological(output) if isinstance(z, Elementwise)]
-    values = values_of([output, *(z for node in nodes for z in node.arguments)], point.values, point.sizes)
-    if not all(np.isfinite(a).all() for v in values for a in flat_arrays(v)):
-        return float("inf")
-    at, largest = iter(values[1:]), 0.0
-    for node in nodes:
-        arguments = [next(at) for _ in node.arguments]
-        for psi in _derivatives(node):
-            sizes_ = abs(psi(*arguments))
-            largest = max(largest, float(np.max(sizes_, initial=0.0))) if np.isfinite(sizes_).all() else np.inf
-    return largest
+        return np.inf
+    nodes = [node for node in topological(output) if isinstance(node, Elementwise)]
+    found = dict(zip(nodes, _arguments(nodes, point), strict=True))
+    slopes = (psi(*z) for node, z in found.items() for psi in _derivatives(node.operation))
+    (value,) = values_of([output], point.values, point.sizes)
+    arrays = [*slopes, *(0 * array for array in flat_arrays(value))]
+    if not all(np.isfinite(array).all() for array in arrays):
+        return np.inf
+    return max((float(np.max(abs(array), initial=0.0)) for array in arrays), default=0.0)
 
 
-def _derivatives(node: Elementwise) -> list:
-    psi = node.operation
-    first = [psi.derivative(k) for k in range(len(psi.arguments))]
-    return [*first, *(d.derivative(k) for d in first for k in range(len(psi.arguments)))]
+def _arguments(nodes: Sequence[Elementwise], point: Point) -> Iterator[list[Array]]:
+    values = iter(
+        values_of([z for node in nodes for z in node.arguments], point.values, point.sizes)
+    )
+    return ([next(values) for _ in node.arguments] for node in nodes)
+
+
+def _derivatives(psi: Operation) -> Iterator[Operation]:
+    """The first and second derivatives."""
+    for k in range(len(psi.arguments)):
+        first = psi.derivative(k)
+        yield first
+        yield from (first.derivative(m) for m in range(len(psi.arguments)))
 
 
 def zero_point(layer: Layer, point: Point, arguments: Mapping[Variable, Value]) -> Point | None:
-    """The point with these arguments zero, where all is equal: None at a kink by rounding alone.
+    """The point with these arguments zero, where all is equal.
 
-    A kink is met exactly there (a tie, ReLU at 0) or it is away; in between the sign is an accident.
+    None where a value is not finite, and where a kink is neither met exactly (a tie, ReLU at 0) nor
+    away: the side is an accident of rounding then.
     """
     zeros = {x: _zero(arguments[x]) for x in arguments}
     there = Point(point.sizes, {**point.values, **zeros})

@@ -86,6 +86,22 @@ def base(node: Node) -> Node:
     return node
 
 
+def strided_base(node: Node) -> Node:
+    """What a rearranged expression reads at constant strides: no reversal, no read outside."""
+    while is_rearranged(node) and is_strided(node, 0):  # type: ignore[arg-type]
+        node = node.operands[0]
+    return node
+
+
+def is_strided(node: Contraction, operand: int) -> bool:
+    """Every entry of the access is an index that runs over its axis, or a place on it."""
+    shape = node.filled[operand].space.shape  # type: ignore[attr-defined]
+    return all(
+        entry in node.form.free or (entry.is_Integer and extent.is_Integer and 0 <= entry < extent)
+        for entry, extent in zip(node.access(operand), shape, strict=True)
+    )
+
+
 def reads_in_place(node: Node, operand: int) -> bool:
     """A pointwise expression reads this operand at the very entry that it makes."""
     if isinstance(node, Contraction):
@@ -107,9 +123,8 @@ def as_product(node: Contraction) -> bool:
 
 
 def _linear_access(node: Contraction, operand: int) -> bool:
-    access = node.access(operand)
-    running = [entry for entry in access if not entry.is_number]
-    return len(set(running)) == len(running) and set(running) <= set(node.form.free)
+    running = [entry for entry in node.access(operand) if not entry.is_number]
+    return len(set(running)) == len(running) and is_strided(node, operand)
 
 
 def visits_again(node: Contraction, operand: int) -> bool:
@@ -265,14 +280,15 @@ class Schedule:
 
     def _read_from_memory(self, node: Node) -> Iterator[Node]:
         """The operands of an expression that must be stored for it."""
+        product = isinstance(node, Contraction) and as_product(node)
         for position, operand in enumerate(node.operands):
-            source = base(operand)
+            source = strided_base(operand) if product else base(operand)
             if self.in_memory(source) or is_zero(source):
                 continue
             elsewhere = not reads_in_place(node, position) or is_rearranged(operand)
-            if is_sum(node):
+            if isinstance(node, Contraction) and is_sum(node):
                 again = position < len(node.filled) and visits_again(node, position)
-                if as_product(node) or again or elsewhere and source is not operand:
+                if product or again or (elsewhere and source is not operand):
                     yield source
                 elif position >= len(node.filled):
                     yield from self._read_from_memory_of_selector(operand)
@@ -394,10 +410,16 @@ class Schedule:
     def _after(self, node: Node, position: int, operand: Node) -> int:
         """The first stage in which a pointwise expression can read an operand."""
         if isinstance(operand, Argmax):
-            return self._finished(base(operand.operand))
+            return self._finished(self._read(operand.operand))
         if not reads_in_place(node, position) or is_rearranged(operand):
-            return self._finished(base(operand))
+            return self._finished(self._read(operand))
         return self._stage.get(operand, 0) + self._has_sums(operand)
+
+    def _read(self, node: Node) -> Node:
+        """What is loaded where an expression is read elsewhere: the nearest in memory, else its base."""
+        while is_rearranged(node) and not self.in_memory(node):
+            node = node.operands[0]
+        return node
 
     def _finished(self, node: Node) -> int:
         """The first stage after an expression is in memory."""
@@ -411,7 +433,7 @@ class Schedule:
     def _sum_stage(self, node: Contraction) -> int:
         stages = [0]
         for operand in node.operands:
-            source = base(operand.operand if isinstance(operand, Argmax) else operand)
+            source = self._read(operand.operand if isinstance(operand, Argmax) else operand)
             if not is_leaf(source) and source not in self.known:
                 stages.append(self._stage[source] + self._has_sums(source))
         return max(stages)

@@ -11,9 +11,22 @@ from functools import singledispatch
 
 import sympy
 
-from .loops import Apply, Buffer, Guards, Inside, Load, Local, Matrix, Number, Place, Scalar, Sum, Times
+from .loops import (
+    Apply,
+    Buffer,
+    Guards,
+    Inside,
+    Load,
+    Local,
+    Matrix,
+    Number,
+    Place,
+    Scalar,
+    Sum,
+    Times,
+)
 from .operations import Operation
-from .scalars import cython_body
+from .scalars import Cython, Text, cython_body, evaluate
 
 SUM, PRODUCT, ATOM = 0, 1, 2
 
@@ -99,9 +112,10 @@ def inside(guards: Guards) -> str:
 def real_number(value: sympy.Expr) -> str:
     """A coefficient, computed in the kernel's precision; sizes may appear in it."""
     above, below = value.as_numer_denom()
-    if not value.free_symbols:
-        _, text = cython_body(value, [])
-        return text
+    if not value.free_symbols or not (above.is_integer and below.is_integer):
+        sizes = {size: Text(f"<real>{size}") for size in value.free_symbols}
+        text = evaluate(value, sizes, Cython())
+        return f"({text})" if value.is_Add else text
     top, bottom = (integer(sympy.expand(part)) for part in (above, below))
     head = f"<real>{top}" if top.isalnum() else f"<real>({top})"
     plain = bottom.isalnum() or bottom.startswith(("max(", "min("))
@@ -151,7 +165,7 @@ def _(value: Load) -> tuple[str, int]:
 
 @_scalar.register
 def _(value: Inside) -> tuple[str, int]:
-    outside = f"<real>{value.outside}".replace("oo", "INFINITY")
+    outside = real_number(value.outside)
     return f"({_bound(value.value, SUM)} if {inside(value.guards)} else {outside})", ATOM
 
 

@@ -27,7 +27,7 @@ from .expressions import (
 from .forms import Access
 from .operations import Operation
 
-SUM, PRODUCT, ATOM = 0, 1, 2  # how tightly a text binds
+SUM, QUOTIENT, PRODUCT, ATOM = 0, 1, 2, 3  # how tightly a text binds
 
 
 class Writer:
@@ -101,18 +101,38 @@ def _(node: LinearCombination, w: Writer) -> tuple[str, int]:
     for weight, term in node.terms:
         sign = "-" if weight.could_extract_minus_sign() else "+"
         size = -weight if sign == "-" else weight
-        factor = w(term, PRODUCT) if size == 1 else f"{number(size)} {w(term, PRODUCT)}"
-        text += f" {sign} {factor}"
+        bare = size == 1 and sign == "+" and _opens(term, first=not text)
+        text += f" {sign} {w(term) if bare else _times(size, term, w)}"
     text = text[3:] if text.startswith(" + ") else "-" + text[3:]
     return text, (SUM if len(node.terms) > 1 or text.startswith("-") else PRODUCT)
 
 
+def _opens(term: Node, first: bool) -> bool:
+    """A sum that needs no parentheses behind a plus, or in front."""
+    if not isinstance(term, LinearCombination) or len(term.terms) < 2:
+        return False
+    return first or not term.terms[0][0].could_extract_minus_sign()
+
+
+def _times(size: sympy.Expr, term: Node, w: Writer) -> str:
+    if isinstance(term, Constant) and term.value == 1:
+        return number(size)
+    return w(term, QUOTIENT) if size == 1 else f"{number(size)} {w(term, PRODUCT)}"
+
+
 @_write.register
 def _(node: Elementwise, w: Writer) -> tuple[str, int]:
-    psi = node.operation
-    if psi.base == "quotient" and not any(psi.orders):
-        return f"{w(node.arguments[0], ATOM)} / {w(node.arguments[1], ATOM)}", PRODUCT
-    return f"{primed(psi)}({', '.join(w(z) for z in node.arguments)})", ATOM
+    psi, z = node.operation, node.arguments
+    plain = not any(psi.orders)
+    if plain and psi.base == "quotient":
+        return f"{w(z[0], ATOM)} / {w(z[1], ATOM)}", QUOTIENT
+    if plain and psi.base == "reciprocal":
+        return f"1 / {w(z[0], ATOM)}", QUOTIENT
+    if plain and psi.base.startswith("power_"):
+        exponent = psi.body.as_base_exp()[1]
+        shown = exponent if exponent.is_Integer and exponent > 0 else f"({exponent})"
+        return f"{w(z[0], ATOM)}^{shown}", ATOM
+    return f"{primed(psi)}({', '.join(w(argument) for argument in z)})", ATOM
 
 
 @_write.register
@@ -137,9 +157,11 @@ def _(node: Argmax, w: Writer) -> tuple[str, int]:
 
 @_write.register
 def _(node: Jet, w: Writer) -> tuple[str, int]:
-    order = len(node.directions) + (node.opened is not None)
-    power = "" if order == 1 else f"^{order}"
-    head = node.function if order == 0 else f"D{power} {node.function}"
+    slots = [slot for slot, _ in node.directions]
+    slots += [] if node.opened is None else [node.opened]
+    power = "" if len(slots) == 1 else f"^{len(slots)}"
+    by = f"_({', '.join(str(k + 1) for k in slots)})" if len(node.arguments) > 1 else ""
+    head = f"D{power}{by} {node.function}" if slots else node.function
     at = f"{head}({', '.join(w(x) for x in node.arguments)})"
     given = ", ".join(w(v) for _, v in node.directions)
     if node.cotangent is None:
@@ -169,6 +191,13 @@ def _pattern(
         text = _single(node.filled[0], accesses[0], output, w)
         if text is not None:
             return text
+    if _is_largest(node):
+        return f"max({w(node.filled[0])})", ATOM
+    bound = tuple(index for index, _ in node.form.bound)
+    if len(bound) == len(node.filled) == 1 and output == bound and not accesses[0]:
+        unit = f"e_{w(node.selectors[0], ATOM)}"
+        one = isinstance(node.filled[0], Constant) and node.filled[0].value == 1
+        return (unit, ATOM) if one else (f"{w(node.filled[0], PRODUCT)} {unit}", PRODUCT)
     return _indexed(node, accesses, output, w)
 
 
@@ -176,6 +205,8 @@ def _pair(
     filled: tuple[Node, ...], accesses: list[Access], output: Access, w: Writer
 ) -> tuple[str, int] | None:
     (left, right), (a, b) = filled, accesses
+    if a == b == output == ():
+        return f"{w(left, PRODUCT)} {w(right, ATOM)}", PRODUCT
     if a == b == output:
         return f"{w(left, PRODUCT)} (.) {w(right, PRODUCT)}", PRODUCT
     if a == b and not output:
@@ -211,6 +242,12 @@ def _single(x: Node, access: Access, output: Access, w: Writer) -> tuple[str, in
     return None
 
 
+def _is_largest(node: Contraction) -> bool:
+    """The entry of x at argmax(x)."""
+    picks = [x for x in node.selectors if isinstance(x, Argmax)]
+    return not node.output and [x.operand for x in picks] == list(node.filled)
+
+
 def _numbers(access: Access) -> bool:
     return any(entry.is_number for entry in access)
 
@@ -231,7 +268,8 @@ def _indexed(
     summed = [str(renamed[i]) for i in node.summed if node.form.extent(i) != w.family]
     prefix = f"sum_{{{','.join(summed)}}} " if summed else ""
     target = f" -> {_brackets(output, renamed)}" if output else ""
-    return f"{prefix}{' '.join(reads)}{target}", SUM if target else PRODUCT
+    atom = not prefix and not target and len(reads) == 1
+    return f"{prefix}{' '.join(reads)}{target}", ATOM if atom else SUM if target else PRODUCT
 
 
 def _letters(node: Contraction) -> list[tuple[sympy.Symbol, str]]:

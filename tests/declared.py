@@ -34,7 +34,7 @@ from derive.spaces import Indices
 
 n, m, k, p = dims("n m k p")
 H, X, Y = R(n), R(m), R(k)
-i, j, o, c, s, t, a, b_ = indices("i j o c s t a b")
+i, j, o, c, s, t = indices("i j o c s t")
 
 
 @layer
@@ -63,21 +63,15 @@ def blocks(s: H * X, *, W: Hom(H * X, Y), V: Hom(Y, H * X)) -> H * X:
 
 
 @layer
-def swap(s: H * H) -> H * H:
-    """The two components exchanged."""
+def shuffled(s: H * X) -> X * H * X * X:
+    """Components exchanged, one value two times over, and what only one component is read for."""
     h, c = s
-    return c, h
+    z = tanh(c)
+    return c, h, z, z
 
 
 @layer
-def twice(x: X) -> X * X * X:
-    """An argument and one value two times over."""
-    z = tanh(x)
-    return x, z, z
-
-
-@layer
-def second(s: H * X, *, b: X) -> X:
+def one_of_two(s: H * X, *, b: X) -> X:
     """One component only."""
     return s[1] * b
 
@@ -135,15 +129,9 @@ def identity(x: X) -> X:
 
 
 @layer
-def threes(x: X) -> X:
-    """The same number whatever x is."""
-    return 0 * x + 3
-
-
-@layer
-def nothing(x: X, *, b: H) -> H:
-    """Zero."""
-    return 0 * b
+def constants(x: X, *, b: H) -> X * H:
+    """The same numbers whatever the arguments are."""
+    return 0 * x + 3, 0 * b
 
 
 @layer
@@ -169,12 +157,6 @@ def scalar(x: R(), *, w: R()) -> R():
     """A scalar state."""
     z = w * x
     return tanh(z) * x
-
-
-@layer
-def fixed(x: R(3), *, W: Hom(R(3), R(2))) -> R(2):
-    """Numbers for sizes."""
-    return softmax(W @ x)
 
 
 # --- accesses: several axes, diagonals, both operands one array, rows and columns
@@ -255,6 +237,7 @@ def conv2d_of_value(x: R(3, 4), *, K: R(2, 2)) -> R(3, 4):
 
 # --- names: each is a word that kernels use too
 
+apply_sigmoid = sigmoid
 wiggle = elementwise_function("wiggle", lambda t, e: sympy.sin(t) * sympy.exp(-(e**2)))
 
 
@@ -268,18 +251,45 @@ def letters(i: X, s: X, t: H, r: R(), *, total: Hom(X, H), y: H, J: R(), largest
 
 
 @layer
-def words(max: X, sigmoid: X, *, tanh_d1: X, Kernel: X) -> R():
+def words(biggest: X, sigmoid: X, *, tanh_d1: X, Kernel: X, forward_: X, softplus_d1: X) -> R():
     """Arguments called like functions and like names of the module."""
-    tanh_d2 = tanh(max * tanh_d1)
-    return log_sum_exp(tanh_d2 * sigmoid) + norm(Kernel * max)
+    tanh_d2 = tanh(biggest * tanh_d1) + softplus(softplus_d1)
+    saved = tanh_d2 * sigmoid
+    workspace = log_sum_exp(saved) + norm(Kernel * biggest)
+    return workspace + inner(apply_sigmoid(saved), forward_)
+
+
+@layer
+def letters_of_results(y: X, f: X, value: X, *, J: X, loss: X, mean: X) -> R():
+    """Arguments called like results."""
+    return inner(tanh(y * f * value), J * loss * mean)
+
+
+# --- sums in one buffer, numbers that are no fractions, matrices of something rearranged
+
+
+@layer
+def rearranged(x: X, *, W: Hom(X, H), V: Hom(X, H)) -> H:
+    """Matrix products with what is reversed, shifted and transposed."""
+    flip = form("flip", x=(m - 1 - i,), to=(i,), ranges={i: m})
+    shift = form("shift", x=(i + 1,), to=(i,), ranges={i: m})
+    turned = form("turned", A=(n - 1 - i, j), to=(i, j), ranges={i: n})
+    z = V @ flip(tanh(x))
+    return W @ flip(x) + turned(V) @ shift(x) + z * z
+
+
+@layer
+def scaled(x: X, *, W: Hom(X, H)) -> H:
+    """Roots of sizes, and a number that is irrational."""
+    return (W @ x) / sympy.sqrt(m) + sympy.sqrt(2) * tanh(W @ x) * n - sympy.pi
 
 
 LAYERS = {
     declared.name: declared
     for declared in (
-        *(gate, lstm_step, blocks, swap, twice, second, embedding, masked, margin, pooling),
-        *(three, identity, threes, nothing, unused, bias, softsign, scalar, fixed, tensors),
-        *(attention, squares, reversal, conv1d, conv1d_strided, conv2d, conv2d_of_value),
-        *(letters, words),
+        *(gate, lstm_step, blocks, shuffled, one_of_two, embedding, masked, margin, pooling),
+        *(three, identity, constants, unused, bias, softsign, scalar, tensors, attention, squares),
+        *(reversal, conv1d, conv1d_strided, conv2d, conv2d_of_value, letters, words),
+        *(letters_of_results, rearranged, scaled),
     )
 }

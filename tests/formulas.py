@@ -78,7 +78,9 @@ def pooling():
 def embedding():
     """The rows of a table at five class indices."""
     rows = make_form([(j, i), (t, i)], {j: m, i: n, t: k}, [(j, (t,))])
-    return contraction(R(k, n), rows, 1, (tanh(variable("E", R(m, n))),), (variable("c", Index(m, k)),))
+    return contraction(
+        R(k, n), rows, 1, (tanh(variable("E", R(m, n))),), (variable("c", Index(m, k)),)
+    )
 
 
 def backwards():

@@ -1,4 +1,4 @@
-"""Kernels against the NumPy reference: the same programs evaluated as written, in float64."""
+"""Kernels run at a point, and the NumPy reference: the same programs evaluated as written."""
 
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -8,14 +8,41 @@ import numpy as np
 import sympy
 from points import draw
 
+
 from derive.layers import MASK, Layer
+from derive.lower import Kernel, lower
 from derive.programs import BATCH, Program, programs
 from derive.reference import flat_arrays, values_of
+from derive.spaces import leaves
 
-# Each formula takes fewer than 300 roundings of eps/2 from an input to an output, each elementwise
-# function 4 ulp, and no sum cancels by more than a factor 10: 1500 eps of the largest entry.
-ROUNDING = 1500
+# At most 60 roundings of eps/2, or 4 ulp of an elementwise function, lie on the way from an input
+# to an entry of a result, and no sum on it cancels by more than a factor 10: 300 eps, relative to
+# the largest entry of the group.
+ROUNDING = 300
 DTYPES = (np.float64, np.float32)
+Sizes = Mapping[sympy.Symbol, int]
+
+
+# --- kernels before they are printed
+
+
+def kernels_of(layer: Layer) -> dict[str, Kernel]:
+    """The lowered kernels of a layer by name."""
+    return {program.name: lower(program) for program in programs(layer)}
+
+
+def every(tree: Any, kind: Any) -> Iterator[Any]:
+    """Every statement or scalar of a kind in a tree of them."""
+    if isinstance(tree, kind):
+        yield tree
+    if isinstance(tree, tuple):
+        for part in tree:
+            yield from every(part, kind)
+    for name in getattr(tree, "__dataclass_fields__", {}):
+        yield from every(getattr(tree, name), kind)
+
+
+# --- points
 
 
 def unequal(layer: Layer) -> dict[sympy.Symbol, int]:
@@ -23,24 +50,16 @@ def unequal(layer: Layer) -> dict[sympy.Symbol, int]:
     return {size: 3 + number for number, size in enumerate(layer.sizes)}
 
 
-def ones(layer: Layer) -> dict[sympy.Symbol, int]:
-    """Every size the least that leaves no extent empty: 1, or 2 where 1 would be."""
-    extents = {e for a in programs(layer)[0].arguments for e in _extents(a.variable.space)}
-    extents |= set(_extents(layer.output.space))
-    for number in (1, 2):
-        sizes = dict.fromkeys(layer.sizes, number)
-        if all(e.xreplace(sizes) != 0 for e in extents):
-            return sizes
-    raise AssertionError(f"{layer.name} has an extent that is 0 at size 2")
+def least(layer: Layer) -> dict[sympy.Symbol, int]:
+    """All sizes 1, or 2 where an extent such as n - 1 would be 0."""
+    spaces = [*(a.variable.space for a in layer.arguments), layer.output.space]
+    extents = [extent for space in spaces for leaf in leaves(space) for extent in leaf.shape]
+    one = dict.fromkeys(layer.sizes, 1)
+    empty = any(extent.xreplace(one) == 0 for extent in extents)
+    return dict.fromkeys(layer.sizes, 2) if empty else one
 
 
-def _extents(space: Any) -> Iterator[sympy.Expr]:
-    from derive.spaces import leaves
-
-    return (extent for leaf in leaves(space) for extent in leaf.shape)
-
-
-def point(program: Program, sizes: Mapping[sympy.Symbol, int], dtype: Any, seed: int) -> dict:
+def point(program: Program, sizes: Sizes, dtype: Any, seed: int = 0) -> dict:
     """A value for every argument of a program: normal numbers of the dtype, as float64."""
     rng = np.random.default_rng(seed)
     values = {}
@@ -56,73 +75,85 @@ def cast(value: Any, dtype: Any) -> Any:
     """Arrays of real numbers as that dtype; class indices as they are."""
     if isinstance(value, tuple):
         return tuple(cast(part, dtype) for part in value)
-    return value if value.dtype.kind == "i" else np.asarray(value, dtype)
+    value = np.asarray(value)
+    return value if value.dtype.kind == "i" else value.astype(dtype)
 
 
-def reference(program: Program, sizes: Mapping[sympy.Symbol, int], values: dict) -> list[Any]:
-    """The results of a program, evaluated with NumPy as they are written."""
-    return values_of([result.node for result in program.results], values, sizes)
+def filled(like: Any, number: float, dtype: Any) -> Any:
+    """An array, or a tuple of them, of the shapes of another and one number."""
+    if isinstance(like, tuple):
+        return tuple(filled(part, number, dtype) for part in like)
+    return np.full(np.shape(like), number, dtype)
+
+
+# --- running
 
 
 class Runner:
-    """One layer's compiled kernels at some sizes and one dtype."""
+    """One layer's compiled kernels at some sizes, one batch size and one dtype.
 
-    def __init__(
-        self, module: ModuleType, layer: Layer, sizes: dict, batch: int, dtype: Any
-    ) -> None:
+    Saved values, workspace and results that are overwritten hold NaN before a call, so that what is
+    read before it is written shows.
+    """
+
+    def __init__(self, module: ModuleType, layer: Layer, sizes: Sizes, batch: int, dtype: Any):
         self.module, self.dtype = module, dtype
         self.sizes = {BATCH: batch, **sizes}
         self.programs = {program.name: program for program in programs(layer)}
 
-    def known(self) -> dict[str, int]:
+    def named_sizes(self) -> dict[str, int]:
         return {str(size): count for size, count in self.sizes.items()}
-
-    def call(self, name: str, values: dict, out: Any = None) -> Any:
-        """A kernel's results; for backward, forward is run before it to save what it needs."""
-        kernel = getattr(self.module, name)
-        asked = {size: self.known()[size] for size in kernel.declaration.asked}
-        more = {"saved": self.saved(values)} if kernel.saved_role == "read" else {}
-        return kernel(*self.arguments(name, values), out=out, **more, **asked)
-
-    def saved(self, values: dict) -> np.ndarray:
-        forward = self.module.forward
-        saved = np.full(forward.saved_size(**self.known()), np.nan, self.dtype)
-        asked = {size: self.known()[size] for size in forward.declaration.asked}
-        forward(*self.arguments("forward", values), saved=saved, **asked)
-        return saved
 
     def arguments(self, name: str, values: dict) -> list[Any]:
         return [cast(values[a.variable], self.dtype) for a in self.programs[name].arguments]
 
+    def call(self, name: str, values: dict, out: Any = None) -> Any:
+        """A kernel's results; before backward, forward saves what it needs."""
+        kernel, known = getattr(self.module, name), self.named_sizes()
+        given = {size: known[size] for size in kernel.declaration.asked}
+        given["workspace"] = np.full(kernel.workspace_size(**known), np.nan, self.dtype)
+        if kernel.saved_role == "read":
+            given["saved"] = self.saved(values)
+        return kernel(*self.arguments(name, values), out=out, **given)
+
+    def results(self, name: str, values: dict, out: Any = None) -> list[Any]:
+        """A kernel's results as a list, also where there is only one."""
+        found = self.call(name, values, out)
+        return [found] if len(self.programs[name].results) == 1 else list(found)
+
+    def saved(self, values: dict) -> np.ndarray:
+        """What forward saves."""
+        forward, known = self.module.forward, self.named_sizes()
+        saved = np.full(forward.saved_size(**known), np.nan, self.dtype)
+        given = {size: known[size] for size in forward.declaration.asked}
+        forward(*self.arguments("forward", values), saved=saved, **given)
+        return saved
+
+    def point(self, name: str, seed: int = 0) -> dict:
+        return point(self.programs[name], self.sizes, self.dtype, seed)
+
+    def reference(self, name: str, values: dict) -> list[Any]:
+        """The results, evaluated with NumPy in float64 as they are written."""
+        return values_of([r.node for r in self.programs[name].results], values, self.sizes)
+
     def errors(self, name: str, seed: int = 0) -> float:
-        """The largest difference from the reference, over all results, in units of the bound.
+        """The largest difference from the reference over all results, in units of the tolerance.
 
-        Results that are added to start from ones, so that a kernel that overwrites is found out.
+        Results that are added to start from ones, so that one that is overwritten is found.
         """
-        program = self.programs[name]
-        values = point(program, self.sizes, self.dtype, seed)
-        expected = reference(program, self.sizes, values)
-        start = tuple(filled(e, 1.0, self.dtype) for e in expected)
-        found = self.call(name, values, out=start if program.accumulate else None)
-        pairs = zip(expected, found if len(expected) > 1 else [found], strict=True)
-        eps = float(np.finfo(self.dtype).eps)
-        return max(
-            relative(f, e, 1.0 if program.accumulate else 0.0) / (ROUNDING * eps) for e, f in pairs
-        )
+        values = self.point(name, seed)
+        expected = self.reference(name, values)
+        start = 1.0 if self.programs[name].accumulate else np.nan
+        out = tuple(filled(e, start, self.dtype) for e in expected)
+        pairs = zip(self.results(name, values, out), expected, strict=True)
+        unit = ROUNDING * float(np.finfo(self.dtype).eps)
+        return max(relative(f, e, np.nan_to_num(start)) for f, e in pairs) / unit
 
 
-def filled(like: Any, number: float, dtype: Any) -> Any:
-    if isinstance(like, tuple):
-        return tuple(filled(part, number, dtype) for part in like)
-    return np.full(like.shape, number, dtype)
-
-
-def relative(found: Any, expected: Any, start: float) -> float:
+def relative(found: Any, expected: Any, start: float = 0.0) -> float:
     """The largest difference of found from start + expected, relative to the largest entry."""
-    worst = 0.0
-    for f, e in zip(flat_arrays(found), flat_arrays(expected), strict=True):
-        assert f.shape == e.shape
-        scale = max(np.abs(e).max(initial=0.0) + start, 1e-300)
-        worst = max(worst, np.abs(f - start - e).max(initial=0.0) / scale)
-        assert np.isfinite(f).all()
-    return worst
+    pairs = list(zip(flat_arrays(found), flat_arrays(expected), strict=True))
+    assert all(f.shape == e.shape for f, e in pairs)
+    largest = max(np.abs(e).max(initial=0.0) for _, e in pairs) + start
+    worst = max(np.abs(f - (start + e)).max(initial=0.0) for f, e in pairs)
+    return float(worst / largest) if worst != 0 else 0.0

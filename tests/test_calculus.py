@@ -131,7 +131,9 @@ def test_second_derivatives_are_symmetric(node) -> None:
     first, dots = linearised(node)
     others = {v: variable(f"{v.name}_two", v.space) for v in dots}
     here = draw_all([first, *others.values()], SIZES)
-    swapped = here | {dots[v]: here[others[v]] for v in dots} | {others[v]: here[dots[v]] for v in dots}
+    swapped = (
+        here | {dots[v]: here[others[v]] for v in dots} | {others[v]: here[dots[v]] for v in dots}
+    )
     second = tangent(first, others)
     assert close(values(second, here), values(second, swapped), ROUNDING)
 

@@ -1,4 +1,4 @@
-"""Expressions: equal ones are one object, constructors give the simplest node, numbers are exact."""
+"""Expressions: equal ones are one object, constructors simplify, and numbers are exact."""
 
 import gc
 from fractions import Fraction
@@ -140,7 +140,7 @@ def test_numbers_are_exact(number, exact) -> None:
     ids=str,
 )
 def test_other_things_are_no_numbers(wrong) -> None:
-    with pytest.raises(SpaceError, match="expected a (finite real )?number or an expression"):
+    with pytest.raises(SpaceError, match=r"expected a (finite real )?number or an expression"):
         _ = x * wrong
     with pytest.raises((SpaceError, TypeError)):
         _ = wrong * x
@@ -246,12 +246,21 @@ RAISES = {
     "sum": (lambda: h + x, r"R\(n\) \+ R\(m\): the two sides must be of one space.*broadcast"),
     "difference": (lambda: h - x, r"R\(n\) - R\(m\): the two sides"),
     "product": (lambda: h * x, r"R\(n\) \* R\(m\): the Hadamard product.*scale.*broadcast.*@"),
-    "quotient": (lambda: h / x, r"quotient: all arguments must be of one space, got R\(n\) and R\(m"),
+    "quotient": (
+        lambda: h / x,
+        r"quotient: all arguments must be of one space, got R\(n\) and R\(m",
+    ),
     "map": (lambda: W @ h, r"R\(n, m\) @ R\(n\): .* declare a map on R\(n\) as Hom\(R\(n\), codom"),
     "map of a pair": (lambda: W @ (h, x), r"R\(n, m\) @ R\(n\) \* R\(m\): the last axes"),
     "map of a number": (lambda: W @ 3, "@: expected a linear map and an expression, got"),
-    "elementwise of a pair": (lambda: tanh(p), r"tanh: expected an array space, got R\(n\) \* R\(m\)"),
-    "inner": (lambda: inner(x, h), r"inner: both arguments must be of one space, got R\(m\) and R\(n"),
+    "elementwise of a pair": (
+        lambda: tanh(p),
+        r"tanh: expected an array space, got R\(n\) \* R\(m\)",
+    ),
+    "inner": (
+        lambda: inner(x, h),
+        r"inner: both arguments must be of one space, got R\(m\) and R\(n",
+    ),
     "unpacking": (lambda: list(x), r"an element of R\(m\) can't be taken apart.*as in H\*\*4"),
     "broadcast": (lambda: broadcast(x, H), r"broadcast: expected a scalar, got R\(m\)"),
     "scale": (lambda: scale(x, h), r"scale: the first argument must be a scalar, got R\(m\)"),
@@ -263,7 +272,10 @@ RAISES = {
     "irrational power": (lambda: x ** sympy.sqrt(2), "the exponent must be a rational number"),
     "number plus indices": (lambda: variable("c", Index(n)) + 1, r"Index\(n\) has no arithmetic"),
     "empty tuple": (lambda: e.tuple_of(()), "a tuple of a direct product holds expressions"),
-    "tuple of numbers": (lambda: e.tuple_of((h, 3)), "a tuple of a direct product holds expressions"),
+    "tuple of numbers": (
+        lambda: e.tuple_of((h, 3)),
+        "a tuple of a direct product holds expressions",
+    ),
     "domain": (
         lambda: uninterpreted("f", X, H)(h),
         r"f: a function of R\(m\), got R\(n\)",

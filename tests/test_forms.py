@@ -55,7 +55,10 @@ def test_extents_come_from_plain_entries() -> None:
     ("make", "sentence"),
     [
         (lambda: form("f", A=(i,), to=(i,))(A), r"f: A has shape \(n, m\).* 1 entries; write one"),
-        (lambda: form("f", A=(i, i), to=(i,))(A), "f: index i runs over n elsewhere and over m in A"),
+        (
+            lambda: form("f", A=(i, i), to=(i,))(A),
+            "f: index i runs over n elsewhere and over m in A",
+        ),
         (
             lambda: form("f", A=(i, j), x=(i,), to=(j,))(A, x),
             "index i runs over n elsewhere and over m in x; give the two axes the same size",
@@ -69,7 +72,10 @@ def test_extents_come_from_plain_entries() -> None:
             "f: the result's access must be plain indices, got i \\+ 1",
         ),
         (lambda: form("f", x=(i,), to=(i,))(x, x), "f: expected \\['x'\\], got 2 operands"),
-        (lambda: form("f", x=(i,), to=(i,))(variable("p", R(n) * R(m))), "f: x: expected an .* array"),
+        (
+            lambda: form("f", x=(i,), to=(i,))(variable("p", R(n) * R(m))),
+            "f: x: expected an .* array",
+        ),
         (lambda: form("f", x=(i * j,), to=(i,), ranges={i: n, j: m}), r"i\*j is not affine"),
         (lambda: form("f", x=(i**2,), to=(i,), ranges={i: n}), r"i\*\*2 is not affine"),
         (lambda: form("f", x=(i / 2,), to=(i,), ranges={i: n}), "i/2 is not affine"),

@@ -64,7 +64,9 @@ def test_roles_by_place_and_annotation() -> None:
 
 
 def test_locals_are_named_and_a_name_bound_twice_names_both() -> None:
-    names = {name: [node for node, other in masked.names.items() if other == name] for name in "zheyx"}
+    names = {
+        name: [node for node, other in masked.names.items() if other == name] for name in "zheyx"
+    }
     h, x = variable("s", H * X)
     U, y, mask = variable("U", Hom(X, H)), variable("y", H), variable("mask", H)
     assert names["z"] == [U @ x, U @ x + h * mask]
@@ -194,7 +196,10 @@ CALLS = {
     "too many": (lambda: dense(x, W, b), "parameters are given by name, as in W=..."),
     "twice": (lambda: dense(x, x=x, W=W, b=b), "x is given twice; give it once"),
     "derivative": (lambda: dense.D("y"), "has no argument 'y' to derive by; it has x, W, b"),
-    "derivative by a given": (lambda: masked.D("y"), "has no argument 'y' to derive by; it has s, U"),
+    "derivative by a given": (
+        lambda: masked.D("y"),
+        "has no argument 'y' to derive by; it has s, U",
+    ),
     "which parameter": (lambda: dense.nabla(), "name the parameter to derive by, one of W, b"),
 }
 
@@ -248,14 +253,26 @@ def indexed_parameter(x: X, *, c: Index(m)) -> X:
 
 G1, G2 = R(n, gram=Gram("G")), R(m, gram=Gram("G"))
 WRONG = {
-    "text": (text_annotations.declare, "layer late: argument x: its space is the text 'R.n.'; remove"),
-    "text returned": (lambda: declared(**{"return": "X"}), "what it returns: its space is the text 'X'"),
+    "text": (
+        text_annotations.declare,
+        "layer late: argument x: its space is the text 'R.n.'; remove",
+    ),
+    "text returned": (
+        lambda: declared(**{"return": "X"}),
+        "what it returns: its space is the text 'X'",
+    ),
     "no space": (lambda: layer(unannotated), r"argument x: annotate it .* R\(n\), got nothing"),
     "a class": (lambda: declared(x=float), r"argument x: annotate it .*, got <class 'float'>"),
     "stars": (lambda: layer(star), r"argument x: \*args and \*\*kwargs have no space"),
-    "index differentiated": (lambda: layer(indexed_parameter), "argument c: class indices are given"),
+    "index differentiated": (
+        lambda: layer(indexed_parameter),
+        "argument c: class indices are given",
+    ),
     "index in a product": (lambda: declared(x=X * Index(n)), "layer doubled: "),
-    "no return": (lambda: declared(**{"return": None}), r"annotate what it returns, -> R\(m\), got"),
+    "no return": (
+        lambda: declared(**{"return": None}),
+        r"annotate what it returns, -> R\(m\), got",
+    ),
     "another return": (
         lambda: declared(**{"return": H}),
         r"declared to return R\(n\), but the formula is of R\(m\); correct",
@@ -293,7 +310,10 @@ WRONG = {
     "name of a size": (lambda: named(sizes="int"), "size of layer f: 'int' is a word of"),
     "name of a tangent": (lambda: named(state=["x_dot"]), r"'x_dot' looks like a tangent"),
     "name of a cotangent": (lambda: named(parameters=["x_bar"]), "'x_bar' looks like"),
-    "name of the edge": (lambda: named(state=["out"]), "'out' is an argument that every kernel has"),
+    "name of the edge": (
+        lambda: named(state=["out"]),
+        "'out' is an argument that every kernel has",
+    ),
     "returns class indices": (
         lambda: Layer.of("f", state={"x": X}, given={"c": Index(k)}, output=lambda x, c: c),
         "it returns class indices",
@@ -327,7 +347,7 @@ def test_the_maps_have_the_spaces_of_the_thesis() -> None:
 
 
 def test_a_batched_layer_is_the_layer_at_every_point() -> None:
-    batch = dims("batch")
+    batch = dims("rows")
     many = masked.batched(batch)
     assert many.argument("s").space == R(batch, n) * R(batch, m)
     assert many.argument("U").space == Hom(X, H) and many.signature == masked.signature
@@ -337,7 +357,9 @@ def test_a_batched_layer_is_the_layer_at_every_point() -> None:
     s, y, mask = (point[a.variable] for a in many.arguments if a.name in ("s", "y", "mask"))
     for row in range(2):
         single = {
-            v: {"s": (s[0][row], s[1][row]), "y": y[row], "mask": mask[row]}.get(v.name, point.get(v))
+            v: {"s": (s[0][row], s[1][row]), "y": y[row], "mask": mask[row]}.get(
+                v.name, point.get(v)
+            )
             for v in (a.variable for a in masked.arguments)
             if v.name != "c"
         }

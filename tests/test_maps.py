@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from formulas import SIZES, A, H, W, X, Y, b, h, m, n, x
-from points import EPS, close, draw, draw_all, pairing
+from formulas import SIZES, H, X, b, m, n, x
+from points import EPS, close, draw_all, pairing
 
 from derive import Gram, Hom, R, SpaceError, inner, layer, scale, sigmoid, tanh, variable
 from derive.calculus import transpose
@@ -171,7 +171,9 @@ def test_applying_at_expressions_and_tuples() -> None:
         _ = L @ (x, b)
     with pytest.raises(SpaceError, match=r"@ 3: expected an expression of R\(n\) \* R\(m\)"):
         _ = L @ 3
-    with pytest.raises(SpaceError, match=r"is a map on R\(m\), but D_s pair.* is of R\(m\) \* R\(n"):
+    with pytest.raises(
+        SpaceError, match=r"is a map on R\(m\), but D_s pair.* is of R\(m\) \* R\(n"
+    ):
         _ = gated.D() @ L
 
 
@@ -191,7 +193,10 @@ def test_mixed_second_derivatives_agree() -> None:
     for f, state, parameter in ((gated, "x", "W"), (gated, "x", "b"), (pair, "s", "W")):
         B, C = f.D_nabla(parameter), f.nabla_D(parameter)
         e, u = variable("e", B.left.space), variable("u0", B.right.space)
-        assert (B.left.space, B.right.space) == (f.argument(state).space, f.argument(parameter).space)
+        assert (B.left.space, B.right.space) == (
+            f.argument(state).space,
+            f.argument(parameter).space,
+        )
         left, right = B.hook(e) @ u, C.hook(u) @ e
         point = draw_all([left, right], SIZES)
         assert close(value(left, point, SIZES), value(right, point, SIZES), ROUNDING)

@@ -1,4 +1,4 @@
-"""Spaces: their shapes, direct products, Hom and Gram matrices, and the sentences of their errors."""
+"""Spaces: shapes, direct products, Hom and Gram matrices, and the sentences of their errors."""
 
 import pytest
 import sympy
@@ -20,7 +20,14 @@ def test_dims_are_positive_integers() -> None:
 
 @pytest.mark.parametrize(
     ("space", "dimension"),
-    [(R(), 1), (X, m), (R(n, m), n * m), (H * X, n + m), (H**4, 4 * n), (Hom(X, H * Y), m * (n + k))],
+    [
+        (R(), 1),
+        (X, m),
+        (R(n, m), n * m),
+        (H * X, n + m),
+        (H**4, 4 * n),
+        (Hom(X, H * Y), m * (n + k)),
+    ],
 )
 def test_dimension(space, dimension) -> None:
     assert sympy.expand(space.dimension - dimension) == 0
@@ -34,8 +41,8 @@ def test_spaces_of_equal_shape_are_equal() -> None:
 
 def test_direct_products_are_flat_and_powers_are_arrays() -> None:
     assert H * X * H == Product((H, X, H)) == H * (X * H)
-    assert H**4 == R(4, n) and H * X != X * H
-    assert G**2 == Real((size(2), n), (None, Gram("G")))
+    assert R(4, n) == H**4 and H * X != X * H
+    assert Real((size(2), n), (None, Gram("G"))) == G**2
 
 
 def test_hom_of_arrays_has_the_codomain_in_front() -> None:
@@ -81,7 +88,9 @@ def test_substituting_sizes() -> None:
     assert substitute(Index(m, k), sizes) == Index(n, k)
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 0.5, 2.0, "n", True, None, sympy.Rational(1, 2), n / n - 1])
+@pytest.mark.parametrize(
+    "wrong", [0, -1, 0.5, 2.0, "n", True, None, sympy.Rational(1, 2), n / n - 1]
+)
 def test_a_size_is_a_whole_number_of_at_least_one(wrong) -> None:
     with pytest.raises(SpaceError, match="a size must be"):
         R(wrong)
@@ -91,7 +100,10 @@ def test_a_size_is_a_whole_number_of_at_least_one(wrong) -> None:
     ("make", "sentence"),
     [
         (lambda: H * 3, r"R\(n\) \* 3: the direct product needs a space on both sides"),
-        (lambda: (H * X) ** 2, r"\(R\(n\) \* R\(m\)\)\*\*2: only an array space has a power; use \*"),
+        (
+            lambda: (H * X) ** 2,
+            r"\(R\(n\) \* R\(m\)\)\*\*2: only an array space has a power; use \*",
+        ),
         (lambda: R(n, m, gram=Gram("G")), "gram=G belongs to a space of one axis, got 2 axes"),
         (lambda: Hom(Index(n), H), r"Hom\(Index\(n\), R\(n\)\): class indices are no vector space"),
         (lambda: H ** (-1), "a size must be a whole number of at least 1, got -1"),

@@ -20,7 +20,7 @@ import numpy as np
 from .cases import Case, Cases, Expected
 from .findings import Finding, compared
 from .layers import Layer
-from .programs import Program, programs
+from .programs import Program
 from .reference import Array, Value, flat_arrays
 from .sampling import uniform
 
@@ -121,22 +121,22 @@ def keywords(kernel: Any, case: Case) -> dict[str, int]:
     return {name: case.named_sizes[name] for name in kernel.declaration.asked}
 
 
-class KernelCheck:
+class KernelLaws:
     """The laws of one layer's kernels; `kernels` has each program's kernel under its name."""
 
     def __init__(
         self,
         layer: Layer,
         kernels: Any,
+        made: Sequence[Program],
         seed: int = 0,
-        made: Sequence[Program] | None = None,
         dtypes: Sequence[type] = DTYPES,
         large: bool = True,
     ) -> None:
-        self.layer, self.dtypes, self.large = layer, dtypes, large
-        self.programs = programs(layer) if made is None else tuple(made)
+        self.layer, self.dtypes, self.large, self.programs = layer, dtypes, large, made
         self.kernels = {p.name: getattr(kernels, p.name) for p in self.programs}
         self.cases = Cases(layer, self.programs, seed)
+        self.rows = list(self.cases.rows(self.cases.four))
         self.random = np.random.default_rng(seed + 1)
 
     def findings(self) -> Iterator[Finding]:
@@ -145,7 +145,8 @@ class KernelCheck:
             for case in self.cases.finite(self.large):
                 yield from self._every(self.values, case, dtype)
             yield from self._every(self.alone, self.cases.four, dtype)
-            yield from self._every(self.rows, self.cases.four, dtype)
+            for row in self.rows:
+                yield from self._every(self.row, row, dtype)
             yield from self._every(self.allocated, self.cases.one, dtype)
             for case in self.cases.zero():
                 yield from self._every(self.values, case, dtype)
@@ -232,24 +233,14 @@ class KernelCheck:
                 yield self._finding("asked", group, e, found, starts[e.name], dtype)
             yield Finding(self.layer.name, "memory", f"{where}, alone", call.changed_bytes(), 0)
 
-    def rows(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
-        """Each sample by itself without the batch axis; what sums over the batch is added up."""
-        first = starts = self._starts(program, case.row(0))
-        where = f"{program.name}, {np.dtype(dtype).name}"
-        for s in range(case.named_sizes["batch"]):
-            row = case.row(s)
-            call = self._call(program, row, dtype, starts)
-            found = {name: banded.array for name, banded in call.outputs.items()}
-            for e in row.expected[program.name]:
-                group = f"{e.name}[{s}] of {where}"
-                if e.batched:
-                    yield self._finding("batch", group, e, found[e.name], starts[e.name], dtype)
-                else:
-                    starts = {**starts, e.name: found[e.name]}
+    def row(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
+        """One sample, given without the batch axis."""
+        starts = self._starts(program, case)
+        call = self._call(program, case, dtype, starts)
+        where = f"{program.name}, {case.label}, {np.dtype(dtype).name}"
         for e in case.expected[program.name]:
-            if not e.batched:
-                group = f"{e.name} of {where}"
-                yield self._finding("batch", group, e, starts[e.name], first[e.name], dtype)
+            found = call.outputs[e.name].array
+            yield self._finding("batch", f"{e.name} of {where}", e, found, starts[e.name], dtype)
 
     def allocated(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
         """Results, workspace and so on left to the edge: new arrays, from zero where it adds."""

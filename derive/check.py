@@ -1,0 +1,101 @@
+"""Checks of a layer: its maps, programs, kernels, elementwise values and, if wanted, its proof.
+
+Nothing knows a layer here: points are drawn by spaces and operations, expectations come from the
+reference and from numerical oracles.  Each law is described where it is: `map_laws`,
+`program_laws`, `kernel_laws`, `accuracy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import accuracy
+from .findings import Finding, worst
+from .kernel_laws import KernelLaws
+from .layers import Layer
+from .map_laws import MapLaws
+from .program_laws import ProgramLaws
+from .programs import Program, programs
+from .proof import prove
+from .sampling import point_of, unequal_sizes
+
+COLUMNS = ("layer", "check", "worst error", "tolerance", "", "where")
+
+
+def check(layer: Layer, kernels: Any = None, seed: int = 0) -> list[Finding]:
+    """The findings of all laws; those of the kernels where a module of them is given.
+
+    `kernels` has the kernel of each program under its name, as an emitted module has, or None.
+    Raises NoPoint where no point is found at which the layer is finite and away from its kinks.
+
+    >>> from derive.library.dense import dense
+    >>> all(finding.ok for finding in check(dense))
+    True
+    """
+    made = programs(layer)
+    found = [*map_findings(layer, seed), *program_findings(layer, made, seed)]
+    if kernels is not None:
+        found += kernel_findings(layer, made, kernels, seed)
+    return [*found, *accuracy.findings(layer.name, [layer.output])]
+
+
+def map_findings(layer: Layer, seed: int = 0) -> Iterator[Finding]:
+    """The laws of the derived maps at one point of unequal sizes."""
+    random = np.random.default_rng(seed)
+    point = point_of(layer, unequal_sizes(layer), random)
+    return MapLaws(layer, point, random).findings()
+
+
+def program_findings(layer: Layer, made: Iterable[Program], seed: int = 0) -> Iterator[Finding]:
+    """The laws of the programs, by the layer that each is of: a network's own, and its loss."""
+    for own, group in _by_layer(made).items():
+        random = np.random.default_rng(seed)
+        yield from _named(layer, ProgramLaws(own, group, random).findings())
+
+
+def kernel_findings(
+    layer: Layer, made: Iterable[Program], kernels: Any, seed: int = 0
+) -> Iterator[Finding]:
+    """The laws of the kernels, by the layer that each program is of."""
+    for own, group in _by_layer(made).items():
+        yield from _named(layer, KernelLaws(own, kernels, group, seed).findings())
+
+
+def _by_layer(made: Iterable[Program]) -> dict[Layer, list[Program]]:
+    groups: dict[Layer, list[Program]] = {}
+    for program in made:
+        groups.setdefault(program.layer, []).append(program)
+    return groups
+
+
+def _named(layer: Layer, findings: Iterable[Finding]) -> Iterator[Finding]:
+    return (Finding(layer.name, f.law, f.group, f.error, f.tolerance) for f in findings)
+
+
+def proof_findings(layer: Layer, seed: int = 0) -> list[Finding]:
+    """How many maps of the layer are not proved to be the derivative: none may be."""
+    verdicts = prove(layer, seed)
+    open_ = [verdict.map_name for verdict in verdicts if not verdict.proved]
+    group = f"{len(verdicts) - len(open_)} of {len(verdicts)} maps proved"
+    return [Finding(layer.name, "proof", ", ".join([group, *open_[:1]]), len(open_), 0)]
+
+
+# --- the table
+
+
+def table(findings: Iterable[Finding]) -> Iterator[str]:
+    """One line for each law of each layer: its worst finding, and whether that is allowed."""
+    rows = [COLUMNS, *(_row(finding) for finding in worst(findings))]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS) - 1)]
+    for row in rows:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        yield "  ".join([*padded, row[-1]]).rstrip()
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    verdict = "ok" if finding.ok else "FAIL"
+    error, tolerance = f"{finding.error:.1e}", f"{finding.tolerance:.1e}"
+    return (finding.layer, finding.law, error, tolerance, verdict, finding.group)

@@ -1,0 +1,338 @@
+"""Emitted modules: they compile, they compute what is declared, and their text depends on nothing
+but the declaration."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from declared import LAYERS
+from kernels import DTYPES, Runner, filled, least, unequal
+from points import pairing
+
+from derive import (
+    Hom,
+    R,
+    SpaceError,
+    dims,
+    elementwise_function,
+    form,
+    indices,
+    library,
+    sigmoid,
+    softmax,
+    tanh,
+    variable,
+)
+from derive.emit import HEADER, emit
+from derive.layers import Layer
+from derive.names import RESERVED
+
+HERE = Path(__file__).resolve().parent
+n, m = dims("n m")
+every = pytest.mark.parametrize("name", LAYERS)
+BATCHES = [(unequal, 4), (unequal, 1), (unequal, 0), (least, 4), (least, 1)]
+
+
+# --- kernels compute what is declared
+
+
+@every
+def test_kernels_equal_the_reference_at_all_sizes_and_in_both_dtypes(compiled, name):
+    for sizes, batch in BATCHES:
+        for dtype in DTYPES:
+            runner = Runner(compiled[name], LAYERS[name], sizes(LAYERS[name]), batch, dtype)
+            for kernel in runner.programs:
+                assert runner.errors(kernel) <= 1, (kernel, sizes.__name__, batch, dtype)
+
+
+@every
+def test_derivatives_are_differences_and_adjoints_are_adjoints(compiled, name):
+    """Kernels against kernels: no derived map has a part in what is expected.
+
+    A central difference with step 1e-5 is off by 1e-10/6 |f'''| + eps |f| / 1e-5: less than 1e-8
+    of values and derivatives, whichever are larger, for third derivatives of 500 times that.
+    """
+    runner = Runner(compiled[name], LAYERS[name], unequal(LAYERS[name]), 2, np.float64)
+    here = runner.point("tangent_backward")
+    plus, minus = (moved(here, sign * STEP) for sign in (1, -1))
+    y_dot = runner.call("tangent", here)
+    assert close_difference(*(runner.call("forward", there) for there in (plus, minus)), y_dot)
+
+    bars = [runner.results("backward", there) for there in (plus, minus, here)]
+    bar_dots = runner.results("tangent_backward", here)
+    for above, below, bar_dot in zip(*bars[:2], bar_dots, strict=True):
+        assert close_difference(above, below, bar_dot)
+
+    dots = {x.name: value for x, value in here.items()}
+    names = [result.name for result in runner.programs["backward"].results]
+    pairs = zip(bars[2], names, strict=True)
+    pulled = sum(pairing(bar, dots[name.removesuffix("_bar") + "_dot"]) for bar, name in pairs)
+    (y_bar,) = (x for x in here if x.name == f"{runner.programs['forward'].results[0].name}_bar")
+    assert abs(pulled - pairing(y_dot, here[y_bar])) <= 1e-12 * (1 + largest(bars) + largest(y_dot))
+
+
+STEP, DIFFERENCE = 1e-5, 1e-8
+
+
+def moved(here, step):
+    """The point moved along its own tangents and the cotangent's derivative."""
+    direction = {x.name: value for x, value in here.items()}
+    return {x: shifted(v, direction.get(f"{x.name}_dot"), step) for x, v in here.items()}
+
+
+def shifted(value, direction, step):
+    if isinstance(value, tuple):
+        pairs = zip(value, direction, strict=True) if direction else ((v, None) for v in value)
+        return tuple(shifted(v, d, step) for v, d in pairs)
+    return value if direction is None else value + step * direction
+
+
+def close_difference(above, below, expected):
+    quotient = (flat(above) - flat(below)) / (2 * STEP)
+    size = max(largest(above), largest(expected))
+    return np.abs(quotient - flat(expected)).max(initial=0.0) <= DIFFERENCE * size
+
+
+def largest(value):
+    return np.abs(flat(value)).max(initial=0.0)
+
+
+def flat(value):
+    """All entries of arrays in lists and tuples."""
+    if isinstance(value, (list, tuple)):
+        return np.concatenate([flat(part) for part in value])
+    return np.ravel(value)
+
+
+# --- what a call takes: no batch axis, tuples, what is asked for
+
+
+@every
+def test_a_call_without_the_batch_axis_is_a_batch_of_one(compiled, name):
+    if not LAYERS[name].state and not LAYERS[name].of_role("given"):
+        pytest.skip("no argument of this layer has a batch axis")
+    runner = Runner(compiled[name], LAYERS[name], unequal(LAYERS[name]), 1, np.float64)
+    for kernel in ("forward", "tangent"):
+        arguments = runner.arguments(kernel, runner.point(kernel))
+        program = runner.programs[kernel]
+        batched = [result.batched for result in program.results]
+        alone = [
+            row(value) if argument.role != "parameter" and f"{argument.name}" not in shared(program)
+            else value
+            for argument, value in zip(program.arguments, arguments, strict=True)
+        ]
+        whole, one = (getattr(compiled[name], kernel)(*given) for given in (arguments, alone))
+        assert batched == [True] and np.array_equal(flat(row(whole)), flat(one))
+
+
+def shared(program):
+    """The arguments of a program that have no batch axis: parameters and their tangents."""
+    names = [x.name for x in program.layer.parameters]
+    return {*names, *(f"{name}_dot" for name in names)}
+
+
+def row(value):
+    return tuple(map(row, value)) if isinstance(value, tuple) else value[0]
+
+
+def test_an_element_of_a_direct_product_is_a_tuple_of_arrays(compiled):
+    runner = Runner(compiled["blocks"], LAYERS["blocks"], unequal(LAYERS["blocks"]), 2, np.float64)
+    values = runner.point("forward")
+    s, W, V = runner.arguments("forward", values)
+    y = compiled["blocks"].forward(s, W, V)
+    assert isinstance(y, tuple) and [part.shape for part in y] == [(2, 3), (2, 4)]
+    with pytest.raises(TypeError, match=r"blocks.forward: s must be a tuple of 2 arrays \(s_0, s_1\)"):
+        compiled["blocks"].forward(s[0], W, V)
+    with pytest.raises(ValueError, match=r"blocks.forward: s_1 has shape"):
+        compiled["blocks"].forward((s[0], s[0]), W, V)
+
+
+@every
+def test_what_is_not_asked_for_is_none_and_changes_nothing(compiled, name):
+    runner = Runner(compiled[name], LAYERS[name], unequal(LAYERS[name]), 3, np.float64)
+    for kernel in ("backward", "tangent_backward"):
+        values = runner.point(kernel)
+        whole = runner.results(kernel, values)
+        for position, expected in enumerate(whole):
+            out = [None] * len(whole)
+            out[position] = filled(expected, 0.0, np.float64)
+            found = runner.results(kernel, values, tuple(out))
+            assert np.array_equal(flat(found[position]), flat(expected))
+            assert all(f is None or flat_is_none(f) for k, f in enumerate(found) if k != position)
+
+
+def flat_is_none(value):
+    return isinstance(value, tuple) and all(part is None for part in value)
+
+
+def test_forward_writes_the_same_whether_it_saves_or_not(compiled):
+    runner = Runner(compiled["gate"], LAYERS["gate"], unequal(LAYERS["gate"]), 3, np.float64)
+    values = runner.point("forward")
+    arguments = runner.arguments("forward", values)
+    saved = np.empty(compiled["gate"].forward.saved_size(**runner.named_sizes()))
+    both = [compiled["gate"].forward(*arguments, saved=given) for given in (None, saved)]
+    assert np.array_equal(*both)
+
+
+def test_class_indices_are_checked_and_may_be_of_any_integer_dtype(compiled):
+    E, k = np.eye(3, 4), np.array([[2, 0, 2, 1, 1]])
+    y = compiled["embedding"].forward(k, E)
+    for dtype in (np.int32, np.uint8):
+        assert np.array_equal(compiled["embedding"].forward(k.astype(dtype), E), y)
+    with pytest.raises(ValueError, match="embedding.forward: k has index 3 at place 1"):
+        compiled["embedding"].forward(np.array([[2, 3, 2, 1, 1]]), E)
+
+
+def test_a_size_that_no_array_shows_is_given_by_keyword(compiled):
+    b = np.array([1.0, 2.0])
+    assert np.array_equal(compiled["bias"].forward(b, batch=3), np.tile(np.exp(b) + b, (3, 1)))
+    with pytest.raises(TypeError, match="bias.forward: size batch is not known"):
+        compiled["bias"].forward(b)
+
+
+# --- the text depends on nothing but the declaration
+
+ALL = LAYERS | dict(library.layers())
+OTHER_HISTORY = """
+from derive import *
+import formulas, sympy, test_operations
+n, m, k = dims("m n q")
+f = elementwise_function("wiggle", lambda e, t: sympy.cos(e) * t)
+x = f(variable("x", R(n)), variable("y", R(n))) + tanh(variable("z", R(n)))
+layers_before = [layer_.D().adjoint for layer_ in reversed(list(library.layers().values()))
+                 if layer_.state]
+"""
+PRINT = """
+import sys, hashlib
+sys.path.insert(0, {tests!r})
+from derive import library
+{before}
+from declared import LAYERS
+from derive.emit import emit
+chosen = list((LAYERS | dict(library.layers())).values())
+made = {{}}
+for layer_ in {order}(chosen):
+    emitted = emit(layer_)
+    made[layer_.name] = hashlib.sha256((emitted.pyx + emitted.pxd).encode()).hexdigest()
+for name in sorted(made):
+    print(name, made[name])
+"""
+
+
+def started(seed: str, before: str, order: str) -> subprocess.Popen:
+    program = PRINT.format(tests=str(HERE), before=before, order=order)
+    variables = {**os.environ, "PYTHONHASHSEED": seed}
+    arguments = [sys.executable, "-c", program]
+    return subprocess.Popen(arguments, env=variables, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_text_is_the_same_from_run_to_run_and_after_any_history():
+    runs = [started("1", "", "list"), started("2", OTHER_HISTORY, "reversed")]
+    printed = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    here = {name: emit(declared) for name, declared in ALL.items()}
+    lines = [
+        f"{name} {hashlib.sha256((here[name].pyx + here[name].pxd).encode()).hexdigest()}"
+        for name in sorted(here)
+    ]
+    assert printed[0].splitlines() == printed[1].splitlines() == lines
+
+
+def small_and_large():
+    """The same layers with numbers for sizes, small ones and large ones."""
+    i, s = indices("i s")
+
+    def made(count):
+        X, H = R(count), R(2 * count)
+        x, W, b = variable("x", X), variable("W", Hom(X, H)), variable("b", H)
+        window = form("window", x=(2 * i + s - 1,), to=(i,), ranges={i: count // 2, s: count})
+        parameters = {"W": Hom(X, H), "b": H}
+        yield Layer.of("f", state={"x": X}, parameters=parameters, output=softmax(W @ x + b))
+        yield Layer.of("f", state={"x": X}, output=tanh(window(tanh(x))))
+
+    return list(zip(made(6), made(6000), strict=True))
+
+
+@pytest.mark.parametrize(("small", "large"), small_and_large())
+def test_the_text_does_not_grow_with_any_size(small, large):
+    texts = [emit(declared) for declared in (small, large)]
+    assert [len(text.pyx.splitlines()) for text in texts][0] > 100
+    assert len({len(text.pyx.splitlines()) for text in texts}) == 1
+    assert len({len(text.pxd.splitlines()) for text in texts}) == 1
+
+
+@every
+def test_a_module_says_what_it_is_and_nothing_of_where_and_when(name):
+    declared, emitted = LAYERS[name], emit(LAYERS[name])
+    for text in (emitted.pyx, emitted.pxd):
+        assert text.startswith(HEADER + "\n")
+        assert text.endswith("\n") and not text.endswith("\n\n")
+        assert str(HERE.parent) not in text and str(Path.home()) not in text
+        assert not re.search(r"20\d\d-\d\d|\d\d:\d\d:\d\d|0x[0-9a-f]{6}", text)
+    assert f"# {declared.signature}\n" in emitted.pyx
+    for argument in declared.arguments:
+        assert f"# {argument.name} in {argument.variable.space}, {argument.role}\n" in emitted.pyx
+    kernels = ("forward", "tangent", "backward", "tangent_backward")
+    assert all(f"\n{kernel} = Kernel(\n" in emitted.pyx for kernel in kernels)
+    assert emitted.pyx.count("# cost: ") == emitted.pyx.count("= Kernel(") >= len(kernels)
+
+
+# --- names
+
+
+@pytest.mark.parametrize("word", ["double", "cdef", "register", "restrict", "NULL", "real", "gemm"])
+def test_a_word_of_c_or_cython_is_no_name(word):
+    assert word in RESERVED
+    for state, size, name in (({word: n}, n, "f"), ({"x": n}, dims(word), "f"), ({"x": n}, n, word)):
+        spaces = {key: R(size) for key in state}
+        with pytest.raises(ValueError, match=f"{word!r} is a word of Python, Cython or C"):
+            Layer.of(name, state=spaces, output=lambda **x: next(iter(x.values())))
+
+
+@pytest.mark.parametrize("word", ["size", "array", "out", "saved", "workspace", "batch", "x_dot"])
+def test_a_name_that_kernels_make_is_no_argument_and_no_size(word):
+    for state in ({word: R(n)}, {"x": R(dims(word))}):
+        with pytest.raises(ValueError, match="choose another"):
+            Layer.of("f", state=state, output=lambda **x: next(iter(x.values())))
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("double", lambda t: t**2),
+        ("forward", lambda t: t**2),
+        ("square_d1", lambda t: t**2),
+        ("f", lambda cdef: cdef**2),
+    ],
+)
+def test_an_operation_that_can_be_no_function_is_refused(name, formula):
+    psi = elementwise_function(name, formula)
+    with pytest.raises(ValueError, match="layer f: operation.*choose another name"):
+        Layer.of("f", state={"x": R(n)}, output=lambda x: psi(x))
+
+
+def test_two_operations_of_one_name_are_refused():
+    cube = elementwise_function("sigmoid", lambda t: t**3)
+    with pytest.raises(SpaceError, match="layer f: operation 'sigmoid'.*rename one"):
+        Layer.of("f", state={"x": R(n)}, output=lambda x: cube(x) + sigmoid(x))
+    other = elementwise_function("tanh", lambda t: t**3)
+    with pytest.raises(SpaceError, match="'tanh' is the name of another function"):
+        Layer.of("f", state={"x": R(n)}, output=lambda x: other(x))
+
+
+@every
+def test_every_name_of_a_kernel_means_one_thing(name):
+    """Pointers, indices and scalars of a function are declared once each."""
+    for function in re.findall(r"cdef void \w+\((.*?)\n\n", emit(LAYERS[name]).pyx, re.S):
+        head, body = function.split(") noexcept nogil:", 1)
+        declared = re.findall(r"(?:Py_ssize_t|real\*|int64_t\*) (\w+)", head)
+        for line in re.findall(r"^    cdef (.*)$", body, re.M):
+            names = line.split(" = ")[0].removeprefix("const ").split(" ", 1)[1]
+            declared += [found.strip() for found in names.split(",")]
+        assert len(set(declared)) == len(declared)
+        assert not set(declared) & RESERVED
