@@ -19,7 +19,8 @@ _HOMES = {
     "components": "to_sympy",
     "networks": "Network network with_sizes",
     "algorithms": "fit gradient gradient_descent",
-    "optimise": "Adam GradientDescent NotFinite clip_by_norm clip_by_value constant cosine",
+    "gradients": "NotFinite clip_by_norm clip_by_value",
+    "optimise": "Adam GradientDescent constant cosine",
     "parameters": "flatten leaves load map_tree save",
     "proof": "prove",
 }

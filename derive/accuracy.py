@@ -10,18 +10,20 @@ import mpmath as mp
 import numpy as np
 import sympy
 
+from .algebras import Multiprecision
 from .expressions import Elementwise, Node
 from .findings import Finding
+from .fold import evaluate
 from .operations import Operation
 from .reference import Array
-from .scalars import Multiprecision, evaluate
 from .walk import topological
 
 # exp(x) is finite, and normal or nearly so
 RANGE: dict[type[Any], float] = {np.float64: 700.0, np.float32: 88.0}
 ULPS = 4.0
 DIGITS = 400  # 1 + erf(-38) cancels 330 of them
-BOUNDED = 100.0  # a derivative this small everywhere is measured in eps of its largest value
+SCALES = (3.0, 40.0)  # of points, and the whole range; some lie near 0, where poles are
+NEAR_ZERO = 0.01
 
 
 def operations_of(roots: Iterable[Node]) -> list[Operation]:
@@ -50,7 +52,7 @@ def findings(layer: str, roots: Iterable[Node]) -> Iterator[Finding]:
 def worst_error(psi: Operation, dtype: Any) -> float:
     """The largest error of the values in NumPy, in ulp."""
     columns, exact = sample(psi, dtype)
-    return float(np.max(errors(psi, exact, psi(*columns)), initial=0.0))
+    return float(np.max(errors(psi, columns, exact, psi(*columns)), initial=0.0))
 
 
 def points(psi: Operation, dtype: type[Any], count: int = 16) -> list[Array]:
@@ -58,7 +60,7 @@ def points(psi: Operation, dtype: type[Any], count: int = 16) -> list[Array]:
     random = np.random.default_rng(len(psi.base))
     columns: list[Array] = []
     for _ in psi.arguments:
-        parts = [random.uniform(-size, size, count) for size in (RANGE[dtype], 40, 3)]
+        parts = [random.uniform(-size, size, count) for size in (RANGE[dtype], *SCALES)]
         parts.append(10.0 ** random.uniform(-12, 0, count) * random.choice([-1, 1], count))
         columns.append(random.permutation(np.concatenate(parts)).astype(dtype))
     return columns
@@ -99,12 +101,25 @@ def spacing(exact: Any, dtype: type[Any]) -> Any:
     return mp.ldexp(1, int(exponent) - info.nmant)
 
 
-def errors(psi: Operation, exact: Sequence[Any], values: Array) -> Array:
-    """In ulp; for a bounded derivative, in eps of its largest absolute value."""
+def errors(psi: Operation, columns: Sequence[Array], exact: Sequence[Any], values: Array) -> Array:
+    """In ulp; for a derivative where that is more, in eps of its largest absolute value nearby.
+
+    Nearby are the points that lie no further out: within 3, within 40, within the whole range, and
+    for a point near 0, where a derivative may have a pole, all.
+    """
     dtype = values.dtype.type
     units = [spacing(value, dtype) for value in exact]
-    largest = max((abs(value) for value in exact), default=0)
-    if sum(psi.orders) and largest <= BOUNDED:
-        units = [max(unit, float(np.finfo(dtype).eps) * largest) for unit in units]
+    if sum(psi.orders):
+        eps, ranges = float(np.finfo(dtype).eps), _ranges(columns)
+        sizes = list(zip(ranges, map(abs, exact), strict=True))
+        largest = {r: max(size for other, size in sizes if other <= r) for r in set(ranges)}
+        units = [max(u, eps * largest[r]) for u, r in zip(units, ranges, strict=True)]
     pairs = zip(values, exact, units, strict=True)
     return np.array([float(abs(mp.mpf(float(v)) - e) / unit) for v, e, unit in pairs])
+
+
+def _ranges(columns: Sequence[Array]) -> list[int]:
+    """How far out each point lies: 0, 1, 2, and 3 for a point with an argument near 0."""
+    sizes = np.abs(np.stack(columns))
+    near = sizes.min(axis=0) < NEAR_ZERO
+    return [int(r) for r in np.where(near, 3, np.digitize(sizes.max(axis=0), SCALES))]

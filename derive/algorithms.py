@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from .expressions import Node, Variable
+from .gradients import check_finite, clip_by_norm, clip_by_value
 from .layers import Layer
 from .maps import LinearMap
 from .networks import Network, Stage
 from .operations import Operation
-from .optimise import GradientDescent, Optimiser, check_finite, clip_by_norm, clip_by_value
+from .optimise import GradientDescent, Optimiser
 from .parameters import Array, Tree, leaves, map_tree
 from .programs import BATCH
 from .reference import Value, flat_arrays, value

@@ -18,9 +18,9 @@ from weakref import WeakValueDictionary
 
 import sympy
 
-from . import operations
+from . import shipped
 from .forms import Access, Form, make_form
-from .operations import Operation, reciprocal
+from .operations import Operation
 from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
@@ -69,7 +69,7 @@ class Node:
         return linear_combination([(1 / coefficient(other), self)])
 
     def __rtruediv__(self, other: object) -> Node:
-        return linear_combination([(coefficient(other), elementwise(reciprocal, self))])
+        return linear_combination([(coefficient(other), elementwise(shipped.reciprocal, self))])
 
     def __pow__(self, exponent: object) -> Node:
         return power(self, coefficient(exponent))
@@ -524,11 +524,11 @@ def slice_of(node: Node, position: int) -> Node:
 
 def quotient(left: Node, right: Node) -> Node:
     """left / right, entry by entry."""
-    return elementwise(operations.quotient, left, right)
+    return elementwise(shipped.quotient, left, right)
 
 
 def power(node: Node, exponent: sympy.Expr) -> Node:
     """x**p, entry by entry, for a number p."""
     if not exponent.is_Rational:
         raise SpaceError(f"**: the exponent must be a rational number, got {exponent}")
-    return node if exponent == 1 else elementwise(operations.power(exponent), node)
+    return node if exponent == 1 else elementwise(shipped.power(exponent), node)

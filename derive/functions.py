@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from . import operations
+from . import shipped
 from .expressions import (
     Node,
     aligned,
@@ -24,7 +24,7 @@ from .expressions import (
     variable,
 )
 from .forms import Access, extents_of, make_form
-from .operations import Operation
+from .operations import Operation, operation
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
 
@@ -48,19 +48,19 @@ def elementwise_function(name: str, formula: Callable[..., sympy.Expr]) -> Calla
     >>> gaussian(variable("x", R(dims("n")))).space == R(dims("n"))
     True
     """
-    return function(operations.operation(name, formula))
+    return function(operation(name, formula))
 
 
-tanh = function(operations.tanh)
-sigmoid = function(operations.sigmoid)
-relu = function(operations.relu)
-leaky_relu = function(operations.leaky_relu)
-elu = function(operations.elu)
-softplus = function(operations.softplus)
-gelu = function(operations.gelu)
-exp = function(operations.exp)
-log = function(operations.log)
-sqrt = function(operations.sqrt)
+tanh = function(shipped.tanh)
+sigmoid = function(shipped.sigmoid)
+relu = function(shipped.relu)
+leaky_relu = function(shipped.leaky_relu)
+elu = function(shipped.elu)
+softplus = function(shipped.softplus)
+gelu = function(shipped.gelu)
+exp = function(shipped.exp)
+log = function(shipped.log)
+sqrt = function(shipped.sqrt)
 
 
 def form(

@@ -4,7 +4,7 @@
 (and givens), arguments right of it are parameters.  It is sugar over `Layer(...)`.
 """
 
-from __future__ import annotations
+# no `from __future__ import annotations` here: the docstring of `layer` declares one
 
 import inspect
 import sys
@@ -20,7 +20,8 @@ from .expressions import Elementwise, Node, Tuple, Variable, tuple_of, variable
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map, variables_of
 from .names import RESERVED, checked, checked_argument, checked_function
-from .operations import Operation, shipped
+from .operations import Operation
+from .shipped import shipped
 from .spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
 from .walk import rewrite, topological
 
@@ -149,7 +150,7 @@ class Layer:
         parameters: Mapping[str, Space] | None = None,
         output: Node | Callable[..., Any],
         doc: str = "",
-    ) -> Layer:
+    ) -> "Layer":
         """The typed core: a layer from the spaces of its arguments by role, and its formula.
 
         `output` is an expression of `variable(name, space)`, or a function of these variables by
@@ -317,7 +318,7 @@ class Layer:
         if left:
             raise SpaceError(f"{self.signature} has no argument {', '.join(left)}")
 
-    def batched(self, extent: sympy.Expr) -> Layer:
+    def batched(self, extent: sympy.Expr) -> "Layer":
         """The layer on a family of points: every argument but the parameters has one more axis."""
         families = [a.variable for a in self.arguments if a.role != PARAMETER]
         (output,), new = lift([self.output], families, extent)

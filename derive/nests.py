@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
+from typing import TypeAlias
 
 import sympy
 
@@ -44,6 +45,8 @@ from .schedule import as_product, is_rearranged, strided_base
 from .text import spoken
 
 Memory = Mapping[Node, Buffer]
+Known: TypeAlias = "dict[tuple[Node, Place], Scalar]"
+Selected: TypeAlias = "dict[tuple[Node, Place], sympy.Symbol]"
 
 
 class Indices:
@@ -121,8 +124,8 @@ class Points:
     def __init__(self, memory: Memory, names: Mapping[Node, str], indices: Indices) -> None:
         self.memory, self.names, self.indices = memory, names, indices
         self.uses: dict[tuple[Node, Place], int] = {}
-        self.known: dict[tuple[Node, Place], Scalar] = {}
-        self.selected: dict[tuple[Node, Place], sympy.Symbol] = {}
+        self.known: Known = {}
+        self.selected: Selected = {}
         self.lets: list[Statement] = []
         self.used: set[str] = set()
 
@@ -249,6 +252,8 @@ class Nest:
         self.indices, self.shape = indices, shape
         self.place = tuple(indices.fresh(shape))
         self.points = Points(memory, names, indices)
+        # what is named so far, with those who ask for it: nobody in particular, or some results
+        self._named: list[tuple[frozenset[str], Known, Selected]] = []
 
     def count(self, roots: Sequence[Node], own: Sequence[Node]) -> None:
         """Counts uses over all roots, so that what is shared is computed once.
@@ -259,26 +264,41 @@ class Nest:
         for root in roots:
             self.points.count(root, self.place)
 
-    def store(self, buffer: Buffer, node: Node, add: bool, alone: bool) -> list[Statement]:
-        """The statements that make one entry of a buffer; what they name is theirs if `alone`."""
-        points = self.points
-        known, selected = dict(points.known), dict(points.selected)
-        points.lets = []
-        value = points.value(node, self.place, root=True)
-        lets = points.lets
-        if alone:
-            points.known, points.selected = known, selected
+    def store(
+        self, buffer: Buffer, node: Node, add: bool, asked: frozenset[str]
+    ) -> list[Statement]:
+        """The statements that make one entry of a buffer where it is asked for."""
+        value, lets = self._value(node, asked, root=True)
         return [*lets, Store(buffer, self.place, value, add)]
 
-    def share(self, roots: Sequence[Node], is_safe: Callable[[Node], bool]) -> list[Statement]:
-        """Names what several roots use, as far as it may be computed whoever asks for the nest."""
+    def share(
+        self, roots: Sequence[tuple[Node, frozenset[str]]]
+    ) -> Iterator[tuple[frozenset[str], list[Statement]]]:
+        """Names what roots with different askers use, where one of these asks."""
+        below = [
+            ({node for node, at in self._visited(root) if at == self.place}, asked)
+            for root, asked in roots
+        ]
+        visited = (node for root, _ in roots for node, at in self._visited(root) if at == self.place)
+        for node in dict.fromkeys(visited):
+            askers = {asked for nodes, asked in below if node in nodes}
+            if len(askers) > 1:
+                together = frozenset[str]().union(*askers)
+                yield together, self._value(node, together)[1]
+
+    def _value(
+        self, node: Node, asked: frozenset[str], root: bool = False
+    ) -> tuple[Scalar, list[Statement]]:
+        """A scalar here, and what has to be named for it and is not yet where this is asked for."""
         points = self.points
-        below = [[node for node, at in self._visited(root) if at == self.place] for root in roots]
-        points.lets = []
-        for node in dict.fromkeys(node for nodes in below for node in nodes):
-            if sum(node in nodes for nodes in below) > 1 and is_safe(node):
-                points.value(node, self.place)
-        return points.lets
+        points.known, points.selected, points.lets = {}, {}, []
+        for askers, known, selected in self._named:
+            if not askers or (asked and asked <= askers):
+                points.known |= known
+                points.selected |= selected
+        value = points.value(node, self.place, root)
+        self._named.append((asked, points.known, points.selected))
+        return value, points.lets
 
     def _visited(self, root: Node) -> dict[tuple[Node, Place], None]:
         """The expressions that a root is made of here, operands first."""

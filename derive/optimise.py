@@ -1,4 +1,4 @@
-"""Gradient descent and Adam on trees of parameters, clipping, and checks for finite values.
+"""Gradient descent and Adam on trees of parameters.
 
 The parameter update step is line 14 of Algorithm 3.2.1 and lines 16 and 17 of Algorithm 4.1.1,
 
@@ -11,78 +11,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from derive.parameters import Array, Tree, align, leaves, map_tree, overlaps
+from derive.gradients import NotFinite, check_gradient, check_like, magnitude, matched, within
+from derive.parameters import Array, Tree, align, map_tree
 
 Schedule: TypeAlias = Callable[[int], float]
-
-_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-
-
-class NotFinite(FloatingPointError):
-    """A loss or a gradient that is infinite or not a number."""
-
-
-def check_finite(step: int, loss: float, gradient: Tree) -> None:
-    """Raise NotFinite, naming ``step``, unless the loss and every entry of the gradient are finite.
-
-    The message gives the value of the loss, or each qualified name with the number of its entries
-    that are not finite.
-
-    >>> check_finite(7, 0.5, {"b": np.array([1.0, np.nan, np.inf])})
-    Traceback (most recent call last):
-    derive.optimise.NotFinite: step 7: the gradient is not finite in 'b' (2 of 3 entries)
-    """
-    if not math.isfinite(loss):
-        raise NotFinite(f"step {step}: the loss is {float(loss)}")
-    _check_gradient(leaves(gradient), f"step {step}: ")
-
-
-def clip_by_norm(gradient: Tree, limit: float) -> float:
-    """Scale the gradient in place to g min(1, limit / ||g||), and return the norm ||g|| before.
-
-    ||g|| is the Euclidean norm over all leaves, s sqrt(sum_i (g_i / s)^2) with s = max_i |g_i|,
-    so that squares neither overflow nor vanish. A gradient within the limit keeps its bits.
-    Source: Pascanu, Mikolov and Bengio (2013), Algorithm 1. Raises ValueError for a limit that is
-    not positive, NotFinite for a gradient that is not finite, both before any change.
-    """
-    limit = _within("limit", limit, 0.0, math.inf, open_below=True)
-    named = _writable(gradient, "gradient")
-    _check_disjoint(named, "the gradients")
-    _check_gradient(named, "clip_by_norm: ")
-    scale = max((_magnitude(g) for _, g in named), default=0.0)
-    if scale == 0.0:
-        return 0.0
-    squares = (np.square(np.divide(g, scale, dtype=np.float64)).sum() for _, g in named)
-    relative = math.sqrt(math.fsum(squares))  # ||g|| / s >= 1
-    if relative > limit / scale:
-        for _, g in named:
-            g[...] = np.divide(g, scale, dtype=np.float64) * (limit / relative)
-    return scale * relative
-
-
-def clip_by_value(gradient: Tree, limit: float) -> None:
-    """Clip each entry in place to g_i <- min(max(g_i, -limit), limit).
-
-    Raises ValueError for a limit that is not positive, NotFinite for a gradient that is not
-    finite, both before any change.
-    """
-    limit = _within("limit", limit, 0.0, math.inf, open_below=True)
-    named = _writable(gradient, "gradient")
-    _check_disjoint(named, "the gradients")
-    _check_gradient(named, "clip_by_value: ")
-    for _, g in named:
-        bound = g.dtype.type(min(limit, float(np.finfo(g.dtype).max)))
-        np.clip(g, -bound, bound, out=g)
 
 
 def constant(rate: float) -> Schedule:
     """The schedule eta_t = rate."""
-    rate = _within("rate", rate, 0.0, math.inf, open_below=True)
+    rate = within("rate", rate, 0.0, math.inf, open_below=True)
     return lambda step: rate
 
 
@@ -94,7 +35,7 @@ def cosine(start: float, steps: int) -> Schedule:
     >>> [round(cosine(1.0, 4)(step), 3) for step in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    start = _within("start", start, 0.0, math.inf, open_below=True)
+    start = within("start", start, 0.0, math.inf, open_below=True)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"cosine: steps is a whole number of at least 1; got {steps!r}")
     return lambda step: 0.5 * start * (1.0 + math.cos(math.pi * min(step, steps) / steps))
@@ -116,7 +57,7 @@ class Optimiser(ABC):
 
     def __post_init__(self) -> None:
         self.rate = _checked_rate(self.rate)
-        self.decay = _within("decay", self.decay, 0.0, math.inf)
+        self.decay = within("decay", self.decay, 0.0, math.inf)
         self.state = {}
         self._buffers = {}
 
@@ -129,10 +70,10 @@ class Optimiser(ABC):
         for the method, each before anything is changed. A rate so large that theta itself
         overflows gives NumPy's warning.
         """
-        rows = _matched(parameters, gradient)
+        rows = matched(parameters, gradient)
         step = int(self.state["step"]) if self.state else 0
         rate = _rate_at(self.rate, step)
-        _check_gradient([(name, g) for name, _, g in rows], f"step {step}: ")
+        check_gradient([(name, g) for name, _, g in rows], f"step {step}: ")
         self._check_range(rows, step)
         state = self.state or self._first_state(parameters)
         moments = [_moment_leaves(parameters, state[name], name) for name in self._moments()]
@@ -172,7 +113,7 @@ class Optimiser(ABC):
     def _check_range(self, rows: list[tuple[Any, ...]], step: int) -> None:
         decay = 0.0 if self.decoupled else self.decay
         for name, theta, g in rows:
-            largest = _magnitude(g) + (decay * _magnitude(theta) if decay else 0.0)
+            largest = magnitude(g) + (decay * magnitude(theta) if decay else 0.0)
             limit = self._largest(g.dtype)
             if not largest <= limit:
                 raise NotFinite(
@@ -231,7 +172,7 @@ class GradientDescent(Optimiser):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.momentum = _within("momentum", self.momentum, 0.0, 1.0)
+        self.momentum = within("momentum", self.momentum, 0.0, 1.0)
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0")
 
@@ -284,9 +225,9 @@ class Adam(Optimiser):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.beta_1 = _within("beta_1", self.beta_1, 0.0, 1.0)
-        self.beta_2 = _within("beta_2", self.beta_2, 0.0, 1.0)
-        self.epsilon = _within("epsilon", self.epsilon, float(np.finfo("f4").tiny), math.inf)
+        self.beta_1 = within("beta_1", self.beta_1, 0.0, 1.0)
+        self.beta_2 = within("beta_2", self.beta_2, 0.0, 1.0)
+        self.epsilon = within("epsilon", self.epsilon, float(np.finfo("f4").tiny), math.inf)
 
     def _moments(self) -> tuple[str, ...]:
         return ("first_moment", "second_moment")
@@ -312,77 +253,11 @@ class Adam(Optimiser):
         np.subtract(theta, work, out=theta)
 
 
-def _magnitude(a: Array) -> float:
-    """max_i |a_i|, without a work array; nan where an entry is nan."""
-    return max(float(a.max()), -float(a.min())) if a.size else 0.0
-
-
-def _check_gradient(named: list[tuple[str, Array]], where: str) -> None:
-    bad = [(name, g) for name, g in named if not math.isfinite(_magnitude(g))]
-    if bad:
-        counts = ((name, np.count_nonzero(~np.isfinite(g)), g.size) for name, g in bad)
-        listed = ", ".join(f"{name!r} ({count} of {size} entries)" for name, count, size in counts)
-        raise NotFinite(f"{where}the gradient is not finite in {listed}")
-
-
-def _writable(tree: Tree, role: str) -> list[tuple[str, Array]]:
-    """The leaves, checked to be float32 or float64 arrays that may be written to."""
-    named = leaves(tree)
-    for name, array in named:
-        if array.dtype not in _DTYPES:
-            raise TypeError(
-                f"{role} {name!r}: expected float32 or float64 in native byte order, "
-                f"got {array.dtype!r}; convert it with astype"
-            )
-        if not array.flags.writeable:
-            raise ValueError(f"{role} {name!r} is read-only, and is updated in place; copy it")
-    return named
-
-
-def _matched(parameters: Tree, gradient: Tree) -> list[tuple[Any, ...]]:
-    """The rows (name, theta, g), checked."""
-    _check_disjoint(_writable(parameters, "parameter"), "the parameters")
-    rows = align(parameters, gradient, roles=("the parameters", "the gradient"))
-    for name, theta, g in rows:
-        _check_like(f"the gradient of {name!r}", theta, g)
-    _check_unshared(rows)
-    return rows
-
-
 def _moment_leaves(parameters: Tree, moment: Tree, role: str) -> list[Array]:
     rows = align(parameters, moment, roles=("the parameters", f"the state's {role!r}"))
     for name, theta, array in rows:
-        _check_like(f"the state's {role!r} of {name!r}", theta, array)
+        check_like(f"the state's {role!r} of {name!r}", theta, array)
     return [array for _, _, array in rows]
-
-
-def _check_like(what: str, theta: Array, array: Array) -> None:
-    if (array.shape, array.dtype) != (theta.shape, theta.dtype):
-        raise ValueError(
-            f"{what} has the shape {array.shape} and the dtype {array.dtype}; "
-            f"expected those of the parameter, {theta.shape} and {theta.dtype}"
-        )
-
-
-def _check_disjoint(named: list[tuple[str, Array]], role: str) -> None:
-    for j, k in overlaps([array for _, array in named]):
-        raise ValueError(
-            f"{role} {named[j][0]!r} and {named[k][0]!r} share memory, and would be changed twice; "
-            "hold a shared parameter once, with the sum of its gradients, or copy one of them"
-        )
-
-
-def _check_unshared(rows: list[tuple[Any, ...]]) -> None:
-    """No gradient may change while the parameters before its own are updated."""
-    arrays = [theta for _, theta, _ in rows] + [g for _, _, g in rows]
-    size = len(rows)
-    for j, k in overlaps(arrays):
-        low, high = min(j, k), max(j, k)
-        if low < size <= high and high - low != size:
-            raise ValueError(
-                f"the gradient of {rows[high - size][0]!r} shares memory with the parameter "
-                f"{rows[low][0]!r}, which the step changes; copy the gradient"
-            )
 
 
 def _is_count(value: object) -> bool:
@@ -390,23 +265,10 @@ def _is_count(value: object) -> bool:
     return fits and bool(value >= 0)  # type: ignore[operator]
 
 
-def _within(
-    name: str, value: object, low: float, high: float, *, open_below: bool = False
-) -> float:
-    """``value`` as a float, low <= value < high, or low < value where ``open_below``."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} is a real number; got {value!r}")
-    number = float(value)
-    if not (low < number < high or (number == low and not open_below)):
-        bound = "<" if open_below else "<="
-        raise ValueError(f"{name} satisfies {low:g} {bound} {name} < {high:g}; got {value!r}")
-    return number
-
-
 def _checked_rate(rate: float | Schedule) -> float | Schedule:
-    return rate if callable(rate) else _within("rate", rate, 0.0, math.inf, open_below=True)
+    return rate if callable(rate) else within("rate", rate, 0.0, math.inf, open_below=True)
 
 
 def _rate_at(rate: float | Schedule, step: int) -> float:
     value = rate(step) if callable(rate) else rate
-    return _within(f"rate at step {step}", value, 0.0, math.inf)
+    return within(f"rate at step {step}", value, 0.0, math.inf)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from .algebras import Arrays
 from .expressions import (
     Argmax,
     Constant,
@@ -25,8 +26,8 @@ from .expressions import (
     Tuple,
     Variable,
 )
+from .fold import evaluate
 from .forms import Access, Form
-from .scalars import Arrays, evaluate
 from .spaces import Indices, Product, Real, Space, SpaceError, leaves
 from .walk import topological
 

@@ -12,13 +12,14 @@ from itertools import count, islice, permutations
 import numpy as np
 import sympy
 
+from .algebras import Arrays
 from .expressions import Argmax, Elementwise, Node, Variable, contraction, variable
+from .fold import evaluate
 from .forms import make_form
 from .functions import gram_variable
 from .layers import MASK, Layer
 from .operations import Operation
 from .reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
-from .scalars import Arrays, evaluate
 from .spaces import Gram, Indices, Product, R, Real, Space, leaves
 from .walk import topological
 

@@ -359,19 +359,26 @@ class Schedule:
             sink.asked = frozenset() if always else frozenset(names)
 
     def _sources(self, sink: Sink) -> Iterator[Sink]:
-        """The stored expressions that a sink reads."""
-        roots = [sink.pointwise] if sink.pointwise is not None else []
-        seen: set[Node] = set()
-        stack = [*roots, *(operand for _, total in sink.sums for operand in total.operands)]
+        """The stored expressions that a sink loads: not those that its own loop nest makes."""
+        stack = [(operand, False) for _, total in sink.sums for operand in total.operands]
+        stack += [(sink.pointwise, True)] if sink.pointwise is not None else []
+        seen: set[tuple[Node, bool]] = set()
         while stack:
-            node = stack.pop()
-            if node in seen or node in self.known:
+            node, in_nest = stack.pop()
+            if (node, in_nest) in seen or node in self.known:
                 continue
-            seen.add(node)
-            if node in self.stored and self.stored[node] is not sink:
-                yield self.stored[node]
+            seen.add((node, in_nest))
+            source = self.stored.get(node, sink)
+            if source is not sink and not (in_nest and self._at_hand(source, sink)):
+                yield source
             else:
-                stack.extend(node.operands)
+                stack.extend((operand, in_nest) for operand in node.operands)
+
+    def _at_hand(self, source: Sink, sink: Sink) -> bool:
+        """The pointwise part of a sink is made in the loop nest that makes the source."""
+        shapes = [s.node.space.shape for s in (source, sink)]  # type: ignore[attr-defined]
+        together = source.pointwise_stage == sink.pointwise_stage and shapes[0] == shapes[1]
+        return together and not source.sums
 
     # --- stages
 

@@ -11,6 +11,8 @@ from functools import singledispatch
 
 import sympy
 
+from .cython_text import Cython, Text, cython_body
+from .fold import evaluate
 from .loops import (
     Apply,
     Buffer,
@@ -26,7 +28,6 @@ from .loops import (
     Times,
 )
 from .operations import Operation
-from .scalars import Cython, Text, cython_body, evaluate
 
 SUM, PRODUCT, ATOM = 0, 1, 2
 

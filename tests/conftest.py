@@ -1,9 +1,12 @@
 """Kernels that several files test, compiled once, in one batch."""
 
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from declared import LAYERS
+from edge_kernels import HAND_WRITTEN, load
 
 from derive.build import load_kernels, runtime_modules, texts, write_texts
 from derive.compile import Module, compile_modules
@@ -20,3 +23,17 @@ def compiled(tmp_path_factory) -> dict[str, ModuleType]:
     compile_modules(runtime_modules())
     compile_modules([Module(name, folder / f"{name}.pyx") for name in LAYERS], flags=QUICK)
     return {name: load_kernels(name, folder) for name in LAYERS}
+
+
+@pytest.fixture(scope="session")
+def hand_written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of the kernels in `edge_kernels`."""
+    source = tmp_path_factory.mktemp("hand_written") / "hand_written.pyx"
+    source.write_text(HAND_WRITTEN)
+    return compile_modules([Module("hand_written", source)])[0]
+
+
+@pytest.fixture(scope="session")
+def hand(hand_written: Path) -> Any:
+    """Those kernels, loaded."""
+    return load(hand_written)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from derive import R, dims, layer, operations, softplus
+from derive import R, dims, layer, shipped, softplus
 from derive.algorithms import (
     descend,
     fit,
@@ -15,11 +15,13 @@ from derive.algorithms import (
     mlp_gradient,
     mlp_gradient_descent,
 )
+from derive.gradients import NotFinite, clip_by_norm
 from derive.library.dense import affine, dense, dense_gelu, dense_relu, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, layer_norm
 from derive.networks import network
-from derive.optimise import Adam, GradientDescent, NotFinite, clip_by_norm
+from derive.operations import operation
+from derive.optimise import Adam, GradientDescent
 from derive.parameters import flatten, leaves, map_tree
 from derive.programs import BATCH
 from derive.reference import value, values_of
@@ -27,9 +29,9 @@ from derive.targets import softmax
 
 EPS = np.finfo(np.float64).eps
 SIZES = {"m": 3, "first_n": 4, "second_n": 6, "last_n": 5}
-IDENTITY = operations.operation("identity", lambda t: t)
+IDENTITY = operation("identity", lambda t: t)
 mlp = network("mlp", first=dense, second=dense_sigmoid, last=affine)
-PSI = [operations.tanh, operations.sigmoid, IDENTITY]
+PSI = [shipped.tanh, shipped.sigmoid, IDENTITY]
 POINTS = 7
 
 TARGETS = {

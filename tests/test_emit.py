@@ -54,8 +54,8 @@ def test_kernels_equal_the_reference_at_all_sizes_and_in_both_dtypes(compiled, n
 def test_derivatives_are_differences_and_adjoints_are_adjoints(compiled, name):
     """Kernels against kernels: no derived map has a part in what is expected.
 
-    A central difference with step 1e-5 is off by 1e-10/6 |f'''| + eps |f| / 1e-5: less than 1e-8
-    of values and derivatives, whichever are larger, for third derivatives of 500 times that.
+    A central difference with step 1e-6 is off by 1e-12/6 |f'''| + eps |f| / 1e-6: less than 1e-8
+    of values and derivatives, whichever are larger, for third derivatives of 50000 times that.
     """
     runner = Runner(compiled[name], LAYERS[name], unequal(LAYERS[name]), 2, np.float64)
     here = runner.point("tangent_backward")
@@ -76,7 +76,7 @@ def test_derivatives_are_differences_and_adjoints_are_adjoints(compiled, name):
     assert abs(pulled - pairing(y_dot, here[y_bar])) <= 1e-12 * (1 + largest(bars) + largest(y_dot))
 
 
-STEP, DIFFERENCE = 1e-5, 1e-8
+STEP, DIFFERENCE = 1e-6, 1e-8
 
 
 def moved(here, step):
@@ -112,22 +112,17 @@ def flat(value):
 # --- what a call takes: no batch axis, tuples, what is asked for
 
 
-@every
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "bias"])
 def test_a_call_without_the_batch_axis_is_a_batch_of_one(compiled, name):
-    if not LAYERS[name].state and not LAYERS[name].of_role("given"):
-        pytest.skip("no argument of this layer has a batch axis")
     runner = Runner(compiled[name], LAYERS[name], unequal(LAYERS[name]), 1, np.float64)
     for kernel in ("forward", "tangent"):
         arguments = runner.arguments(kernel, runner.point(kernel))
         program = runner.programs[kernel]
-        batched = [result.batched for result in program.results]
-        alone = [
-            row(value) if argument.role != "parameter" and f"{argument.name}" not in shared(program)
-            else value
-            for argument, value in zip(program.arguments, arguments, strict=True)
-        ]
-        whole, one = (getattr(compiled[name], kernel)(*given) for given in (arguments, alone))
-        assert batched == [True] and np.array_equal(flat(row(whole)), flat(one))
+        pairs = zip(program.arguments, arguments, strict=True)
+        alone = [v if a.name in shared(program) else row(v) for a, v in pairs]
+        sizes = {s: runner.named_sizes()[s] for s in getattr(compiled[name], kernel).declaration.asked}
+        whole, one = (getattr(compiled[name], kernel)(*v, **sizes) for v in (arguments, alone))
+        assert np.array_equal(flat(row(whole)), flat(one))
 
 
 def shared(program):
@@ -148,8 +143,8 @@ def test_an_element_of_a_direct_product_is_a_tuple_of_arrays(compiled):
     assert isinstance(y, tuple) and [part.shape for part in y] == [(2, 3), (2, 4)]
     with pytest.raises(TypeError, match=r"blocks.forward: s must be a tuple of 2 arrays \(s_0, s_1\)"):
         compiled["blocks"].forward(s[0], W, V)
-    with pytest.raises(ValueError, match=r"blocks.forward: s_1 has shape"):
-        compiled["blocks"].forward((s[0], s[0]), W, V)
+    with pytest.raises(ValueError, match=r"blocks.forward: s_1 has shape \(1, 4\), expected"):
+        compiled["blocks"].forward((s[0], s[1][:1]), W, V)
 
 
 @every
@@ -243,8 +238,8 @@ def test_the_text_is_the_same_from_run_to_run_and_after_any_history():
     assert printed[0].splitlines() == printed[1].splitlines() == lines
 
 
-def small_and_large():
-    """The same layers with numbers for sizes, small ones and large ones."""
+def once_and_twice():
+    """The same layers with numbers for sizes, and with twice these; none gets another digit."""
     i, s = indices("i s")
 
     def made(count):
@@ -255,15 +250,15 @@ def small_and_large():
         yield Layer.of("f", state={"x": X}, parameters=parameters, output=softmax(W @ x + b))
         yield Layer.of("f", state={"x": X}, output=tanh(window(tanh(x))))
 
-    return list(zip(made(6), made(6000), strict=True))
+    return list(zip(made(200), made(400), strict=True))
 
 
-@pytest.mark.parametrize(("small", "large"), small_and_large())
+@pytest.mark.parametrize(("small", "large"), once_and_twice())
 def test_the_text_does_not_grow_with_any_size(small, large):
     texts = [emit(declared) for declared in (small, large)]
-    assert [len(text.pyx.splitlines()) for text in texts][0] > 100
+    assert texts[0] != texts[1]
     assert len({len(text.pyx.splitlines()) for text in texts}) == 1
-    assert len({len(text.pxd.splitlines()) for text in texts}) == 1
+    assert len({len(text.pxd) for text in texts}) == 1
 
 
 @every

@@ -15,16 +15,18 @@ from derive import library
 ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers programs lower emit
 build cli"""
-ORDER = """scalars operations spaces forms expressions walk calculus lift functions maps names
-layers text reference components field proof
-initialise resize stages networks programs parameters optimise targets algorithms
+ORDER = """normal scalars conditions fold algebras cython_text rewriting operations shipped
+spaces forms expressions walk calculus lift functions maps names
+layers text reference components
+prime_fields scalar_graph scalar_rules branches field_values field proof
+initialise resize stages networks programs parameters gradients optimise targets algorithms
 schedule loops source nests lower cost describe emit execution interpret compile build
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
 cli __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
 BELOW = {"library", "runtime.declare"}  # the layers, and what the compiled kernels stand on
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule
-HOMONYMS = {"bilinear": {"proof", "map_laws"}, "cosine": {"field", "optimise"}}
+HOMONYMS = {"bilinear": {"proof", "map_laws"}, "cosine": {"scalar_rules", "optimise"}}
 FILES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init__"}
 EVERY = [*FILES.values(), ROOT / "__init__.py", *(ROOT / "runtime").glob("*.py")]
 

@@ -4,11 +4,31 @@ import re
 
 import numpy as np
 import pytest
+from composed import (
+    EPS,
+    NETWORKS,
+    applied,
+    assert_close,
+    assert_equal,
+    average,
+    branch,
+    draw,
+    embedding,
+    evaluated,
+    join,
+    m,
+    mlp,
+    n,
+    networks,
+    p,
+    point,
+    rearranged,
+    windows,
+)
 
 from derive import (
     Gram,
     Hom,
-    Index,
     R,
     SpaceError,
     dims,
@@ -16,133 +36,20 @@ from derive import (
     indices,
     inner,
     layer,
-    mean,
     tanh,
 )
-from derive.expressions import Variable, axis, constant, contraction, zero
+from derive.expressions import Variable, axis, contraction
 from derive.forms import make_form
-from derive.initialise import fans_of
-from derive.library.dense import affine, dense, dense_gelu, dense_sigmoid
+from derive.library.dense import affine, dense, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, gated, layer_norm, normalise
 from derive.networks import Network, network, with_sizes
 from derive.parameters import leaves
-from derive.programs import BATCH, programs
+from derive.programs import programs
 from derive.proof import prove
-from derive.reference import shape_of, value
-from derive.spaces import Indices, Product
+from derive.reference import value
+from derive.spaces import Indices
 from derive.walk import topological
-
-n, m, p = dims("n m p")
-EPS = np.finfo(np.float64).eps
-
-
-@layer
-def branch(x: R(m), *, A: Hom(R(m), R(n)), B: Hom(R(m), R(p))) -> R(n) * R(p):
-    return tanh(A @ x), B @ x
-
-
-@layer
-def join(s: R(n) * R(p), *, A: Hom(R(n), R(m)), B: Hom(R(p), R(m))) -> R(m):
-    a, b = s
-    return A @ a + B @ b
-
-
-@layer
-def embedding(k: Index(m), *, E: R(m, n)) -> R(n):
-    accesses = [(axis(0), axis(1)), (axis(1),)]
-    row = make_form(accesses, {axis(0): m, axis(1): n}, [(axis(0), ())])
-    return contraction(R(n), row, 1, (E,), (k,))
-
-
-@layer
-def windows(x: R(m), *, K: R(2)) -> R(m - 1):
-    i, j = indices("i j")
-    return form("C", K=(j,), x=(i + j,), to=(i,), ranges={i: m - 1})(K, x)
-
-
-@layer
-def average(x: R(n)) -> R():
-    return mean(x)
-
-
-@layer
-def rearranged(x: R(n)) -> R(n) * R(n) * R(n):
-    """The entries backwards, a number that is a size, and zero."""
-    (i,) = indices("i")
-    backwards = form("backwards", x=(n - 1 - i,), to=(i,), ranges={i: n})
-    return backwards(x), constant(n, x.space), zero(x.space)
-
-
-mlp = network("mlp", hidden=dense, output=affine)
-NETWORKS = {
-    "one": (network("one", only=dense_gelu), {"m": 3, "only_n": 4}),
-    "mlp": (mlp, {"m": 3, "hidden_n": 4, "output_n": 5}),
-    "deep": (
-        network("deep", a=dense_sigmoid, b=normalise, c=gated, d=layer_norm, e=dense),
-        {"m": 3, "a_n": 4, "c_m": 5, "e_n": 2},
-    ),
-    "nested": (
-        network("nested", body=mlp, top=network("top", a=dense, b=mlp)),
-        {"m": 3, "body_hidden_n": 4, "body_output_n": 5,
-         "top_a_n": 2, "top_b_hidden_n": 6, "top_b_output_n": 3},
-    ),
-    "two states": (
-        network("two", first=dense, both=bilinear),
-        {"m": 3, "first_n": 4, "both_m": 5, "both_k": 2},
-    ),
-    "product": (
-        network("product", split=branch, joined=join, top=dense),
-        {"m": 3, "split_n": 4, "split_p": 5, "joined_m": 2, "top_n": 6},
-    ),
-    "windows": (network("windows", step=windows, top=dense), {"m": 5, "top_n": 4}),
-    "embedded": (network("embedded", word=embedding, top=dense), {"m": 5, "word_n": 4, "top_n": 3}),
-}  # fmt: skip
-networks = pytest.mark.parametrize(("f", "counts"), NETWORKS.values(), ids=NETWORKS)
-
-
-def draw(rng, space, sizes):
-    """A random element of a space."""
-    if isinstance(space, Product):
-        return tuple(draw(rng, factor, sizes) for factor in space.factors)
-    if isinstance(space, Indices):
-        return rng.integers(int(space.bound.subs(sizes)), size=shape_of(space, sizes))
-    return rng.normal(size=shape_of(space, sizes))
-
-
-def point(f, counts, seed=0):
-    """Random arguments of a layer, by name, and its sizes as numbers."""
-    rng = np.random.default_rng(seed)
-    sizes = {dims(name): count for name, count in counts.items()} | {BATCH: 6}
-    return {a.name: draw(rng, a.variable.space, sizes) for a in f.arguments}, sizes
-
-
-def evaluated(f, values, sizes, body=None):
-    """An expression in the arguments of a layer at these values, by name."""
-    at = {a.variable: values[a.name] for a in f.arguments if a.name in values}
-    return value(f.output if body is None else body, at, sizes)
-
-
-def applied(map_, f, values, sizes, e):
-    """A map that belongs to a layer, at these values, applied to e."""
-    at = {a.variable: values[a.name] for a in f.arguments}
-    return value(map_.body, at | {map_.variable: e}, sizes)
-
-
-def flat(result):
-    parts = result if isinstance(result, tuple) else (result,)
-    return np.concatenate([np.ravel(part) for part in parts])
-
-
-def assert_equal(got, expected):
-    np.testing.assert_array_equal(flat(got), flat(expected))
-
-
-def assert_close(got, expected, tolerance):
-    got, expected = flat(got), flat(expected)
-    assert np.abs(expected).max() > 0
-    assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
-
 
 # Composition (3.1), heads and tails (3.2), (3.3), (3.4). Both sides evaluate the same operations on
 # the same arrays, so they are equal to the last bit.
@@ -507,7 +414,7 @@ def test_a_size_that_is_none_of_the_layer_is_named():
         with_sizes(dense, {"n": 0})
 
 
-# The tree of parameters, and where it starts
+# The tree of parameters
 
 
 def test_tree_and_flat_are_inverse():
@@ -533,88 +440,3 @@ def test_trees_that_do_not_fit_are_refused():
         ValueError, match=re.escape("got ['hidden.W', 'output.W', 'output.b', 'c']")
     ):
         mlp.flat(tree | {"c": values["x"]})
-
-
-@networks
-def test_initial_parameters_have_their_shapes(f, counts):
-    sizes = {dims(name): count for name, count in counts.items()}
-    theta = f.flat(f.initial(np.random.default_rng(0), counts))
-    assert list(theta) == [parameter.name for parameter in f.parameters]
-    for parameter in f.parameters:
-        assert theta[parameter.name].shape == shape_of(parameter.space, sizes)
-    values, _ = point(f, counts)
-    assert np.all(np.isfinite(flat(evaluated(f, values | theta, sizes))))
-
-
-def test_initial_maps_are_glorot_uniform_and_biases_zero():
-    theta = mlp.initial(np.random.default_rng(0), {"m": 30, "hidden_n": 40, "output_n": 50})
-    for name, fans in (("hidden", 30 + 40), ("output", 40 + 50)):
-        a = np.sqrt(6 / fans)
-        W = theta[name]["W"]
-        # of 1200 uniform entries the largest misses 0.99 a with probability 0.99^1200 = 6e-6
-        assert 0.99 * a < np.abs(W).max() <= a
-        # the variance of 1200 uniform entries has a relative deviation of sqrt(0.8 / 1200) = 2.6 %
-        assert abs(W.var() / (a**2 / 3) - 1) < 0.13
-        assert not theta[name]["b"].any()
-
-
-def test_initial_parameters_are_the_same_on_every_run_and_in_each_dtype():
-    _, counts = NETWORKS["mlp"]
-    first, second, single = (
-        mlp.flat(mlp.initial(np.random.default_rng(3), counts, dtype))
-        for dtype in (np.float64, np.float64, np.float32)
-    )
-    for name, W in first.items():
-        assert_equal(W, second[name])
-        assert single[name].dtype == np.float32
-        assert_equal(single[name], W.astype(np.float32))
-
-
-@layer
-def filtered(x: R(p, m), *, K: R(n, p, 3), g: R(n, m), b: R(n, m)) -> R(n, m):
-    o, c, s, t = indices("o c s t")
-    return g * form("C", K=(o, c, s), x=(c, t + s), to=(o, t), ranges={t: m})(K, x) + b
-
-
-@layer
-def stacked(x: R(m), *, W: Hom(R(m), R(n) ** 2)) -> R(n):
-    first, second = W
-    return tanh(first @ x) * (second @ x)
-
-
-@pytest.mark.parametrize(
-    ("f", "name", "sizes", "fan_in", "fan_out"),
-    [
-        (filtered, "K", {"p": 20, "m": 7, "n": 30}, 3 * 20, 3 * 30),
-        (stacked, "W", {"m": 50, "n": 40}, 50, 40),
-        (bilinear, "W", {"n": 20, "m": 10, "k": 15}, 20, 150),
-        (embedding, "E", {"m": 60, "n": 50}, 1, 50),
-    ],
-    ids=["filters", "stacked", "bilinear", "embedding"],
-)
-def test_fans_count_what_a_map_sums_and_reaches(f, name, sizes, fan_in, fan_out):
-    net = network("f", a=f)
-    counts = {str(s): sizes[str(s).removeprefix("a_")] for s in net.sizes}
-    found = fans_of(f.argument(name), f.output)
-    known = {dims(size): count for size, count in sizes.items()}
-    assert np.prod([int(extent.subs(known)) for extent in found.into]) == fan_in
-    assert np.prod([int(extent.subs(known)) for extent in found.out]) == fan_out
-    W = net.initial(np.random.default_rng(0), counts)["a"][name]
-    a = np.sqrt(6 / (fan_in + fan_out))
-    assert 0.99 * a < np.abs(W).max() <= a  # at least 1800 entries, as above
-
-
-def test_a_gain_starts_at_one():
-    f, counts = NETWORKS["deep"]
-    theta = f.initial(np.random.default_rng(0), counts)
-    assert (theta["d"]["gamma"] == 1).all() and (theta["d"]["beta"] == 0).all()
-    net = network("f", a=filtered)
-    theta = net.initial(np.random.default_rng(0), {"p": 3, "m": 4, "a_n": 5})
-    assert (theta["a"]["g"] == 1).all() and (theta["a"]["b"] == 0).all()
-
-
-def test_initial_needs_every_size():
-    with pytest.raises(SpaceError, match="the size output_n is not known"):
-        mlp.initial(np.random.default_rng(0), {"m": 3, "hidden_n": 4})
-    with pytest.raises(SpaceError, match="has no size 'k'"):
-        mlp.initial(np.random.default_rng(0), {"k": 3})

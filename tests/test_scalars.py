@@ -9,17 +9,11 @@ import sympy
 from sympy import Eq, Ne, Piecewise, Rational
 from sympy.codegen.cfunctions import expm1, log1p
 
-from derive.scalars import (
-    Arrays,
-    Cython,
-    Multiprecision,
-    ScalarError,
-    Text,
-    cython_body,
-    evaluate,
-    normal_cdf,
-    normal_gelu,
-)
+from derive.algebras import Arrays, Multiprecision
+from derive.cython_text import Cython, Text, cython_body
+from derive.fold import evaluate
+from derive.normal import normal_cdf, normal_gelu
+from derive.scalars import ScalarError
 
 a, b, t = sympy.symbols("a b t", real=True)
 EXPRESSIONS = [

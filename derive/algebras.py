@@ -1,0 +1,153 @@
+"""The algebras of numbers: NumPy arrays, and mpmath's reals of any precision."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+import sympy
+
+from .normal import weighted_normal_cdf
+from .scalars import FUNCTIONS, nearest_float
+
+
+class _Numbers:
+    """What arrays and multiprecision numbers have in common: Python's operators."""
+
+    def negate(self, value: Any) -> Any:
+        return -value
+
+    def add(self, plus: Sequence[Any], minus: Sequence[Any]) -> Any:
+        if not plus:
+            return -reduce(operator.add, minus)
+        return reduce(operator.sub, minus, reduce(operator.add, plus))
+
+    def power(self, base: Any, exponent: int) -> Any:
+        return base**exponent
+
+
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+
+
+class Multiprecision(_Numbers):
+    """mpmath's reals, in mpmath's working precision; NaN where a function has no real value."""
+
+    def variable(self, value: Any) -> Any:
+        return mp.mpmathify(value)
+
+    def constant(self, number: sympy.Expr) -> Any:
+        if number is sympy.nan or number is sympy.oo:
+            return mp.mpf(str(number).replace("oo", "inf"))
+        if number.is_Rational:
+            return mp.mpf(int(number.p)) / int(number.q)
+        return mp.mpf(number.evalf(mp.mp.dps + 5))
+
+    def multiply(self, above: Sequence[Any], below: Sequence[Any]) -> Any:
+        bottom = reduce(operator.mul, below, mp.mpf(1))
+        return reduce(operator.mul, above) / bottom if bottom != 0 else mp.nan
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        try:
+            value = _MULTIPRECISION[name](*arguments)
+        except (ValueError, ZeroDivisionError):
+            return mp.nan
+        return value if isinstance(value, mp.mpf) else mp.nan
+
+    def compare(self, relation: str, left: Any, right: Any) -> bool:
+        return bool(_COMPARE[relation](left, right))
+
+    def join(self, word: str, parts: Sequence[bool]) -> bool:
+        return all(parts) if word == "and" else any(parts)
+
+    def select(self, branches: Sequence[tuple[Any, bool]], fallback: Any) -> Any:
+        return next((value for value, holds in branches if holds), fallback)
+
+
+def _multiprecision_normal_cdf(x: Any) -> Any:
+    return mp.erfc(-x / mp.sqrt(2)) / 2
+
+
+_MULTIPRECISION: Mapping[str, Callable[..., Any]] = {
+    **{name: getattr(mp, name) for name in FUNCTIONS.values() if hasattr(mp, name)},
+    "sqrt": mp.sqrt,
+    "pow": mp.power,
+    "normal_cdf": _multiprecision_normal_cdf,
+    "normal_gelu": lambda x: x * _multiprecision_normal_cdf(x),
+}
+
+
+class Arrays(_Numbers):
+    """NumPy arrays. The result has the dtype of the values (integers: float64). Never warns."""
+
+    def variable(self, value: Any) -> Any:
+        array = np.asarray(value)
+        return array if array.dtype.kind in "fc" else array.astype(np.float64)
+
+    def constant(self, number: sympy.Expr) -> float:
+        return nearest_float(number)
+
+    def add(self, plus: Sequence[Any], minus: Sequence[Any]) -> Any:
+        with np.errstate(all="ignore"):
+            return super().add(plus, minus)
+
+    def multiply(self, above: Sequence[Any], below: Sequence[Any]) -> Any:
+        with np.errstate(all="ignore"):
+            product = reduce(operator.mul, above)
+            return product / reduce(operator.mul, below) if below else product
+
+    def power(self, base: Any, exponent: int) -> Any:
+        with np.errstate(all="ignore"):
+            return reduce(operator.mul, [base] * exponent) if exponent <= 4 else base**exponent
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return _ARRAYS[name](*arguments)
+
+    def compare(self, relation: str, left: Any, right: Any) -> Any:
+        return _COMPARE[relation](left, right)
+
+    def join(self, word: str, parts: Sequence[Any]) -> Any:
+        return reduce(operator.and_ if word == "and" else operator.or_, parts)
+
+    def select(self, branches: Sequence[tuple[Any, Any]], fallback: Any) -> Any:
+        kind = np.result_type(fallback, *(value for value, _ in branches))
+        for value, holds in reversed(branches):
+            fallback = np.where(holds, value, fallback)
+        return fallback.astype(kind)
+
+
+def _entrywise(function: Callable[[Any], complex]) -> Callable[[Any], Any]:
+    """A function of Python floats, entry by entry, rounded to the array's dtype."""
+    every = np.frompyfunc(function, 1, 1)
+    return lambda x: np.asarray(every(x)).astype(np.asarray(x).dtype)
+
+
+def _erf(x: complex) -> complex:
+    """erf; of a complex number with 60 digits, so that the small part of a complex step is kept."""
+    if isinstance(x, complex):
+        with mp.workdps(60):
+            return complex(mp.erf(x))
+    return math.erf(x)
+
+
+_ARRAYS: Mapping[str, Callable[..., Any]] = {
+    **{name: getattr(np, name) for name in FUNCTIONS.values() if hasattr(np, name)},
+    "atan": np.arctan,
+    "erf": _entrywise(_erf),
+    "erfc": _entrywise(math.erfc),
+    "sqrt": np.sqrt,
+    "pow": np.power,
+    "normal_cdf": lambda x: weighted_normal_cdf(1, x),
+    "normal_gelu": lambda x: weighted_normal_cdf(x, x),
+}

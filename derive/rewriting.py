@@ -1,0 +1,145 @@
+"""Formulas rewritten: kinks made explicit, in plain functions, and without overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import sympy
+from sympy import Piecewise
+from sympy.codegen.cfunctions import expm1, log1p
+from sympy.core.relational import Relational
+
+from .normal import normal_cdf, normal_gelu
+
+Rules = Mapping[Any, Callable[..., sympy.Expr]]
+
+
+def _by_branch(rule: Callable[..., sympy.Expr], value: sympy.Expr) -> sympy.Expr:
+    """rule(value); of a Piecewise branch by branch, so that no condition compares a Piecewise."""
+    value = sympy.piecewise_fold(value)
+    if isinstance(value, Piecewise):
+        return Piecewise(*((rule(branch), condition) for branch, condition in value.args))
+    return rule(value)
+
+
+def _either(wins: type[Relational], a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+    """a where it wins or ties, else b."""
+
+    def against(one: sympy.Expr) -> sympy.Expr:
+        return _by_branch(lambda other: Piecewise((one, wins(one, other)), (other, True)), b)
+
+    return _by_branch(against, a)
+
+
+def _choice(
+    values: Sequence[sympy.Expr], wins: type[Relational], arguments: Sequence[sympy.Symbol]
+) -> sympy.Expr:
+    """max (wins: >=) or min (<=): numbers first, then in the order of the arguments."""
+
+    def rank(value: sympy.Expr) -> tuple[Any, ...]:
+        places = sorted(arguments.index(x) for x in value.free_symbols if x in arguments)
+        return (places, sympy.default_sort_key(value))
+
+    return reduce(lambda best, value: _either(wins, best, value), sorted(values, key=rank))
+
+
+def _step(t: sympy.Expr, at_zero: sympy.Expr = sympy.S.Half) -> sympy.Expr:
+    """Heaviside's function with H(0) = 0; another value than SymPy's 1/2 is the user's."""
+    if at_zero == sympy.S.Half:
+        return Piecewise((0, t <= 0), (1, True))
+    return Piecewise((0, t < 0), (1, t > 0), (at_zero, True))
+
+
+def _sign(t: sympy.Expr) -> sympy.Expr:
+    return Piecewise((-1, t < 0), (1, t > 0), (0, True))
+
+
+def _absolute(t: sympy.Expr) -> sympy.Expr:
+    return Piecewise((t, t > 0), (-t, t < 0), (0, True))
+
+
+def _rewritten(expression: sympy.Expr, rules: Rules) -> sympy.Expr:
+    """The rules applied from the leaves up, to arguments that are already rewritten."""
+    if not expression.args:
+        return expression
+    arguments = [_rewritten(argument, rules) for argument in expression.args]
+    return rules.get(expression.func, expression.func)(*arguments)
+
+
+def _kink_rules(arguments: Sequence[sympy.Symbol]) -> Rules:
+    return {
+        sympy.Max: lambda *values: _choice(values, sympy.Ge, arguments),
+        sympy.Min: lambda *values: _choice(values, sympy.Le, arguments),
+        sympy.sign: lambda t: _by_branch(_sign, t),
+        sympy.Heaviside: lambda t, *h: _by_branch(lambda branch: _step(branch, *h), t),
+    }
+
+
+_PLAIN: Rules = {
+    sympy.Abs: lambda t: _by_branch(_absolute, t),
+    expm1: lambda t: sympy.exp(t) - 1,
+    log1p: lambda t: sympy.log(1 + t),
+    normal_cdf: lambda t: normal_cdf(t).rewrite(sympy.erf),
+    normal_gelu: lambda t: normal_gelu(t).rewrite(sympy.erf),
+}
+
+
+def without_kinks(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Expr:
+    """Max, Min, sign and Heaviside by Piecewise."""
+    return _rewritten(expression, _kink_rules(arguments))
+
+
+def plain(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Expr:
+    """In functions that SymPy differentiates and a proof knows."""
+    return _rewritten(expression, {**_kink_rules(arguments), **_PLAIN})
+
+
+def _logistic(factors: tuple[sympy.Expr, ...]) -> sympy.Expr:
+    """exp(u)^k / (1 + exp(u))^n, 0 < k <= n, by exp(-|u|): neither factor overflows."""
+    product = sympy.Mul(*factors)
+    for factor in factors:
+        base, exponent = factor.as_base_exp()
+        exponents = [e for e in base.args if isinstance(e, sympy.exp)]
+        if not (exponent.is_Integer and exponent < 0 and exponents and base == 1 + exponents[0]):
+            continue
+        u, n = exponents[0].args[0], int(-exponent)
+        for numerator in factors:
+            k = numerator.args[0] / u if isinstance(numerator, sympy.exp) else sympy.S.Zero
+            if k.is_Integer and 0 < k <= n:
+                e = sympy.exp(-sympy.Abs(u))
+                bounded = Piecewise((e ** (n - k), u > 0), (e**k, True)) / (1 + e) ** n
+                return _logistic(sympy.Mul.make_args(product / factor / numerator)) * bounded
+    return product
+
+
+def log_without_overflow(argument: sympy.Expr) -> sympy.Expr:
+    """log(1 + exp(u)) without overflow."""
+    u = (argument - 1).args[0] if isinstance(argument - 1, sympy.exp) else None
+    if u is None:
+        return sympy.log(argument)
+    small = log1p(sympy.exp(-sympy.Abs(u)))
+    return Piecewise((u + small, u > 0), (small, True))
+
+
+def without_overflow(expression: sympy.Expr) -> sympy.Expr:
+    """The same function, where exp(u) may overflow in logistic terms, without that."""
+    expression = expression.replace(sympy.Mul, lambda *factors: _logistic(factors))
+    return expression.replace(sympy.log, log_without_overflow)
+
+
+def kinks_of(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
+    """Differences of the compared sides, each once up to sign."""
+    found: dict[sympy.Expr, None] = {}
+    for node in sympy.preorder_traversal(body):
+        if isinstance(node, Relational):
+            difference = node.lhs - node.rhs
+            if -difference not in found:
+                found[difference] = None
+    return tuple(found)
+
+
+def is_analytic(body: sympy.Expr) -> bool:
+    """It continues to complex arguments."""
+    return not body.has(Piecewise, sympy.Abs)
