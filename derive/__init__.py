@@ -15,7 +15,9 @@ _HOMES = {
     "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu
         log log_softmax log_sum_exp mean norm outer relu scale sigmoid softmax softplus sqrt tanh
         total_sum uninterpreted""",
-    "layers": "Layer Mask given layer",
+    "roles": "Mask given",
+    "layers": "Layer",
+    "declaration": "layer",
     "components": "to_sympy",
     "networks": "Network network with_sizes",
     "algorithms": "fit gradient gradient_descent",

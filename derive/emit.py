@@ -13,7 +13,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 
 from .cost import cost
 from .describe import formula, spaces
-from .layers import MASK, Argument, Layer
+from .layers import Layer
+from .roles import MASK, Argument
 from .loops import (
     Accumulate,
     Apply,

@@ -14,8 +14,8 @@ import numpy as np
 import sympy
 
 from .execution import UNWRITTEN, Compiled, InterpretationError, Memory, Region, Run, State
-from .layers import MASK
-from .layers import Argument as LayerArgument
+from .roles import MASK
+from .roles import Argument as LayerArgument
 from .loops import Buffer
 from .lower import Kernel
 from .reference import Array

@@ -1,61 +1,20 @@
-"""Layers: parameter-dependent maps f(x; theta), declared as mathematics.
+"""Layers: parameter-dependent maps f(x; theta), with their derived maps (thesis section 2.3)."""
 
-`@layer` reads a function whose annotations are spaces: arguments left of the bare `*` are states
-(and givens), arguments right of it are parameters.  It is sugar over `Layer(...)`.
-"""
+from __future__ import annotations
 
-# no `from __future__ import annotations` here: the docstring of `layer` declares one
-
-import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
 from typing import Any
 
 import sympy
 
-from .expressions import Elementwise, Node, Tuple, Variable, tuple_of, variable
+from .expressions import Node, Variable, tuple_of
 from .lift import lift
-from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map, variables_of
-from .names import RESERVED, checked, checked_argument, checked_function
-from .operations import Operation
-from .shipped import shipped
-from .spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
-from .walk import rewrite, topological
-
-STATE, PARAMETER, GIVEN, MASK = "state", "parameter", "given", "mask"
-
-
-@dataclass(frozen=True)
-class Given:
-    """The annotation of an argument that is data and never differentiated."""
-
-    space: Space
-    role: str = GIVEN
-
-
-def given(space: Space) -> Given:
-    """`y: given(Y)`: a target or other data of a space; never differentiated."""
-    return Given(space)
-
-
-def Mask(space: Space) -> Given:
-    """`mask: Mask(Y)`: entries 0 or 1, checked at the call; never differentiated."""
-    return Given(space, MASK)
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A variable of a layer and the role it has there."""
-
-    variable: Variable
-    role: str
-
-    @property
-    def name(self) -> str:
-        return self.variable.name
+from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
+from .roles import GIVEN, PARAMETER, STATE, Argument, Given, argument_of
+from .spaces import Space, SpaceError
+from .validity import check_names, check_operations, check_output, extents_of
+from .walk import rewrite
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,71 +33,9 @@ class Layer:
     doc: str = ""
 
     def __post_init__(self) -> None:
-        checked(self.name, "layer")
-        for size in self.sizes:
-            if size.is_positive:  # a user's; that of a batch, which may be empty, is the kernels'
-                checked_argument(str(size), f"size of layer {self.name}")
-        seen: set[str] = {str(size) for size in self.sizes}
-        for name in self._gram_extents():
-            self._claim(checked(name, f"Gram matrix of layer {self.name}"), seen)
-            seen.add(f"{name}_inverse")
-        for argument in self.arguments:
-            self._claim(checked_argument(argument.name, f"layer {self.name}"), seen)
-            if argument.variable in self.differentiable and _has_indices(argument.variable.space):
-                raise SpaceError(
-                    f"layer {self.name}: argument {argument.name}: class indices are given, not "
-                    "differentiated; declare them by themselves as Index(...)"
-                )
-        self._check_output()
-        self._check_operations()
-
-    def _claim(self, name: str, seen: set[str]) -> None:
-        if name in seen:
-            raise SpaceError(
-                f"layer {self.name}: {name!r} is the name of two things among its arguments, sizes "
-                "and Gram matrices; rename one"
-            )
-        seen.add(name)
-
-    def _gram_extents(self) -> dict[str, sympy.Expr]:
-        """The Gram matrices by name, with the extent of their axis."""
-        found: dict[str, sympy.Expr] = {}
-        for space in (*(a.variable.space for a in self.arguments), self.output.space):
-            for gram, extent in _grams(space):
-                if found.setdefault(gram.name, extent) != extent:
-                    raise SpaceError(
-                        f"layer {self.name}: the Gram matrix {gram.name} belongs to an axis of "
-                        f"size {found[gram.name]} and to one of size {extent}; use two names"
-                    )
-        return found
-
-    def _check_output(self) -> None:
-        if _has_indices(self.output.space):
-            raise SpaceError(
-                f"layer {self.name}: it returns class indices, {self.output.space}, which have no "
-                "derivative; return an array"
-            )
-        grams = {f"{name}{end}" for name in self._gram_extents() for end in ("", "_inverse")}
-        known = {argument.variable for argument in self.arguments}
-        for x in variables_of(self.output):
-            if x not in known and x.name not in grams:
-                raise SpaceError(
-                    f"layer {self.name}: the formula has {x.name} of {x.space}, which is no "
-                    "argument; declare it as state, parameter or given"
-                )
-
-    def _check_operations(self) -> None:
-        """Operations become functions: each name is free and means one of them."""
-        found: dict[str, Operation] = {}
-        sizes = {str(size) for size in self.sizes}
-        nodes = (node for node in topological(self.output) if isinstance(node, Elementwise))
-        for psi in (node.operation for node in nodes):
-            if found.setdefault(psi.name, psi) != psi or psi.base in sizes:
-                raise SpaceError(
-                    f"layer {self.name}: operation {psi.name!r}: another operation or a size of "
-                    "this layer has this name; rename one"
-                )
-            _check_operation(psi, f"layer {self.name}: operation")
+        check_names(self.name, self.arguments, self.sizes, self.output)
+        check_output(self.name, self.arguments, self.output)
+        check_operations(self.name, self.sizes, self.output)
 
     @classmethod
     def of(
@@ -150,7 +47,7 @@ class Layer:
         parameters: Mapping[str, Space] | None = None,
         output: Node | Callable[..., Any],
         doc: str = "",
-    ) -> "Layer":
+    ) -> Layer:
         """The typed core: a layer from the spaces of its arguments by role, and its formula.
 
         `output` is an expression of `variable(name, space)`, or a function of these variables by
@@ -168,12 +65,12 @@ class Layer:
         nabla_W dense(x; W, b) : R(n, m) -> R(n)
         """
         arguments = tuple(
-            _by_role(f"layer {name}: argument {key}", key, space, role)
+            argument_of(f"layer {name}: argument {key}", key, space, role)
             for role, spaces in ((STATE, state), (GIVEN, given), (PARAMETER, parameters))
             for key, space in (spaces or {}).items()
         )
         if not isinstance(output, Node):
-            output = _formula(name, output, (), {a.name: a.variable for a in arguments})
+            output = formula_of(name, output, (), {a.name: a.variable for a in arguments})
         return cls(name, arguments, output, doc=doc)
 
     # --- what it is
@@ -200,9 +97,9 @@ class Layer:
     @property
     def sizes(self) -> tuple[sympy.Symbol, ...]:
         """The sizes of the layer, in order of first appearance."""
-        extents = [e for a in self.arguments for e in _extents(a.variable.space)]
+        extents = [e for a in self.arguments for e in extents_of(a.variable.space)]
         found: dict[sympy.Symbol, None] = {}
-        for extent in [*extents, *_extents(self.output.space)]:
+        for extent in [*extents, *extents_of(self.output.space)]:
             found.update(dict.fromkeys(sorted(extent.free_symbols, key=str)))
         return tuple(found)
 
@@ -318,7 +215,7 @@ class Layer:
         if left:
             raise SpaceError(f"{self.signature} has no argument {', '.join(left)}")
 
-    def batched(self, extent: sympy.Expr) -> "Layer":
+    def batched(self, extent: sympy.Expr) -> Layer:
         """The layer on a family of points: every argument but the parameters has one more axis."""
         families = [a.variable for a in self.arguments if a.role != PARAMETER]
         (output,), new = lift([self.output], families, extent)
@@ -327,69 +224,7 @@ class Layer:
         return Layer(self.name, arguments, output, names, self.doc)
 
 
-def _check_operation(psi: Operation, what: str) -> None:
-    """The names of a user's operation and its arguments can be a function's in a kernel."""
-    if psi.base not in shipped:
-        checked_function(psi.base, what)
-        for argument in psi.arguments:
-            checked(str(argument), f"{what} {psi.base}: argument")
-    elif psi.name in RESERVED and psi != shipped[psi.name]:
-        raise SpaceError(f"{what}: {psi.name!r} is the name of another function; rename it")
-
-
-def _as_variable(new: Mapping[Node, Node], argument: Argument) -> Variable:
-    moved = new.get(argument.variable, argument.variable)
-    assert isinstance(moved, Variable)
-    return moved
-
-
-def _extents(space: Space) -> Iterator[sympy.Expr]:
-    for leaf in leaves(space):
-        yield from leaf.shape
-        if isinstance(leaf, Indices):
-            yield leaf.bound
-
-
-def _grams(space: Space) -> Iterator[tuple[Gram, sympy.Expr]]:
-    for leaf in leaves(space):
-        if isinstance(leaf, Real):
-            pairs = zip(leaf.grams, leaf.shape, strict=True)
-            yield from ((gram, extent) for gram, extent in pairs if gram is not None)
-
-
-def _has_indices(space: Space) -> bool:
-    return any(isinstance(leaf, Indices) for leaf in leaves(space))
-
-
-# --- the decorator
-
-
-def layer(function: Callable[..., Any]) -> Layer:
-    """A layer from a Python function: annotations are spaces, the bare `*` is the semicolon.
-
-    Raises SpaceError, naming the layer, the operation and both spaces, where spaces do not fit.
-
-    >>> from derive import Hom, R, dims, layer, tanh
-    >>> n, m = dims("n m")
-    >>> @layer
-    ... def dense(x: R(m), *, W: Hom(R(m), R(n)), b: R(n)) -> R(n):
-    ...     z = W @ x + b
-    ...     return tanh(z)
-    >>> print(dense.D().adjoint)
-    D*_x dense(x; W, b) : R(n) -> R(m)
-    """
-    name = function.__name__
-    arguments = tuple(_argument(name, p) for p in inspect.signature(function).parameters.values())
-    positional = [a.variable for a in arguments if a.role != PARAMETER]
-    keywords = {a.name: a.variable for a in arguments if a.role == PARAMETER}
-    names: dict[Node, str] = {}
-    with _naming_locals(function.__code__, names):
-        output = _formula(name, function, positional, keywords)
-    _check_return(name, function, output)
-    return Layer(name, arguments, output, names, inspect.getdoc(function) or "")
-
-
-def _formula(
+def formula_of(
     name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
 ) -> Node:
     """What a function of expressions returns; its errors name the layer."""
@@ -405,70 +240,7 @@ def _formula(
     return output
 
 
-def _check_text(where: str, annotation: object) -> None:
-    if isinstance(annotation, str):
-        raise SpaceError(
-            f"{where}: its space is the text {annotation!r}; remove "
-            "'from __future__ import annotations' from the file that declares layers"
-        )
-
-
-def _argument(layer_name: str, parameter: inspect.Parameter) -> Argument:
-    annotation, where = parameter.annotation, f"layer {layer_name}: argument {parameter.name}"
-    _check_text(where, annotation)
-    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-        raise SpaceError(f"{where}: *args and **kwargs have no space; declare each argument")
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-        return _by_role(where, parameter.name, annotation, PARAMETER)
-    role = GIVEN if isinstance(annotation, Indices) else STATE
-    return _by_role(where, parameter.name, annotation, role)
-
-
-def _by_role(where: str, name: str, annotation: object, role: str) -> Argument:
-    """The argument of a role; `given(...)` and `Mask(...)` say their own, left of the semicolon."""
-    space = annotation
-    if isinstance(annotation, Given):
-        role, space = annotation.role, annotation.space
-    if not isinstance(space, (Real, Product, Indices)):
-        found = "nothing" if annotation is inspect.Parameter.empty else repr(annotation)
-        raise SpaceError(f"{where}: annotate it with a space such as R(n), got {found}")
-    return Argument(variable(name, space), role)
-
-
-def _check_return(name: str, function: Callable[..., Any], output: Node) -> None:
-    declared = function.__annotations__.get("return")
-    _check_text(f"layer {name}: what it returns", declared)
-    if not isinstance(declared, Space):
-        raise SpaceError(
-            f"layer {name}: annotate what it returns, -> {output.space}, got {declared!r}"
-        )
-    if declared != output.space:
-        raise SpaceError(
-            f"layer {name}: declared to return {declared}, but the formula is of {output.space}; "
-            "correct the annotation or the formula"
-        )
-
-
-@contextmanager
-def _naming_locals(code: CodeType, names: dict[Node, str]) -> Iterator[None]:
-    """Gives every expression the name of the first local that it is bound to in that code."""
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code is not code:
-            return None
-        for local, value in frame.f_locals.items():
-            for node, name in _bindings(local, value):
-                names.setdefault(node, name)
-        return trace
-
-    previous = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield
-    finally:
-        sys.settrace(previous)
-
-
-def _bindings(local: str, value: object) -> Iterator[tuple[Node, str]]:
-    if isinstance(value, Node) and not isinstance(value, (Variable, Tuple)):
-        yield value, local
+def _as_variable(new: Mapping[Node, Node], argument: Argument) -> Variable:
+    moved = new.get(argument.variable, argument.variable)
+    assert isinstance(moved, Variable)
+    return moved

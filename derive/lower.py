@@ -181,29 +181,23 @@ class _Lowering:
         What only some results ask for is guarded, outside the loops where it is all of the nest.
         """
         nest = Nest(self.memory, self.names, self.indices, self.targets[sinks[0]].shape)
-        ordered = sorted(sinks, key=lambda s: (bool(s.asked), sorted(s.asked)))
-        roots = [sink.pointwise for sink in ordered if sink.pointwise is not None]
-        nest.count(roots, [s.node for s in sinks if self.schedule.stored.get(s.node) is s])
-        outer = frozenset().union(*(s.asked for s in sinks)) if all(s.asked for s in sinks) else NOBODY
-        guarded = [s.pointwise for s in ordered if s.asked not in (NOBODY, outer)]
-        body = nest.share(guarded, lambda node: self._is_safe(node, outer))  # type: ignore[arg-type]
-        formulas: list[str] = []
-        for sink in ordered:
-            assert sink.pointwise is not None
-            formulas += self._formulas(sink, nest)
-            asked = NOBODY if sink.asked == outer else sink.asked
-            entry = nest.store(self.targets[sink], sink.pointwise, self._adds(sink), bool(asked))
-            body += self._asked(asked, entry)
-        step = Step(tuple(dict.fromkeys(formulas)), tuple(nest.loops(merged(body))))
+        outer = NOBODY if any(not s.asked for s in sinks) else _union(s.asked for s in sinks)
+        asked = {s: NOBODY if s.asked == outer else s.asked for s in sinks}
+        ordered = sorted(sinks, key=lambda s: (bool(asked[s]), -len(asked[s]), sorted(asked[s])))
+        roots = {s: s.pointwise for s in ordered if s.pointwise is not None}
+        nest.count(list(roots.values()), [s.node for s in sinks if self.schedule.owner(s.node) is s])
+        body: list[Statement] = []
+        for sink in (s for s in ordered if not asked[s]):
+            body += nest.store(self.targets[sink], roots[sink], self._adds(sink), NOBODY)
+        guarded = [s for s in ordered if asked[s]]
+        for together, lets in nest.share([(roots[s], asked[s]) for s in guarded], outer):
+            body += self._asked(together, lets)
+        for sink in guarded:
+            entry = nest.store(self.targets[sink], roots[sink], self._adds(sink), asked[sink])
+            body += self._asked(asked[sink], entry)
+        formulas = dict.fromkeys(line for s in ordered for line in self._formulas(s, nest))
+        step = Step(tuple(formulas), tuple(nest.loops(merged(body))))
         yield from self._asked(outer, [step])
-
-    def _is_safe(self, node: Node, asked: frozenset[str]) -> bool:
-        """All that an expression loads is there whenever one of these results is asked for."""
-        for inner in topological(node):
-            sink = self.schedule.stored.get(inner)
-            if sink is not None and sink.asked and not (asked and asked <= sink.asked):
-                return False
-        return True
 
     def _formulas(self, sink: Sink, nest: Nest) -> list[str]:
         target = self.targets[sink].name
@@ -236,11 +230,15 @@ class _Lowering:
 
     def _asked(self, asked: frozenset[str], steps: list[Statement]) -> list[Statement]:
         """Statements that are taken only where one of these results is asked for."""
-        return [Asked(self._pointers(asked), tuple(steps))] if asked else steps
+        return [Asked(self._pointers(asked), tuple(steps))] if asked and steps else steps
 
     def _pointers(self, asked: frozenset[str]) -> tuple[str, ...]:
         order = [b.name for buffers in self.results for b in buffers] + ["saved"]
         return tuple(sorted(asked, key=order.index))
+
+
+def _union(askers: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset[str]().union(*askers)
 
 
 def _functions(nodes: Iterable[Node]) -> list[str]:

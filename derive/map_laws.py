@@ -18,6 +18,7 @@ from itertools import product
 import numpy as np
 import sympy
 
+from .calculus import tangent
 from .expressions import Elementwise, Node, Variable
 from .findings import EPS, Finding, compared, largest, vector
 from .layers import Layer
@@ -150,17 +151,23 @@ class MapLaws:
             yield self._same("difference", x.name, found, self._first(x), bound)
 
     def difference_of_the_adjoint(self) -> Iterator[Finding]:
-        """The difference of x -> D*_a f(x) u along each argument x is (v _| D_x D_a f)* u."""
+        """The difference of x -> D*_a f(x) u along x is (v _| D_x D_a f)* u, and so is its tangent.
+
+        The second-order adjoints are derived in either order: transposed last, or differentiated.
+        """
         adjoints = [self.layer.derivative(a.name).adjoint for a in self.x]
         point = self._with({linear.variable: self.u for linear in adjoints})
         for x in self.x:
             found = quotients([linear.body for linear in adjoints], point, {x: self.v[x]})
-            for a, (quotient, bound) in zip(self.x, found, strict=True):
+            for a, linear, (quotient, bound) in zip(self.x, adjoints, found, strict=True):
                 bilinear = self.layer.second(x.name, a.name)
-                given = {bilinear.left: self.v[x]}
-                second, _ = self._applied(bilinear.hook().adjoint, self.u, given)
+                v = {bilinear.left: self.v[x]}
+                second, _ = self._applied(bilinear.hook().adjoint, self.u, v)
                 group = f"{a.name} along {x.name}"
                 yield self._same("difference of the adjoint", group, quotient, second, bound)
+                tangent_of = tangent(linear.body, {x: bilinear.left})
+                other, _ = self._bounded(tangent_of, {**v, linear.variable: self.u})
+                yield self._same("difference of the adjoint", group, quotient, other, bound)
 
     def complex_step(self) -> Iterator[Finding]:
         """Im f(x + i h v) / h = D v, to rounding, of which complex arithmetic has up to 4 times."""

@@ -272,9 +272,11 @@ class Nest:
         return [*lets, Store(buffer, self.place, value, add)]
 
     def share(
-        self, roots: Sequence[tuple[Node, frozenset[str]]]
+        self, roots: Sequence[tuple[Node, frozenset[str]]], everyone: frozenset[str]
     ) -> Iterator[tuple[frozenset[str], list[Statement]]]:
-        """Names what roots with different askers use, where one of these asks."""
+        """Names what roots with different askers use, where one of these asks.
+
+        Where they are all that ask for the nest, nobody in particular does."""
         below = [
             ({node for node, at in self._visited(root) if at == self.place}, asked)
             for root, asked in roots
@@ -283,7 +285,8 @@ class Nest:
         for node in dict.fromkeys(visited):
             askers = {asked for nodes, asked in below if node in nodes}
             if len(askers) > 1:
-                together = frozenset[str]().union(*askers)
+                union = frozenset[str]().union(*askers)
+                together = frozenset() if union == everyone else union
                 yield together, self._value(node, together)[1]
 
     def _value(

@@ -29,7 +29,8 @@ import sympy
 
 from .expressions import variable
 from .initialise import drawn
-from .layers import STATE, Argument, Layer
+from .layers import Layer
+from .roles import STATE, Argument
 from .names import checked
 from .resize import resized_layer, sizes_of
 from .spaces import R, Size, SpaceError

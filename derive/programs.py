@@ -31,8 +31,9 @@ from .expressions import (
     variable,
 )
 from .functions import flat, total_sum
-from .layers import GIVEN, MASK, PARAMETER, Argument, Layer  # noqa: F401 (emit reads it here)
+from .layers import Layer
 from .networks import Network
+from .roles import GIVEN, MASK, Argument
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological
 
@@ -66,7 +67,7 @@ class Program:
 
 
 def programs(layer: Layer) -> tuple[Program, ...]:
-    """The kernels of a layer in the order of their definition; a network has those of its loss too."""
+    """The kernels of a layer in the order of their definition; a network has its loss's too."""
     made = tuple(Derivation(layer).programs())
     if isinstance(layer, Network) and layer.loss is not None:
         loss = Derivation(layer.loss_layer)
@@ -133,9 +134,10 @@ class Derivation:
             reads=True,
             accumulate=True,
         )
+        along = ", ".join(direction.name for direction in (*dots, *y_bar_dot))
         yield self._program(
             "tangent_backward",
-            [f"the derivative of backward along ({', '.join(d.name for d in (*dots, *y_bar_dot))})"],
+            [f"the derivative of backward along ({along})"],
             (*primal, *y_bar, *dots, *y_bar_dot),
             [
                 Result(f"{v.name}_bar_dot", self.second[e], self._is_batched(v))

@@ -30,7 +30,8 @@ from .expressions import (
     zero,
 )
 from .forms import Access, Form
-from .layers import Argument, Layer
+from .layers import Layer
+from .roles import Argument
 from .spaces import Indices, Size, Space, SpaceError, leaves, size, substitute
 from .walk import rebuild, topological
 

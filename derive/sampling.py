@@ -17,7 +17,8 @@ from .expressions import Argmax, Elementwise, Node, Variable, contraction, varia
 from .fold import evaluate
 from .forms import make_form
 from .functions import gram_variable
-from .layers import MASK, Layer
+from .layers import Layer
+from .roles import MASK
 from .operations import Operation
 from .reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
 from .spaces import Gram, Indices, Product, R, Real, Space, leaves

@@ -174,6 +174,8 @@ class Schedule:
         self._choose()
         while self._store_shared():
             pass
+        while self._drop_unread():
+            pass
         self._ask()
         self._stages()
 
@@ -316,6 +318,18 @@ class Schedule:
                 self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
                 return True
         return False
+
+    def _drop_unread(self) -> bool:
+        """Drops what no sink loads since something made of it was stored; True where there was any."""
+        loaded = {source for sink in self.sinks for source in self._sources(sink)}
+        kept = {n: s for n, s in self.stored.items() if s.result is not None or s in loaded}
+        found = len(kept) < len(self.stored)
+        self.stored = kept
+        return found
+
+    def owner(self, node: Node) -> Sink | None:
+        """The sink that an expression is stored by."""
+        return self.stored.get(node)
 
     def owns(self, sink: Sink) -> bool:
         """The sink makes its pointwise part itself, rather than copying what is stored."""

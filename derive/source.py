@@ -55,7 +55,7 @@ def function(psi: Operation) -> Function | None:
 def integer(expression: sympy.Expr) -> str:
     """An integer expression in sizes and indices: products before sums, no powers, no division."""
     if expression.is_Add:
-        terms = sorted(expression.as_ordered_terms(), key=lambda t: (not t.free_symbols, t.is_number))
+        terms = sorted(expression.as_ordered_terms(), key=_position)
         text = " + ".join(integer(term) for term in terms)
         return text.replace("+ -", "- ")
     if expression.is_Mul:
@@ -73,6 +73,11 @@ def integer(expression: sympy.Expr) -> str:
         word = "max" if isinstance(expression, sympy.Max) else "min"
         return f"{word}({', '.join(integer(part) for part in expression.args)})"
     return str(expression)
+
+
+def _position(term: sympy.Expr) -> tuple[bool, bool]:
+    """Numbers last, and before them what is taken away."""
+    return not term.free_symbols, term.could_extract_minus_sign()
 
 
 def _integer_factor(expression: sympy.Expr) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import sympy
 
 from .expressions import Node, Tuple, Variable
-from .layers import PARAMETER, Argument, Layer
+from .layers import Layer
+from .roles import PARAMETER, Argument
 from .resize import bound_sizes, resized_space, symbols_of
 from .spaces import Size, SpaceError, dims, leaves
 from .walk import rewrite, topological

@@ -9,7 +9,8 @@ import sympy
 from points import draw
 
 
-from derive.layers import MASK, Layer
+from derive.layers import Layer
+from derive.roles import MASK
 from derive.lower import Kernel, lower
 from derive.programs import BATCH, Program, programs
 from derive.reference import flat_arrays, values_of

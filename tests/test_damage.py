@@ -61,6 +61,7 @@ from derive.functions import largest
 from derive.layers import Layer
 from derive.maps import BilinearMap
 from derive.operations import Operation
+from derive.sampling import NoPoint
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)
@@ -119,7 +120,7 @@ def noticed(*layers: Layer) -> bool:
     rounds = zip_longest(*map(findings, layers))
     try:
         return any(found is not None and not found.ok for found in chain.from_iterable(rounds))
-    except (SpaceError, NotLinear):
+    except (SpaceError, NotLinear, NoPoint):
         return True
 
 
@@ -407,6 +408,8 @@ def dropping_last(total):
 def with_other_slot(opened):
     def damaged(node, position, u):
         found = opened(node, position, u)
+        if not isinstance(found, Contraction):
+            return found
         return contraction(
             found.space, found.form, found.opened, found.filled[::-1], found.selectors
         )

@@ -16,8 +16,8 @@ ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers programs lower emit
 build cli"""
 ORDER = """normal scalars conditions fold algebras cython_text rewriting operations shipped
-spaces forms expressions walk calculus lift functions maps names
-layers text reference components
+spaces forms expressions walk calculus lift functions maps names roles validity
+layers declaration text reference components
 prime_fields scalar_graph scalar_rules branches field_values field proof
 initialise resize stages networks programs parameters gradients optimise targets algorithms
 schedule loops source nests lower cost describe emit execution interpret compile build

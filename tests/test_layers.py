@@ -25,7 +25,7 @@ from derive import (
     variable,
 )
 from derive.expressions import tuple_of
-from derive.layers import GIVEN, MASK, PARAMETER, STATE
+from derive.roles import GIVEN, MASK, PARAMETER, STATE
 from derive.reference import value
 
 

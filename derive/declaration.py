@@ -1,0 +1,102 @@
+"""The decorator: a layer from a Python function whose annotations are spaces.
+
+Arguments left of the bare `*` are states and givens, arguments right of it are parameters; every
+expression keeps the name of the first local that it is bound to.
+"""
+
+# no `from __future__ import annotations` here: the docstring of `layer` declares one
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any
+
+from .expressions import Node, Tuple, Variable
+from .layers import Layer, formula_of
+from .roles import GIVEN, PARAMETER, STATE, Argument, argument_of
+from .spaces import Indices, Space, SpaceError
+
+
+def layer(function: Callable[..., Any]) -> Layer:
+    """A layer from a Python function: annotations are spaces, the bare `*` is the semicolon.
+
+    Raises SpaceError, naming the layer, the operation and both spaces, where spaces do not fit.
+
+    >>> from derive import Hom, R, dims, layer, tanh
+    >>> n, m = dims("n m")
+    >>> @layer
+    ... def dense(x: R(m), *, W: Hom(R(m), R(n)), b: R(n)) -> R(n):
+    ...     z = W @ x + b
+    ...     return tanh(z)
+    >>> print(dense.D().adjoint)
+    D*_x dense(x; W, b) : R(n) -> R(m)
+    """
+    name = function.__name__
+    arguments = tuple(_argument(name, p) for p in inspect.signature(function).parameters.values())
+    positional = [a.variable for a in arguments if a.role != PARAMETER]
+    keywords = {a.name: a.variable for a in arguments if a.role == PARAMETER}
+    names: dict[Node, str] = {}
+    with _naming_locals(function.__code__, names):
+        output = formula_of(name, function, positional, keywords)
+    _check_return(name, function, output)
+    return Layer(name, arguments, output, names, inspect.getdoc(function) or "")
+
+
+def _check_text(where: str, annotation: object) -> None:
+    if isinstance(annotation, str):
+        raise SpaceError(
+            f"{where}: its space is the text {annotation!r}; remove "
+            "'from __future__ import annotations' from the file that declares layers"
+        )
+
+
+def _argument(layer_name: str, parameter: inspect.Parameter) -> Argument:
+    annotation, where = parameter.annotation, f"layer {layer_name}: argument {parameter.name}"
+    _check_text(where, annotation)
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        raise SpaceError(f"{where}: *args and **kwargs have no space; declare each argument")
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+        return argument_of(where, parameter.name, annotation, PARAMETER)
+    role = GIVEN if isinstance(annotation, Indices) else STATE
+    return argument_of(where, parameter.name, annotation, role)
+
+
+def _check_return(name: str, function: Callable[..., Any], output: Node) -> None:
+    declared = function.__annotations__.get("return")
+    _check_text(f"layer {name}: what it returns", declared)
+    if not isinstance(declared, Space):
+        raise SpaceError(
+            f"layer {name}: annotate what it returns, -> {output.space}, got {declared!r}"
+        )
+    if declared != output.space:
+        raise SpaceError(
+            f"layer {name}: declared to return {declared}, but the formula is of {output.space}; "
+            "correct the annotation or the formula"
+        )
+
+
+@contextmanager
+def _naming_locals(code: CodeType, names: dict[Node, str]) -> Iterator[None]:
+    """Gives every expression the name of the first local that it is bound to in that code."""
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not code:
+            return None
+        for local, value in frame.f_locals.items():
+            for node, name in _bindings(local, value):
+                names.setdefault(node, name)
+        return trace
+
+    previous = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(previous)
+
+
+def _bindings(local: str, value: object) -> Iterator[tuple[Node, str]]:
+    if isinstance(value, Node) and not isinstance(value, (Variable, Tuple)):
+        yield value, local
