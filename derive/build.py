@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from . import library
-from .compile import RUNTIME, Module, compile_modules
+from .compile import EXTENSION, RUNTIME, Module, compile_modules
 from .emit import HEADER, emit
 from .layers import Layer
-from .names import checked
 
 GENERATED = Path(__file__).resolve().parent.parent / "generated"
 EDGE = ("layout", "call", "edge")
@@ -39,11 +39,11 @@ def texts(layers: Mapping[str, Layer]) -> dict[str, str]:
 
 
 def write_texts(wanted: Mapping[str, str], folder: Path) -> list[str]:
-    """Writes what differs and removes what is generated but no longer wanted; the changed names.
+    """Writes what differs, and returns the names.
 
     Raises BuildError before anything is written where a file of that name is not generated.
     """
-    stale = differing(wanted, folder)
+    stale = [name for name in differing(wanted, folder) if name in wanted]
     for name in stale:
         path = folder / name
         if path.exists() and not path.read_text("utf-8").startswith(HEADER):
@@ -53,11 +53,19 @@ def write_texts(wanted: Mapping[str, str], folder: Path) -> list[str]:
             )
     folder.mkdir(parents=True, exist_ok=True)
     for name in stale:
-        if name in wanted:
-            (folder / name).write_text(wanted[name], "utf-8")
-        else:
-            (folder / name).unlink()
+        (folder / name).write_text(wanted[name], "utf-8")
     return stale
+
+
+def remove_surplus(wanted: Mapping[str, str], folder: Path) -> list[str]:
+    """Removes what was emitted but is no longer wanted, and what was made of it; the names."""
+    surplus = [name for name in differing(wanted, folder) if name not in wanted]
+    for name in surplus:
+        (folder / name).unlink()
+    for stem in {name.partition(".")[0] for name in surplus if name.endswith(".pyx")}:
+        for made in (EXTENSION, ".build.json", ".build.log"):
+            (folder / f"{stem}{made}").unlink(missing_ok=True)
+    return surplus
 
 
 def differing(wanted: Mapping[str, str], folder: Path) -> list[str]:
@@ -76,6 +84,8 @@ def build_library(progress: Progress = print) -> None:
     made = texts(library.layers())
     for name in write_texts(made, GENERATED):
         progress(f"emitted generated/{name}")
+    for name in remove_surplus(made, GENERATED):
+        progress(f"removed generated/{name}")
     names = sorted(name.removesuffix(".pyx") for name in made if name.endswith(".pyx"))
     modules = [Module(f"derive.generated.{name}", GENERATED / f"{name}.pyx") for name in names]
     compile_modules([*runtime_modules(), *modules], progress=progress)
@@ -126,19 +136,34 @@ def _chosen(layers: dict[str, Layer], name: str, where: str) -> dict[str, Layer]
 
 
 def load_file(path: Path) -> ModuleType:
-    """A user's file of declarations, run as a module of its name."""
+    """A user's file of declarations, run as a module of its own.
+
+    Raises BuildError with the line where it can't be read or run.
+    """
     if not path.is_file():
         raise BuildError(f"{path} is no file; give the path of a file that declares layers")
-    name = checked(path.stem, f"file {path}")
+    name = f"declared_in_{path.stem}"  # never that of a module which is imported already
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # as dataclasses and pickles of the file's own classes expect
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise BuildError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        del sys.modules[name]
+        raise BuildError(_sentence(path, error)) from error
     return module
+
+
+def _sentence(path: Path, error: Exception) -> str:
+    """The file, the line in it, and what was wrong there."""
+    if isinstance(error, SyntaxError):
+        return f"{path}, line {error.lineno}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [str(f.lineno) for f in frames if f.filename == str(path.resolve())]
+    where = f"{path}, line {lines[-1]}" if lines else str(path)
+    kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
+    return f"{where}: {kind}{error}"
 
 
 def layers_of(module: ModuleType) -> dict[str, Layer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,6 +66,15 @@ def _as_batch(space: Space, value: Value) -> Value:
     return np.asarray(value)[None] if space.shape[:1] == (BATCH,) else value
 
 
+def _with_nan(value: Value) -> Value:
+    if isinstance(value, tuple):
+        return (_with_nan(value[0]), *value[1:])
+    array = np.array(value)
+    last = array[:-1, ..., -1] if array.ndim > 1 else array[-1:] if array.ndim else array
+    last[...] = np.nan
+    return array
+
+
 class Cases:
     """The cases of a layer and programs of it, drawn with one seed."""
 
@@ -73,20 +82,9 @@ class Cases:
         self.layer, self.batched, self.programs = layer, layer.batched(BATCH), made
         self.random = np.random.default_rng(seed)
 
-    def finite(self, large: bool = True) -> Iterator[Case]:
-        """Away from kinks: batches of 4, 1 and 0, sizes 1, and sizes beyond those of a register."""
-        yield self.four
-        yield self.one
-        unequal, ones = unequal_sizes(self.layer), equal_sizes(self.layer, 1)
-        yield self._drawn("batch 0", unequal, 0)
-        if ones:
-            yield self._drawn("sizes 1", ones, 2)
-        if large:
-            yield self._drawn("large sizes", unequal_sizes(self.layer, 17), 18)
-
     @cached_property
     def four(self) -> Case:
-        """A batch of 4 at unequal sizes from 3 on."""
+        """A batch of 4 at unequal sizes from 3 on, away from kinks."""
         return self._drawn("batch 4", unequal_sizes(self.layer), 4)
 
     @cached_property
@@ -94,45 +92,58 @@ class Cases:
         """A batch of 1."""
         return self._drawn("batch 1", unequal_sizes(self.layer), 1)
 
-    def zero(self) -> Iterator[Case]:
+    @cached_property
+    def small(self) -> list[Case]:
+        """An empty batch, and sizes 1 where every extent allows them."""
+        ones = equal_sizes(self.layer, 1)
+        cases = [self._drawn("batch 0", unequal_sizes(self.layer), 0)]
+        return cases + ([self._drawn("sizes 1", ones, 2)] if ones else [])
+
+    @cached_property
+    def large(self) -> Case:
+        """Sizes beyond those of a register."""
+        return self._drawn("large sizes", unequal_sizes(self.layer, 17), 18)
+
+    @cached_property
+    def zero(self) -> list[Case]:
         """States and parameters zero, if all is finite: ties, and psi exactly at a kink."""
         own = {x: self.one.values[x] for x in self.batched.differentiable}
         point = zero_point(self.batched, Point(dict(self.one.sizes), dict(self.one.values)), own)
-        if point:
-            case = self._at("at zero", point)
-            results = [e.value for group in case.expected.values() for e in group]
-            if all(np.isfinite(value).all() for value in results):
-                yield case
+        if point is None:
+            return []
+        case = self._at("at zero", point)
+        results = [e.value for group in case.expected.values() for e in group]
+        return [case] if all(np.isfinite(value).all() for value in results) else []
 
-    def nans(self) -> Iterator[Case]:
-        """A NaN in one entry of one argument, each in turn."""
+    @cached_property
+    def nans(self) -> list[Case]:
+        """NaN in the last entries of one argument, each in turn, all samples but one."""
+        found, four = [], self.four
         for x in self._arguments():
             if not any(isinstance(leaf, Indices) for leaf in leaves(x.space)):
-                values = {**self.one.values, x: self._with_nan(self.one.values[x])}
-                yield self._at(f"NaN in {x.name}", Point(dict(self.one.sizes), values))
+                values = {**four.values, x: _with_nan(four.values[x])}
+                found.append(self._at(f"NaN in {x.name}", Point(dict(four.sizes), values)))
+        return found
+
+    @cached_property
+    def rows(self) -> list[Case]:
+        """The samples of the batch of 4, each by itself and without the batch axis."""
+        return [self._row(s) for s in range(4)]
+
+    def _row(self, s: int) -> Case:
+        four = self.four
+        rows = {x: row_of(x.space, value, s) for x, value in four.values.items()}
+        batch = {x: _as_batch(x.space, value) for x, value in rows.items()}
+        alone = self._at(f"row {s}", Point({**four.sizes, BATCH: 1}, batch))
+        expected = {
+            program: [replace(e, value=e.value[0]) if e.batched else e for e in results]
+            for program, results in alone.expected.items()
+        }
+        return replace(alone, values=rows, expected=expected)
 
     def _arguments(self) -> list[Variable]:
         found = (a.variable for program in self.programs for a in program.arguments)
         return list(dict.fromkeys(found))
-
-    def _with_nan(self, value: Value) -> Value:
-        if isinstance(value, tuple):
-            return (self._with_nan(value[0]), *value[1:])
-        array = np.array(value)
-        array.flat[self.random.integers(array.size)] = np.nan
-        return array
-
-    def rows(self, case: Case) -> Iterator[Case]:
-        """Each sample by itself, without the batch axis."""
-        for s in range(case.named_sizes[str(BATCH)]):
-            rows = {x: row_of(x.space, value, s) for x, value in case.values.items()}
-            batch = {x: _as_batch(x.space, value) for x, value in rows.items()}
-            alone = self._at(f"{case.label}, row {s}", Point({**case.sizes, BATCH: 1}, batch))
-            expected = {
-                program: [replace(e, value=e.value[0]) if e.batched else e for e in results]
-                for program, results in alone.expected.items()
-            }
-            yield replace(alone, values=rows, expected=expected)
 
     def _drawn(self, label: str, sizes: Mapping[sympy.Symbol, int], batch: int) -> Case:
         """Arguments of the layer at a point of it, and any tangents and cotangents."""

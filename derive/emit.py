@@ -14,7 +14,6 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from .cost import cost
 from .describe import formula, spaces
 from .layers import Layer
-from .roles import MASK, Argument
 from .loops import (
     Accumulate,
     Apply,
@@ -37,6 +36,7 @@ from .loops import (
 from .lower import Kernel, lower
 from .operations import Operation
 from .programs import Program, programs
+from .roles import MASK, Argument
 from .scalars import CALLED
 from .source import Function, broken, entry, function, inside, integer, pointer, real_number, scalar
 from .spaces import Indices, leaves
@@ -161,7 +161,7 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         "pointers": list(_pointers(kernel)),
         "declared": [
             *(f"Py_ssize_t {line}" for line in _lines(kernel.indices)),
-            *(f"real {line}" for line in _lines(kernel.scalars)),
+            *(f"real {line}" for line in _lines(_scalars(kernel))),
         ],
         "steps": _views(kernel.steps),
         "sizes": ", ".join(f"size[{k}]" for k in range(len(kernel.sizes))),
@@ -213,6 +213,14 @@ def _cast_lines(typed: list[tuple[str, str]], constant: set[str]) -> Iterator[st
     ]
     for start in range(0, len(casts), 4):
         yield ", ".join(casts[start : start + 4])
+
+
+def _scalars(kernel: Kernel) -> list[str]:
+    """Scalars; those that only some results ask for begin as 0: a C compiler can't see more."""
+    loops = _instances(kernel.steps, For)
+    conditions = [asked for loop in loops for asked in _instances(loop, Asked)]
+    optional = {let.name for asked in conditions for let in _instances(asked, Let)}
+    return [f"{name} = 0" if name in optional else name for name in kernel.scalars]
 
 
 def _argument_lines(kernel: Kernel) -> Iterator[str]:

@@ -124,17 +124,37 @@ def _psi(operation: Operation, *arguments: float) -> float:
     return float(operation(*arguments))
 
 
+_Sizes = tuple[tuple[sympy.Symbol, int], ...]
+
+
+@cache
+def _known(expression: sympy.Expr, sizes: _Sizes) -> sympy.Expr:
+    return sympy.expand(expression.subs(dict(sizes)))
+
+
+@cache
+def _affine(expression: sympy.Expr, sizes: _Sizes) -> tuple[int, list[tuple[str, int]]]:
+    """The constant of an expression, and the loop indices with their coefficients."""
+    known = _known(expression, sizes)
+    steps = [(str(s), int(known.coeff(s))) for s in sorted(known.free_symbols, key=str)]
+    return int(known.subs(dict.fromkeys(known.free_symbols, 0))), steps
+
+
 class Compiled:
     """Statements and scalars as Python functions, at known sizes."""
 
     def __init__(self, sizes: Mapping[sympy.Symbol, int]) -> None:
-        self.sizes = sizes
+        self.sizes = tuple(sizes.items())
 
     # --- whole numbers
 
     def number(self, expression: sympy.Expr) -> int:
         """A size."""
-        return int(expression.subs(self.sizes))
+        return int(_known(expression, self.sizes))
+
+    def coefficient(self, expression: sympy.Expr) -> float:
+        """A weight, in which sizes may appear."""
+        return float(_known(expression, self.sizes))
 
     def shape(self, buffer: Buffer) -> tuple[int, ...]:
         """The extents of a buffer."""
@@ -142,9 +162,7 @@ class Compiled:
 
     def whole(self, expression: sympy.Expr) -> Whole:
         """An expression that is affine in the loop indices."""
-        known = sympy.expand(expression.subs(self.sizes))
-        steps = [(str(s), int(known.coeff(s))) for s in sorted(known.free_symbols, key=str)]
-        start = int(known.subs(dict.fromkeys(known.free_symbols, 0)))
+        start, steps = _affine(expression, self.sizes)
         if not steps:
             return lambda state: start
         return lambda state: start + sum(step * state.index[name] for name, step in steps)
@@ -168,7 +186,7 @@ class Compiled:
 
     @value.register
     def _(self, scalar: Number) -> Value:
-        number = float(scalar.value.subs(self.sizes))
+        number = self.coefficient(scalar.value)
         return lambda state: number
 
     @value.register
@@ -193,7 +211,7 @@ class Compiled:
 
     @value.register
     def _(self, scalar: Sum) -> Value:
-        terms = [(float(w.subs(self.sizes)), self.value(term)) for w, term in scalar.terms]
+        terms = [(self.coefficient(w), self.value(term)) for w, term in scalar.terms]
         return lambda state: sum(weight * term(state) for weight, term in terms)
 
     @value.register
@@ -334,7 +352,7 @@ class Compiled:
     @run.register
     def _(self, statement: Gemm) -> Run:
         m, n, k = (self.number(size) for size in (statement.M, statement.N, statement.K))
-        alpha = float(statement.alpha.subs(self.sizes))
+        alpha = self.coefficient(statement.alpha)
         a, b, c = (
             self.matrix(matrix, rows, columns)
             for matrix, rows, columns in (

@@ -14,11 +14,11 @@ import numpy as np
 import sympy
 
 from .execution import UNWRITTEN, Compiled, InterpretationError, Memory, Region, Run, State
-from .roles import MASK
-from .roles import Argument as LayerArgument
 from .loops import Buffer
 from .lower import Kernel
 from .reference import Array
+from .roles import MASK
+from .roles import Argument as LayerArgument
 from .runtime.declare import Argument, Declaration, Leaf
 from .spaces import Indices, leaves
 

@@ -131,7 +131,7 @@ class Select(Statement):
 
 @dataclass(frozen=True)
 class Largest(Statement):
-    """An index bound to the first place where a scalar is largest; a NaN is larger than a number."""
+    """An index bound to the first place where a scalar is largest; a NaN is above all numbers."""
 
     index: sympy.Symbol
     running: sympy.Symbol

@@ -1,8 +1,8 @@
 """From a program's expressions to the loops of a kernel.
 
-Every entry of a pointwise expression becomes a scalar in a loop nest; a two-operand contraction falls
-by its index sets into the batch, M, N and K of a matrix product; any other sum becomes a loop nest of
-its own.  Nothing here knows a layer.
+Every entry of a pointwise expression becomes a scalar in a loop nest; a two-operand contraction
+falls by its index sets into the batch, M, N and K of a matrix product; any other sum becomes a loop
+nest of its own.  Nothing here knows a layer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .loops import Asked, Buffer, Fill, Statement, Step
 from .names import Allocator
 from .nests import Indices, Nest, sum_statements
 from .programs import BATCH, Program
-from .schedule import Schedule, Sink, is_sum, prepared
+from .schedule import Schedule, Sink, is_leaf, is_sum, prepared
 from .spaces import Indices as IndexSpace
 from .spaces import Real
 from .text import Writer, spoken
-from .walk import storage, topological
+from .walk import storage
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class _Lowering:
         self.sizes = (BATCH, *program.layer.sizes)
         roots = [*(r.node for r in program.results), *program.saves, *program.names]
         plain = prepared(roots, program.names)
-        self.names = {plain[node]: name for node, name in program.names.items()}
+        named = program.names.items()
+        self.names = {plain[x]: name for x, name in named if not isinstance(x, Variable)}
         self.writer = Writer(self.names, BATCH)
         self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(plain.values())))
         self.memory: dict[Node, Buffer] = {}
@@ -185,7 +186,9 @@ class _Lowering:
         asked = {s: NOBODY if s.asked == outer else s.asked for s in sinks}
         ordered = sorted(sinks, key=lambda s: (bool(asked[s]), -len(asked[s]), sorted(asked[s])))
         roots = {s: s.pointwise for s in ordered if s.pointwise is not None}
-        nest.count(list(roots.values()), [s.node for s in sinks if self.schedule.owner(s.node) is s])
+        nest.count(
+            list(roots.values()), [s.node for s in sinks if self.schedule.owner(s.node) is s]
+        )
         body: list[Statement] = []
         for sink in (s for s in ordered if not asked[s]):
             body += nest.store(self.targets[sink], roots[sink], self._adds(sink), NOBODY)
@@ -206,7 +209,8 @@ class _Lowering:
             f"{self.names[node]} = {self.writer.formula(node)}"
             for node in nest.named_below(sink.pointwise)
         ]
-        shown = target if sink.result == "saved" or sink.node not in self.names else self.names[sink.node]
+        copied = sink.result == "saved" or is_leaf(sink.node) or self._adds(sink)
+        shown = target if copied else self.names.get(sink.node, target)
         sign = "+=" if self._adds(sink) else "="
         if sink.sums or sink.pointwise not in self.names:
             right = self.writer.formula(sink.pointwise)
@@ -214,7 +218,7 @@ class _Lowering:
             return lets
         else:
             right = self.writer(sink.pointwise)
-        return [*lets, f"{target if self._adds(sink) or sink.sums else shown} {sign} {right}"]
+        return [*lets, f"{target if sink.sums else shown} {sign} {right}"]
 
     def _adds(self, sink: Sink) -> bool:
         return self.program.accumulate and self.targets[sink].kind == "result"
@@ -246,13 +250,17 @@ def _functions(nodes: Iterable[Node]) -> list[str]:
     return [node.operation.name for node in nodes if isinstance(node, Elementwise)]
 
 
-def merged(steps: list[Statement]) -> list[Statement]:
-    """Neighbours that the same results ask for, under one condition."""
+def merged(steps: Iterable[Statement]) -> list[Statement]:
+    """Neighbours that the same results ask for under one condition, some of them inside."""
     result: list[Statement] = []
     for step in steps:
         last = result[-1] if result else None
-        if isinstance(step, Asked) and isinstance(last, Asked) and step.pointers == last.pointers:
-            result[-1] = Asked(last.pointers, (*last.body, *step.body))
+        if not (isinstance(step, Asked) and isinstance(last, Asked)):
+            result.append(step)
+        elif set(step.pointers) == set(last.pointers):
+            result[-1] = Asked(last.pointers, tuple(merged((*last.body, *step.body))))
+        elif set(step.pointers) < set(last.pointers):
+            result[-1] = Asked(last.pointers, tuple(merged((*last.body, step))))
         else:
             result.append(step)
     return result
@@ -261,13 +269,18 @@ def merged(steps: list[Statement]) -> list[Statement]:
 def lay_out(
     buffers: list[Buffer], steps: list[Statement]
 ) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
-    """Each workspace buffer's offset: one place serves several of one size that do not live at once."""
-    lives = {buffer: [k for k, step in enumerate(steps) if mentions(step, buffer)] for buffer in buffers}
+    """Each workspace buffer's offset: a place serves several of one size, one at a time."""
+    order = list(_in_order(steps))
+    lives = {
+        buffer: [k for k, step in enumerate(order) if mentions(step, buffer)] for buffer in buffers
+    }
     slots: list[tuple[sympy.Expr, int]] = []  # size, the last step that uses it
     placed: dict[Buffer, int] = {}
     for buffer in sorted(buffers, key=lambda b: lives[b][0]):
         first, last = lives[buffer][0], lives[buffer][-1]
-        free = [k for k, (size, until) in enumerate(slots) if size == buffer.count and until < first]
+        free = [
+            k for k, (size, until) in enumerate(slots) if size == buffer.count and until < first
+        ]
         number = free[0] if free else len(slots)
         slots[number : number + 1] = [(buffer.count, last)]
         placed[buffer] = number
@@ -275,6 +288,15 @@ def lay_out(
     for size, _ in slots:
         starts.append(sympy.expand(starts[-1] + size))
     return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
+
+
+def _in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
+    """The steps one after the other, those under a condition too."""
+    for step in steps:
+        if isinstance(step, Asked):
+            yield from _in_order(step.body)
+        else:
+            yield step
 
 
 def mentions(statement: object, buffer: Buffer) -> bool:

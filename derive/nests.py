@@ -161,9 +161,7 @@ class Points:
     def _reads(self, node: Node, place: Place) -> list[tuple[Node, Place]]:
         if isinstance(node, Contraction):
             moved = self._moved(node, place, select=False)
-            return [
-                (x, _at(node.access(k), moved)) for k, x in enumerate(node.filled)
-            ]
+            return [(x, _at(node.access(k), moved)) for k, x in enumerate(node.filled)]
         return [(operand, place) for operand in node.operands]
 
     def _scalar(self, node: Node, place: Place) -> Scalar:
@@ -188,9 +186,7 @@ class Points:
 
     def product(self, node: Contraction, moved: Mapping[sympy.Symbol, sympy.Expr]) -> Scalar:
         """The product of a contraction's operands where its indices have these values."""
-        factors = tuple(
-            self.read(x, _at(node.access(k), moved)) for k, x in enumerate(node.filled)
-        )
+        factors = tuple(self.read(x, _at(node.access(k), moved)) for k, x in enumerate(node.filled))
         return factors[0] if len(factors) == 1 else Times(factors)
 
     def read(self, node: Node, place: Place, outside: sympy.Expr = sympy.S.Zero) -> Scalar:
@@ -204,7 +200,7 @@ class Points:
     ) -> dict[sympy.Symbol, sympy.Expr]:
         """The values of a pointwise contraction's indices at a place of its result."""
         moved = dict(zip(node.output, place, strict=True))
-        return moved | self.bound(node, moved, select)  # type: ignore[return-value]
+        return moved | self.bound(node, moved, select)
 
     def bound(
         self, node: Contraction, moved: Mapping[sympy.Symbol, sympy.Expr], select: bool = True
@@ -281,7 +277,9 @@ class Nest:
             ({node for node, at in self._visited(root) if at == self.place}, asked)
             for root, asked in roots
         ]
-        visited = (node for root, _ in roots for node, at in self._visited(root) if at == self.place)
+        visited = (
+            node for root, _ in roots for node, at in self._visited(root) if at == self.place
+        )
         for node in dict.fromkeys(visited):
             askers = {asked for nodes, asked in below if node in nodes}
             if len(askers) > 1:
@@ -365,7 +363,7 @@ def sum_statements(
 def _loop_sum(
     points: Points, target: Buffer, weight: sympy.Expr, node: Contraction, first: bool
 ) -> list[Statement]:
-    """A nest over all indices, those that only the sum runs over in a scalar where they come last."""
+    """A nest over all indices; those that are summed over go into a scalar where they come last."""
     order = _loop_order(node)
     extents = [node.form.extent(index) for index in order]
     symbols = points.indices.fresh(extents)
@@ -421,7 +419,9 @@ def _matrix_product(
     both = [i for i in output if i in left.strides and i in right.strides]
     m = _merged(rows, (left, out), node)
     n = _merged(columns, (right, out), node)
-    k = _merged([i for i in left.strides if i in right.strides and i not in output], (left, right), node)
+    k = _merged(
+        [i for i in left.strides if i in right.strides and i not in output], (left, right), node
+    )
     loops = [(i, node.form.extent(i)) for i in both] + m[:-1] + n[:-1] + k[:-1]
     symbols = indices.fresh([extent for _, extent in loops])
     values = {i: s for (i, _), s in zip(loops, symbols, strict=True)}
@@ -466,7 +466,7 @@ def _strides(memory: Memory, node: Node, access: Access) -> _Strided:
     found = _strides_of(memory[node], access)
     for index in shown:  # what is repeated along an index has the stride 0 there
         if not index.is_number:
-            found.strides.setdefault(index, sympy.S.Zero)  # type: ignore[arg-type]
+            found.strides.setdefault(index, sympy.S.Zero)
     return found
 
 
@@ -477,7 +477,7 @@ def _strides_of(buffer: Buffer, access: Access) -> _Strided:
         if entry.is_number:
             start = start + entry * buffer.stride(axis)
         else:
-            strides[entry] = strides.get(entry, 0) + buffer.stride(axis)  # type: ignore[index]
+            strides[entry] = strides.get(entry, 0) + buffer.stride(axis)
     return _Strided(buffer, start, strides)
 
 
@@ -496,5 +496,3 @@ def _merged(
         else:
             merged.append((index, extent))
     return merged
-
-

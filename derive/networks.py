@@ -30,9 +30,9 @@ import sympy
 from .expressions import variable
 from .initialise import drawn
 from .layers import Layer
-from .roles import STATE, Argument
 from .names import checked
 from .resize import resized_layer, sizes_of
+from .roles import STATE, Argument
 from .spaces import R, Size, SpaceError
 from .stages import (
     Path,

@@ -217,9 +217,7 @@ class Derivation:
         return " + ".join(f"{self._symbol(x)}_{x.name} {name} . {x.name}_dot" for x in self.x_dot)
 
 
-def _gram_matrices(
-    results: list[Node], arguments: tuple[Argument, ...]
-) -> tuple[Argument, ...]:
+def _gram_matrices(results: list[Node], arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
     """The Gram matrices, or their inverses, that a kernel is given behind its arguments."""
     known = {argument.variable for argument in arguments}
     free = (x for x in topological(*results) if isinstance(x, Variable) and x not in known)

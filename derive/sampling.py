@@ -18,9 +18,9 @@ from .fold import evaluate
 from .forms import make_form
 from .functions import gram_variable
 from .layers import Layer
-from .roles import MASK
 from .operations import Operation
 from .reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
+from .roles import MASK
 from .spaces import Gram, Indices, Product, R, Real, Space, leaves
 from .walk import topological
 

@@ -1,9 +1,9 @@
 """What a kernel stores, and in which order: from a program's expressions to sinks in stages.
 
 An expression is *pointwise* where each of its entries is made from one entry of each operand; such
-expressions are fused into one loop nest and not stored.  What is summed over, what is read more than
-once at another place, and the results are stored.  A *sink* is a buffer with the expression that goes
-into it: a pointwise part, set first, and sums that are added to it in place.
+expressions are fused into one loop nest and not stored.  What is summed over, what is read more
+than once at another place, and the results are stored.  A *sink* is a buffer with the expression
+that goes into it: a pointwise part, set first, and sums that are added to it in place.
 
 Stages order the sinks: in a stage first the loop nests, one for each shape, then the sums.
 """
@@ -35,7 +35,7 @@ ALWAYS = "always"
 
 
 def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
-    """Every node as it is lowered: held values are plain ones, nameless sums in sums are one sum."""
+    """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum."""
     order = topological(*roots)
     uses = Counter(operand for node in order for operand in node.operands)
     new: dict[Node, Node] = {}
@@ -134,7 +134,7 @@ def visits_again(node: Contraction, operand: int) -> bool:
 
 @dataclass(eq=False)
 class Sink:
-    """A buffer's content: a pointwise part and sums with their weights; who asks for it; its stage."""
+    """A buffer's content: a pointwise part and weighted sums; who asks for it; its stage."""
 
     node: Node
     pointwise: Node | None
@@ -151,7 +151,7 @@ class Sink:
 
     @property
     def first_sum(self) -> Contraction | None:
-        """The sum that sets the buffer: the first of the earliest stage, without a pointwise part."""
+        """The sum that sets the buffer where no pointwise part does: the first to be made."""
         if self.pointwise is not None or not self.sums:
             return None
         return self.sums[self.sum_stages.index(min(self.sum_stages))][1]
@@ -160,8 +160,8 @@ class Sink:
 class Schedule:
     """The sinks of a program and their stages.
 
-    `results` are (pointer name, expression, readable): a result that is overwritten can be read back,
-    one that is added to cannot.  `known` are expressions that lie in memory already.
+    `results` are (pointer name, expression, readable): a result that is overwritten can be read
+    back, one that is added to cannot.  `known` are expressions that lie in memory already.
     """
 
     def __init__(self, results: list[tuple[str, Node, bool]], known: Iterable[Node]) -> None:
@@ -304,7 +304,7 @@ class Schedule:
             yield base(operand.operand)
 
     def _store_shared(self) -> bool:
-        """Stores one elementwise value that two loop nests would compute; True while there is one."""
+        """Stores a value of some psi that two loop nests would compute; True while there is one."""
         self._stages()
         nests: dict[Node, set[tuple[object, ...]]] = {}
         for sink in self.sinks:
@@ -320,7 +320,7 @@ class Schedule:
         return False
 
     def _drop_unread(self) -> bool:
-        """Drops what no sink loads since something made of it was stored; True where there was any."""
+        """Drops what no sink loads, what is made of it being stored; True where there was any."""
         loaded = {source for sink in self.sinks for source in self._sources(sink)}
         kept = {n: s for n, s in self.stored.items() if s.result is not None or s in loaded}
         found = len(kept) < len(self.stored)
@@ -362,7 +362,7 @@ class Schedule:
         asked: dict[Sink, set[str]] = {sink: set() for sink in self.sinks}
         for sink in self.sinks:
             if sink.result is not None:
-                readable = dict((n, r) for n, _, r in self.results)[sink.result]
+                readable = {n: r for n, _, r in self.results}[sink.result]
                 asked[sink].add(ALWAYS if readable else sink.result)
         for sink in reversed(self.sinks):
             for source in self._sources(sink):
@@ -437,7 +437,7 @@ class Schedule:
         return self._stage.get(operand, 0) + self._has_sums(operand)
 
     def _read(self, node: Node) -> Node:
-        """What is loaded where an expression is read elsewhere: the nearest in memory, else its base."""
+        """What is loaded for an expression read elsewhere: the nearest in memory, else its base."""
         while is_rearranged(node) and not self.in_memory(node):
             node = node.operands[0]
         return node
@@ -458,5 +458,3 @@ class Schedule:
             if not is_leaf(source) and source not in self.known:
                 stages.append(self._stage[source] + self._has_sums(source))
         return max(stages)
-
-

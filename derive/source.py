@@ -1,7 +1,7 @@
 """The Cython source of scalars, places and sizes.
 
-Decided here, printed by the templates: integer expressions for offsets and extents, `real` expressions
-for scalars, and one inline function for each elementwise operation.
+Decided here, printed by the templates: integer expressions for offsets and extents, `real`
+expressions for scalars, and one inline function for each elementwise operation.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import sympy
 
 from .expressions import Node, Tuple, Variable
 from .layers import Layer
-from .roles import PARAMETER, Argument
 from .resize import bound_sizes, resized_space, symbols_of
+from .roles import PARAMETER, Argument
 from .spaces import Size, SpaceError, dims, leaves
 from .walk import rewrite, topological
 

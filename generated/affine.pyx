@@ -100,7 +100,9 @@ cdef void affine_backward(
     const real* x, const real* W, const real* b, const real* y_bar,
     real* x_bar, real* W_bar, real* b_bar
 ) noexcept nogil:
-    # x_bar += D*_x affine . y_bar; W_bar += nabla*_W affine . y_bar; b_bar += nabla*_b affine . y_bar
+    # x_bar += D*_x affine . y_bar
+    # W_bar += nabla*_W affine . y_bar
+    # b_bar += nabla*_b affine . y_bar
     #     x: (batch, m), state
     #     W: (n, m), parameter
     #     b: (n), parameter
@@ -254,7 +256,9 @@ cost: 4*batch*m*n flops
 
 backward = Kernel(
     "affine.backward",
-    """x_bar += D*_x affine . y_bar; W_bar += nabla*_W affine . y_bar; b_bar += nabla*_b affine . y_bar
+    """x_bar += D*_x affine . y_bar
+W_bar += nabla*_W affine . y_bar
+b_bar += nabla*_b affine . y_bar
 
     x: (batch, m), state
     W: (n, m), parameter

@@ -123,7 +123,9 @@ cdef void bilinear_backward(
     real* x_bar, real* y_bar, real* W_bar, const real* saved,
     real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x bilinear . f_bar; y_bar += D*_y bilinear . f_bar; W_bar += nabla*_W bilinear . f_bar
+    # x_bar += D*_x bilinear . f_bar
+    # y_bar += D*_y bilinear . f_bar
+    # W_bar += nabla*_W bilinear . f_bar
     #     x: (batch, n), state
     #     y: (batch, m), state
     #     W: (k, m, n), parameter
@@ -143,9 +145,9 @@ cdef void bilinear_backward(
             for i in range(k):
                 for j in range(m):
                     y_f_bar[(s*k + i)*m + j] = y[s*m + j]*f_bar[s*k + i]
-    if x_bar is not NULL:
-        # x_bar += W^T y_f_bar
-        gemm(batch, n, k*m, <real>1, y_f_bar, k*m, 1, W, n, 1, x_bar, n, 1)
+        if x_bar is not NULL:
+            # x_bar += W^T y_f_bar
+            gemm(batch, n, k*m, <real>1, y_f_bar, k*m, 1, W, n, 1, x_bar, n, 1)
     if y_bar is not NULL:
         # y_bar += saved_W_x^T f_bar
         for s in range(batch):
@@ -231,7 +233,8 @@ cdef void bilinear_tangent_backward(
             gemm(1, m, k, <real>1, f_bar + k*s, 1, 1, t_2 + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
         # y_bar_dot += W_x^T f_bar_dot
         for s in range(batch):
-            gemm(1, m, k, <real>1, f_bar_dot + k*s, 1, 1, W_x + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
+            gemm(1, m, k, <real>1,
+                 f_bar_dot + k*s, 1, 1, W_x + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
 
 
 cdef void bilinear_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -315,7 +318,9 @@ cost: 2*batch*k*m*(3*n + 2) flops
 
 backward = Kernel(
     "bilinear.backward",
-    """x_bar += D*_x bilinear . f_bar; y_bar += D*_y bilinear . f_bar; W_bar += nabla*_W bilinear . f_bar
+    """x_bar += D*_x bilinear . f_bar
+y_bar += D*_y bilinear . f_bar
+W_bar += nabla*_W bilinear . f_bar
 
     x: (batch, n), state
     y: (batch, m), state

@@ -2,7 +2,7 @@
 #
 # cosine(x, y)
 #
-#     cosine(x, y) = <x, y> / (sqrt(<x, x>) (.) sqrt(<y, y>))
+#     cosine(x, y) = <x, y> / (sqrt(<x, x>) sqrt(<y, y>))
 #
 # x in R(n), state
 # y in R(n), state
@@ -62,7 +62,8 @@ cdef void cosine_forward(
     #     y: (batch, n), state
     #     f: (batch), overwritten
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written unless NULL
-    # cost: batch*(6*n + 1) flops, 7*batch elementwise calls
+    # cost: batch*(6*n + 1) flops
+    # 7*batch calls of elementwise functions
     # 8*batch*(2*n + 7) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
@@ -93,24 +94,24 @@ cdef void cosine_forward(
         for i in range(n):
             total += y[s*n + i]*y[s*n + i]
         y_y[s] = total
-    # f = x_y / (sqrt(x_x) (.) sqrt(y_y))
-    # saved_t = quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y))
+    # f = x_y / (sqrt(x_x) sqrt(y_y))
+    # saved_t = quotient_2(x_y, sqrt(x_x) sqrt(y_y))
     # saved_t_2 = sqrt(y_y)
     # saved_t_3 = sqrt'(x_x)
-    # saved_t_4 = quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y))
+    # saved_t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y))
     # saved_t_5 = sqrt(x_x)
     # saved_t_6 = sqrt'(y_y)
     for s in range(batch):
-        r = sqrt(y_y[s])
-        r_s = sqrt(x_x[s])
-        r_2 = r_s*r
+        r = sqrt(x_x[s])
+        r_s = sqrt(y_y[s])
+        r_2 = r*r_s
         f[s] = quotient(x_y[s], r_2)
         if saved is not NULL:
             saved_t[s] = quotient_d01(x_y[s], r_2)
-            saved_t_2[s] = r
+            saved_t_2[s] = r_s
             saved_t_3[s] = sqrt_d1(x_x[s])
             saved_t_4[s] = quotient_d10(x_y[s], r_2)
-            saved_t_5[s] = r_s
+            saved_t_5[s] = r
             saved_t_6[s] = sqrt_d1(y_y[s])
 
 
@@ -141,7 +142,8 @@ cdef void cosine_tangent(
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch, n), tangent
     #     f_dot: (batch), overwritten
-    # cost: 2*batch*(7*n + 6) flops, 6*batch elementwise calls
+    # cost: 2*batch*(7*n + 6) flops
+    # 6*batch calls of elementwise functions
     # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_y = workspace
     cdef real* x_x = workspace + batch
@@ -193,7 +195,7 @@ cdef void cosine_tangent(
         for i in range(n):
             total += y_dot[s*n + i]*y[s*n + i]
         y_dot_y[s] = total
-    # f_dot = quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) t + quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y)
+    # f_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
@@ -225,7 +227,8 @@ cdef void cosine_backward(
     const real* x, const real* y, const real* f_bar, real* x_bar,
     real* y_bar, const real* saved, real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x cosine . f_bar; y_bar += D*_y cosine . f_bar
+    # x_bar += D*_x cosine . f_bar
+    # y_bar += D*_y cosine . f_bar
     #     x: (batch, n), state
     #     y: (batch, n), state
     #     f_bar: (batch), cotangent
@@ -244,17 +247,18 @@ cdef void cosine_backward(
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace + 2*batch
     cdef Py_ssize_t s, i
-    cdef real r
-    # t_2 = saved_t_4 (.) f_bar
-    # t = saved_t_3 (.) saved_t_2 (.) saved_t (.) f_bar
-    # t_3 = saved_t_6 (.) saved_t_5 (.) saved_t (.) f_bar
+    cdef real r = 0
+    # t_2 = saved_t_4 f_bar
+    # t = saved_t_3 (saved_t_2 (saved_t f_bar))
+    # t_3 = saved_t_6 (saved_t_5 (saved_t f_bar))
     for s in range(batch):
-        r = saved_t[s]*f_bar[s]
         t_2[s] = saved_t_4[s]*f_bar[s]
-        if x_bar is not NULL:
-            t[s] = saved_t_3[s]*saved_t_2[s]*r
-        if y_bar is not NULL:
-            t_3[s] = saved_t_6[s]*saved_t_5[s]*r
+        if x_bar is not NULL or y_bar is not NULL:
+            r = saved_t[s]*f_bar[s]
+            if x_bar is not NULL:
+                t[s] = saved_t_3[s]*saved_t_2[s]*r
+            if y_bar is not NULL:
+                t_3[s] = saved_t_6[s]*saved_t_5[s]*r
     if x_bar is not NULL or y_bar is not NULL:
         # x_bar += 2 t x + t_2 y
         # y_bar += 2 t_3 y + t_2 x
@@ -297,7 +301,8 @@ cdef void cosine_tangent_backward(
     #     f_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     y_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: batch*(34*n + 43) flops, 10*batch elementwise calls
+    # cost: batch*(34*n + 43) flops
+    # 10*batch calls of elementwise functions
     # 16*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
     cdef real* y_y = workspace + batch
@@ -313,7 +318,7 @@ cdef void cosine_tangent_backward(
     cdef real* t_7 = workspace + 11*batch
     cdef Py_ssize_t s, i
     cdef real total, r, r_s, r_2, r_3, r_4, r_5, r_6
-    cdef real r_7, r_8, r_9, r_10, r_11, r_12, r_13, r_14
+    cdef real r_7, r_8, r_9, r_10 = 0, r_11 = 0, r_12 = 0, r_13 = 0, r_14 = 0
     # x_x = <x, x>
     for s in range(batch):
         total = <real>0
@@ -356,39 +361,40 @@ cdef void cosine_tangent_backward(
         for i in range(n):
             total += x[s*n + i]*y_dot[s*n + i]
         t_2[s] += total
-    # t_4 = quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar
-    # t_5 = quotient_1_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y) (.) f_bar + quotient_1(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar_dot
-    # t = sqrt'(x_x) (.) sqrt(y_y) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar
-    # t_3 = 2 sqrt''(x_x) (.) x_dot_x (.) sqrt(y_y) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt'(x_x) (.) (2 sqrt'(y_y) (.) y_dot_y (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt(y_y) (.) ((quotient_1_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) t_2 + quotient_2_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y)) (.) f_bar + quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar_dot))
-    # t_6 = sqrt'(y_y) (.) sqrt(x_x) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar
-    # t_7 = 2 sqrt''(y_y) (.) y_dot_y (.) sqrt(x_x) (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt'(y_y) (.) (2 sqrt'(x_x) (.) x_dot_x (.) quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar + sqrt(x_x) (.) ((quotient_1_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) t_2 + quotient_2_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) (2 sqrt'(x_x) (.) x_dot_x (.) sqrt(y_y) + 2 sqrt(x_x) (.) sqrt'(y_y) (.) y_dot_y)) (.) f_bar + quotient_2(x_y, sqrt(x_x) (.) sqrt(y_y)) (.) f_bar_dot))
+    # t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) f_bar
+    # t_5 = quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y)) f_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot
+    # t = sqrt'(x_x) (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
+    # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)) + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar) + sqrt(y_y) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
+    # t_6 = sqrt'(y_y) (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
+    # t_7 = 2 sqrt''(y_y) y_dot_y (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)) + sqrt'(y_y) (2 sqrt'(x_x) x_dot_x (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar) + sqrt(x_x) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
         r_2 = r*r_s
-        r_3 = quotient_d01(x_y[s], r_2)
-        r_4 = r_3*f_bar[s]
-        r_5 = r_s*r_4
-        r_6 = sqrt_d1(x_x[s])
+        r_3 = quotient_d10(x_y[s], r_2)
+        t_4[s] = r_3*f_bar[s]
+        r_4 = quotient_d11(x_y[s], r_2)
+        r_5 = sqrt_d1(x_x[s])
+        r_6 = r_5*x_dot_x[s]
         r_7 = sqrt_d1(y_y[s])
         r_8 = r_7*y_dot_y[s]
-        r_9 = r_6*x_dot_x[s]
-        r_10 = 2*r_9*r_s + 2*r*r_8
-        r_11 = quotient_d11(x_y[s], r_2)
-        r_12 = (
-            (r_11*t_2[s] + quotient_d02(x_y[s], r_2)*r_10)*f_bar[s]
-            + r_3*f_bar_dot[s]
-        )
-        r_13 = r*r_4
-        r_14 = quotient_d10(x_y[s], r_2)
-        t_4[s] = r_14*f_bar[s]
-        t_5[s] = r_11*r_10*f_bar[s] + r_14*f_bar_dot[s]
-        if x_bar_dot is not NULL:
-            t[s] = r_6*r_5
-            t_3[s] = 2*sqrt_d2(x_x[s])*x_dot_x[s]*r_5 + r_6*(2*r_8*r_4 + r_s*r_12)
-        if y_bar_dot is not NULL:
-            t_6[s] = r_7*r_13
-            t_7[s] = 2*sqrt_d2(y_y[s])*y_dot_y[s]*r_13 + r_7*(2*r_9*r_4 + r*r_12)
+        r_9 = 2*r_6*r_s + 2*r*r_8
+        t_5[s] = r_4*r_9*f_bar[s] + r_3*f_bar_dot[s]
+        if x_bar_dot is not NULL or y_bar_dot is not NULL:
+            r_10 = quotient_d01(x_y[s], r_2)
+            r_11 = r_10*f_bar[s]
+            r_12 = (
+                (r_4*t_2[s] + quotient_d02(x_y[s], r_2)*r_9)*f_bar[s]
+                + r_10*f_bar_dot[s]
+            )
+            if x_bar_dot is not NULL:
+                r_13 = r_s*r_11
+                t[s] = r_5*r_13
+                t_3[s] = 2*sqrt_d2(x_x[s])*x_dot_x[s]*r_13 + r_5*(2*r_8*r_11 + r_s*r_12)
+            if y_bar_dot is not NULL:
+                r_14 = r*r_11
+                t_6[s] = r_7*r_14
+                t_7[s] = 2*sqrt_d2(y_y[s])*y_dot_y[s]*r_14 + r_7*(2*r_6*r_11 + r*r_12)
     if x_bar_dot is not NULL or y_bar_dot is not NULL:
         # x_bar_dot += 2 t x_dot + 2 t_3 x + t_4 y_dot + t_5 y
         # y_bar_dot += 2 t_6 y_dot + 2 t_7 y + t_4 x_dot + t_5 x
@@ -433,13 +439,15 @@ cdef void cosine_gradient(
     const real* x, const real* y, real* J, real* x_bar,
     real* y_bar, real* workspace
 ) noexcept nogil:
-    # J += mean of cosine(x, y) over the batch; x_bar, y_bar += its gradient
+    # J += the mean over the batch of cosine(x, y)
+    # x_bar, y_bar += its gradient
     #     x: (batch, n), state
     #     y: (batch, n), state
     #     J: (), added to, not computed where NULL
     #     x_bar: (batch, n), added to, not computed where NULL
     #     y_bar: (batch, n), added to, not computed where NULL
-    # cost: 18*batch*n + 7*batch + 2 flops, 7*batch elementwise calls
+    # cost: 18*batch*n + 7*batch + 2 flops
+    # 7*batch calls of elementwise functions
     # 8*(4*batch*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_y = workspace
     cdef real* x_x = workspace + batch
@@ -450,7 +458,7 @@ cdef void cosine_gradient(
     cdef real* t_4 = workspace + 6*batch
     cdef real* t_5 = workspace + 7*batch
     cdef Py_ssize_t s, i
-    cdef real total, r, r_s, r_2, r_3
+    cdef real total, r, r_s, r_2 = 0, r_3 = 0
     # x_y = <x, y>
     for s in range(batch):
         total = <real>0
@@ -469,45 +477,47 @@ cdef void cosine_gradient(
         for i in range(n):
             total += y[s*n + i]*y[s*n + i]
         y_y[s] = total
-    # t = sqrt(x_x)
-    # t_2 = sqrt(y_y)
-    # t_3 = sqrt'(x_x) (.) t_2 (.) quotient_2(x_y, t (.) t_2)
-    # t_4 = quotient_1(x_y, t (.) t_2)
-    # t_5 = sqrt'(y_y) (.) t (.) quotient_2(x_y, t (.) t_2)
-    for s in range(batch):
-        r = sqrt(x_x[s])
-        r_s = sqrt(y_y[s])
-        r_2 = r*r_s
-        r_3 = quotient_d01(x_y[s], r_2)
-        t[s] = r
-        t_2[s] = r_s
-        if x_bar is not NULL:
-            t_3[s] = sqrt_d1(x_x[s])*r_s*r_3
+    if J is not NULL or x_bar is not NULL or y_bar is not NULL:
+        # t_4 = quotient_1(x_y, t t_2)
+        # t = sqrt(x_x)
+        # t_2 = sqrt(y_y)
+        # t_3 = sqrt'(x_x) (t_2 quotient_2(x_y, t t_2))
+        # t_5 = sqrt'(y_y) (t quotient_2(x_y, t t_2))
+        for s in range(batch):
+            r = sqrt(y_y[s])
+            r_s = sqrt(x_x[s])
+            if x_bar is not NULL or y_bar is not NULL:
+                r_2 = r_s*r
+                r_3 = quotient_d01(x_y[s], r_2)
+                t_4[s] = quotient_d10(x_y[s], r_2)
+            if J is not NULL:
+                t[s] = r_s
+                t_2[s] = r
+            if x_bar is not NULL:
+                t_3[s] = sqrt_d1(x_x[s])*r*r_3
+            if y_bar is not NULL:
+                t_5[s] = sqrt_d1(y_y[s])*r_s*r_3
+        if J is not NULL:
+            # J += 1/Max(1, batch) sum_s (x_y / (t t_2))
+            total = <real>0
+            for s in range(batch):
+                total += quotient(x_y[s], t[s]*t_2[s])
+            J[0] += <real>1/max(1, batch)*total
         if x_bar is not NULL or y_bar is not NULL:
-            t_4[s] = quotient_d10(x_y[s], r_2)
-        if y_bar is not NULL:
-            t_5[s] = sqrt_d1(y_y[s])*r*r_3
-    if J is not NULL:
-        # J += 1/Max(1, batch) sum_s (x_y / (t (.) t_2))
-        total = <real>0
-        for s in range(batch):
-            total += quotient(x_y[s], t[s]*t_2[s])
-        J[0] += <real>1/max(1, batch)*total
-    if x_bar is not NULL or y_bar is not NULL:
-        # x_bar += 2/Max(1, batch) t_3 x + 1/Max(1, batch) t_4 y
-        # y_bar += 2/Max(1, batch) t_5 y + 1/Max(1, batch) t_4 x
-        for s in range(batch):
-            for i in range(n):
-                if x_bar is not NULL:
-                    x_bar[s*n + i] += (
-                        <real>2/max(1, batch)*x[s*n + i]*t_3[s]
-                        + <real>1/max(1, batch)*y[s*n + i]*t_4[s]
-                    )
-                if y_bar is not NULL:
-                    y_bar[s*n + i] += (
-                        <real>2/max(1, batch)*y[s*n + i]*t_5[s]
-                        + <real>1/max(1, batch)*x[s*n + i]*t_4[s]
-                    )
+            # x_bar += 2/Max(1, batch) t_3 x + 1/Max(1, batch) t_4 y
+            # y_bar += 2/Max(1, batch) t_5 y + 1/Max(1, batch) t_4 x
+            for s in range(batch):
+                for i in range(n):
+                    if x_bar is not NULL:
+                        x_bar[s*n + i] += (
+                            <real>2/max(1, batch)*x[s*n + i]*t_3[s]
+                            + <real>1/max(1, batch)*y[s*n + i]*t_4[s]
+                        )
+                    if y_bar is not NULL:
+                        y_bar[s*n + i] += (
+                            <real>2/max(1, batch)*y[s*n + i]*t_5[s]
+                            + <real>1/max(1, batch)*x[s*n + i]*t_4[s]
+                        )
 
 
 cdef void cosine_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -535,7 +545,8 @@ forward = Kernel(
     f: (batch), overwritten
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written unless NULL
 
-cost: batch*(6*n + 1) flops, 7*batch elementwise calls
+cost: batch*(6*n + 1) flops
+7*batch calls of elementwise functions
 8*batch*(2*n + 7) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -563,7 +574,8 @@ tangent = Kernel(
     y_dot: (batch, n), tangent
     f_dot: (batch), overwritten
 
-cost: 2*batch*(7*n + 6) flops, 6*batch elementwise calls
+cost: 2*batch*(7*n + 6) flops
+6*batch calls of elementwise functions
 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -583,7 +595,8 @@ cost: 2*batch*(7*n + 6) flops, 6*batch elementwise calls
 
 backward = Kernel(
     "cosine.backward",
-    """x_bar += D*_x cosine . f_bar; y_bar += D*_y cosine . f_bar
+    """x_bar += D*_x cosine . f_bar
+y_bar += D*_y cosine . f_bar
 
     x: (batch, n), state
     y: (batch, n), state
@@ -625,7 +638,8 @@ tangent_backward = Kernel(
     x_bar_dot: (batch, n), added to, not computed where NULL
     y_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: batch*(34*n + 43) flops, 10*batch elementwise calls
+cost: batch*(34*n + 43) flops
+10*batch calls of elementwise functions
 16*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -648,7 +662,8 @@ cost: batch*(34*n + 43) flops, 10*batch elementwise calls
 
 gradient = Kernel(
     "cosine.gradient",
-    """J += mean of cosine(x, y) over the batch; x_bar, y_bar += its gradient
+    """J += the mean over the batch of cosine(x, y)
+x_bar, y_bar += its gradient
 
     x: (batch, n), state
     y: (batch, n), state
@@ -656,7 +671,8 @@ gradient = Kernel(
     x_bar: (batch, n), added to, not computed where NULL
     y_bar: (batch, n), added to, not computed where NULL
 
-cost: 18*batch*n + 7*batch + 2 flops, 7*batch elementwise calls
+cost: 18*batch*n + 7*batch + 2 flops
+7*batch calls of elementwise functions
 8*(4*batch*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(

@@ -2,7 +2,7 @@
 #
 # cross_entropy(x, y)
 #
-#     cross_entropy(x, y) = -<y, x - (log(<1, exp(x - (x[argmax(x)]) 1)>) + (x[argmax(x)])) 1>
+#     cross_entropy(x, y) = -<y, x - (log(<1, exp(x - max(x) 1)>) + max(x)) 1>
 #
 # x in R(n), state
 # y in R(n), given
@@ -37,7 +37,8 @@ cdef void cross_entropy_forward(
     #     y: (batch, n), given
     #     f: (batch), overwritten
     #     saved: saved_t, saved_t_2, written unless NULL
-    # cost: batch*(5*n + 1) flops, batch*(n + 2) elementwise calls
+    # cost: batch*(5*n + 1) flops
+    # batch*(n + 2) calls of elementwise functions
     # 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
@@ -109,7 +110,8 @@ cdef void cross_entropy_tangent(
     #     y: (batch, n), given
     #     x_dot: (batch, n), tangent
     #     f_dot: (batch), overwritten
-    # cost: batch*(7*n + 1) flops, batch*(n + 1) elementwise calls
+    # cost: batch*(7*n + 1) flops
+    # batch*(n + 1) calls of elementwise functions
     # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
@@ -142,7 +144,7 @@ cdef void cross_entropy_tangent(
         for i in range(n):
             total += t_2[s*n + i]*x_dot[s*n + i]
         t_4[s] = total
-    # t_5 = log'(t_3) (.) t_4
+    # t_5 = log'(t_3) t_4
     for s in range(batch):
         t_5[s] = log_d1(t_3[s])*t_4[s]
     # f_dot = -1 <y, x_dot - t_5 1>
@@ -194,7 +196,7 @@ cdef void cross_entropy_backward(
         for i in range(n):
             total += y[s*n + i]*f_bar[s]
         t[s] = total
-    # t_2 = saved_t (.) t
+    # t_2 = saved_t t
     for s in range(batch):
         t_2[s] = saved_t[s]*t[s]
     # x_bar += -f_bar y + saved_t_2 (.) t_2 1
@@ -231,7 +233,8 @@ cdef void cross_entropy_tangent_backward(
     #     x_dot: (batch, n), tangent
     #     f_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: 5*batch*(3*n + 1) flops, batch*(n + 2) elementwise calls
+    # cost: 5*batch*(3*n + 1) flops
+    # batch*(n + 2) calls of elementwise functions
     # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + 3*batch
@@ -279,8 +282,8 @@ cdef void cross_entropy_tangent_backward(
         for i in range(n):
             total += t_2[s*n + i]*x_dot[s*n + i]
         t_6[s] = total
-    # t_5 = log'(t_3) (.) t_4
-    # t_8 = log''(t_3) (.) t_6 (.) t_4 + log'(t_3) (.) t_7
+    # t_5 = log'(t_3) t_4
+    # t_8 = log''(t_3) t_6 t_4 + log'(t_3) t_7
     for s in range(batch):
         r = log_d1(t_3[s])
         t_5[s] = r*t_4[s]
@@ -316,12 +319,14 @@ cdef void cross_entropy_gradient(
     const real* x, const real* y, real* J, real* x_bar,
     real* workspace
 ) noexcept nogil:
-    # J += mean of cross_entropy(x, y) over the batch; x_bar += its gradient
+    # J += the mean over the batch of cross_entropy(x, y)
+    # x_bar += its gradient
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     J: (), added to, not computed where NULL
     #     x_bar: (batch, n), added to, not computed where NULL
-    # cost: 11*batch*n + 3*batch + 2 flops, batch*(n + 2) elementwise calls
+    # cost: 11*batch*n + 3*batch + 2 flops
+    # batch*(n + 2) calls of elementwise functions
     # 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + 2*batch
@@ -359,32 +364,32 @@ cdef void cross_entropy_gradient(
         t_3[s] = total
     if J is not NULL or x_bar is not NULL:
         # t_4 = log(t_3) + t
-        # t_6 = log'(t_3) (.) sum_y
+        # t_6 = log'(t_3) sum_y
         for s in range(batch):
             if J is not NULL:
                 t_4[s] = log(t_3[s]) + t[s]
             if x_bar is not NULL:
                 t_6[s] = log_d1(t_3[s])*sum_y[s]
-    if x_bar is not NULL:
-        # x_bar += -1/Max(1, batch) y + 1/Max(1, batch) t_2 (.) t_6 1
-        for s in range(batch):
-            for i in range(n):
-                x_bar[s*n + i] += (
-                    -<real>1/max(1, batch)*y[s*n + i]
-                    + <real>1/max(1, batch)*t_2[s*n + i]*t_6[s]
-                )
-    if J is not NULL:
-        # t_5 = <y, x - t_4 1>
-        for s in range(batch):
+        if x_bar is not NULL:
+            # x_bar += -1/Max(1, batch) y + 1/Max(1, batch) t_2 (.) t_6 1
+            for s in range(batch):
+                for i in range(n):
+                    x_bar[s*n + i] += (
+                        -<real>1/max(1, batch)*y[s*n + i]
+                        + <real>1/max(1, batch)*t_2[s*n + i]*t_6[s]
+                    )
+        if J is not NULL:
+            # t_5 = <y, x - t_4 1>
+            for s in range(batch):
+                total = <real>0
+                for i in range(n):
+                    total += y[s*n + i]*(x[s*n + i] - t_4[s])
+                t_5[s] = total
+            # J += -1/Max(1, batch) sum_s t_5
             total = <real>0
-            for i in range(n):
-                total += y[s*n + i]*(x[s*n + i] - t_4[s])
-            t_5[s] = total
-        # J += -1/Max(1, batch) sum_s t_5
-        total = <real>0
-        for s in range(batch):
-            total += t_5[s]
-        J[0] += -<real>1/max(1, batch)*total
+            for s in range(batch):
+                total += t_5[s]
+            J[0] += -<real>1/max(1, batch)*total
 
 
 cdef void cross_entropy_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -412,7 +417,8 @@ forward = Kernel(
     f: (batch), overwritten
     saved: saved_t, saved_t_2, written unless NULL
 
-cost: batch*(5*n + 1) flops, batch*(n + 2) elementwise calls
+cost: batch*(5*n + 1) flops
+batch*(n + 2) calls of elementwise functions
 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -439,7 +445,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     f_dot: (batch), overwritten
 
-cost: batch*(7*n + 1) flops, batch*(n + 1) elementwise calls
+cost: batch*(7*n + 1) flops
+batch*(n + 1) calls of elementwise functions
 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -496,7 +503,8 @@ tangent_backward = Kernel(
     f_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: 5*batch*(3*n + 1) flops, batch*(n + 2) elementwise calls
+cost: 5*batch*(3*n + 1) flops
+batch*(n + 2) calls of elementwise functions
 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -517,14 +525,16 @@ cost: 5*batch*(3*n + 1) flops, batch*(n + 2) elementwise calls
 
 gradient = Kernel(
     "cross_entropy.gradient",
-    """J += mean of cross_entropy(x, y) over the batch; x_bar += its gradient
+    """J += the mean over the batch of cross_entropy(x, y)
+x_bar += its gradient
 
     x: (batch, n), state
     y: (batch, n), given
     J: (), added to, not computed where NULL
     x_bar: (batch, n), added to, not computed where NULL
 
-cost: 11*batch*n + 3*batch + 2 flops, batch*(n + 2) elementwise calls
+cost: 11*batch*n + 3*batch + 2 flops
+batch*(n + 2) calls of elementwise functions
 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(

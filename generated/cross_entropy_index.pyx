@@ -2,7 +2,7 @@
 #
 # cross_entropy_index(x, k)
 #
-#     cross_entropy_index(x, k) = (log(<1, exp(x - (x[argmax(x)]) 1)>) + (x[argmax(x)])) - x[k]
+#     cross_entropy_index(x, k) = log(<1, exp(x - max(x) 1)>) + max(x) - x[k]
 #
 # x in R(n), state
 # k in Index(n), given
@@ -39,7 +39,8 @@ cdef void cross_entropy_index_forward(
     #     k: (batch), given
     #     y: (batch), overwritten
     #     saved: saved_t, saved_t_2, written unless NULL
-    # cost: 2*batch*(n + 1) flops, batch*(n + 2) elementwise calls
+    # cost: 2*batch*(n + 1) flops
+    # batch*(n + 2) calls of elementwise functions
     # 8*batch*(2*n + 3) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
@@ -105,7 +106,8 @@ cdef void cross_entropy_index_tangent(
     #     k: (batch), given
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch), overwritten
-    # cost: 2*batch*(2*n + 1) flops, batch*(n + 1) elementwise calls
+    # cost: 2*batch*(2*n + 1) flops
+    # batch*(n + 1) calls of elementwise functions
     # 16*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
@@ -137,7 +139,7 @@ cdef void cross_entropy_index_tangent(
         for i in range(n):
             total += t_2[s*n + i]*x_dot[s*n + i]
         t_4[s] = total
-    # y_dot = log'(t_3) (.) t_4 - x_dot[k]
+    # y_dot = log'(t_3) t_4 - x_dot[k]
     for s in range(batch):
         k_3 = k[s]
         y_dot[s] = log_d1(t_3[s])*t_4[s] - x_dot[s*n + k_3]
@@ -176,14 +178,14 @@ cdef void cross_entropy_index_backward(
     cdef const real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef Py_ssize_t s, i, k_2
-    # t = saved_t (.) y_bar
+    # t = saved_t y_bar
     for s in range(batch):
         t[s] = saved_t[s]*y_bar[s]
     # x_bar += saved_t_2 (.) t 1
     for s in range(batch):
         for i in range(n):
             x_bar[s*n + i] += saved_t_2[s*n + i]*t[s]
-    # x_bar += -1 y_bar -> [k]
+    # x_bar += -1 y_bar e_k
     for s in range(batch):
         k_2 = k[s]
         x_bar[s*n + k_2] += -y_bar[s]
@@ -217,7 +219,8 @@ cdef void cross_entropy_index_tangent_backward(
     #     x_dot: (batch, n), tangent
     #     y_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: 3*batch*(3*n + 2) flops, batch*(n + 2) elementwise calls
+    # cost: 3*batch*(3*n + 2) flops
+    # batch*(n + 2) calls of elementwise functions
     # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
@@ -251,8 +254,8 @@ cdef void cross_entropy_index_tangent_backward(
         for i in range(n):
             total += t_2[s*n + i]*x_dot[s*n + i]
         t_5[s] = total
-    # t_4 = log'(t_3) (.) y_bar
-    # t_6 = log''(t_3) (.) t_5 (.) y_bar + log'(t_3) (.) y_bar_dot
+    # t_4 = log'(t_3) y_bar
+    # t_6 = log''(t_3) t_5 y_bar + log'(t_3) y_bar_dot
     for s in range(batch):
         r = log_d1(t_3[s])
         t_4[s] = r*y_bar[s]
@@ -261,7 +264,7 @@ cdef void cross_entropy_index_tangent_backward(
     for s in range(batch):
         for i in range(n):
             x_bar_dot[s*n + i] += t_2[s*n + i]*x_dot[s*n + i]*t_4[s] + t_2[s*n + i]*t_6[s]
-    # x_bar_dot += -1 y_bar_dot -> [k]
+    # x_bar_dot += -1 y_bar_dot e_k
     for s in range(batch):
         k_3 = k[s]
         x_bar_dot[s*n + k_3] += -y_bar_dot[s]
@@ -288,12 +291,14 @@ cdef void cross_entropy_index_gradient(
     const real* x, const int64_t* k, real* J, real* x_bar,
     real* workspace
 ) noexcept nogil:
-    # J += mean of cross_entropy_index(x, k) over the batch; x_bar += its gradient
+    # J += the mean over the batch of cross_entropy_index(x, k)
+    # x_bar += its gradient
     #     x: (batch, n), state
     #     k: (batch), given
     #     J: (), added to, not computed where NULL
     #     x_bar: (batch, n), added to, not computed where NULL
-    # cost: 5*batch*n + 4*batch + 2 flops, batch*(n + 2) elementwise calls
+    # cost: 5*batch*n + 4*batch + 2 flops
+    # batch*(n + 2) calls of elementwise functions
     # 8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
@@ -335,7 +340,7 @@ cdef void cross_entropy_index_gradient(
         for s in range(batch):
             for i in range(n):
                 x_bar[s*n + i] += <real>1/max(1, batch)*t_2[s*n + i]*t_4[s]
-        # x_bar += -1/Max(1, batch) 1 -> [k]
+        # x_bar += -1/Max(1, batch) e_k
         for s in range(batch):
             k_4 = k[s]
             x_bar[s*n + k_4] += <real>(-1)/max(1, batch)
@@ -366,7 +371,8 @@ forward = Kernel(
     y: (batch), overwritten
     saved: saved_t, saved_t_2, written unless NULL
 
-cost: 2*batch*(n + 1) flops, batch*(n + 2) elementwise calls
+cost: 2*batch*(n + 1) flops
+batch*(n + 2) calls of elementwise functions
 8*batch*(2*n + 3) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -393,7 +399,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     y_dot: (batch), overwritten
 
-cost: 2*batch*(2*n + 1) flops, batch*(n + 1) elementwise calls
+cost: 2*batch*(2*n + 1) flops
+batch*(n + 1) calls of elementwise functions
 16*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -450,7 +457,8 @@ tangent_backward = Kernel(
     y_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: 3*batch*(3*n + 2) flops, batch*(n + 2) elementwise calls
+cost: 3*batch*(3*n + 2) flops
+batch*(n + 2) calls of elementwise functions
 24*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -471,14 +479,16 @@ cost: 3*batch*(3*n + 2) flops, batch*(n + 2) elementwise calls
 
 gradient = Kernel(
     "cross_entropy_index.gradient",
-    """J += mean of cross_entropy_index(x, k) over the batch; x_bar += its gradient
+    """J += the mean over the batch of cross_entropy_index(x, k)
+x_bar += its gradient
 
     x: (batch, n), state
     k: (batch), given
     J: (), added to, not computed where NULL
     x_bar: (batch, n), added to, not computed where NULL
 
-cost: 5*batch*n + 4*batch + 2 flops, batch*(n + 2) elementwise calls
+cost: 5*batch*n + 4*batch + 2 flops
+batch*(n + 2) calls of elementwise functions
 8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(

@@ -46,7 +46,8 @@ cdef void dense_elu_forward(
     #     b: (n), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_elu_d1_z, written unless NULL
-    # cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+    # cost: batch*n*(2*m + 1) flops
+    # 2*batch*n calls of elementwise functions
     # 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64
     cdef real* saved_elu_d1_z = saved
     cdef real* W_x = workspace
@@ -95,7 +96,8 @@ cdef void dense_elu_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
+    # cost: 2*batch*n*(3*m + 1) flops
+    # batch*n calls of elementwise functions
     # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
     cdef real* W_x = workspace + batch*n
     cdef real* z_dot = workspace
@@ -142,7 +144,9 @@ cdef void dense_elu_backward(
     real* x_bar, real* W_bar, real* b_bar, const real* saved,
     real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x dense_elu . y_bar; W_bar += nabla*_W dense_elu . y_bar; b_bar += nabla*_b dense_elu . y_bar
+    # x_bar += D*_x dense_elu . y_bar
+    # W_bar += nabla*_W dense_elu . y_bar
+    # b_bar += nabla*_b dense_elu . y_bar
     #     x: (batch, m), state
     #     W: (n, m), parameter
     #     b: (n), parameter
@@ -209,7 +213,8 @@ cdef void dense_elu_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: 7*batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+    # cost: 7*batch*n*(2*m + 1) flops
+    # 2*batch*n calls of elementwise functions
     # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
     cdef real* W_x = workspace + batch*n
     cdef real* z_bar = workspace + 2*batch*n
@@ -283,7 +288,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_elu_d1_z, written unless NULL
 
-cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+cost: batch*n*(2*m + 1) flops
+2*batch*n calls of elementwise functions
 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -314,7 +320,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
+cost: 2*batch*n*(3*m + 1) flops
+batch*n calls of elementwise functions
 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -336,7 +343,9 @@ cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
 
 backward = Kernel(
     "dense_elu.backward",
-    """x_bar += D*_x dense_elu . y_bar; W_bar += nabla*_W dense_elu . y_bar; b_bar += nabla*_b dense_elu . y_bar
+    """x_bar += D*_x dense_elu . y_bar
+W_bar += nabla*_W dense_elu . y_bar
+b_bar += nabla*_b dense_elu . y_bar
 
     x: (batch, m), state
     W: (n, m), parameter
@@ -385,7 +394,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: 7*batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+cost: 7*batch*n*(2*m + 1) flops
+2*batch*n calls of elementwise functions
 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(

@@ -41,7 +41,8 @@ cdef void dense_leaky_relu_forward(
     #     b: (n), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_leaky_relu_d1_z, written unless NULL
-    # cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+    # cost: batch*n*(2*m + 1) flops
+    # 2*batch*n calls of elementwise functions
     # 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64
     cdef real* saved_leaky_relu_d1_z = saved
     cdef real* W_x = workspace
@@ -90,7 +91,8 @@ cdef void dense_leaky_relu_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
+    # cost: 2*batch*n*(3*m + 1) flops
+    # batch*n calls of elementwise functions
     # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
     cdef real* W_x = workspace + batch*n
     cdef real* z_dot = workspace
@@ -137,7 +139,9 @@ cdef void dense_leaky_relu_backward(
     real* x_bar, real* W_bar, real* b_bar, const real* saved,
     real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x dense_leaky_relu . y_bar; W_bar += nabla*_W dense_leaky_relu . y_bar; b_bar += nabla*_b dense_leaky_relu . y_bar
+    # x_bar += D*_x dense_leaky_relu . y_bar
+    # W_bar += nabla*_W dense_leaky_relu . y_bar
+    # b_bar += nabla*_b dense_leaky_relu . y_bar
     #     x: (batch, m), state
     #     W: (n, m), parameter
     #     b: (n), parameter
@@ -204,7 +208,8 @@ cdef void dense_leaky_relu_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: 2*batch*n*(5*m + 2) flops, batch*n elementwise calls
+    # cost: 2*batch*n*(5*m + 2) flops
+    # batch*n calls of elementwise functions
     # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
     cdef real* W_x = workspace
     cdef real* z_bar = workspace + batch*n
@@ -269,7 +274,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_leaky_relu_d1_z, written unless NULL
 
-cost: batch*n*(2*m + 1) flops, 2*batch*n elementwise calls
+cost: batch*n*(2*m + 1) flops
+2*batch*n calls of elementwise functions
 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -300,7 +306,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
+cost: 2*batch*n*(3*m + 1) flops
+batch*n calls of elementwise functions
 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -322,7 +329,9 @@ cost: 2*batch*n*(3*m + 1) flops, batch*n elementwise calls
 
 backward = Kernel(
     "dense_leaky_relu.backward",
-    """x_bar += D*_x dense_leaky_relu . y_bar; W_bar += nabla*_W dense_leaky_relu . y_bar; b_bar += nabla*_b dense_leaky_relu . y_bar
+    """x_bar += D*_x dense_leaky_relu . y_bar
+W_bar += nabla*_W dense_leaky_relu . y_bar
+b_bar += nabla*_b dense_leaky_relu . y_bar
 
     x: (batch, m), state
     W: (n, m), parameter
@@ -371,7 +380,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: 2*batch*n*(5*m + 2) flops, batch*n elementwise calls
+cost: 2*batch*n*(5*m + 2) flops
+batch*n calls of elementwise functions
 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(

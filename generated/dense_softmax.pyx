@@ -3,7 +3,7 @@
 # dense_softmax(x; W, b)
 #
 #     z = W x + b
-#     dense_softmax(x; W, b) = exp(z - (z[argmax(z)]) 1) (.) reciprocal(<1, exp(z - (z[argmax(z)]) 1)>) 1
+#     dense_softmax(x; W, b) = exp(z - max(z) 1) (.) (1 / <1, exp(z - max(z) 1)>) 1
 #
 # x in R(m), state
 # W in R(n, m), parameter
@@ -46,7 +46,8 @@ cdef void dense_softmax_forward(
     #     b: (n), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_t, saved_t_2, saved_t_3, written unless NULL
-    # cost: batch*n*(2*m + 3) flops, batch*(n + 2) elementwise calls
+    # cost: batch*n*(2*m + 3) flops
+    # batch*(n + 2) calls of elementwise functions
     # 8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch*n
@@ -86,9 +87,9 @@ cdef void dense_softmax_forward(
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = reciprocal(t_3)
+    # t_4 = 1 / t_3
     # saved_t_2 = reciprocal'(t_3)
-    # saved_t_3 = reciprocal(t_3)
+    # saved_t_3 = 1 / t_3
     for s in range(batch):
         r = reciprocal(t_3[s])
         t_4[s] = r
@@ -130,7 +131,8 @@ cdef void dense_softmax_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(6*m*n + 8*n + 1) flops, batch*(n + 2) elementwise calls
+    # cost: batch*(6*m*n + 8*n + 1) flops
+    # batch*(n + 2) calls of elementwise functions
     # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
@@ -178,8 +180,8 @@ cdef void dense_softmax_tangent(
         for i in range(n):
             total += t_2[s*n + i]*z_dot[s*n + i]
         t_5[s] = total
-    # t_4 = reciprocal(t_3)
-    # t_6 = reciprocal'(t_3) (.) t_5
+    # t_4 = 1 / t_3
+    # t_6 = reciprocal'(t_3) t_5
     for s in range(batch):
         t_4[s] = reciprocal(t_3[s])
         t_6[s] = reciprocal_d1(t_3[s])*t_5[s]
@@ -211,7 +213,9 @@ cdef void dense_softmax_backward(
     real* x_bar, real* W_bar, real* b_bar, const real* saved,
     real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x dense_softmax . y_bar; W_bar += nabla*_W dense_softmax . y_bar; b_bar += nabla*_b dense_softmax . y_bar
+    # x_bar += D*_x dense_softmax . y_bar
+    # W_bar += nabla*_W dense_softmax . y_bar
+    # b_bar += nabla*_b dense_softmax . y_bar
     #     x: (batch, m), state
     #     W: (n, m), parameter
     #     b: (n), parameter
@@ -236,7 +240,7 @@ cdef void dense_softmax_backward(
         for i in range(n):
             total += saved_t[s*n + i]*y_bar[s*n + i]
         t[s] = total
-    # t_2 = saved_t_2 (.) t
+    # t_2 = saved_t_2 t
     for s in range(batch):
         t_2[s] = saved_t_2[s]*t[s]
     # z_bar = saved_t (.) (t_2 1 + saved_t_3 1 (.) y_bar)
@@ -292,7 +296,8 @@ cdef void dense_softmax_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*(14*m*n + 23*n + 6) flops, batch*(n + 3) elementwise calls
+    # cost: batch*(14*m*n + 23*n + 6) flops
+    # batch*(n + 3) calls of elementwise functions
     # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
@@ -358,10 +363,10 @@ cdef void dense_softmax_tangent_backward(
         for i in range(n):
             total += t_2[s*n + i]*z_dot[s*n + i]*y_bar[s*n + i] + t_2[s*n + i]*y_bar_dot[s*n + i]
         t_8[s] = total
-    # t_5 = reciprocal'(t_3) (.) t_4
-    # t_6 = reciprocal(t_3)
-    # t_9 = reciprocal''(t_3) (.) t_7 (.) t_4 + reciprocal'(t_3) (.) t_8
-    # t_10 = reciprocal'(t_3) (.) t_7
+    # t_5 = reciprocal'(t_3) t_4
+    # t_6 = 1 / t_3
+    # t_9 = reciprocal''(t_3) t_7 t_4 + reciprocal'(t_3) t_8
+    # t_10 = reciprocal'(t_3) t_7
     for s in range(batch):
         r = reciprocal_d1(t_3[s])
         t_5[s] = r*t_4[s]
@@ -424,7 +429,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_t, saved_t_2, saved_t_3, written unless NULL
 
-cost: batch*n*(2*m + 3) flops, batch*(n + 2) elementwise calls
+cost: batch*n*(2*m + 3) flops
+batch*(n + 2) calls of elementwise functions
 8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -455,7 +461,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(6*m*n + 8*n + 1) flops, batch*(n + 2) elementwise calls
+cost: batch*(6*m*n + 8*n + 1) flops
+batch*(n + 2) calls of elementwise functions
 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -477,7 +484,9 @@ cost: batch*(6*m*n + 8*n + 1) flops, batch*(n + 2) elementwise calls
 
 backward = Kernel(
     "dense_softmax.backward",
-    """x_bar += D*_x dense_softmax . y_bar; W_bar += nabla*_W dense_softmax . y_bar; b_bar += nabla*_b dense_softmax . y_bar
+    """x_bar += D*_x dense_softmax . y_bar
+W_bar += nabla*_W dense_softmax . y_bar
+b_bar += nabla*_b dense_softmax . y_bar
 
     x: (batch, m), state
     W: (n, m), parameter
@@ -526,7 +535,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*(14*m*n + 23*n + 6) flops, batch*(n + 3) elementwise calls
+cost: batch*(14*m*n + 23*n + 6) flops
+batch*(n + 3) calls of elementwise functions
 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(

@@ -55,7 +55,8 @@ cdef void gated_forward(
     #     c: (m), parameter
     #     y: (batch, m), overwritten
     #     saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, written unless NULL
-    # cost: 2*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls
+    # cost: 2*batch*m*(2*n + 1) flops
+    # 2*batch*m calls of elementwise functions
     # 8*(4*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64
     cdef real* saved_a = saved
     cdef real* saved_sigmoid_d1_z = saved + batch*m
@@ -118,7 +119,8 @@ cdef void gated_tangent(
     #     B_dot: (m, n), tangent
     #     c_dot: (m), tangent
     #     y_dot: (batch, m), overwritten
-    # cost: batch*m*(12*n + 5) flops, 2*batch*m elementwise calls
+    # cost: batch*m*(12*n + 5) flops
+    # 2*batch*m calls of elementwise functions
     # 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes of arguments, results and saved values in float64
     cdef real* a_dot = workspace + batch*m
     cdef real* B_x = workspace + 2*batch*m
@@ -177,7 +179,10 @@ cdef void gated_backward(
     const real* y_bar, real* x_bar, real* A_bar, real* B_bar,
     real* c_bar, const real* saved, real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x gated . y_bar; A_bar += nabla*_A gated . y_bar; B_bar += nabla*_B gated . y_bar; c_bar += nabla*_c gated . y_bar
+    # x_bar += D*_x gated . y_bar
+    # A_bar += nabla*_A gated . y_bar
+    # B_bar += nabla*_B gated . y_bar
+    # c_bar += nabla*_c gated . y_bar
     #     x: (batch, n), state
     #     A: (m, n), parameter
     #     B: (m, n), parameter
@@ -196,31 +201,34 @@ cdef void gated_backward(
     cdef real* z_bar = workspace
     cdef real* a_bar = workspace + batch*m
     cdef Py_ssize_t s, i
-    if x_bar is not NULL or A_bar is not NULL or B_bar is not NULL or c_bar is not NULL:
-        # a_bar = saved_sigmoid_z (.) y_bar
+    if (
+        x_bar is not NULL or A_bar is not NULL or B_bar is not NULL or
+        c_bar is not NULL
+    ):
         # z_bar = saved_sigmoid_d1_z (.) a (.) y_bar
+        # a_bar = saved_sigmoid_z (.) y_bar
         for s in range(batch):
             for i in range(m):
-                if x_bar is not NULL or A_bar is not NULL:
-                    a_bar[s*m + i] = saved_sigmoid_z[s*m + i]*y_bar[s*m + i]
                 if x_bar is not NULL or B_bar is not NULL or c_bar is not NULL:
                     z_bar[s*m + i] = saved_sigmoid_d1_z[s*m + i]*saved_a[s*m + i]*y_bar[s*m + i]
-    if x_bar is not NULL:
-        # x_bar += B^T z_bar
-        gemm(batch, n, m, <real>1, z_bar, m, 1, B, n, 1, x_bar, n, 1)
-        # x_bar += A^T a_bar
-        gemm(batch, n, m, <real>1, a_bar, m, 1, A, n, 1, x_bar, n, 1)
-    if A_bar is not NULL:
-        # A_bar += sum_s a_bar x^T
-        gemm(m, n, batch, <real>1, a_bar, 1, m, x, n, 1, A_bar, n, 1)
-    if B_bar is not NULL:
-        # B_bar += sum_s z_bar x^T
-        gemm(m, n, batch, <real>1, z_bar, 1, m, x, n, 1, B_bar, n, 1)
-    if c_bar is not NULL:
-        # c_bar += sum_s z_bar
-        for s in range(batch):
-            for i in range(m):
-                c_bar[i] += z_bar[s*m + i]
+                if x_bar is not NULL or A_bar is not NULL:
+                    a_bar[s*m + i] = saved_sigmoid_z[s*m + i]*y_bar[s*m + i]
+        if x_bar is not NULL:
+            # x_bar += B^T z_bar
+            gemm(batch, n, m, <real>1, z_bar, m, 1, B, n, 1, x_bar, n, 1)
+            # x_bar += A^T a_bar
+            gemm(batch, n, m, <real>1, a_bar, m, 1, A, n, 1, x_bar, n, 1)
+        if A_bar is not NULL:
+            # A_bar += sum_s a_bar x^T
+            gemm(m, n, batch, <real>1, a_bar, 1, m, x, n, 1, A_bar, n, 1)
+        if B_bar is not NULL:
+            # B_bar += sum_s z_bar x^T
+            gemm(m, n, batch, <real>1, z_bar, 1, m, x, n, 1, B_bar, n, 1)
+        if c_bar is not NULL:
+            # c_bar += sum_s z_bar
+            for s in range(batch):
+                for i in range(m):
+                    c_bar[i] += z_bar[s*m + i]
 
 
 cdef void gated_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -263,7 +271,8 @@ cdef void gated_tangent_backward(
     #     A_bar_dot: (m, n), added to, not computed where NULL
     #     B_bar_dot: (m, n), added to, not computed where NULL
     #     c_bar_dot: (m), added to, not computed where NULL
-    # cost: batch*m*(28*n + 17) flops, 3*batch*m elementwise calls
+    # cost: 4*batch*m*(7*n + 4) flops
+    # 3*batch*m calls of elementwise functions
     # 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes of arguments, results and saved values in float64
     cdef real* B_x = workspace + batch*m
     cdef real* a = workspace + 2*batch*m
@@ -274,7 +283,7 @@ cdef void gated_tangent_backward(
     cdef real* a_bar = workspace + 6*batch*m
     cdef real* a_bar_dot = workspace + 7*batch*m
     cdef Py_ssize_t s, i
-    cdef real z, sigmoid_z, sigmoid_d1_z, a_y_bar, a_y_bar_si
+    cdef real z, sigmoid_d1_z, a_y_bar = 0, sigmoid_z = 0
     # z_dot = c_dot
     for s in range(batch):
         for i in range(m):
@@ -296,56 +305,58 @@ cdef void gated_tangent_backward(
         gemm(batch, m, n, <real>1, x, n, 1, A_dot, 1, n, a_dot, m, 1)
         # a_dot += A x_dot
         gemm(batch, m, n, <real>1, x_dot, n, 1, A, 1, n, a_dot, m, 1)
-    if x_bar_dot is not NULL or A_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
+    if (
+        x_bar_dot is not NULL or A_bar_dot is not NULL or B_bar_dot is not NULL or
+        c_bar_dot is not NULL
+    ):
         # z = B_x + c
+        # z_bar_dot = sigmoid''(z) (.) z_dot (.) a (.) y_bar + sigmoid'(z) (.) (a_dot (.) y_bar + a (.) y_bar_dot)
         # a_bar = sigmoid(z) (.) y_bar
         # a_bar_dot = sigmoid'(z) (.) z_dot (.) y_bar + sigmoid(z) (.) y_bar_dot
-        # z_bar_dot = sigmoid''(z) (.) z_dot (.) a (.) y_bar + sigmoid'(z) (.) (a_dot (.) y_bar + a (.) y_bar_dot)
         # z_bar = sigmoid'(z) (.) a (.) y_bar
         for s in range(batch):
             for i in range(m):
                 z = B_x[s*m + i] + c[i]
-                sigmoid_z = sigmoid(z)
                 sigmoid_d1_z = sigmoid_d1(z)
-                if x_bar_dot is not NULL or A_bar_dot is not NULL:
-                    a_bar[s*m + i] = sigmoid_z*y_bar[s*m + i]
-                    a_bar_dot[s*m + i] = (
-                        sigmoid_d1_z*z_dot[s*m + i]*y_bar[s*m + i]
-                        + sigmoid_z*y_bar_dot[s*m + i]
-                    )
                 if x_bar_dot is not NULL or B_bar_dot is not NULL or c_bar_dot is not NULL:
                     a_y_bar = a[s*m + i]*y_bar[s*m + i]
                     z_bar_dot[s*m + i] = (
                         sigmoid_d2(z)*z_dot[s*m + i]*a_y_bar
                         + sigmoid_d1_z*(a_dot[s*m + i]*y_bar[s*m + i] + a[s*m + i]*y_bar_dot[s*m + i])
                     )
+                if x_bar_dot is not NULL or A_bar_dot is not NULL:
+                    sigmoid_z = sigmoid(z)
+                    a_bar[s*m + i] = sigmoid_z*y_bar[s*m + i]
+                    a_bar_dot[s*m + i] = (
+                        sigmoid_d1_z*z_dot[s*m + i]*y_bar[s*m + i]
+                        + sigmoid_z*y_bar_dot[s*m + i]
+                    )
                 if x_bar_dot is not NULL or B_bar_dot is not NULL:
-                    a_y_bar_si = a[s*m + i]*y_bar[s*m + i]
-                    z_bar[s*m + i] = sigmoid_d1_z*a_y_bar_si
-    if x_bar_dot is not NULL:
-        # x_bar_dot += B_dot^T z_bar
-        gemm(batch, n, m, <real>1, z_bar, m, 1, B_dot, n, 1, x_bar_dot, n, 1)
-        # x_bar_dot += B^T z_bar_dot
-        gemm(batch, n, m, <real>1, z_bar_dot, m, 1, B, n, 1, x_bar_dot, n, 1)
-        # x_bar_dot += A_dot^T a_bar
-        gemm(batch, n, m, <real>1, a_bar, m, 1, A_dot, n, 1, x_bar_dot, n, 1)
-        # x_bar_dot += A^T a_bar_dot
-        gemm(batch, n, m, <real>1, a_bar_dot, m, 1, A, n, 1, x_bar_dot, n, 1)
-    if A_bar_dot is not NULL:
-        # A_bar_dot += sum_s a_bar x_dot^T
-        gemm(m, n, batch, <real>1, a_bar, 1, m, x_dot, n, 1, A_bar_dot, n, 1)
-        # A_bar_dot += sum_s a_bar_dot x^T
-        gemm(m, n, batch, <real>1, a_bar_dot, 1, m, x, n, 1, A_bar_dot, n, 1)
-    if B_bar_dot is not NULL:
-        # B_bar_dot += sum_s z_bar x_dot^T
-        gemm(m, n, batch, <real>1, z_bar, 1, m, x_dot, n, 1, B_bar_dot, n, 1)
-        # B_bar_dot += sum_s z_bar_dot x^T
-        gemm(m, n, batch, <real>1, z_bar_dot, 1, m, x, n, 1, B_bar_dot, n, 1)
-    if c_bar_dot is not NULL:
-        # c_bar_dot += sum_s z_bar_dot
-        for s in range(batch):
-            for i in range(m):
-                c_bar_dot[i] += z_bar_dot[s*m + i]
+                    z_bar[s*m + i] = sigmoid_d1_z*a_y_bar
+        if x_bar_dot is not NULL:
+            # x_bar_dot += B_dot^T z_bar
+            gemm(batch, n, m, <real>1, z_bar, m, 1, B_dot, n, 1, x_bar_dot, n, 1)
+            # x_bar_dot += B^T z_bar_dot
+            gemm(batch, n, m, <real>1, z_bar_dot, m, 1, B, n, 1, x_bar_dot, n, 1)
+            # x_bar_dot += A_dot^T a_bar
+            gemm(batch, n, m, <real>1, a_bar, m, 1, A_dot, n, 1, x_bar_dot, n, 1)
+            # x_bar_dot += A^T a_bar_dot
+            gemm(batch, n, m, <real>1, a_bar_dot, m, 1, A, n, 1, x_bar_dot, n, 1)
+        if A_bar_dot is not NULL:
+            # A_bar_dot += sum_s a_bar x_dot^T
+            gemm(m, n, batch, <real>1, a_bar, 1, m, x_dot, n, 1, A_bar_dot, n, 1)
+            # A_bar_dot += sum_s a_bar_dot x^T
+            gemm(m, n, batch, <real>1, a_bar_dot, 1, m, x, n, 1, A_bar_dot, n, 1)
+        if B_bar_dot is not NULL:
+            # B_bar_dot += sum_s z_bar x_dot^T
+            gemm(m, n, batch, <real>1, z_bar, 1, m, x_dot, n, 1, B_bar_dot, n, 1)
+            # B_bar_dot += sum_s z_bar_dot x^T
+            gemm(m, n, batch, <real>1, z_bar_dot, 1, m, x, n, 1, B_bar_dot, n, 1)
+        if c_bar_dot is not NULL:
+            # c_bar_dot += sum_s z_bar_dot
+            for s in range(batch):
+                for i in range(m):
+                    c_bar_dot[i] += z_bar_dot[s*m + i]
 
 
 cdef void gated_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -379,7 +390,8 @@ forward = Kernel(
     y: (batch, m), overwritten
     saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, written unless NULL
 
-cost: 2*batch*m*(2*n + 1) flops, 2*batch*m elementwise calls
+cost: 2*batch*m*(2*n + 1) flops
+2*batch*m calls of elementwise functions
 8*(4*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
@@ -413,7 +425,8 @@ tangent = Kernel(
     c_dot: (m), tangent
     y_dot: (batch, m), overwritten
 
-cost: batch*m*(12*n + 5) flops, 2*batch*m elementwise calls
+cost: batch*m*(12*n + 5) flops
+2*batch*m calls of elementwise functions
 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
@@ -437,7 +450,10 @@ cost: batch*m*(12*n + 5) flops, 2*batch*m elementwise calls
 
 backward = Kernel(
     "gated.backward",
-    """x_bar += D*_x gated . y_bar; A_bar += nabla*_A gated . y_bar; B_bar += nabla*_B gated . y_bar; c_bar += nabla*_c gated . y_bar
+    """x_bar += D*_x gated . y_bar
+A_bar += nabla*_A gated . y_bar
+B_bar += nabla*_B gated . y_bar
+c_bar += nabla*_c gated . y_bar
 
     x: (batch, n), state
     A: (m, n), parameter
@@ -493,7 +509,8 @@ tangent_backward = Kernel(
     B_bar_dot: (m, n), added to, not computed where NULL
     c_bar_dot: (m), added to, not computed where NULL
 
-cost: batch*m*(28*n + 17) flops, 3*batch*m elementwise calls
+cost: 4*batch*m*(7*n + 4) flops
+3*batch*m calls of elementwise functions
 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(

@@ -3,8 +3,8 @@
 # layer_norm(x; gamma, beta)
 #
 #     centred = x - 1/n <1, x> 1
-#     spread = sqrt(1/n <1, centred (.) centred> + 1/100000 1)
-#     layer_norm(x; gamma, beta) = gamma (.) reciprocal(spread) centred + beta
+#     spread = sqrt(1/n <1, centred (.) centred> + 1/100000)
+#     layer_norm(x; gamma, beta) = gamma (.) (1 / spread) centred + beta
 #
 # x in R(n), state
 # gamma in R(n), parameter
@@ -56,7 +56,8 @@ cdef void layer_norm_forward(
     #     beta: (n), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, written unless NULL
-    # cost: 2*batch*(6*n + 1) flops, 4*batch elementwise calls
+    # cost: 2*batch*(6*n + 1) flops
+    # 4*batch calls of elementwise functions
     # 8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in float64
     cdef real* saved_reciprocal_spread = saved
     cdef real* saved_centred = saved + batch
@@ -87,11 +88,11 @@ cdef void layer_norm_forward(
             centred = x[s*n + i] - sum_x[s]/n
             total += centred*centred
         t[s] = total
-    # spread = sqrt(1/n t + 1/100000 1)
-    # reciprocal_spread = reciprocal(spread)
-    # saved_reciprocal_spread = reciprocal(spread)
+    # spread = sqrt(1/n t + 1/100000)
+    # reciprocal_spread = 1 / spread
+    # saved_reciprocal_spread = 1 / spread
     # saved_reciprocal_d1_spread = reciprocal'(spread)
-    # saved_t = sqrt'(1/n t + 1/100000 1)
+    # saved_t = sqrt'(1/n t + 1/100000)
     for s in range(batch):
         r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
@@ -142,7 +143,8 @@ cdef void layer_norm_tangent(
     #     gamma_dot: (n), tangent
     #     beta_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(25*n + 4) flops, 4*batch elementwise calls
+    # cost: batch*(25*n + 4) flops
+    # 4*batch calls of elementwise functions
     # 8*n*(3*batch + 4) bytes of arguments, results and saved values in float64
     cdef real* sum_x = workspace
     cdef real* t = workspace + 2*batch
@@ -179,9 +181,9 @@ cdef void layer_norm_tangent(
             centred = x[s*n + i] - sum_x[s]/n
             total += centred_dot*centred
         t_2[s] = total
-    # spread = sqrt(1/n t + 1/100000 1)
-    # reciprocal_spread = reciprocal(spread)
-    # t_3 = reciprocal'(spread) (.) sqrt'(1/n t + 1/100000 1) (.) t_2
+    # spread = sqrt(1/n t + 1/100000)
+    # reciprocal_spread = 1 / spread
+    # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
     for s in range(batch):
         r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
@@ -223,7 +225,9 @@ cdef void layer_norm_backward(
     real* x_bar, real* gamma_bar, real* beta_bar, const real* saved,
     real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x layer_norm . y_bar; gamma_bar += nabla*_gamma layer_norm . y_bar; beta_bar += nabla*_beta layer_norm . y_bar
+    # x_bar += D*_x layer_norm . y_bar
+    # gamma_bar += nabla*_gamma layer_norm . y_bar
+    # beta_bar += nabla*_beta layer_norm . y_bar
     #     x: (batch, n), state
     #     gamma: (n), parameter
     #     beta: (n), parameter
@@ -241,7 +245,7 @@ cdef void layer_norm_backward(
     cdef const real* saved_t_2 = saved + batch*n + 3*batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
-    cdef real* sum_centred_bar = workspace + 2*batch
+    cdef real* sum_centred_bar = workspace
     cdef Py_ssize_t s, i
     cdef real total, centred_bar
     if x_bar is not NULL:
@@ -262,7 +266,7 @@ cdef void layer_norm_backward(
             for i in range(n):
                 beta_bar[i] += y_bar[s*n + i]
     if x_bar is not NULL:
-        # t_2 = saved_t (.) saved_reciprocal_d1_spread (.) t
+        # t_2 = saved_t (saved_reciprocal_d1_spread t)
         for s in range(batch):
             t_2[s] = saved_t[s]*saved_reciprocal_d1_spread[s]*t[s]
         # sum_centred_bar = <1, centred_bar>
@@ -322,7 +326,8 @@ cdef void layer_norm_tangent_backward(
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     gamma_bar_dot: (n), added to, not computed where NULL
     #     beta_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*(85*n + 18) flops, 6*batch elementwise calls
+    # cost: 17*batch*(5*n + 1) flops
+    # 6*batch calls of elementwise functions
     # 8*n*(5*batch + 6) bytes of arguments, results and saved values in float64
     cdef real* sum_x = workspace
     cdef real* t = workspace + 2*batch
@@ -337,7 +342,7 @@ cdef void layer_norm_tangent_backward(
     cdef real* sum_centred_bar_dot = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real total, centred, centred_dot, r, spread, reciprocal_d1_spread, r_s, r_2
-    cdef real r_3, r_4, centred_bar_dot
+    cdef real r_3 = 0, centred_bar_dot
     if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
         # sum_x = <1, x>
         for s in range(batch):
@@ -372,34 +377,33 @@ cdef void layer_norm_tangent_backward(
                 centred = x[s*n + i] - sum_x[s]/n
                 total += centred_dot*centred
             t_2[s] = total
-    if x_bar_dot is not NULL:
-        # t_4 = <centred, gamma (.) y_bar>
-        for s in range(batch):
-            total = <real>0
-            for i in range(n):
-                centred = x[s*n + i] - sum_x[s]/n
-                total += centred*gamma[i]*y_bar[s*n + i]
-            t_4[s] = total
-        # t_6 = <centred_dot, gamma (.) y_bar>
-        for s in range(batch):
-            total = <real>0
-            for i in range(n):
-                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
-                total += centred_dot*gamma[i]*y_bar[s*n + i]
-            t_6[s] = total
-        # t_6 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
-        for s in range(batch):
-            total = <real>0
-            for i in range(n):
-                centred = x[s*n + i] - sum_x[s]/n
-                total += centred*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
-            t_6[s] += total
-    if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
-        # spread = sqrt(1/n t + 1/100000 1)
-        # t_3 = reciprocal'(spread) (.) sqrt'(1/n t + 1/100000 1) (.) t_2
-        # reciprocal_spread = reciprocal(spread)
-        # t_5 = sqrt'(1/n t + 1/100000 1) (.) reciprocal'(spread) (.) t_4
-        # t_7 = 2/n sqrt''(1/n t + 1/100000 1) (.) t_2 (.) reciprocal'(spread) (.) t_4 + sqrt'(1/n t + 1/100000 1) (.) (2/n reciprocal''(spread) (.) sqrt'(1/n t + 1/100000 1) (.) t_2 (.) t_4 + reciprocal'(spread) (.) t_6)
+        if x_bar_dot is not NULL:
+            # t_4 = <centred, gamma (.) y_bar>
+            for s in range(batch):
+                total = <real>0
+                for i in range(n):
+                    centred = x[s*n + i] - sum_x[s]/n
+                    total += centred*gamma[i]*y_bar[s*n + i]
+                t_4[s] = total
+            # t_6 = <centred_dot, gamma (.) y_bar>
+            for s in range(batch):
+                total = <real>0
+                for i in range(n):
+                    centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                    total += centred_dot*gamma[i]*y_bar[s*n + i]
+                t_6[s] = total
+            # t_6 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
+            for s in range(batch):
+                total = <real>0
+                for i in range(n):
+                    centred = x[s*n + i] - sum_x[s]/n
+                    total += centred*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
+                t_6[s] += total
+        # spread = sqrt(1/n t + 1/100000)
+        # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
+        # reciprocal_spread = 1 / spread
+        # t_5 = sqrt'(1/n t + 1/100000) (reciprocal'(spread) t_4)
+        # t_7 = 2/n sqrt''(1/n t + 1/100000) t_2 (reciprocal'(spread) t_4) + sqrt'(1/n t + 1/100000) (2/n reciprocal''(spread) (sqrt'(1/n t + 1/100000) t_2) t_4 + reciprocal'(spread) t_6)
         for s in range(batch):
             r = t[s]/n + (<real>(1.0/100000))
             spread = sqrt(r)
@@ -411,54 +415,53 @@ cdef void layer_norm_tangent_backward(
             if x_bar_dot is not NULL:
                 r_3 = reciprocal_d1_spread*t_4[s]
                 t_5[s] = r_s*r_3
-                r_4 = reciprocal_d1_spread*t_4[s]
                 t_7[s] = (
-                    <real>2/n*sqrt_d2(r)*t_2[s]*r_4
+                    <real>2/n*sqrt_d2(r)*t_2[s]*r_3
                     + r_s*(<real>2/n*reciprocal_d2(spread)*r_2*t_4[s] + reciprocal_d1_spread*t_6[s])
                 )
-    if x_bar_dot is not NULL:
-        # sum_centred_bar_dot = <1, centred_bar_dot>
-        for s in range(batch):
-            total = <real>0
-            for i in range(n):
-                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
-                centred = x[s*n + i] - sum_x[s]/n
-                centred_bar_dot = (
-                    <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
-                    + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
-                    + <real>2/n*centred_dot*t_5[s]
-                    + <real>2/n*centred*t_7[s]
-                )
-                total += centred_bar_dot
-            sum_centred_bar_dot[s] = total
-    if gamma_bar_dot is not NULL:
-        # gamma_bar_dot += sum_s (2/n t_3 centred + reciprocal_spread centred_dot) (.) y_bar
-        for s in range(batch):
-            for i in range(n):
-                centred = x[s*n + i] - sum_x[s]/n
-                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
-                gamma_bar_dot[i] += (<real>2/n*t_3[s]*centred + reciprocal_spread[s]*centred_dot)*y_bar[s*n + i]
-        # gamma_bar_dot += sum_s reciprocal_spread centred (.) y_bar_dot
-        for s in range(batch):
-            for i in range(n):
-                centred = x[s*n + i] - sum_x[s]/n
-                gamma_bar_dot[i] += reciprocal_spread[s]*centred*y_bar_dot[s*n + i]
-    if x_bar_dot is not NULL:
-        # centred_dot = x_dot - 1/n sum_x_dot 1
-        # centred = x - 1/n sum_x 1
-        # centred_bar_dot = 2/n t_3 (gamma (.) y_bar) + reciprocal_spread (gamma_dot (.) y_bar + gamma (.) y_bar_dot) + 2/n centred_dot (.) t_5 1 + 2/n centred (.) t_7 1
-        # x_bar_dot += centred_bar_dot - 1/n sum_centred_bar_dot 1
-        for s in range(batch):
-            for i in range(n):
-                centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
-                centred = x[s*n + i] - sum_x[s]/n
-                centred_bar_dot = (
-                    <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
-                    + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
-                    + <real>2/n*centred_dot*t_5[s]
-                    + <real>2/n*centred*t_7[s]
-                )
-                x_bar_dot[s*n + i] += centred_bar_dot - sum_centred_bar_dot[s]/n
+        if x_bar_dot is not NULL:
+            # sum_centred_bar_dot = <1, centred_bar_dot>
+            for s in range(batch):
+                total = <real>0
+                for i in range(n):
+                    centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                    centred = x[s*n + i] - sum_x[s]/n
+                    centred_bar_dot = (
+                        <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
+                        + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
+                        + <real>2/n*centred_dot*t_5[s]
+                        + <real>2/n*centred*t_7[s]
+                    )
+                    total += centred_bar_dot
+                sum_centred_bar_dot[s] = total
+        if gamma_bar_dot is not NULL:
+            # gamma_bar_dot += sum_s (2/n t_3 centred + reciprocal_spread centred_dot) (.) y_bar
+            for s in range(batch):
+                for i in range(n):
+                    centred = x[s*n + i] - sum_x[s]/n
+                    centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                    gamma_bar_dot[i] += (<real>2/n*t_3[s]*centred + reciprocal_spread[s]*centred_dot)*y_bar[s*n + i]
+            # gamma_bar_dot += sum_s reciprocal_spread centred (.) y_bar_dot
+            for s in range(batch):
+                for i in range(n):
+                    centred = x[s*n + i] - sum_x[s]/n
+                    gamma_bar_dot[i] += reciprocal_spread[s]*centred*y_bar_dot[s*n + i]
+        if x_bar_dot is not NULL:
+            # centred_dot = x_dot - 1/n sum_x_dot 1
+            # centred = x - 1/n sum_x 1
+            # centred_bar_dot = 2/n t_3 (gamma (.) y_bar) + reciprocal_spread (gamma_dot (.) y_bar + gamma (.) y_bar_dot) + 2/n centred_dot (.) t_5 1 + 2/n centred (.) t_7 1
+            # x_bar_dot += centred_bar_dot - 1/n sum_centred_bar_dot 1
+            for s in range(batch):
+                for i in range(n):
+                    centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
+                    centred = x[s*n + i] - sum_x[s]/n
+                    centred_bar_dot = (
+                        <real>2/n*t_3[s]*gamma[i]*y_bar[s*n + i]
+                        + reciprocal_spread[s]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])
+                        + <real>2/n*centred_dot*t_5[s]
+                        + <real>2/n*centred*t_7[s]
+                    )
+                    x_bar_dot[s*n + i] += centred_bar_dot - sum_centred_bar_dot[s]/n
 
 
 cdef void layer_norm_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -489,7 +492,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, written unless NULL
 
-cost: 2*batch*(6*n + 1) flops, 4*batch elementwise calls
+cost: 2*batch*(6*n + 1) flops
+4*batch calls of elementwise functions
 8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -520,7 +524,8 @@ tangent = Kernel(
     beta_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(25*n + 4) flops, 4*batch elementwise calls
+cost: batch*(25*n + 4) flops
+4*batch calls of elementwise functions
 8*n*(3*batch + 4) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -542,7 +547,9 @@ cost: batch*(25*n + 4) flops, 4*batch elementwise calls
 
 backward = Kernel(
     "layer_norm.backward",
-    """x_bar += D*_x layer_norm . y_bar; gamma_bar += nabla*_gamma layer_norm . y_bar; beta_bar += nabla*_beta layer_norm . y_bar
+    """x_bar += D*_x layer_norm . y_bar
+gamma_bar += nabla*_gamma layer_norm . y_bar
+beta_bar += nabla*_beta layer_norm . y_bar
 
     x: (batch, n), state
     gamma: (n), parameter
@@ -570,7 +577,7 @@ cost: 2*batch*(10*n + 1) flops
     mode="accumulate",
     saved=lambda batch, n: 2*batch*n + 3*batch,
     saved_role="read",
-    workspace=lambda batch, n: 3*batch,
+    workspace=lambda batch, n: 2*batch,
     float64=<size_t>&layer_norm_backward_float64,
     float32=<size_t>&layer_norm_backward_float32,
 )
@@ -591,7 +598,8 @@ tangent_backward = Kernel(
     gamma_bar_dot: (n), added to, not computed where NULL
     beta_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*(85*n + 18) flops, 6*batch elementwise calls
+cost: 17*batch*(5*n + 1) flops
+6*batch calls of elementwise functions
 8*n*(5*batch + 6) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(

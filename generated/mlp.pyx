@@ -57,7 +57,8 @@ cdef void mlp_forward(
     #     output_b: (output_n), parameter
     #     y: (batch, output_n), overwritten
     #     saved: saved_tanh_d1_hidden_z, saved_hidden, written unless NULL
-    # cost: batch*hidden_n*(2*m + 2*output_n + 1) flops, 2*batch*hidden_n elementwise calls
+    # cost: batch*hidden_n*(2*m + 2*output_n + 1) flops
+    # 2*batch*hidden_n calls of elementwise functions
     # 8*(2*batch*hidden_n + batch*m + batch*output_n + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64
     cdef real* saved_tanh_d1_hidden_z = saved
     cdef real* saved_hidden = saved + batch*hidden_n
@@ -85,7 +86,8 @@ cdef void mlp_forward(
                 saved_tanh_d1_hidden_z[s*hidden_n + i] = tanh_d1(hidden_z)
                 saved_hidden[s*hidden_n + i] = hidden_si
     # y += output_W hidden
-    gemm(batch, output_n, hidden_n, <real>1, hidden, hidden_n, 1, output_W, 1, hidden_n, y, output_n, 1)
+    gemm(batch, output_n, hidden_n, <real>1,
+         hidden, hidden_n, 1, output_W, 1, hidden_n, y, output_n, 1)
 
 
 cdef void mlp_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -122,7 +124,8 @@ cdef void mlp_tangent(
     #     output_W_dot: (output_n, hidden_n), tangent
     #     output_b_dot: (output_n), tangent
     #     y_dot: (batch, output_n), overwritten
-    # cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops, 2*batch*hidden_n elementwise calls
+    # cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops
+    # 2*batch*hidden_n calls of elementwise functions
     # 8*(2*batch*m + batch*output_n + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*hidden_n
     cdef real* hidden = workspace + 2*batch*hidden_n
@@ -142,9 +145,11 @@ cdef void mlp_tangent(
     fill(batch*hidden_n, <real>0, hidden_W_x)
     gemm(batch, hidden_n, m, <real>1, x, m, 1, hidden_W, 1, m, hidden_W_x, hidden_n, 1)
     # hidden_z_dot += hidden_W_dot x
-    gemm(batch, hidden_n, m, <real>1, x, m, 1, hidden_W_dot, 1, m, hidden_z_dot, hidden_n, 1)
+    gemm(batch, hidden_n, m, <real>1,
+         x, m, 1, hidden_W_dot, 1, m, hidden_z_dot, hidden_n, 1)
     # hidden_z_dot += hidden_W x_dot
-    gemm(batch, hidden_n, m, <real>1, x_dot, m, 1, hidden_W, 1, m, hidden_z_dot, hidden_n, 1)
+    gemm(batch, hidden_n, m, <real>1,
+         x_dot, m, 1, hidden_W, 1, m, hidden_z_dot, hidden_n, 1)
     # hidden_z = hidden_W_x + hidden_b
     # hidden = tanh(hidden_z)
     # hidden_dot = tanh'(hidden_z) (.) hidden_z_dot
@@ -154,9 +159,11 @@ cdef void mlp_tangent(
             hidden[s*hidden_n + i] = tanh(hidden_z)
             hidden_dot[s*hidden_n + i] = tanh_d1(hidden_z)*hidden_z_dot[s*hidden_n + i]
     # y_dot += output_W_dot hidden
-    gemm(batch, output_n, hidden_n, <real>1, hidden, hidden_n, 1, output_W_dot, 1, hidden_n, y_dot, output_n, 1)
+    gemm(batch, output_n, hidden_n, <real>1,
+         hidden, hidden_n, 1, output_W_dot, 1, hidden_n, y_dot, output_n, 1)
     # y_dot += output_W hidden_dot
-    gemm(batch, output_n, hidden_n, <real>1, hidden_dot, hidden_n, 1, output_W, 1, hidden_n, y_dot, output_n, 1)
+    gemm(batch, output_n, hidden_n, <real>1,
+         hidden_dot, hidden_n, 1, output_W, 1, hidden_n, y_dot, output_n, 1)
 
 
 cdef void mlp_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -184,7 +191,11 @@ cdef void mlp_backward(
     real* hidden_b_bar, real* output_W_bar, real* output_b_bar, const real* saved,
     real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x mlp . y_bar; hidden_W_bar += nabla*_hidden_W mlp . y_bar; hidden_b_bar += nabla*_hidden_b mlp . y_bar; output_W_bar += nabla*_output_W mlp . y_bar; output_b_bar += nabla*_output_b mlp . y_bar
+    # x_bar += D*_x mlp . y_bar
+    # hidden_W_bar += nabla*_hidden_W mlp . y_bar
+    # hidden_b_bar += nabla*_hidden_b mlp . y_bar
+    # output_W_bar += nabla*_output_W mlp . y_bar
+    # output_b_bar += nabla*_output_b mlp . y_bar
     #     x: (batch, m), state
     #     hidden_W: (hidden_n, m), parameter
     #     hidden_b: (hidden_n), parameter
@@ -207,10 +218,12 @@ cdef void mlp_backward(
     if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
         # hidden_bar = output_W^T y_bar
         fill(batch*hidden_n, <real>0, hidden_bar)
-        gemm(batch, hidden_n, output_n, <real>1, y_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
+        gemm(batch, hidden_n, output_n, <real>1,
+             y_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
     if output_W_bar is not NULL:
         # output_W_bar += sum_s y_bar hidden^T
-        gemm(output_n, hidden_n, batch, <real>1, y_bar, 1, output_n, saved_hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
+        gemm(output_n, hidden_n, batch, <real>1,
+             y_bar, 1, output_n, saved_hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
     if output_b_bar is not NULL:
         # output_b_bar += sum_s y_bar
         for s in range(batch):
@@ -221,17 +234,19 @@ cdef void mlp_backward(
         for s in range(batch):
             for i in range(hidden_n):
                 hidden_z_bar[s*hidden_n + i] = saved_tanh_d1_hidden_z[s*hidden_n + i]*hidden_bar[s*hidden_n + i]
-    if x_bar is not NULL:
-        # x_bar += hidden_W^T hidden_z_bar
-        gemm(batch, m, hidden_n, <real>1, hidden_z_bar, hidden_n, 1, hidden_W, m, 1, x_bar, m, 1)
-    if hidden_W_bar is not NULL:
-        # hidden_W_bar += sum_s hidden_z_bar x^T
-        gemm(hidden_n, m, batch, <real>1, hidden_z_bar, 1, hidden_n, x, m, 1, hidden_W_bar, m, 1)
-    if hidden_b_bar is not NULL:
-        # hidden_b_bar += sum_s hidden_z_bar
-        for s in range(batch):
-            for i in range(hidden_n):
-                hidden_b_bar[i] += hidden_z_bar[s*hidden_n + i]
+        if x_bar is not NULL:
+            # x_bar += hidden_W^T hidden_z_bar
+            gemm(batch, m, hidden_n, <real>1,
+                 hidden_z_bar, hidden_n, 1, hidden_W, m, 1, x_bar, m, 1)
+        if hidden_W_bar is not NULL:
+            # hidden_W_bar += sum_s hidden_z_bar x^T
+            gemm(hidden_n, m, batch, <real>1,
+                 hidden_z_bar, 1, hidden_n, x, m, 1, hidden_W_bar, m, 1)
+        if hidden_b_bar is not NULL:
+            # hidden_b_bar += sum_s hidden_z_bar
+            for s in range(batch):
+                for i in range(hidden_n):
+                    hidden_b_bar[i] += hidden_z_bar[s*hidden_n + i]
 
 
 cdef void mlp_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -280,19 +295,23 @@ cdef void mlp_tangent_backward(
     #     hidden_b_bar_dot: (hidden_n), added to, not computed where NULL
     #     output_W_bar_dot: (output_n, hidden_n), added to, not computed where NULL
     #     output_b_bar_dot: (output_n), added to, not computed where NULL
-    # cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops, 3*batch*hidden_n elementwise calls
+    # cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops
+    # 3*batch*hidden_n calls of elementwise functions
     # 8*(3*batch*m + 2*batch*output_n + 3*hidden_n*m + 3*hidden_n*output_n + 3*hidden_n + 3*output_n) bytes of arguments, results and saved values in float64
-    cdef real* hidden_W_x = workspace
+    cdef real* hidden_W_x = workspace + batch*hidden_n
     cdef real* hidden_bar = workspace + 2*batch*hidden_n
     cdef real* hidden_z_bar = workspace + 4*batch*hidden_n
-    cdef real* hidden_z_dot = workspace + batch*hidden_n
+    cdef real* hidden_z_dot = workspace
     cdef real* hidden_bar_dot = workspace + 3*batch*hidden_n
     cdef real* hidden_z_bar_dot = workspace + 5*batch*hidden_n
     cdef real* hidden_dot = workspace + 6*batch*hidden_n
     cdef real* hidden = workspace + 7*batch*hidden_n
     cdef Py_ssize_t s, i
     cdef real hidden_z, tanh_d1_hidden_z
-    if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL or output_W_bar_dot is not NULL:
+    if (
+        x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL or
+        output_W_bar_dot is not NULL
+    ):
         # hidden_z_dot = hidden_b_dot
         for s in range(batch):
             for i in range(hidden_n):
@@ -300,27 +319,34 @@ cdef void mlp_tangent_backward(
         # hidden_W_x = hidden_W x
         fill(batch*hidden_n, <real>0, hidden_W_x)
         gemm(batch, hidden_n, m, <real>1, x, m, 1, hidden_W, 1, m, hidden_W_x, hidden_n, 1)
-    if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL:
-        # hidden_bar = output_W^T y_bar
-        fill(batch*hidden_n, <real>0, hidden_bar)
-        gemm(batch, hidden_n, output_n, <real>1, y_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
-    if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL or output_W_bar_dot is not NULL:
+        if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL:
+            # hidden_bar = output_W^T y_bar
+            fill(batch*hidden_n, <real>0, hidden_bar)
+            gemm(batch, hidden_n, output_n, <real>1,
+                 y_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
         # hidden_z_dot += hidden_W_dot x
-        gemm(batch, hidden_n, m, <real>1, x, m, 1, hidden_W_dot, 1, m, hidden_z_dot, hidden_n, 1)
+        gemm(batch, hidden_n, m, <real>1,
+             x, m, 1, hidden_W_dot, 1, m, hidden_z_dot, hidden_n, 1)
         # hidden_z_dot += hidden_W x_dot
-        gemm(batch, hidden_n, m, <real>1, x_dot, m, 1, hidden_W, 1, m, hidden_z_dot, hidden_n, 1)
-    if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL:
-        # hidden_bar_dot = output_W_dot^T y_bar
-        fill(batch*hidden_n, <real>0, hidden_bar_dot)
-        gemm(batch, hidden_n, output_n, <real>1, y_bar, output_n, 1, output_W_dot, hidden_n, 1, hidden_bar_dot, hidden_n, 1)
-        # hidden_bar_dot += output_W^T y_bar_dot
-        gemm(batch, hidden_n, output_n, <real>1, y_bar_dot, output_n, 1, output_W, hidden_n, 1, hidden_bar_dot, hidden_n, 1)
+        gemm(batch, hidden_n, m, <real>1,
+             x_dot, m, 1, hidden_W, 1, m, hidden_z_dot, hidden_n, 1)
+        if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL:
+            # hidden_bar_dot = output_W_dot^T y_bar
+            fill(batch*hidden_n, <real>0, hidden_bar_dot)
+            gemm(batch, hidden_n, output_n, <real>1,
+                 y_bar, output_n, 1, output_W_dot, hidden_n, 1, hidden_bar_dot, hidden_n, 1)
+            # hidden_bar_dot += output_W^T y_bar_dot
+            gemm(batch, hidden_n, output_n, <real>1,
+                 y_bar_dot, output_n, 1, output_W, hidden_n, 1, hidden_bar_dot, hidden_n, 1)
     if output_b_bar_dot is not NULL:
         # output_b_bar_dot += sum_s y_bar_dot
         for s in range(batch):
             for i in range(output_n):
                 output_b_bar_dot[i] += y_bar_dot[s*output_n + i]
-    if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL or output_W_bar_dot is not NULL:
+    if (
+        x_bar_dot is not NULL or hidden_W_bar_dot is not NULL or hidden_b_bar_dot is not NULL or
+        output_W_bar_dot is not NULL
+    ):
         # hidden_z = hidden_W_x + hidden_b
         # hidden_z_bar_dot = tanh''(hidden_z) (.) hidden_z_dot (.) hidden_bar + tanh'(hidden_z) (.) hidden_bar_dot
         # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
@@ -335,31 +361,37 @@ cdef void mlp_tangent_backward(
                         tanh_d2(hidden_z)*hidden_z_dot[s*hidden_n + i]*hidden_bar[s*hidden_n + i]
                         + tanh_d1_hidden_z*hidden_bar_dot[s*hidden_n + i]
                     )
-                if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL:
-                    hidden_z_bar[s*hidden_n + i] = tanh_d1_hidden_z*hidden_bar[s*hidden_n + i]
+                    if x_bar_dot is not NULL or hidden_W_bar_dot is not NULL:
+                        hidden_z_bar[s*hidden_n + i] = tanh_d1_hidden_z*hidden_bar[s*hidden_n + i]
                 if output_W_bar_dot is not NULL:
                     hidden_dot[s*hidden_n + i] = tanh_d1_hidden_z*hidden_z_dot[s*hidden_n + i]
                     hidden[s*hidden_n + i] = tanh(hidden_z)
-    if x_bar_dot is not NULL:
-        # x_bar_dot += hidden_W_dot^T hidden_z_bar
-        gemm(batch, m, hidden_n, <real>1, hidden_z_bar, hidden_n, 1, hidden_W_dot, m, 1, x_bar_dot, m, 1)
-        # x_bar_dot += hidden_W^T hidden_z_bar_dot
-        gemm(batch, m, hidden_n, <real>1, hidden_z_bar_dot, hidden_n, 1, hidden_W, m, 1, x_bar_dot, m, 1)
-    if hidden_W_bar_dot is not NULL:
-        # hidden_W_bar_dot += sum_s hidden_z_bar x_dot^T
-        gemm(hidden_n, m, batch, <real>1, hidden_z_bar, 1, hidden_n, x_dot, m, 1, hidden_W_bar_dot, m, 1)
-        # hidden_W_bar_dot += sum_s hidden_z_bar_dot x^T
-        gemm(hidden_n, m, batch, <real>1, hidden_z_bar_dot, 1, hidden_n, x, m, 1, hidden_W_bar_dot, m, 1)
-    if hidden_b_bar_dot is not NULL:
-        # hidden_b_bar_dot += sum_s hidden_z_bar_dot
-        for s in range(batch):
-            for i in range(hidden_n):
-                hidden_b_bar_dot[i] += hidden_z_bar_dot[s*hidden_n + i]
-    if output_W_bar_dot is not NULL:
-        # output_W_bar_dot += sum_s y_bar hidden_dot^T
-        gemm(output_n, hidden_n, batch, <real>1, y_bar, 1, output_n, hidden_dot, hidden_n, 1, output_W_bar_dot, hidden_n, 1)
-        # output_W_bar_dot += sum_s y_bar_dot hidden^T
-        gemm(output_n, hidden_n, batch, <real>1, y_bar_dot, 1, output_n, hidden, hidden_n, 1, output_W_bar_dot, hidden_n, 1)
+        if x_bar_dot is not NULL:
+            # x_bar_dot += hidden_W_dot^T hidden_z_bar
+            gemm(batch, m, hidden_n, <real>1,
+                 hidden_z_bar, hidden_n, 1, hidden_W_dot, m, 1, x_bar_dot, m, 1)
+            # x_bar_dot += hidden_W^T hidden_z_bar_dot
+            gemm(batch, m, hidden_n, <real>1,
+                 hidden_z_bar_dot, hidden_n, 1, hidden_W, m, 1, x_bar_dot, m, 1)
+        if hidden_W_bar_dot is not NULL:
+            # hidden_W_bar_dot += sum_s hidden_z_bar x_dot^T
+            gemm(hidden_n, m, batch, <real>1,
+                 hidden_z_bar, 1, hidden_n, x_dot, m, 1, hidden_W_bar_dot, m, 1)
+            # hidden_W_bar_dot += sum_s hidden_z_bar_dot x^T
+            gemm(hidden_n, m, batch, <real>1,
+                 hidden_z_bar_dot, 1, hidden_n, x, m, 1, hidden_W_bar_dot, m, 1)
+        if hidden_b_bar_dot is not NULL:
+            # hidden_b_bar_dot += sum_s hidden_z_bar_dot
+            for s in range(batch):
+                for i in range(hidden_n):
+                    hidden_b_bar_dot[i] += hidden_z_bar_dot[s*hidden_n + i]
+        if output_W_bar_dot is not NULL:
+            # output_W_bar_dot += sum_s y_bar hidden_dot^T
+            gemm(output_n, hidden_n, batch, <real>1,
+                 y_bar, 1, output_n, hidden_dot, hidden_n, 1, output_W_bar_dot, hidden_n, 1)
+            # output_W_bar_dot += sum_s y_bar_dot hidden^T
+            gemm(output_n, hidden_n, batch, <real>1,
+                 y_bar_dot, 1, output_n, hidden, hidden_n, 1, output_W_bar_dot, hidden_n, 1)
 
 
 cdef void mlp_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -397,7 +429,8 @@ cdef void mlp_loss(
     #     output_W: (output_n, hidden_n), parameter
     #     output_b: (output_n), parameter
     #     y: (batch), overwritten
-    # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flops, batch*(hidden_n + output_n + 1) elementwise calls
+    # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flops
+    # batch*(hidden_n + output_n + 1) calls of elementwise functions
     # 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
@@ -420,7 +453,8 @@ cdef void mlp_loss(
             hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
             hidden[s*hidden_n + i] = tanh(hidden_z)
     # output += output_W hidden
-    gemm(batch, output_n, hidden_n, <real>1, hidden, hidden_n, 1, output_W, 1, hidden_n, output, output_n, 1)
+    gemm(batch, output_n, hidden_n, <real>1,
+         hidden, hidden_n, 1, output_W, 1, hidden_n, output, output_n, 1)
     # t = output[argmax(output)]
     for s in range(batch):
         k_2 = 0
@@ -464,7 +498,8 @@ cdef void mlp_gradient(
     real* hidden_W_bar, real* hidden_b_bar, real* output_W_bar, real* output_b_bar,
     real* workspace
 ) noexcept nogil:
-    # J += mean of mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b) over the batch; x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
+    # J += the mean over the batch of mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
+    # x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
     #     x: (batch, m), state
     #     k: (batch), given
     #     hidden_W: (hidden_n, m), parameter
@@ -477,7 +512,8 @@ cdef void mlp_gradient(
     #     hidden_b_bar: (hidden_n), added to, not computed where NULL
     #     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     #     output_b_bar: (output_n), added to, not computed where NULL
-    # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 4*batch + 2 flops, batch*(2*hidden_n + output_n + 2) elementwise calls
+    # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 4*batch + 2 flops
+    # batch*(2*hidden_n + output_n + 2) calls of elementwise functions
     # 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n + 1) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
@@ -505,7 +541,8 @@ cdef void mlp_gradient(
             hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
             hidden[s*hidden_n + i] = tanh(hidden_z)
     # output += output_W hidden
-    gemm(batch, output_n, hidden_n, <real>1, hidden, hidden_n, 1, output_W, 1, hidden_n, output, output_n, 1)
+    gemm(batch, output_n, hidden_n, <real>1,
+         hidden, hidden_n, 1, output_W, 1, hidden_n, output, output_n, 1)
     # t = output[argmax(output)]
     for s in range(batch):
         k_2 = 0
@@ -524,7 +561,10 @@ cdef void mlp_gradient(
         for i in range(output_n):
             total += t_2[s*output_n + i]
         t_3[s] = total
-    if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or output_W_bar is not NULL or output_b_bar is not NULL:
+    if (
+        x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
+        output_W_bar is not NULL or output_b_bar is not NULL
+    ):
         # t_4 = log'(t_3)
         for s in range(batch):
             t_4[s] = log_d1(t_3[s])
@@ -535,45 +575,52 @@ cdef void mlp_gradient(
             k_3 = k[s]
             total += log(t_3[s]) + t[s] - output[s*output_n + k_3]
         J[0] += <real>1/max(1, batch)*total
-    if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or output_W_bar is not NULL or output_b_bar is not NULL:
+    if (
+        x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
+        output_W_bar is not NULL or output_b_bar is not NULL
+    ):
         # output_bar = 1/Max(1, batch) t_2 (.) t_4 1
         for s in range(batch):
             for i in range(output_n):
                 output_bar[s*output_n + i] = <real>1/max(1, batch)*t_2[s*output_n + i]*t_4[s]
-        # output_bar += -1/Max(1, batch) 1 -> [k]
+        # output_bar += -1/Max(1, batch) e_k
         for s in range(batch):
             k_4 = k[s]
             output_bar[s*output_n + k_4] += <real>(-1)/max(1, batch)
-    if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
-        # hidden_bar = output_W^T output_bar
-        fill(batch*hidden_n, <real>0, hidden_bar)
-        gemm(batch, hidden_n, output_n, <real>1, output_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
-    if output_W_bar is not NULL:
-        # output_W_bar += sum_s output_bar hidden^T
-        gemm(output_n, hidden_n, batch, <real>1, output_bar, 1, output_n, hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
-    if output_b_bar is not NULL:
-        # output_b_bar += sum_s output_bar
-        for s in range(batch):
-            for i in range(output_n):
-                output_b_bar[i] += output_bar[s*output_n + i]
-    if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
-        # hidden_z = hidden_W_x + hidden_b
-        # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
-        for s in range(batch):
-            for i in range(hidden_n):
-                hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
-                hidden_z_bar[s*hidden_n + i] = tanh_d1(hidden_z)*hidden_bar[s*hidden_n + i]
-    if x_bar is not NULL:
-        # x_bar += hidden_W^T hidden_z_bar
-        gemm(batch, m, hidden_n, <real>1, hidden_z_bar, hidden_n, 1, hidden_W, m, 1, x_bar, m, 1)
-    if hidden_W_bar is not NULL:
-        # hidden_W_bar += sum_s hidden_z_bar x^T
-        gemm(hidden_n, m, batch, <real>1, hidden_z_bar, 1, hidden_n, x, m, 1, hidden_W_bar, m, 1)
-    if hidden_b_bar is not NULL:
-        # hidden_b_bar += sum_s hidden_z_bar
-        for s in range(batch):
-            for i in range(hidden_n):
-                hidden_b_bar[i] += hidden_z_bar[s*hidden_n + i]
+        if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
+            # hidden_bar = output_W^T output_bar
+            fill(batch*hidden_n, <real>0, hidden_bar)
+            gemm(batch, hidden_n, output_n, <real>1,
+                 output_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
+        if output_W_bar is not NULL:
+            # output_W_bar += sum_s output_bar hidden^T
+            gemm(output_n, hidden_n, batch, <real>1,
+                 output_bar, 1, output_n, hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
+        if output_b_bar is not NULL:
+            # output_b_bar += sum_s output_bar
+            for s in range(batch):
+                for i in range(output_n):
+                    output_b_bar[i] += output_bar[s*output_n + i]
+        if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
+            # hidden_z = hidden_W_x + hidden_b
+            # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
+            for s in range(batch):
+                for i in range(hidden_n):
+                    hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
+                    hidden_z_bar[s*hidden_n + i] = tanh_d1(hidden_z)*hidden_bar[s*hidden_n + i]
+            if x_bar is not NULL:
+                # x_bar += hidden_W^T hidden_z_bar
+                gemm(batch, m, hidden_n, <real>1,
+                     hidden_z_bar, hidden_n, 1, hidden_W, m, 1, x_bar, m, 1)
+            if hidden_W_bar is not NULL:
+                # hidden_W_bar += sum_s hidden_z_bar x^T
+                gemm(hidden_n, m, batch, <real>1,
+                     hidden_z_bar, 1, hidden_n, x, m, 1, hidden_W_bar, m, 1)
+            if hidden_b_bar is not NULL:
+                # hidden_b_bar += sum_s hidden_z_bar
+                for s in range(batch):
+                    for i in range(hidden_n):
+                        hidden_b_bar[i] += hidden_z_bar[s*hidden_n + i]
 
 
 cdef void mlp_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -608,7 +655,8 @@ forward = Kernel(
     y: (batch, output_n), overwritten
     saved: saved_tanh_d1_hidden_z, saved_hidden, written unless NULL
 
-cost: batch*hidden_n*(2*m + 2*output_n + 1) flops, 2*batch*hidden_n elementwise calls
+cost: batch*hidden_n*(2*m + 2*output_n + 1) flops
+2*batch*hidden_n calls of elementwise functions
 8*(2*batch*hidden_n + batch*m + batch*output_n + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "hidden_n", "output_n"),
     arguments=(
@@ -645,7 +693,8 @@ tangent = Kernel(
     output_b_dot: (output_n), tangent
     y_dot: (batch, output_n), overwritten
 
-cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops, 2*batch*hidden_n elementwise calls
+cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops
+2*batch*hidden_n calls of elementwise functions
 8*(2*batch*m + batch*output_n + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "hidden_n", "output_n"),
     arguments=(
@@ -671,7 +720,11 @@ cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops, 2*batch*hidden_n elementwis
 
 backward = Kernel(
     "mlp.backward",
-    """x_bar += D*_x mlp . y_bar; hidden_W_bar += nabla*_hidden_W mlp . y_bar; hidden_b_bar += nabla*_hidden_b mlp . y_bar; output_W_bar += nabla*_output_W mlp . y_bar; output_b_bar += nabla*_output_b mlp . y_bar
+    """x_bar += D*_x mlp . y_bar
+hidden_W_bar += nabla*_hidden_W mlp . y_bar
+hidden_b_bar += nabla*_hidden_b mlp . y_bar
+output_W_bar += nabla*_output_W mlp . y_bar
+output_b_bar += nabla*_output_b mlp . y_bar
 
     x: (batch, m), state
     hidden_W: (hidden_n, m), parameter
@@ -734,7 +787,8 @@ tangent_backward = Kernel(
     output_W_bar_dot: (output_n, hidden_n), added to, not computed where NULL
     output_b_bar_dot: (output_n), added to, not computed where NULL
 
-cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops, 3*batch*hidden_n elementwise calls
+cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops
+3*batch*hidden_n calls of elementwise functions
 8*(3*batch*m + 2*batch*output_n + 3*hidden_n*m + 3*hidden_n*output_n + 3*hidden_n + 3*output_n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "hidden_n", "output_n"),
     arguments=(
@@ -776,7 +830,8 @@ loss = Kernel(
     output_b: (output_n), parameter
     y: (batch), overwritten
 
-cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flops, batch*(hidden_n + output_n + 1) elementwise calls
+cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flops
+batch*(hidden_n + output_n + 1) calls of elementwise functions
 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "output_n", "hidden_n"),
     arguments=(
@@ -798,7 +853,8 @@ cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flo
 
 gradient = Kernel(
     "mlp.gradient",
-    """J += mean of mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b) over the batch; x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
+    """J += the mean over the batch of mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
+x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
 
     x: (batch, m), state
     k: (batch), given
@@ -813,7 +869,8 @@ gradient = Kernel(
     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     output_b_bar: (output_n), added to, not computed where NULL
 
-cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 4*batch + 2 flops, batch*(2*hidden_n + output_n + 2) elementwise calls
+cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 4*batch + 2 flops
+batch*(2*hidden_n + output_n + 2) calls of elementwise functions
 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "output_n", "hidden_n"),
     arguments=(

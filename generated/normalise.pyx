@@ -2,7 +2,7 @@
 #
 # normalise(x; alpha)
 #
-#     normalise(x; alpha) = alpha / sqrt(<x, x>) x
+#     normalise(x; alpha) = (alpha / sqrt(<x, x>)) x
 #
 # x in R(n), state
 # alpha in R(), parameter
@@ -62,7 +62,8 @@ cdef void normalise_forward(
     #     alpha: (), parameter
     #     y: (batch, n), overwritten
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, written unless NULL
-    # cost: 3*batch*n flops, 5*batch elementwise calls
+    # cost: 3*batch*n flops
+    # 5*batch calls of elementwise functions
     # 8*(2*batch*n + 4*batch + 1) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch
@@ -125,7 +126,8 @@ cdef void normalise_tangent(
     #     x_dot: (batch, n), tangent
     #     alpha_dot: (), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(7*n + 5) flops, 5*batch elementwise calls
+    # cost: batch*(7*n + 5) flops
+    # 5*batch calls of elementwise functions
     # 8*(3*batch*n + 2) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
     cdef real* x_dot_x = workspace + batch
@@ -145,7 +147,7 @@ cdef void normalise_tangent(
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         x_dot_x[s] = total
-    # t = quotient_1(alpha, sqrt(x_x)) (.) alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (.) sqrt'(x_x) (.) x_dot_x
+    # t = quotient_1(alpha, sqrt(x_x)) alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (sqrt'(x_x) x_dot_x)
     # t_2 = alpha / sqrt(x_x)
     for s in range(batch):
         r = sqrt(x_x[s])
@@ -181,7 +183,8 @@ cdef void normalise_backward(
     const real* x, const real* alpha, const real* y_bar, real* x_bar,
     real* alpha_bar, const real* saved, real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x normalise . y_bar; alpha_bar += nabla*_alpha normalise . y_bar
+    # x_bar += D*_x normalise . y_bar
+    # alpha_bar += nabla*_alpha normalise . y_bar
     #     x: (batch, n), state
     #     alpha: (), parameter
     #     y_bar: (batch, n), cotangent
@@ -205,11 +208,11 @@ cdef void normalise_backward(
             total += x[s*n + i]*y_bar[s*n + i]
         x_y_bar[s] = total
     if x_bar is not NULL:
-        # t = saved_t_3 (.) saved_t_2 (.) x_y_bar
+        # t = saved_t_3 (saved_t_2 x_y_bar)
         for s in range(batch):
             t[s] = saved_t_3[s]*saved_t_2[s]*x_y_bar[s]
     if alpha_bar is not NULL:
-        # alpha_bar += sum_s (saved_t_4 (.) x_y_bar)
+        # alpha_bar += sum_s (saved_t_4 x_y_bar)
         total = <real>0
         for s in range(batch):
             total += saved_t_4[s]*x_y_bar[s]
@@ -252,22 +255,22 @@ cdef void normalise_tangent_backward(
     #     y_bar_dot: (batch, n), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     alpha_bar_dot: (), added to, not computed where NULL
-    # cost: 20*batch*n + 27*batch + 1 flops, 8*batch elementwise calls
+    # cost: 20*batch*n + 27*batch + 1 flops
+    # 8*batch calls of elementwise functions
     # 8*(5*batch*n + 3) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
     cdef real* t = workspace + 4*batch
     cdef real* t_2 = workspace + 5*batch
-    cdef real* t_3 = workspace + 6*batch
     cdef real* x_dot_x = workspace + batch
+    cdef real* t_3 = workspace + 6*batch
     cdef real* t_4 = workspace + 7*batch
-    cdef real* t_5 = workspace + 8*batch
     cdef real* x_y_bar = workspace + 2*batch
+    cdef real* t_5 = workspace + 8*batch
     cdef real* t_6 = workspace + 9*batch
-    cdef real* t_7 = workspace + 10*batch
-    cdef real* t_8 = workspace + 3*batch
-    cdef real* t_9 = workspace + 11*batch
+    cdef real* t_7 = workspace + 3*batch
+    cdef real* t_8 = workspace + 10*batch
     cdef Py_ssize_t s, i
-    cdef real total, r, r_s, r_2, r_3, r_4, r_5, r_6
+    cdef real total, r, r_s, r_2, r_3, r_4 = 0, r_5 = 0, r_6 = 0
     # x_x = <x, x>
     for s in range(batch):
         total = <real>0
@@ -286,62 +289,62 @@ cdef void normalise_tangent_backward(
         for i in range(n):
             total += x[s*n + i]*y_bar[s*n + i]
         x_y_bar[s] = total
-    # t_8 = <x_dot, y_bar>
+    # t_7 = <x_dot, y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*y_bar[s*n + i]
-        t_8[s] = total
-    # t_8 += <x, y_bar_dot>
+        t_7[s] = total
+    # t_7 += <x, y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_bar_dot[s*n + i]
-        t_8[s] += total
-    # t = sqrt(x_x)
-    # t_2 = quotient_1(alpha, t)
-    # t_3 = sqrt'(x_x)
-    # t_7 = quotient_1_2(alpha, t)
-    # t_4 = t_2 (.) alpha_dot + 2 quotient_2(alpha, t) (.) t_3 (.) x_dot_x
-    # t_5 = alpha / t
-    # t_6 = t_3 (.) quotient_2(alpha, t) (.) x_y_bar
-    # t_9 = 2 sqrt''(x_x) (.) x_dot_x (.) quotient_2(alpha, t) (.) x_y_bar + t_3 (.) ((t_7 (.) alpha_dot + 2 quotient_2_2(alpha, t) (.) t_3 (.) x_dot_x) (.) x_y_bar + quotient_2(alpha, t) (.) t_8)
-    for s in range(batch):
-        r = sqrt_d1(x_x[s])
-        r_s = r*x_dot_x[s]
-        r_2 = sqrt(x_x[s])
-        r_3 = quotient_d01(alpha[0], r_2)
-        r_4 = r_3*x_y_bar[s]
-        t[s] = r_2
-        r_5 = quotient_d10(alpha[0], r_2)
-        t_2[s] = r_5
-        t_3[s] = r
-        r_6 = quotient_d11(alpha[0], r_2)
-        t_7[s] = r_6
-        if x_bar_dot is not NULL:
-            t_4[s] = r_5*alpha_dot[0] + 2*r_3*r_s
-            t_5[s] = quotient(alpha[0], r_2)
-            t_6[s] = r*r_4
-            t_9[s] = (
-                2*sqrt_d2(x_x[s])*x_dot_x[s]*r_4
-                + r*((r_6*alpha_dot[0] + 2*quotient_d02(alpha[0], r_2)*r_s)*x_y_bar[s] + r_3*t_8[s])
-            )
-    if alpha_bar_dot is not NULL:
-        # alpha_bar_dot += sum_s (2 t_7 (.) t_3 (.) x_dot_x (.) x_y_bar + t_2 (.) t_8)
-        total = <real>0
+        t_7[s] += total
+    if x_bar_dot is not NULL or alpha_bar_dot is not NULL:
+        # t = quotient_1(alpha, sqrt(x_x))
+        # t_2 = sqrt'(x_x)
+        # t_6 = quotient_1_2(alpha, sqrt(x_x))
+        # t_3 = t alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (t_2 x_dot_x)
+        # t_4 = alpha / sqrt(x_x)
+        # t_5 = t_2 (quotient_2(alpha, sqrt(x_x)) x_y_bar)
+        # t_8 = 2 sqrt''(x_x) x_dot_x (quotient_2(alpha, sqrt(x_x)) x_y_bar) + t_2 ((t_6 alpha_dot + 2 quotient_2_2(alpha, sqrt(x_x)) (t_2 x_dot_x)) x_y_bar + quotient_2(alpha, sqrt(x_x)) t_7)
         for s in range(batch):
-            total += 2*t_7[s]*t_3[s]*x_dot_x[s]*x_y_bar[s] + t_2[s]*t_8[s]
-        alpha_bar_dot[0] += total
-    if x_bar_dot is not NULL:
-        # x_bar_dot += t_4 y_bar + t_5 y_bar_dot + 2 t_6 x_dot + 2 t_9 x
-        for s in range(batch):
-            for i in range(n):
-                x_bar_dot[s*n + i] += (
-                    t_4[s]*y_bar[s*n + i]
-                    + t_5[s]*y_bar_dot[s*n + i]
-                    + 2*x_dot[s*n + i]*t_6[s]
-                    + 2*x[s*n + i]*t_9[s]
+            r = sqrt(x_x[s])
+            r_s = quotient_d10(alpha[0], r)
+            r_2 = sqrt_d1(x_x[s])
+            r_3 = quotient_d11(alpha[0], r)
+            if alpha_bar_dot is not NULL:
+                t[s] = r_s
+                t_2[s] = r_2
+                t_6[s] = r_3
+            if x_bar_dot is not NULL:
+                r_4 = quotient_d01(alpha[0], r)
+                r_5 = r_2*x_dot_x[s]
+                t_3[s] = r_s*alpha_dot[0] + 2*r_4*r_5
+                t_4[s] = quotient(alpha[0], r)
+                r_6 = r_4*x_y_bar[s]
+                t_5[s] = r_2*r_6
+                t_8[s] = (
+                    2*sqrt_d2(x_x[s])*x_dot_x[s]*r_6
+                    + r_2*((r_3*alpha_dot[0] + 2*quotient_d02(alpha[0], r)*r_5)*x_y_bar[s] + r_4*t_7[s])
                 )
+        if alpha_bar_dot is not NULL:
+            # alpha_bar_dot += sum_s (2 t_6 (t_2 x_dot_x) x_y_bar + t t_7)
+            total = <real>0
+            for s in range(batch):
+                total += 2*t_6[s]*t_2[s]*x_dot_x[s]*x_y_bar[s] + t[s]*t_7[s]
+            alpha_bar_dot[0] += total
+        if x_bar_dot is not NULL:
+            # x_bar_dot += t_3 y_bar + t_4 y_bar_dot + 2 t_5 x_dot + 2 t_8 x
+            for s in range(batch):
+                for i in range(n):
+                    x_bar_dot[s*n + i] += (
+                        t_3[s]*y_bar[s*n + i]
+                        + t_4[s]*y_bar_dot[s*n + i]
+                        + 2*x_dot[s*n + i]*t_5[s]
+                        + 2*x[s*n + i]*t_8[s]
+                    )
 
 
 cdef void normalise_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -371,7 +374,8 @@ forward = Kernel(
     y: (batch, n), overwritten
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, written unless NULL
 
-cost: 3*batch*n flops, 5*batch elementwise calls
+cost: 3*batch*n flops
+5*batch calls of elementwise functions
 8*(2*batch*n + 4*batch + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -399,7 +403,8 @@ tangent = Kernel(
     alpha_dot: (), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(7*n + 5) flops, 5*batch elementwise calls
+cost: batch*(7*n + 5) flops
+5*batch calls of elementwise functions
 8*(3*batch*n + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -419,7 +424,8 @@ cost: batch*(7*n + 5) flops, 5*batch elementwise calls
 
 backward = Kernel(
     "normalise.backward",
-    """x_bar += D*_x normalise . y_bar; alpha_bar += nabla*_alpha normalise . y_bar
+    """x_bar += D*_x normalise . y_bar
+alpha_bar += nabla*_alpha normalise . y_bar
 
     x: (batch, n), state
     alpha: (), parameter
@@ -461,7 +467,8 @@ tangent_backward = Kernel(
     x_bar_dot: (batch, n), added to, not computed where NULL
     alpha_bar_dot: (), added to, not computed where NULL
 
-cost: 20*batch*n + 27*batch + 1 flops, 8*batch elementwise calls
+cost: 20*batch*n + 27*batch + 1 flops
+8*batch calls of elementwise functions
 8*(5*batch*n + 3) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -477,7 +484,7 @@ cost: 20*batch*n + 27*batch + 1 flops, 8*batch elementwise calls
         Argument("alpha_bar_dot", "result", (Leaf("alpha_bar_dot", ()),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: 12*batch,
+    workspace=lambda batch, n: 11*batch,
     float64=<size_t>&normalise_tangent_backward_float64,
     float32=<size_t>&normalise_tangent_backward_float32,
 )

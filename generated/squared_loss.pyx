@@ -74,7 +74,7 @@ cdef void squared_loss_tangent(
     # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     cdef real e, total
-    # f_dot = <e_dot, e>
+    # f_dot = <x_dot, e>
     for s in range(batch):
         total = <real>0
         for i in range(n):
@@ -113,6 +113,7 @@ cdef void squared_loss_backward(
     cdef const real* saved_e = saved
     cdef Py_ssize_t s, i
     # e_bar = f_bar e
+    # x_bar += e_bar
     for s in range(batch):
         for i in range(n):
             x_bar[s*n + i] += saved_e[s*n + i]*f_bar[s]
@@ -151,7 +152,8 @@ cdef void squared_loss_tangent_backward(
     cdef Py_ssize_t s, i
     cdef real e
     # e = x - y
-    # e_bar_dot = f_bar e_dot + f_bar_dot e
+    # e_bar_dot = f_bar x_dot + f_bar_dot e
+    # x_bar_dot += e_bar_dot
     for s in range(batch):
         for i in range(n):
             e = x[s*n + i] - y[s*n + i]
@@ -179,7 +181,8 @@ cdef void squared_loss_gradient(
     const real* x, const real* y, real* J, real* x_bar,
     real* workspace
 ) noexcept nogil:
-    # J += mean of squared_loss(x, y) over the batch; x_bar += its gradient
+    # J += the mean over the batch of squared_loss(x, y)
+    # x_bar += its gradient
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     J: (), added to, not computed where NULL
@@ -192,6 +195,7 @@ cdef void squared_loss_gradient(
     if x_bar is not NULL:
         # e = x - y
         # e_bar = 1/Max(1, batch) e
+        # x_bar += e_bar
         for s in range(batch):
             for i in range(n):
                 e = x[s*n + i] - y[s*n + i]
@@ -337,7 +341,8 @@ cost: 5*batch*n flops
 
 gradient = Kernel(
     "squared_loss.gradient",
-    """J += mean of squared_loss(x, y) over the batch; x_bar += its gradient
+    """J += the mean over the batch of squared_loss(x, y)
+x_bar += its gradient
 
     x: (batch, n), state
     y: (batch, n), given

@@ -98,9 +98,9 @@ def masked(x: X, mask: Mask(X), g: given(X), *, alpha: R()) -> X:
 
 
 @layer
-def margin(x: X, k: Index(m), l: Index(m)) -> R():
+def margin(x: X, k: Index(m), other: Index(m)) -> R():
     """How much larger one entry is than another."""
-    return softplus(entry(x, l) - entry(x, k))
+    return softplus(entry(x, other) - entry(x, k))
 
 
 @layer

@@ -8,12 +8,11 @@ import numpy as np
 import sympy
 from points import draw
 
-
 from derive.layers import Layer
-from derive.roles import MASK
 from derive.lower import Kernel, lower
 from derive.programs import BATCH, Program, programs
 from derive.reference import flat_arrays, values_of
+from derive.roles import MASK
 from derive.spaces import leaves
 
 # At most 60 roundings of eps/2, or 4 ulp of an elementwise function, lie on the way from an input

@@ -120,7 +120,9 @@ def test_a_call_without_the_batch_axis_is_a_batch_of_one(compiled, name):
         program = runner.programs[kernel]
         pairs = zip(program.arguments, arguments, strict=True)
         alone = [v if a.name in shared(program) else row(v) for a, v in pairs]
-        sizes = {s: runner.named_sizes()[s] for s in getattr(compiled[name], kernel).declaration.asked}
+        sizes = {
+            s: runner.named_sizes()[s] for s in getattr(compiled[name], kernel).declaration.asked
+        }
         whole, one = (getattr(compiled[name], kernel)(*v, **sizes) for v in (arguments, alone))
         assert np.array_equal(flat(row(whole)), flat(one))
 
@@ -141,7 +143,9 @@ def test_an_element_of_a_direct_product_is_a_tuple_of_arrays(compiled):
     s, W, V = runner.arguments("forward", values)
     y = compiled["blocks"].forward(s, W, V)
     assert isinstance(y, tuple) and [part.shape for part in y] == [(2, 3), (2, 4)]
-    with pytest.raises(TypeError, match=r"blocks.forward: s must be a tuple of 2 arrays \(s_0, s_1\)"):
+    with pytest.raises(
+        TypeError, match=r"blocks.forward: s must be a tuple of 2 arrays \(s_0, s_1\)"
+    ):
         compiled["blocks"].forward(s[0], W, V)
     with pytest.raises(ValueError, match=r"blocks.forward: s_1 has shape \(1, 4\), expected"):
         compiled["blocks"].forward((s[0], s[1][:1]), W, V)
@@ -179,14 +183,14 @@ def test_class_indices_are_checked_and_may_be_of_any_integer_dtype(compiled):
     y = compiled["embedding"].forward(k, E)
     for dtype in (np.int32, np.uint8):
         assert np.array_equal(compiled["embedding"].forward(k.astype(dtype), E), y)
-    with pytest.raises(ValueError, match="embedding.forward: k has index 3 at place 1"):
+    with pytest.raises(ValueError, match=r"embedding.forward: k has index 3 at place 1"):
         compiled["embedding"].forward(np.array([[2, 3, 2, 1, 1]]), E)
 
 
 def test_a_size_that_no_array_shows_is_given_by_keyword(compiled):
     b = np.array([1.0, 2.0])
     assert np.array_equal(compiled["bias"].forward(b, batch=3), np.tile(np.exp(b) + b, (3, 1)))
-    with pytest.raises(TypeError, match="bias.forward: size batch is not known"):
+    with pytest.raises(TypeError, match=r"bias.forward: size batch is not known"):
         compiled["bias"].forward(b)
 
 
@@ -283,7 +287,11 @@ def test_a_module_says_what_it_is_and_nothing_of_where_and_when(name):
 @pytest.mark.parametrize("word", ["double", "cdef", "register", "restrict", "NULL", "real", "gemm"])
 def test_a_word_of_c_or_cython_is_no_name(word):
     assert word in RESERVED
-    for state, size, name in (({word: n}, n, "f"), ({"x": n}, dims(word), "f"), ({"x": n}, n, word)):
+    for state, size, name in (
+        ({word: n}, n, "f"),
+        ({"x": n}, dims(word), "f"),
+        ({"x": n}, n, word),
+    ):
         spaces = {key: R(size) for key in state}
         with pytest.raises(ValueError, match=f"{word!r} is a word of Python, Cython or C"):
             Layer.of(name, state=spaces, output=lambda **x: next(iter(x.values())))
@@ -307,13 +315,13 @@ def test_a_name_that_kernels_make_is_no_argument_and_no_size(word):
 )
 def test_an_operation_that_can_be_no_function_is_refused(name, formula):
     psi = elementwise_function(name, formula)
-    with pytest.raises(ValueError, match="layer f: operation.*choose another name"):
+    with pytest.raises(ValueError, match=r"layer f: operation.*choose another name"):
         Layer.of("f", state={"x": R(n)}, output=lambda x: psi(x))
 
 
 def test_two_operations_of_one_name_are_refused():
     cube = elementwise_function("sigmoid", lambda t: t**3)
-    with pytest.raises(SpaceError, match="layer f: operation 'sigmoid'.*rename one"):
+    with pytest.raises(SpaceError, match=r"layer f: operation 'sigmoid'.*rename one"):
         Layer.of("f", state={"x": R(n)}, output=lambda x: cube(x) + sigmoid(x))
     other = elementwise_function("tanh", lambda t: t**3)
     with pytest.raises(SpaceError, match="'tanh' is the name of another function"):

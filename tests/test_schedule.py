@@ -8,8 +8,21 @@ import sympy
 from declared import LAYERS, H, X
 from kernels import every, kernels_of, unequal
 
-from derive import Hom, R, dims, exp, form, indices, inner, library, outer, scale, tanh, total_sum
-from derive import variable
+from derive import (
+    Hom,
+    R,
+    dims,
+    exp,
+    form,
+    indices,
+    inner,
+    library,
+    outer,
+    scale,
+    tanh,
+    total_sum,
+    variable,
+)
 from derive.expressions import Contraction, Elementwise
 from derive.layers import Layer
 from derive.loops import (
@@ -55,7 +68,15 @@ def calls(kernel):
 
 def product_of(name, *, to, ranges=None, **reads):
     """Whether a form of two operands is a matrix product, the operands being given arrays."""
-    shapes = {"A": R(n, m), "B": R(n, m), "S": R(m, m), "x": X, "y": H, "T": R(p, n, m), "U": R(p, m, k)}
+    shapes = {
+        "A": R(n, m),
+        "B": R(n, m),
+        "S": R(m, m),
+        "x": X,
+        "y": H,
+        "T": R(p, n, m),
+        "U": R(p, m, k),
+    }
     operands = [variable(key, shapes[key]) for key in reads]
     node = form(name, to=to, ranges=ranges, **reads)(*operands)
     assert isinstance(node, Contraction)
@@ -83,7 +104,10 @@ def test_what_is_no_product_is_none():
 
 def test_a_dense_layer_is_its_matrix_products():
     kernels = kernels_of(ALL["dense"])
-    sizes = {name: [(g.M, g.N, g.K) for g in every(kernel.steps, Gemm)] for name, kernel in kernels.items()}
+    sizes = {
+        name: [(g.M, g.N, g.K) for g in every(kernel.steps, Gemm)]
+        for name, kernel in kernels.items()
+    }
     rows, columns = ALL["dense"].sizes[1], ALL["dense"].sizes[0]  # n, m: x is of R(m)
     forward = (BATCH, rows, columns)
     into_x, into_W = (BATCH, columns, rows), (rows, columns, BATCH)
@@ -131,7 +155,12 @@ def test_a_transpose_is_a_matter_of_strides():
 def test_what_is_reversed_is_copied_before_it_is_multiplied():
     kernel = kernels_of(LAYERS["rearranged"])["forward"]
     assert len(every_list(kernel.steps, Gemm)) == 3
-    strides = [s for g in every(kernel.steps, Gemm) for part in (g.A, g.B, g.C) for s in (part.row, part.column)]
+    strides = [
+        s
+        for g in every(kernel.steps, Gemm)
+        for part in (g.A, g.B, g.C)
+        for s in (part.row, part.column)
+    ]
     assert all(not stride.could_extract_minus_sign() for stride in strides)
 
 
@@ -224,7 +253,9 @@ def reads(statements):
     for statement in statements:
         loaded = {load.buffer for load in every(statement, (Load, Select))}
         loaded |= {part.buffer for gemm in every(statement, Gemm) for part in (gemm.A, gemm.B)}
-        names = {str(symbol) for place in every(statement, sympy.Expr) for symbol in place.free_symbols}
+        names = {
+            str(symbol) for place in every(statement, sympy.Expr) for symbol in place.free_symbols
+        }
         for name in names | {local.name for local in every(statement, Local)}:
             loaded |= scalars.get(name, set())
         if isinstance(statement, Accumulate):
@@ -256,7 +287,7 @@ def test_a_statement_for_one_result_only_is_found_out():
     """The law above bites: without its guard, W's product is computed for whoever asks."""
     kernel = kernels_of(ALL["dense"])["backward"]
     (guarded,) = [s for s in kernel.steps if isinstance(s, Asked) and s.pointers == ("W_bar",)]
-    bare = [s for s in taken((*kernel.steps, *guarded.body), {"b_bar"})]
+    bare = list(taken((*kernel.steps, *guarded.body), {"b_bar"}))
     assert any(buffer.name == "W_bar" for buffer in reads(bare))
 
 
@@ -268,11 +299,12 @@ def test_buffers_that_share_their_place_do_not_live_at_once(kernel):
     sizes = {BATCH: 3} | unequal(kernel.program.layer)
     total = int(sympy.sympify(kernel.workspace_count).subs(sizes))
     spans, lives = {}, {}
+    in_order = list(every(kernel.steps, Step))
     for buffer, offset in kernel.workspace:
         start = int(sympy.sympify(offset).subs(sizes))
         spans[buffer] = (start, start + int(sympy.sympify(buffer.count).subs(sizes)))
         assert spans[buffer][1] <= total
-        used = [k for k, step in enumerate(kernel.steps) if buffer in set(every(step, Buffer))]
+        used = [k for k, step in enumerate(in_order) if buffer in set(every(step, Buffer))]
         lives[buffer] = (used[0], used[-1])
     for one, other in combinations(spans, 2):
         together = spans[one][0] < spans[other][1] and spans[other][0] < spans[one][1]
