@@ -51,7 +51,7 @@ def map_findings(layer: Layer, seed: int = 0) -> Iterator[Finding]:
 
 def program_findings(layer: Layer, made: Iterable[Program], seed: int = 0) -> Iterator[Finding]:
     """The laws of the programs, by the layer that each is of: a network's own, and its loss."""
-    for own, group in _by_layer(made).items():
+    for own, group in by_layer(made).items():
         random = np.random.default_rng(seed)
         yield from _named(layer, ProgramLaws(own, group, random).findings())
 
@@ -60,11 +60,12 @@ def kernel_findings(
     layer: Layer, made: Iterable[Program], kernels: Any, seed: int = 0
 ) -> Iterator[Finding]:
     """The laws of the kernels, by the layer that each program is of."""
-    for own, group in _by_layer(made).items():
+    for own, group in by_layer(made).items():
         yield from _named(layer, KernelLaws(own, kernels, group, seed).findings())
 
 
-def _by_layer(made: Iterable[Program]) -> dict[Layer, list[Program]]:
+def by_layer(made: Iterable[Program]) -> dict[Layer, list[Program]]:
+    """Programs by the layer they are of, in order."""
     groups: dict[Layer, list[Program]] = {}
     for program in made:
         groups.setdefault(program.layer, []).append(program)

@@ -73,7 +73,8 @@ class Region:
     def read(self, offset: Any, to_add: bool = False) -> Any:
         """Entries that were written before; `to_add`: only to be written again."""
         self.is_read |= not to_add
-        if np.any(self.writer[offset] != self.owner):
+        own = self.writer[offset] == self.owner
+        if not (own if isinstance(offset, int) else own.all()):
             raise InterpretationError(f"{self.name}: entry {offset} is read and was not written")
         return self.entries[offset]
 

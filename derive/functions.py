@@ -262,19 +262,23 @@ def entry(x: Node, k: Node) -> Node:
     return contraction(R(), selected, 1, (x,), (k,))
 
 
+def shifted(x: Node) -> Node:
+    """x less its largest entry, which is held: no exponential of it overflows."""
+    return x - broadcast(held(largest(x)), array_space(x, "shifted"))
+
+
 def log_sum_exp(x: Node) -> Node:
     """log <1, Exp(x)>, shifted by the largest entry: no overflow for any finite x."""
-    shift = held(largest(x))
-    return log(total_sum(exp(x - broadcast(shift, array_space(x, "log_sum_exp"))))) + shift
+    return log(total_sum(exp(shifted(x)))) + held(largest(x))
 
 
 def softmax(x: Node) -> Node:
     """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry."""
-    space = array_space(x, "softmax")
-    e = exp(x - broadcast(held(largest(x)), space))
-    return hadamard(e, broadcast(1 / total_sum(e), space))
+    e = exp(shifted(x))
+    return hadamard(e, broadcast(1 / total_sum(e), array_space(x, "softmax")))
 
 
 def log_softmax(x: Node) -> Node:
-    """Log(softmax(x)) = x - log_sum_exp(x) 1 (thesis, lemma 2.4.4)."""
-    return x - broadcast(log_sum_exp(x), array_space(x, "log_softmax"))
+    """Log(softmax(x)) (thesis, lemma 2.4.4), shifted first: no digits are lost to a large x."""
+    d = shifted(x)
+    return d - broadcast(log(total_sum(exp(d))), array_space(x, "log_softmax"))

@@ -108,13 +108,14 @@ def slope(output: Node, point: Point, along: Directions, terms: Sequence[Array])
     two terms of a series can't cancel in both.
     """
     ((f, bound),) = values_and_bounds([output], point.values, point.sizes)
+    rounding = EPS * (largest(bound) + largest(f) + sum(map(largest, terms)))
     kept = []
     for h in STEPS:
         both = [moved_point(point, sign * h, along) for sign in (1, -1)]
         if all(same_side(output, point, there) for there in both):
             signed = zip((h, -h), both, strict=True)
             remainder = max(_remainder(output, there, vector(f), s, terms) for s, there in signed)
-            if remainder > ABOVE_ROUNDING * EPS * largest(bound):
+            if remainder > ABOVE_ROUNDING * rounding:
                 kept.append((np.log(h), np.log(remainder)))
     if len(kept) < 2:
         return np.inf

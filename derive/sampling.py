@@ -70,7 +70,7 @@ def _extents(layer: Layer) -> Iterator[sympy.Expr]:
     found: dict[sympy.Expr, None] = {}
     for node in topological(layer.output):
         for leaf in leaves(node.space):
-            found.update(dict.fromkeys(leaf.shape))
+            found.update(dict.fromkeys(map(sympy.sympify, leaf.shape)))
     return (extent for extent in found if not extent.is_Integer)
 
 
@@ -218,10 +218,15 @@ def wildness(output: Node, point: Point, margin: float) -> float:
     found = dict(zip(nodes, _arguments(nodes, point), strict=True))
     slopes = (psi(*z) for node, z in found.items() for psi in _derivatives(node.operation))
     (value,) = values_of([output], point.values, point.sizes)
-    arrays = [*slopes, *(0 * array for array in flat_arrays(value))]
-    if not all(np.isfinite(array).all() for array in arrays):
+    if not all(np.isfinite(array).all() for array in flat_arrays(value)):
         return np.inf
-    return max((float(np.max(abs(array), initial=0.0)) for array in arrays), default=0.0)
+    return max((_largest(array) for array in slopes), default=0.0)
+
+
+def _largest(array: Array) -> float:
+    """The largest absolute value, infinite where one is none."""
+    largest = float(np.max(abs(array), initial=0.0))
+    return largest if np.isfinite(largest) else np.inf
 
 
 def _arguments(nodes: Sequence[Elementwise], point: Point) -> Iterator[list[Array]]:

@@ -2,7 +2,7 @@
 #
 # cross_entropy(x, y)
 #
-#     cross_entropy(x, y) = -<y, x - (log(<1, exp(x - max(x) 1)>) + max(x)) 1>
+#     cross_entropy(x, y) = -<y, x - max(x) 1 - log(<1, exp(x - max(x) 1)>) 1>
 #
 # x in R(n), state
 # y in R(n), given
@@ -37,7 +37,7 @@ cdef void cross_entropy_forward(
     #     y: (batch, n), given
     #     f: (batch), overwritten
     #     saved: saved_t, saved_t_2, written unless NULL
-    # cost: batch*(5*n + 1) flops
+    # cost: 6*batch*n flops
     # batch*(n + 2) calls of elementwise functions
     # 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
@@ -70,17 +70,17 @@ cdef void cross_entropy_forward(
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = log(t_3) + t
+    # t_4 = log(t_3)
     # saved_t = log'(t_3)
     for s in range(batch):
-        t_4[s] = log(t_3[s]) + t[s]
+        t_4[s] = log(t_3[s])
         if saved is not NULL:
             saved_t[s] = log_d1(t_3[s])
-    # f = -1 <y, x - t_4 1>
+    # f = -1 <y, x - t 1 - t_4 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*(x[s*n + i] - t_4[s])
+            total += y[s*n + i]*((x[s*n + i] - t[s]) - t_4[s])
         f[s] = -total
 
 
@@ -325,14 +325,14 @@ cdef void cross_entropy_gradient(
     #     y: (batch, n), given
     #     J: (), added to, not computed where NULL
     #     x_bar: (batch, n), added to, not computed where NULL
-    # cost: 11*batch*n + 3*batch + 2 flops
+    # cost: 2*(6*batch*n + batch + 1) flops
     # batch*(n + 2) calls of elementwise functions
     # 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + 2*batch
     cdef real* t_3 = workspace + batch*n + 2*batch
     cdef real* t_4 = workspace + batch*n + 3*batch
-    cdef real* t_5 = workspace
+    cdef real* t_5 = workspace + batch
     cdef real* sum_y = workspace + batch
     cdef real* t_6 = workspace + batch*n + 4*batch
     cdef Py_ssize_t s, k, j, i
@@ -363,11 +363,11 @@ cdef void cross_entropy_gradient(
             total += t_2[s*n + i]
         t_3[s] = total
     if J is not NULL or x_bar is not NULL:
-        # t_4 = log(t_3) + t
+        # t_4 = log(t_3)
         # t_6 = log'(t_3) sum_y
         for s in range(batch):
             if J is not NULL:
-                t_4[s] = log(t_3[s]) + t[s]
+                t_4[s] = log(t_3[s])
             if x_bar is not NULL:
                 t_6[s] = log_d1(t_3[s])*sum_y[s]
         if x_bar is not NULL:
@@ -379,11 +379,11 @@ cdef void cross_entropy_gradient(
                         + <real>1/max(1, batch)*t_2[s*n + i]*t_6[s]
                     )
         if J is not NULL:
-            # t_5 = <y, x - t_4 1>
+            # t_5 = <y, x - t 1 - t_4 1>
             for s in range(batch):
                 total = <real>0
                 for i in range(n):
-                    total += y[s*n + i]*(x[s*n + i] - t_4[s])
+                    total += y[s*n + i]*((x[s*n + i] - t[s]) - t_4[s])
                 t_5[s] = total
             # J += -1/Max(1, batch) sum_s t_5
             total = <real>0
@@ -417,7 +417,7 @@ forward = Kernel(
     f: (batch), overwritten
     saved: saved_t, saved_t_2, written unless NULL
 
-cost: batch*(5*n + 1) flops
+cost: 6*batch*n flops
 batch*(n + 2) calls of elementwise functions
 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
@@ -533,7 +533,7 @@ x_bar += its gradient
     J: (), added to, not computed where NULL
     x_bar: (batch, n), added to, not computed where NULL
 
-cost: 11*batch*n + 3*batch + 2 flops
+cost: 2*(6*batch*n + batch + 1) flops
 batch*(n + 2) calls of elementwise functions
 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),

@@ -429,14 +429,15 @@ cdef void mlp_loss(
     #     output_W: (output_n, hidden_n), parameter
     #     output_b: (output_n), parameter
     #     y: (batch), overwritten
-    # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flops
+    # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
     # batch*(hidden_n + output_n + 1) calls of elementwise functions
     # 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
     cdef real* output = workspace
     cdef real* t = workspace + 2*batch*hidden_n + batch*output_n
-    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n + batch
+    cdef real* cross_entropy_index_d = workspace + 2*batch*hidden_n + batch*output_n + batch
+    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n
     cdef Py_ssize_t s, i, k_2, j, k_3
     cdef real hidden_z, largest, candidate, total
     # output = output_b
@@ -463,16 +464,20 @@ cdef void mlp_loss(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = output[s*output_n + k_2]
-    # t_2 = <1, exp(output - t 1)>
+    # cross_entropy_index_d = output - t 1
+    for s in range(batch):
+        for i in range(output_n):
+            cross_entropy_index_d[s*output_n + i] = output[s*output_n + i] - t[s]
+    # t_2 = <1, exp(cross_entropy_index_d)>
     for s in range(batch):
         total = <real>0
         for i in range(output_n):
-            total += exp(output[s*output_n + i] - t[s])
+            total += exp(cross_entropy_index_d[s*output_n + i])
         t_2[s] = total
-    # y = log(t_2) + t - output[k]
+    # y = log(t_2) - cross_entropy_index_d[k]
     for s in range(batch):
         k_3 = k[s]
-        y[s] = log(t_2[s]) + t[s] - output[s*output_n + k_3]
+        y[s] = log(t_2[s]) - cross_entropy_index_d[s*output_n + k_3]
 
 
 cdef void mlp_loss_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -512,21 +517,22 @@ cdef void mlp_gradient(
     #     hidden_b_bar: (hidden_n), added to, not computed where NULL
     #     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     #     output_b_bar: (output_n), added to, not computed where NULL
-    # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 4*batch + 2 flops
+    # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 3*batch + 2 flops
     # batch*(2*hidden_n + output_n + 2) calls of elementwise functions
     # 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n + 1) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
     cdef real* output = workspace
     cdef real* t = workspace + 2*batch*hidden_n + batch*output_n
-    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n + batch
-    cdef real* t_3 = workspace + 2*batch*hidden_n + 2*batch*output_n + batch
-    cdef real* t_4 = workspace + 2*batch*hidden_n + 2*batch*output_n + 2*batch
-    cdef real* output_bar = workspace
-    cdef real* hidden_bar = workspace + 2*batch*hidden_n + 2*batch*output_n + 3*batch
+    cdef real* cross_entropy_index_d = workspace + 2*batch*hidden_n + batch*output_n + batch
+    cdef real* exp_cross_entropy_index_d = workspace + 2*batch*hidden_n + 2*batch*output_n + batch
+    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n
+    cdef real* t_3 = workspace + 2*batch*hidden_n + 3*batch*output_n + batch
+    cdef real* cross_entropy_index_d_bar = workspace
+    cdef real* hidden_bar = workspace + 2*batch*hidden_n + 3*batch*output_n + 2*batch
     cdef real* hidden_z_bar = workspace + batch*hidden_n + batch*output_n
     cdef Py_ssize_t s, i, k_2, j, k_3, k_4
-    cdef real hidden_z, largest, candidate, total
+    cdef real hidden_z, largest, candidate, cross_entropy_index_d_si, total
     # output = output_b
     for s in range(batch):
         for i in range(output_n):
@@ -551,56 +557,60 @@ cdef void mlp_gradient(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = output[s*output_n + k_2]
-    # t_2 = exp(output - t 1)
+    # cross_entropy_index_d = output - t 1
+    # exp_cross_entropy_index_d = exp(cross_entropy_index_d)
     for s in range(batch):
         for i in range(output_n):
-            t_2[s*output_n + i] = exp(output[s*output_n + i] - t[s])
-    # t_3 = <1, t_2>
+            cross_entropy_index_d_si = output[s*output_n + i] - t[s]
+            exp_cross_entropy_index_d[s*output_n + i] = exp(cross_entropy_index_d_si)
+            if J is not NULL:
+                cross_entropy_index_d[s*output_n + i] = cross_entropy_index_d_si
+    # t_2 = <1, exp_cross_entropy_index_d>
     for s in range(batch):
         total = <real>0
         for i in range(output_n):
-            total += t_2[s*output_n + i]
-        t_3[s] = total
+            total += exp_cross_entropy_index_d[s*output_n + i]
+        t_2[s] = total
     if (
         x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
         output_W_bar is not NULL or output_b_bar is not NULL
     ):
-        # t_4 = log'(t_3)
+        # t_3 = log'(t_2)
         for s in range(batch):
-            t_4[s] = log_d1(t_3[s])
+            t_3[s] = log_d1(t_2[s])
     if J is not NULL:
-        # J += 1/Max(1, batch) sum_s (log(t_3) + t - output[k])
+        # J += 1/Max(1, batch) sum_s (log(t_2) - cross_entropy_index_d[k])
         total = <real>0
         for s in range(batch):
             k_3 = k[s]
-            total += log(t_3[s]) + t[s] - output[s*output_n + k_3]
+            total += log(t_2[s]) - cross_entropy_index_d[s*output_n + k_3]
         J[0] += <real>1/max(1, batch)*total
     if (
         x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
         output_W_bar is not NULL or output_b_bar is not NULL
     ):
-        # output_bar = 1/Max(1, batch) t_2 (.) t_4 1
+        # cross_entropy_index_d_bar = 1/Max(1, batch) exp_cross_entropy_index_d (.) t_3 1
         for s in range(batch):
             for i in range(output_n):
-                output_bar[s*output_n + i] = <real>1/max(1, batch)*t_2[s*output_n + i]*t_4[s]
-        # output_bar += -1/Max(1, batch) e_k
+                cross_entropy_index_d_bar[s*output_n + i] = <real>1/max(1, batch)*exp_cross_entropy_index_d[s*output_n + i]*t_3[s]
+        # cross_entropy_index_d_bar += -1/Max(1, batch) e_k
         for s in range(batch):
             k_4 = k[s]
-            output_bar[s*output_n + k_4] += <real>(-1)/max(1, batch)
+            cross_entropy_index_d_bar[s*output_n + k_4] += <real>(-1)/max(1, batch)
         if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
-            # hidden_bar = output_W^T output_bar
+            # hidden_bar = output_W^T cross_entropy_index_d_bar
             fill(batch*hidden_n, <real>0, hidden_bar)
             gemm(batch, hidden_n, output_n, <real>1,
-                 output_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
+                 cross_entropy_index_d_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
         if output_W_bar is not NULL:
-            # output_W_bar += sum_s output_bar hidden^T
+            # output_W_bar += sum_s cross_entropy_index_d_bar hidden^T
             gemm(output_n, hidden_n, batch, <real>1,
-                 output_bar, 1, output_n, hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
+                 cross_entropy_index_d_bar, 1, output_n, hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
         if output_b_bar is not NULL:
-            # output_b_bar += sum_s output_bar
+            # output_b_bar += sum_s cross_entropy_index_d_bar
             for s in range(batch):
                 for i in range(output_n):
-                    output_b_bar[i] += output_bar[s*output_n + i]
+                    output_b_bar[i] += cross_entropy_index_d_bar[s*output_n + i]
         if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
             # hidden_z = hidden_W_x + hidden_b
             # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
@@ -830,7 +840,7 @@ loss = Kernel(
     output_b: (output_n), parameter
     y: (batch), overwritten
 
-cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 2) flops
+cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
 batch*(hidden_n + output_n + 1) calls of elementwise functions
 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "output_n", "hidden_n"),
@@ -846,7 +856,7 @@ batch*(hidden_n + output_n + 1) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, output_n, hidden_n: 2*batch*hidden_n + batch*output_n + 2*batch,
+    workspace=lambda batch, m, output_n, hidden_n: 2*batch*hidden_n + 2*batch*output_n + batch,
     float64=<size_t>&mlp_loss_float64,
     float32=<size_t>&mlp_loss_float32,
 )
@@ -869,7 +879,7 @@ x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     output_b_bar: (output_n), added to, not computed where NULL
 
-cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 4*batch + 2 flops
+cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 3*batch + 2 flops
 batch*(2*hidden_n + output_n + 2) calls of elementwise functions
 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "output_n", "hidden_n"),
@@ -890,7 +900,7 @@ batch*(2*hidden_n + output_n + 2) calls of elementwise functions
         Argument("output_b_bar", "result", (Leaf("output_b_bar", ("output_n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, m, output_n, hidden_n: 3*batch*hidden_n + 2*batch*output_n + 3*batch,
+    workspace=lambda batch, m, output_n, hidden_n: 3*batch*hidden_n + 3*batch*output_n + 2*batch,
     float64=<size_t>&mlp_gradient_float64,
     float32=<size_t>&mlp_gradient_float32,
 )

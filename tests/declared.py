@@ -17,8 +17,6 @@ from derive import (
     indices,
     inner,
     layer,
-    log_sum_exp,
-    norm,
     outer,
     scale,
     sigmoid,
@@ -255,7 +253,7 @@ def words(biggest: X, sigmoid: X, *, tanh_d1: X, Kernel: X, forward_: X, softplu
     """Arguments called like functions and like names of the module."""
     tanh_d2 = tanh(biggest * tanh_d1) + softplus(softplus_d1)
     saved = tanh_d2 * sigmoid
-    workspace = log_sum_exp(saved) + norm(Kernel * biggest)
+    workspace = inner(Kernel, biggest)
     return workspace + inner(apply_sigmoid(saved), forward_)
 
 

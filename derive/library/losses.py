@@ -1,6 +1,19 @@
 """Losses of one point (thesis section 3.2): squared, and cross-entropy by kind of target."""
 
-from derive import Index, R, dims, entry, given, inner, layer, log_softmax, log_sum_exp
+from derive import (
+    Index,
+    R,
+    dims,
+    entry,
+    exp,
+    given,
+    inner,
+    layer,
+    log,
+    log_softmax,
+    shifted,
+    total_sum,
+)
 
 n = dims("n")
 Y = R(n)
@@ -21,5 +34,6 @@ def cross_entropy(x: Y, y: given(Y)) -> R():
 
 @layer
 def cross_entropy_index(x: Y, k: Index(n)) -> R():
-    """J_C for a target that is a class index k: log_sum_exp(x) - x_k."""
-    return log_sum_exp(x) - entry(x, k)
+    """J_C for a target that is a class index k: -Log(softmax(x))_k, no digits lost to a large x."""
+    d = shifted(x)
+    return log(total_sum(exp(d))) - entry(d, k)
