@@ -39,7 +39,7 @@ ARITHMETIC = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # `interpret` find every read of what was not written, and know.
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-maybe-uninitialized")
 NATIVE = ("-O3", *MACHINE, *ARITHMETIC, *WARNINGS)
-"""Flags for this machine; those that begin with ``-m`` or ``-Wno-`` are used where the compiler takes them."""
+"""Flags for this machine; those that begin with -m or -Wno- are used where they are known."""
 
 # Linking with one of these turns on flush-to-zero for the whole process.
 UNSAFE = {"-ffast-math", "-funsafe-math-optimizations", "-Ofast"}

@@ -46,9 +46,7 @@ def _claim(layer: str, name: str, seen: set[str]) -> None:
     seen.add(name)
 
 
-def gram_extents(
-    layer: str, arguments: Sequence[Argument], output: Node
-) -> dict[str, sympy.Expr]:
+def gram_extents(layer: str, arguments: Sequence[Argument], output: Node) -> dict[str, sympy.Expr]:
     """The Gram matrices by name, with the extent of their axis."""
     found: dict[str, sympy.Expr] = {}
     for space in (*(a.variable.space for a in arguments), output.space):

@@ -12,18 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+from derive.generated import mlp as kernels
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from derive import Adam, cosine, fit
-from derive.generated import mlp as kernels
 from derive.library.networks import mlp
 from derive.text import Writer
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first: no screen is needed)
 
 OUT = Path(__file__).resolve().parent.parent / "out"
 SPLITS, EPOCHS, BATCH, HIDDEN = 5, 60, 32, 128
@@ -63,9 +60,7 @@ def print_maps() -> None:
             print(f"  {map_} :  {map_.variable.name} -> {write.formula(map_.body)}")
 
 
-def train(
-    number: int, images: Array, digits: Array, learn: Array, hold: Array
-) -> dict[str, Any]:
+def train(number: int, images: Array, digits: Array, learn: Array, hold: Array) -> dict[str, Any]:
     """One split: the losses, the accuracies after each epoch, and the predictions held out."""
     rng = np.random.default_rng(number)
     mean = images[learn].mean(axis=0)
@@ -95,7 +90,7 @@ def train(
 
 
 def batches(rng: np.random.Generator, x: Array, k: Array) -> Iterator[tuple[Array, Array]]:
-    """One epoch in a random order, every image with fresh noise: it must not learn single pixels."""
+    """One epoch in a random order, every image with fresh noise, so as not to learn pixels."""
     order = rng.permutation(len(x))
     for start in range(0, len(x), BATCH):
         chosen = order[start : start + BATCH]
@@ -115,6 +110,7 @@ def accuracy(parameters: dict[str, Any], x: Array, k: Array) -> float:
 
 def draw(runs: list[dict[str, Any]]) -> Path:
     """Learning curves of all splits above held-out images of the first: right ones, then wrong."""
+    plt.switch_backend("Agg")  # no screen is needed
     figure = plt.figure(figsize=(10, 6.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[3, 2])
     loss, share = upper.subplots(1, 2)

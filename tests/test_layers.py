@@ -25,8 +25,8 @@ from derive import (
     variable,
 )
 from derive.expressions import tuple_of
-from derive.roles import GIVEN, MASK, PARAMETER, STATE
 from derive.reference import value
+from derive.roles import GIVEN, MASK, PARAMETER, STATE
 
 
 @layer
