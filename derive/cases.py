@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 import sympy
 
-from .expressions import Variable
+from .expressions import Contraction, Variable
 from .layers import Layer
 from .programs import BATCH, Program
-from .reference import Array, Sizes, Value
+from .reference import Array, Sizes, Value, extent
 from .rounding import operations, values_and_bounds
 from .sampling import ROUNDING_MARGIN, Point, draw, equal_sizes, point_of, unequal_sizes, zero_point
 from .spaces import Indices, Product, Real, Space, leaves
-from .walk import storage
+from .walk import storage, topological
+
+WORK = 10**6  # products in one contraction: the reference has an array of that size
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,19 @@ class Cases:
 
     @cached_property
     def large(self) -> Case:
-        """Sizes beyond those of a register."""
-        return self._drawn("large sizes", unequal_sizes(self.layer, 17), 18)
+        """Sizes beyond those of a register, or the largest that the reference can take."""
+        for first, batch in ((17, 18), (9, 6)):
+            sizes = unequal_sizes(self.layer, first)
+            if self._work({BATCH: batch, **sizes}) <= WORK:
+                return self._drawn("large sizes", sizes, batch)
+        return self._drawn("larger sizes", unequal_sizes(self.layer, 5), 2)
+
+    def _work(self, sizes: Sizes) -> int:
+        """The number of products in the longest contraction."""
+        roots = (r.node for program in self.programs for r in program.results)
+        sums = [node for node in topological(*roots) if isinstance(node, Contraction)]
+        grids = ([extent(size, sizes) for _, size in node.form.extents] for node in sums)
+        return max((prod(grid) for grid in grids), default=0)
 
     @cached_property
     def zero(self) -> list[Case]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
-from typing import Any
 
 import numpy as np
 
+from . import reference
 from .expressions import (
     Argmax,
     Constant,
@@ -25,10 +25,9 @@ from .expressions import (
     Projection,
     Tuple,
     Variable,
-    variable,
 )
-from .reference import Sizes, Value, extent, value, values_of
-from .walk import rebuild, topological
+from .reference import Sizes, Value, extent, values_of
+from .walk import topological
 
 FUNCTION = 8  # eps between two evaluations of one psi, 4 ulp each
 TINY = 1e-30  # a step so small that products of errors vanish beside first-order terms
@@ -95,12 +94,9 @@ def _(node: Elementwise, at: _At) -> Value:
 @_bound.register
 def _(node: Contraction, at: _At) -> Value:
     """|x_1| .. e_k .. |x_n| for each k, in one go: the imaginary part for |x_k| + i t e_k."""
-    operands = [variable(f"operand{k}", x.space) for k, x in enumerate(node.operands)]
-    values: dict[Variable, Any] = {}
-    for name, x in zip(operands, node.operands, strict=True):
-        plain = np.asarray(at.value[x])
-        values[name] = abs(plain) + 1j * TINY * at.bound[x] if x in node.filled else plain
-    moved = value(rebuild(node, operands), values, at.sizes)
+    values = {x: abs(at.value[x]) + 1j * TINY * at.bound[x] for x in node.filled}
+    values |= {k: at.value[k] for k in node.selectors}
+    moved = reference._value(node, reference._At(values, at.sizes, np.dtype(complex)))
     return moved.imag / TINY + _operations(node, at.sizes) * moved.real
 
 
