@@ -18,13 +18,13 @@ _HOMES = {
     "roles": "Mask given",
     "layers": "Layer",
     "declaration": "layer",
-    "components": "to_sympy",
+    "proofs.components": "to_sympy",
     "networks": "Network network with_sizes",
-    "algorithms": "fit gradient gradient_descent",
-    "gradients": "NotFinite clip_by_norm clip_by_value",
-    "optimise": "Adam GradientDescent constant cosine",
-    "parameters": "flatten leaves load map_tree save",
-    "proof": "prove",
+    "training.algorithms": "fit gradient gradient_descent",
+    "training.gradients": "NotFinite clip_by_norm clip_by_value",
+    "training.optimise": "Adam GradientDescent constant cosine",
+    "training.parameters": "flatten leaves load map_tree save",
+    "proofs.proof": "prove",
 }
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_EXPORTS)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from . import library
 from .compile import EXTENSION, RUNTIME, Module, compile_modules
-from .emit import HEADER, emit
+from .kernels.emit import HEADER, emit
 from .layers import Layer
 
 GENERATED = Path(__file__).resolve().parent.parent / "generated"

@@ -21,10 +21,10 @@ from .build import (
     load_kernels,
     target,
 )
-from .check import check, proof_findings, table
+from .checks.check import check, proof_findings, table
 from .compile import CompileError, CompilerMissing
 from .describe import description
-from .emit import emit
+from .kernels.emit import emit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .cost import cost
+from .kernels.cost import cost
+from .kernels.lower import lower
 from .layers import Layer
-from .lower import lower
 from .maps import LinearMap
 from .programs import programs
 from .text import Writer

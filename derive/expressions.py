@@ -18,9 +18,9 @@ from weakref import WeakValueDictionary
 
 import sympy
 
-from . import shipped
+from .elementwise import shipped
+from .elementwise.operations import Operation
 from .forms import Access, Form, make_form
-from .operations import Operation
 from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from . import shipped
+from .elementwise import shipped
+from .elementwise.operations import Operation, operation
 from .expressions import (
     Node,
     aligned,
@@ -24,7 +25,6 @@ from .expressions import (
     variable,
 )
 from .forms import Access, extents_of, make_form
-from .operations import Operation, operation
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
 

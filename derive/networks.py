@@ -28,7 +28,6 @@ import numpy as np
 import sympy
 
 from .expressions import variable
-from .initialise import drawn
 from .layers import Layer
 from .names import checked
 from .resize import resized_layer, sizes_of
@@ -44,6 +43,7 @@ from .stages import (
     input_of,
     stage_sizes,
 )
+from .training.initialise import drawn
 
 
 @dataclass(frozen=True, eq=False)

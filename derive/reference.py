@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .algebras import Arrays
+from .elementwise.algebras import Arrays
+from .elementwise.fold import evaluate
 from .expressions import (
     Argmax,
     Constant,
@@ -26,7 +27,6 @@ from .expressions import (
     Tuple,
     Variable,
 )
-from .fold import evaluate
 from .forms import Access, Form
 from .spaces import Indices, Product, Real, Space, SpaceError, leaves
 from .walk import topological

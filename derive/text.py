@@ -11,6 +11,7 @@ from functools import singledispatch
 
 import sympy
 
+from .elementwise.operations import Operation
 from .expressions import (
     Argmax,
     Constant,
@@ -25,7 +26,6 @@ from .expressions import (
     Variable,
 )
 from .forms import Access
-from .operations import Operation
 
 SUM, QUOTIENT, PRODUCT, ATOM = 0, 1, 2, 3  # how tightly a text binds
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import sympy
 
+from .elementwise.operations import Operation
+from .elementwise.shipped import shipped
 from .expressions import Elementwise, Node
 from .maps import variables_of
 from .names import RESERVED, checked, checked_argument, checked_function
-from .operations import Operation
 from .roles import PARAMETER, STATE, Argument
-from .shipped import shipped
 from .spaces import Gram, Indices, Real, Space, SpaceError, leaves
 from .walk import topological
 

@@ -3,17 +3,7 @@
 import numpy as np
 import pytest
 
-from derive import (
-    Hom,
-    Index,
-    R,
-    dims,
-    form,
-    indices,
-    layer,
-    mean,
-    tanh,
-)
+from derive import Hom, Index, R, dims, form, indices, layer, mean, tanh
 from derive.expressions import axis, constant, contraction, zero
 from derive.forms import make_form
 from derive.library.dense import affine, dense, dense_gelu, dense_sigmoid

@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from derive.loops import (
+from derive.kernels.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -27,7 +27,7 @@ from derive.loops import (
     Sum,
     Times,
 )
-from derive.lower import Kernel
+from derive.kernels.lower import Kernel
 
 NOTHING = Step((), ())
 ZERO = Number(sympy.S.Zero)

@@ -8,8 +8,8 @@ import numpy as np
 import sympy
 from points import draw
 
+from derive.kernels.lower import Kernel, lower
 from derive.layers import Layer
-from derive.lower import Kernel, lower
 from derive.programs import BATCH, Program, programs
 from derive.reference import flat_arrays, values_of
 from derive.roles import MASK

@@ -10,7 +10,8 @@ from zlib import crc32
 
 import numpy as np
 
-from derive import reference, rounding
+from derive import reference
+from derive.checks import rounding
 from derive.expressions import Jet
 
 

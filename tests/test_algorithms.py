@@ -5,8 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from derive import R, dims, layer, shipped, softplus
-from derive.algorithms import (
+from derive import R, dims, layer, softplus
+from derive.elementwise import shipped
+from derive.elementwise.operations import operation
+from derive.library.dense import affine, dense, dense_gelu, dense_relu, dense_sigmoid
+from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
+from derive.library.norms import bilinear, layer_norm
+from derive.networks import network
+from derive.programs import BATCH
+from derive.reference import value, values_of
+from derive.training.algorithms import (
     descend,
     fit,
     gradient,
@@ -15,17 +23,10 @@ from derive.algorithms import (
     mlp_gradient,
     mlp_gradient_descent,
 )
-from derive.gradients import NotFinite, clip_by_norm
-from derive.library.dense import affine, dense, dense_gelu, dense_relu, dense_sigmoid
-from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
-from derive.library.norms import bilinear, layer_norm
-from derive.networks import network
-from derive.operations import operation
-from derive.optimise import Adam, GradientDescent
-from derive.parameters import flatten, leaves, map_tree
-from derive.programs import BATCH
-from derive.reference import value, values_of
-from derive.targets import softmax
+from derive.training.gradients import NotFinite, clip_by_norm
+from derive.training.optimise import Adam, GradientDescent
+from derive.training.parameters import flatten, leaves, map_tree
+from derive.training.targets import softmax
 
 EPS = np.finfo(np.float64).eps
 SIZES = {"m": 3, "first_n": 4, "second_n": 6, "last_n": 5}

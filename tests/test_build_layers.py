@@ -22,7 +22,7 @@ from derive.build import (
     write_texts,
 )
 from derive.compile import EXTENSION
-from derive.emit import HEADER
+from derive.kernels.emit import HEADER
 from derive.spaces import R
 
 FILE = """

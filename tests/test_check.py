@@ -7,7 +7,7 @@ import pytest
 import sympy
 from mpmath import mpf
 
-import derive.check as check_module
+import derive.checks.check as check_module
 from derive import (
     Gram,
     Hom,
@@ -26,13 +26,11 @@ from derive import (
     tanh,
     variable,
 )
-from derive.accuracy import errors
-from derive.accuracy import findings as value_findings
-from derive.check import check, proof_findings, table
-from derive.findings import Finding, worst
-from derive.programs import BATCH
-from derive.proof import Verdict
-from derive.sampling import (
+from derive.checks.accuracy import errors
+from derive.checks.accuracy import findings as value_findings
+from derive.checks.check import check, proof_findings, table
+from derive.checks.findings import Finding, worst
+from derive.checks.sampling import (
     MARGIN,
     NoPoint,
     equal_sizes,
@@ -41,6 +39,8 @@ from derive.sampling import (
     point_of,
     unequal_sizes,
 )
+from derive.programs import BATCH
+from derive.proofs.proof import Verdict
 
 n, m = dims("n m")
 H, X = R(n), R(m)

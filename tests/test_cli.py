@@ -8,7 +8,7 @@ from test_build_layers import FILE, MISTAKES
 from derive import build, library
 from derive.build import texts, write_texts
 from derive.cli import main
-from derive.emit import HEADER
+from derive.kernels.emit import HEADER
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.components import gram_matrix
 from derive.expressions import constant, held, tuple_of
+from derive.proofs.components import gram_matrix
 from derive.reference import value
 from derive.spaces import Indices, leaves
 from derive.walk import storage

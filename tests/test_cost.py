@@ -6,8 +6,8 @@ from declared import LAYERS
 from kernels import every, kernels_of, unequal
 
 from derive import library
-from derive.cost import cost, count
-from derive.loops import (
+from derive.kernels.cost import cost, count
+from derive.kernels.loops import (
     Accumulate,
     Apply,
     Asked,

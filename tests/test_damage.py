@@ -27,7 +27,6 @@ from derive import (
     lift,
     log_sum_exp,
     maps,
-    operations,
     programs,
     scale,
     sigmoid,
@@ -36,9 +35,12 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.accuracy import findings as value_findings
 from derive.calculus import NotLinear
-from derive.check import map_findings, program_findings
+from derive.checks.accuracy import findings as value_findings
+from derive.checks.check import map_findings, program_findings
+from derive.checks.sampling import NoPoint
+from derive.elementwise import operations
+from derive.elementwise.operations import Operation
 from derive.expressions import (
     Contraction,
     Elementwise,
@@ -60,8 +62,6 @@ from derive.expressions import (
 from derive.functions import largest
 from derive.layers import Layer
 from derive.maps import BilinearMap
-from derive.operations import Operation
-from derive.sampling import NoPoint
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)

@@ -27,14 +27,14 @@ from derive import (
     total_sum,
 )
 from derive.build import load_kernels, runtime_modules
+from derive.checks.kernel_laws import KernelLaws
 from derive.compile import Module, compile_modules
-from derive.emit import emit
 from derive.functions import largest
-from derive.interpret import Interpreted
-from derive.kernel_laws import KernelLaws
+from derive.kernels.emit import emit
+from derive.kernels.interpret import Interpreted
+from derive.kernels.loops import Statement, Step
+from derive.kernels.lower import Kernel, lower
 from derive.layers import Layer
-from derive.loops import Statement, Step
-from derive.lower import Kernel, lower
 from derive.programs import programs
 
 n = dims("n")

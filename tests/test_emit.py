@@ -28,7 +28,7 @@ from derive import (
     tanh,
     variable,
 )
-from derive.emit import HEADER, emit
+from derive.kernels.emit import HEADER, emit
 from derive.layers import Layer
 from derive.names import RESERVED
 
@@ -212,7 +212,7 @@ sys.path.insert(0, {tests!r})
 from derive import library
 {before}
 from declared import LAYERS
-from derive.emit import emit
+from derive.kernels.emit import emit
 chosen = list((LAYERS | dict(library.layers())).values())
 made = {{}}
 for layer_ in {order}(chosen):

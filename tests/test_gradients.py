@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from trees import EPS, assert_close, bits, draw, dtypes
 
-from derive.gradients import NotFinite, check_finite, clip_by_norm, clip_by_value
-from derive.parameters import flatten, leaves, map_tree
+from derive.training.gradients import NotFinite, check_finite, clip_by_norm, clip_by_value
+from derive.training.parameters import flatten, leaves, map_tree
 
 # Finite values.
 

@@ -24,22 +24,25 @@ schedule loops source nests lower cost describe emit execution interpret compile
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
 cli __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
-BELOW = {"library", "runtime.declare"}  # the layers, and what the compiled kernels stand on
+ROOMS = "elementwise proofs training kernels checks".split()
+BELOW = {"library", "declare"}  # the layers, and what the compiled kernels stand on
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule
 HOMONYMS = {"bilinear": {"proof", "map_laws"}, "cosine": {"scalar_rules", "optimise"}}
-FILES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init__"}
+PLACES = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).glob("*.py"))]
+FILES = {path.stem: path for path in PLACES if path.stem != "__init__"}
 EVERY = [*FILES.values(), ROOT / "__init__.py", *(ROOT / "runtime").glob("*.py")]
 
 
 def imported(path: Path) -> set[str]:
-    """The modules of the project that a file imports anywhere, by their own names."""
+    """The modules of the project that a file imports anywhere, by their last names."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found.update(a.name.removeprefix("derive.") for a in node.names if "derive" in a.name)
+            found.update(a.name.split(".")[-1] for a in node.names if "derive" in a.name)
         if isinstance(node, ast.ImportFrom) and (node.level or "derive" in (node.module or "")):
             module = (node.module or "").removeprefix("derive").removeprefix(".")
-            found.update([module] if module else [alias.name for alias in node.names])
+            room = not module or module in ROOMS
+            found.update([a.name for a in node.names] if room else [module.split(".")[-1]])
     return found
 
 
@@ -67,8 +70,13 @@ def test_the_core_is_a_chain(earlier: str, later: str) -> None:
 def test_the_library_speaks_the_users_language() -> None:
     for path in (ROOT / "library").glob("*.py"):
         if path.stem != "__init__":
-            names = {name for name in imported(path) if not name.startswith("library.")}
+            families = {family.stem for family in (ROOT / "library").glob("*.py")}
+            names = imported(path) - families
             assert names <= set(derive.__all__), path
+
+
+def test_module_names_are_one_each() -> None:
+    assert len(FILES) == len([path for path in PLACES if path.stem != "__init__"])
 
 
 def test_the_runtime_imports_nothing_of_derive() -> None:

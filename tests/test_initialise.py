@@ -16,20 +16,11 @@ from composed import (
     point,
 )
 
-from derive import (
-    Hom,
-    R,
-    SpaceError,
-    dims,
-    form,
-    indices,
-    layer,
-    tanh,
-)
-from derive.initialise import fans_of
+from derive import Hom, R, SpaceError, dims, form, indices, layer, tanh
 from derive.library.norms import bilinear
 from derive.networks import network
 from derive.reference import shape_of
+from derive.training.initialise import fans_of
 
 
 @networks

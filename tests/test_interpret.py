@@ -11,11 +11,11 @@ import sympy
 from declared import LAYERS
 
 from derive import R, broadcast, dims, layer, library, total_sum
-from derive.check import by_layer
-from derive.interpret import InterpretationError, Interpreted
-from derive.kernel_laws import KernelLaws
-from derive.loops import Asked, Buffer, Fill, For, Load, Step, Store
-from derive.lower import Kernel, lower
+from derive.checks.check import by_layer
+from derive.checks.kernel_laws import KernelLaws
+from derive.kernels.interpret import InterpretationError, Interpreted
+from derive.kernels.loops import Asked, Buffer, Fill, For, Load, Step, Store
+from derive.kernels.lower import Kernel, lower
 from derive.programs import programs
 
 EVERY = {**LAYERS, **library.layers()}

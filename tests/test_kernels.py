@@ -11,8 +11,8 @@ from declared import gate
 from kernels import DTYPES, Runner, kernels_of
 
 from derive import library
-from derive.loops import Gemm
-from derive.proof import prove
+from derive.kernels.loops import Gemm
+from derive.proofs.proof import prove
 
 SIZES = {"batch": 5, "n": 3, "m": 4, "k": 6}
 

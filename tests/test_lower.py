@@ -7,8 +7,7 @@ from declared import LAYERS, H, X, conv1d, conv1d_strided, embedding, pooling
 from kernels import every, kernels_of, unequal
 
 from derive import Hom, R, dims, form, indices, library, softmax, tanh, variable
-from derive.layers import Layer
-from derive.loops import (
+from derive.kernels.loops import (
     Accumulate,
     Asked,
     Buffer,
@@ -25,7 +24,8 @@ from derive.loops import (
     Step,
     Store,
 )
-from derive.lower import lower
+from derive.kernels.lower import lower
+from derive.layers import Layer
 from derive.programs import BATCH, programs
 
 n, m, k = dims("n m k")

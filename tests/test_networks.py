@@ -26,29 +26,18 @@ from composed import (
     windows,
 )
 
-from derive import (
-    Gram,
-    Hom,
-    R,
-    SpaceError,
-    dims,
-    form,
-    indices,
-    inner,
-    layer,
-    tanh,
-)
+from derive import Gram, Hom, R, SpaceError, dims, form, indices, inner, layer, tanh
 from derive.expressions import Variable, axis, contraction
 from derive.forms import make_form
 from derive.library.dense import affine, dense, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, gated, layer_norm, normalise
 from derive.networks import Network, network, with_sizes
-from derive.parameters import leaves
 from derive.programs import programs
-from derive.proof import prove
+from derive.proofs.proof import prove
 from derive.reference import value
 from derive.spaces import Indices
+from derive.training.parameters import leaves
 from derive.walk import topological
 
 # Composition (3.1), heads and tails (3.2), (3.3), (3.4). Both sides evaluate the same operations on

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import sympy
 
-from derive.algebras import Arrays, Multiprecision
 from derive.compile import Module, compile_modules
-from derive.cython_text import cython_body
-from derive.fold import evaluate
-from derive.operations import Operation, OperationError, operation
-from derive.scalars import FUNCTIONS
-from derive.shipped import leaky, power, shipped
+from derive.elementwise.algebras import Arrays, Multiprecision
+from derive.elementwise.cython_text import cython_body
+from derive.elementwise.fold import evaluate
+from derive.elementwise.operations import Operation, OperationError, operation
+from derive.elementwise.scalars import FUNCTIONS
+from derive.elementwise.shipped import leaky, power, shipped
 
 POSITIVE = {"log", "sqrt"}
 FLOATS = {np.float64: 700.0, np.float32: 88.0}  # exp(x) is finite and normal or nearly so

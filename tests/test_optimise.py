@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from trees import EPS, assert_close, bits, draw, dtypes
 
-from derive.gradients import NotFinite
-from derive.optimise import Adam, GradientDescent, constant, cosine
-from derive.parameters import leaves, load, map_tree, save
+from derive.training.gradients import NotFinite
+from derive.training.optimise import Adam, GradientDescent, constant, cosine
+from derive.training.parameters import leaves, load, map_tree, save
 
 METHODS = {
     "descent": lambda: GradientDescent(0.1),

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from derive import parameters
-from derive.parameters import align, flatten, leaves, load, map_tree, overlaps, save
+from derive.training import parameters
+from derive.training.parameters import align, flatten, leaves, load, map_tree, overlaps, save
 
 
 def nested(seed=0, dtype=np.float64):

@@ -26,6 +26,7 @@ from derive import (
     tanh,
 )
 from derive.calculus import NotLinear, _pull, _tangent
+from derive.elementwise.operations import Operation
 from derive.expressions import (
     Contraction,
     Elementwise,
@@ -37,8 +38,7 @@ from derive.expressions import (
     tuple_of,
 )
 from derive.maps import LinearMap
-from derive.operations import Operation
-from derive.proof import Oracle, prove, prove_at, small_sizes
+from derive.proofs.proof import Oracle, prove, prove_at, small_sizes
 
 n, m, k = dims("n m k")
 H, X, Y = R(n), R(m), R(k)

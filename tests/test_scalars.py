@@ -9,11 +9,11 @@ import sympy
 from sympy import Eq, Ne, Piecewise, Rational
 from sympy.codegen.cfunctions import expm1, log1p
 
-from derive.algebras import Arrays, Multiprecision
-from derive.cython_text import Cython, Text, cython_body
-from derive.fold import evaluate
-from derive.normal import normal_cdf, normal_gelu
-from derive.scalars import ScalarError
+from derive.elementwise.algebras import Arrays, Multiprecision
+from derive.elementwise.cython_text import Cython, Text, cython_body
+from derive.elementwise.fold import evaluate
+from derive.elementwise.normal import normal_cdf, normal_gelu
+from derive.elementwise.scalars import ScalarError
 
 a, b, t = sympy.symbols("a b t", real=True)
 EXPRESSIONS = [

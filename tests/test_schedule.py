@@ -24,8 +24,7 @@ from derive import (
     variable,
 )
 from derive.expressions import Contraction, Elementwise
-from derive.layers import Layer
-from derive.loops import (
+from derive.kernels.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -41,8 +40,9 @@ from derive.loops import (
     Step,
     Store,
 )
+from derive.kernels.schedule import Schedule, as_product, prepared
+from derive.layers import Layer
 from derive.programs import BATCH
-from derive.schedule import Schedule, as_product, prepared
 from derive.walk import storage, topological
 
 n, m, k, p = dims("n m k p")

@@ -8,9 +8,18 @@ import pytest
 import sympy
 from sympy import floor
 
-from derive.loops import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
-from derive.shipped import exp, sigmoid, tanh
-from derive.source import broken, entry, flat, function, inside, integer, real_number, scalar
+from derive.elementwise.shipped import exp, sigmoid, tanh
+from derive.kernels.loops import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
+from derive.kernels.source import (
+    broken,
+    entry,
+    flat,
+    function,
+    inside,
+    integer,
+    real_number,
+    scalar,
+)
 
 n, m, k = sympy.symbols("n m k", integer=True, positive=True)
 i, j, s = sympy.symbols("i j s", integer=True, nonnegative=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from derive.parameters import leaves
+from derive.training.parameters import leaves
 
 EPS = np.finfo(np.float64).eps
 SHAPES = {"first": {"W": (3, 4), "b": (3,)}, "pair": ((4, 5), {"scale": ()}), "none": {}}

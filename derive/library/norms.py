@@ -1,18 +1,6 @@
 """Layers without a matrix: norms, means and products, composed from forms."""
 
-from derive import (
-    Hom,
-    R,
-    broadcast,
-    dims,
-    inner,
-    layer,
-    mean,
-    norm,
-    scale,
-    sigmoid,
-    sqrt,
-)
+from derive import Hom, R, broadcast, dims, inner, layer, mean, norm, scale, sigmoid, sqrt
 
 n, m, k = dims("n m k")
 X, H = R(n), R(m)

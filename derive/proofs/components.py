@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .expressions import (
+from ..expressions import (
     Argmax,
     Constant,
     Contraction,
@@ -26,12 +26,12 @@ from .expressions import (
     Tuple,
     Variable,
 )
-from .forms import Access, Form
-from .layers import Layer
-from .maps import BilinearMap, LinearMap
-from .reference import Sizes, extent, shape_of
-from .spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
-from .walk import topological
+from ..forms import Access, Form
+from ..layers import Layer
+from ..maps import BilinearMap, LinearMap
+from ..reference import Sizes, extent, shape_of
+from ..spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
+from ..walk import topological
 
 Value = Any  # an object array of SymPy expressions, or a tuple of values
 Bound = tuple[tuple[tuple[sympy.Symbol, Access], Node], ...]  # bound indices with their selectors

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import sympy
 
+from ..elementwise.operations import Operation
+from ..reference import Array
 from .loops import (
     Accumulate,
     Apply,
@@ -39,8 +41,6 @@ from .loops import (
     Sum,
     Times,
 )
-from .operations import Operation
-from .reference import Array
 
 UNWRITTEN = -1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.parameters import Array, Tree, align, leaves, overlaps
+from derive.training.parameters import Array, Tree, align, leaves, overlaps
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -23,7 +23,7 @@ def check_finite(step: int, loss: float, gradient: Tree) -> None:
 
     >>> check_finite(7, 0.5, {"b": np.array([1.0, np.nan, np.inf])})
     Traceback (most recent call last):
-    derive.gradients.NotFinite: step 7: the gradient is not finite in 'b' (2 of 3 entries)
+    derive.training.gradients.NotFinite: step 7: the gradient is not finite in 'b' (2 of 3 entries)
     """
     if not math.isfinite(loss):
         raise NotFinite(f"step {step}: the loss is {float(loss)}")

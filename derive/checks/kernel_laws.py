@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import Layer
+from ..programs import Program
+from ..reference import Array, Value, flat_arrays
 from .cases import Case, Cases, Expected
 from .findings import Finding, compared
-from .layers import Layer
-from .programs import Program
-from .reference import Array, Value, flat_arrays
 from .sampling import uniform
 
 BAND = 16  # entries before and after every array: a stride or an extent that is off reaches them

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..reference import Value, flat_arrays
+from ..spaces import Real, Space, SpaceError
 from .parameters import Array
-from .reference import Value, flat_arrays
-from .spaces import Real, Space, SpaceError
 
 
 def softmax(z: Array) -> Array:

@@ -13,20 +13,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .expressions import Node, Variable
+from ..elementwise.operations import Operation
+from ..expressions import Node, Variable
+from ..layers import Layer
+from ..maps import LinearMap
+from ..networks import Network, Stage
+from ..programs import BATCH
+from ..reference import Value, flat_arrays, value
+from ..spaces import R, SpaceError
+from ..spaces import leaves as array_spaces
+from ..walk import topological
 from .gradients import check_finite, clip_by_norm, clip_by_value
-from .layers import Layer
-from .maps import LinearMap
-from .networks import Network, Stage
-from .operations import Operation
 from .optimise import GradientDescent, Optimiser
 from .parameters import Array, Tree, leaves, map_tree
-from .programs import BATCH
-from .reference import Value, flat_arrays, value
-from .spaces import R, SpaceError
-from .spaces import leaves as array_spaces
 from .targets import arrays_of, counted, softmax, target
-from .walk import topological
 
 Kind = Literal["regression", "classification"]
 Values = Mapping[str, Value]

@@ -13,17 +13,17 @@ from functools import reduce
 
 import numpy as np
 
+from ..expressions import Node, Variable
+from ..layers import Layer
+from ..maps import variables_of
+from ..programs import BATCH, COTANGENT, TANGENT, Program
+from ..reference import Value, values_of
+from ..spaces import Space
 from .cases import row_of
-from .expressions import Node, Variable
 from .findings import EPS, Finding, compared, largest
-from .layers import Layer
-from .maps import variables_of
 from .oracles import Pairing, Values, pairing, quotients
-from .programs import BATCH, COTANGENT, TANGENT, Program
-from .reference import Value, values_of
 from .rounding import values_and_bounds
 from .sampling import draw, point_of, unequal_sizes
-from .spaces import Space
 
 ROWS = 3
 

@@ -11,8 +11,9 @@ from functools import singledispatch
 
 import sympy
 
-from .cython_text import Cython, Text, cython_body
-from .fold import evaluate
+from ..elementwise.cython_text import Cython, Text, cython_body
+from ..elementwise.fold import evaluate
+from ..elementwise.operations import Operation
 from .loops import (
     Apply,
     Buffer,
@@ -27,7 +28,6 @@ from .loops import (
     Sum,
     Times,
 )
-from .operations import Operation
 
 SUM, PRODUCT, ATOM = 0, 1, 2
 

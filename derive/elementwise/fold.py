@@ -191,7 +191,7 @@ def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, T], algebra: 
     Piecewise on comparisons. Raises ScalarError naming an unknown function or a symbol without
     value.
 
-    >>> from derive.cython_text import Cython, Text
+    >>> from derive.elementwise.cython_text import Cython, Text
     >>> t = sympy.Symbol("t", real=True)
     >>> evaluate(4 * sympy.exp(-t) / (1 + t) ** 2, {t: Text("t")}, Cython())
     '4*exp(-t)/((1 + t)*(1 + t))'

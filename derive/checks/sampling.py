@@ -12,17 +12,17 @@ from itertools import count, islice, permutations
 import numpy as np
 import sympy
 
-from .algebras import Arrays
-from .expressions import Argmax, Elementwise, Node, Variable, contraction, variable
-from .fold import evaluate
-from .forms import make_form
-from .functions import gram_variable
-from .layers import Layer
-from .operations import Operation
-from .reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
-from .roles import MASK
-from .spaces import Gram, Indices, Product, R, Real, Space, leaves
-from .walk import topological
+from ..elementwise.algebras import Arrays
+from ..elementwise.fold import evaluate
+from ..elementwise.operations import Operation
+from ..expressions import Argmax, Elementwise, Node, Variable, contraction, variable
+from ..forms import make_form
+from ..functions import gram_variable
+from ..layers import Layer
+from ..reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
+from ..roles import MASK
+from ..spaces import Gram, Indices, Product, R, Real, Space, leaves
+from ..walk import topological
 
 MARGIN = 0.05  # from a kink, for steps of up to 1e-2 along a direction
 ROUNDING_MARGIN = 2e-3  # from a kink, for roundings in float32, which are some 1e-5

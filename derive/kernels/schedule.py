@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from .expressions import (
+from ..expressions import (
     Argmax,
     Constant,
     Contraction,
@@ -29,7 +29,7 @@ from .expressions import (
     is_zero,
     linear_combination,
 )
-from .walk import rebuild, topological
+from ..walk import rebuild, topological
 
 ALWAYS = "always"
 

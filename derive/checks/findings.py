@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .reference import Array, Value, flat_arrays
+from ..reference import Array, Value, flat_arrays
 
 EPS = float(np.finfo(np.float64).eps)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from .operations import Operation
+from ..elementwise.operations import Operation
 
 Place = tuple[sympy.Expr, ...]
 Guards = tuple[tuple[sympy.Expr, sympy.Expr], ...]

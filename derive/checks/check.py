@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import Layer
+from ..programs import Program, programs
+from ..proofs.proof import prove
 from . import accuracy
 from .findings import Finding, worst
 from .kernel_laws import KernelLaws
-from .layers import Layer
 from .map_laws import MapLaws
 from .program_laws import ProgramLaws
-from .programs import Program, programs
-from .proof import prove
 from .sampling import point_of, unequal_sizes
 
 COLUMNS = ("layer", "check", "worst error", "tolerance", "", "where")

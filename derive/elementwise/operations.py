@@ -74,7 +74,7 @@ class Operation:
 
         Raises OperationError where there is no such argument.
 
-        >>> from derive.shipped import relu, tanh
+        >>> from derive.elementwise.shipped import relu, tanh
         >>> tanh.derivative().name, relu.derivative().derivative().is_zero
         ('tanh_d1', True)
         """
@@ -88,7 +88,7 @@ class Operation:
     def __call__(self, *values: Any) -> np.ndarray:
         """The values of `stable` on arrays of one shape, or of shapes that broadcast.
 
-        >>> from derive.shipped import relu
+        >>> from derive.elementwise.shipped import relu
         >>> relu(np.array([-1.0, 2.0]))
         array([0., 2.])
         """

@@ -15,8 +15,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from derive.gradients import NotFinite, check_gradient, check_like, magnitude, matched, within
-from derive.parameters import Array, Tree, align, map_tree
+from derive.training.gradients import (
+    NotFinite,
+    check_gradient,
+    check_like,
+    magnitude,
+    matched,
+    within,
+)
+from derive.training.parameters import Array, Tree, align, map_tree
 
 Schedule: TypeAlias = Callable[[int], float]
 

@@ -10,14 +10,14 @@ from math import prod
 import numpy as np
 import sympy
 
-from .expressions import Contraction, Variable
-from .layers import Layer
-from .programs import BATCH, Program
-from .reference import Array, Sizes, Value, extent
+from ..expressions import Contraction, Variable
+from ..layers import Layer
+from ..programs import BATCH, Program
+from ..reference import Array, Sizes, Value, extent
+from ..spaces import Indices, Product, Real, Space, leaves
+from ..walk import storage, topological
 from .rounding import operations, values_and_bounds
 from .sampling import ROUNDING_MARGIN, Point, draw, equal_sizes, point_of, unequal_sizes, zero_point
-from .spaces import Indices, Product, Real, Space, leaves
-from .walk import storage, topological
 
 WORK = 10**6  # products in one contraction: the reference has an array of that size
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .expressions import Node, Variable
+from ..expressions import Node, Variable
+from ..functions import gram_variable
+from ..reference import Array, Value, values_of
+from ..spaces import Product, Real, Space
 from .findings import EPS, Finding, largest, vector
-from .functions import gram_variable
-from .reference import Array, Value, values_of
 from .rounding import values_and_bounds
 from .sampling import Point, same_side
-from .spaces import Product, Real, Space
 
 STEP = (
     6e-6  # eps**(1/3): rounding and truncation of a central difference are alike, 1.6e-11 on tanh

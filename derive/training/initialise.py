@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .expressions import Contraction, Node, Variable, parts
-from .forms import Access
-from .reference import Value, extent, shape_of
-from .spaces import Product, Real, Size
-from .walk import topological
+from ..expressions import Contraction, Node, Variable, parts
+from ..forms import Access
+from ..reference import Value, extent, shape_of
+from ..spaces import Product, Real, Size
+from ..walk import topological
 
 Sizes = Mapping[sympy.Symbol, int]
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import sympy
 
+from ..expressions import Node, Variable
+from ..layers import Layer
+from ..maps import LinearMap
+from ..spaces import Indices, Space, leaves
 from . import field
 from .components import Components, flat_components, gram_matrix
-from .expressions import Node, Variable
-from .layers import Layer
-from .maps import LinearMap
-from .spaces import Indices, Space, leaves
 
 Sizes = Mapping[sympy.Symbol, int]
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import sympy
 
-from .expressions import Elementwise, Node, Variable, is_zero
+from ..expressions import Elementwise, Node, Variable, is_zero
+from ..names import Allocator
+from ..programs import BATCH, Program
+from ..spaces import Indices as IndexSpace
+from ..spaces import Real
+from ..text import Writer, spoken
+from ..walk import storage
 from .loops import Asked, Buffer, Fill, Statement, Step
-from .names import Allocator
 from .nests import Indices, Nest, sum_statements
-from .programs import BATCH, Program
 from .schedule import Schedule, Sink, is_leaf, is_sum, prepared
-from .spaces import Indices as IndexSpace
-from .spaces import Real
-from .text import Writer, spoken
-from .walk import storage
 
 
 @dataclass(frozen=True)

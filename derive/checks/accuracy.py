@@ -10,13 +10,13 @@ import mpmath as mp
 import numpy as np
 import sympy
 
-from .algebras import Multiprecision
-from .expressions import Elementwise, Node
+from ..elementwise.algebras import Multiprecision
+from ..elementwise.fold import evaluate
+from ..elementwise.operations import Operation
+from ..expressions import Elementwise, Node
+from ..reference import Array
+from ..walk import topological
 from .findings import Finding
-from .fold import evaluate
-from .operations import Operation
-from .reference import Array
-from .walk import topological
 
 # exp(x) is finite, and normal or nearly so
 RANGE: dict[type[Any], float] = {np.float64: 700.0, np.float32: 88.0}

@@ -18,17 +18,17 @@ from itertools import product
 import numpy as np
 import sympy
 
-from .calculus import tangent
-from .expressions import Elementwise, Node, Variable
+from ..calculus import tangent
+from ..expressions import Elementwise, Node, Variable
+from ..layers import Layer
+from ..maps import LinearMap
+from ..reference import Array, Value, values_of
+from ..spaces import Space
+from ..walk import topological
 from .findings import EPS, Finding, compared, largest, vector
-from .layers import Layer
-from .maps import LinearMap
 from .oracles import Pairing, Values, moved_point, pairing, quotients, slope
-from .reference import Array, Value, values_of
 from .rounding import values_and_bounds
 from .sampling import Point, draw
-from .spaces import Space
-from .walk import topological
 
 COMPLEX_STEP = 1e-20  # squared it vanishes beside 1: no truncation, and no cancellation
 SLOPE = 0.25  # the next term of the series bends a slope by h times a ratio; a wrong term takes 1

@@ -13,8 +13,8 @@ from functools import singledispatch
 
 import numpy as np
 
-from . import reference
-from .expressions import (
+from .. import reference
+from ..expressions import (
     Argmax,
     Constant,
     Contraction,
@@ -26,8 +26,8 @@ from .expressions import (
     Tuple,
     Variable,
 )
-from .reference import Sizes, Value, extent, values_of
-from .walk import topological
+from ..reference import Sizes, Value, extent, values_of
+from ..walk import topological
 
 FUNCTION = 8  # eps between two evaluations of one psi, 4 ulp each
 TINY = 1e-30  # a step so small that products of errors vanish beside first-order terms

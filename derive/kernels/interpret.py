@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import sympy
 
+from ..reference import Array
+from ..roles import MASK
+from ..roles import Argument as LayerArgument
+from ..runtime.declare import Argument, Declaration, Leaf
+from ..spaces import Indices, leaves
 from .execution import UNWRITTEN, Compiled, InterpretationError, Memory, Region, Run, State
 from .loops import Buffer
 from .lower import Kernel
-from .reference import Array
-from .roles import MASK
-from .roles import Argument as LayerArgument
-from .runtime.declare import Argument, Declaration, Leaf
-from .spaces import Indices, leaves
 
 __all__ = ["InterpretationError", "Interpreted"]
 

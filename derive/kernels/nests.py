@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import sympy
 
-from .expressions import (
+from ..expressions import (
     Argmax,
     Constant,
     Contraction,
@@ -16,7 +16,9 @@ from .expressions import (
     LinearCombination,
     Node,
 )
-from .forms import Access
+from ..forms import Access
+from ..names import Allocator
+from ..text import spoken
 from .loops import (
     Accumulate,
     Apply,
@@ -40,9 +42,7 @@ from .loops import (
     Sum,
     Times,
 )
-from .names import Allocator
 from .schedule import as_product, is_rearranged, strided_base
-from .text import spoken
 
 Memory = Mapping[Node, Buffer]
 Known: TypeAlias = "dict[tuple[Node, Place], Scalar]"

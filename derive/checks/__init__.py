@@ -1,0 +1,1 @@
+"""Numerical checks of a layer's maps, programs and kernels."""

@@ -1,0 +1,1 @@
+"""Elementwise operations psi (thesis section 2.4): formulas, evaluation, Cython text."""

@@ -1,0 +1,1 @@
+"""From a program's expressions to the text of a Cython module."""

@@ -1,0 +1,1 @@
+"""Exact proof: components in SymPy, and zero tests at random points of prime fields."""

@@ -1,0 +1,1 @@
+"""Parameters, optimisers and the gradient-descent algorithms of the thesis."""
