@@ -13,7 +13,8 @@ _HOMES = {
     "forms": "indices",
     "expressions": "variable",
     "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu
-        log log_softmax log_sum_exp mean norm outer relu scale shifted sigmoid softmax softplus
+        log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid softmax
+        softplus
         sqrt tanh total_sum uninterpreted""",
     "roles": "Mask given",
     "layers": "Layer",

@@ -8,6 +8,7 @@ expression keeps the name of the first local that it is bound to.
 
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
@@ -55,6 +56,8 @@ def _check_text(where: str, annotation: object) -> None:
 def _argument(layer_name: str, parameter: inspect.Parameter) -> Argument:
     annotation, where = parameter.annotation, f"layer {layer_name}: argument {parameter.name}"
     _check_text(where, annotation)
+    if parameter.default is not inspect.Parameter.empty:
+        raise SpaceError(f"{where}: a variable has no default value, remove = {parameter.default}")
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise SpaceError(f"{where}: *args and **kwargs have no space; declare each argument")
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -79,14 +82,20 @@ def _check_return(name: str, function: Callable[..., Any], output: Node) -> None
 
 @contextmanager
 def _naming_locals(code: CodeType, names: dict[Node, str]) -> Iterator[None]:
-    """Gives every expression the name of the first local that it is bound to in that code."""
+    """Gives every expression the name of the first local that it is bound to in that code.
+
+    A local that is bound again, as an argument may be, has another value: x_2 after x.
+    """
+    taken = Counter(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code is not code:
             return None
         for local, value in frame.f_locals.items():
-            for node, name in _bindings(local, value):
-                names.setdefault(node, name)
+            for node in _bound(value):
+                if node not in names:
+                    taken[local] += 1
+                    names[node] = local if taken[local] == 1 else f"{local}_{taken[local]}"
         return trace
 
     previous = sys.gettrace()
@@ -97,6 +106,6 @@ def _naming_locals(code: CodeType, names: dict[Node, str]) -> Iterator[None]:
         sys.settrace(previous)
 
 
-def _bindings(local: str, value: object) -> Iterator[tuple[Node, str]]:
+def _bound(value: object) -> Iterator[Node]:
     if isinstance(value, Node) and not isinstance(value, (Variable, Tuple)):
-        yield value, local
+        yield value

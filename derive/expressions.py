@@ -66,7 +66,10 @@ class Node:
     def __truediv__(self, other: object) -> Node:
         if isinstance(other, Node):
             return quotient(self, other)
-        return linear_combination([(1 / coefficient(other), self)])
+        number = coefficient(other)
+        if number == 0:
+            raise SpaceError(f"{self.space} / 0: division by zero")
+        return linear_combination([(1 / number, self)])
 
     def __rtruediv__(self, other: object) -> Node:
         return linear_combination([(coefficient(other), elementwise(shipped.reciprocal, self))])

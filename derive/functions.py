@@ -262,23 +262,32 @@ def entry(x: Node, k: Node) -> Node:
     return contraction(R(), selected, 1, (x,), (k,))
 
 
-def shifted(x: Node) -> Node:
-    """x less its largest entry, which is held: no exponential of it overflows."""
-    return x - broadcast(held(largest(x)), array_space(x, "shifted"))
+def _shifted(x: Node) -> Node:
+    """x less its largest entry, which is held: no exponential of it overflows.
+
+    Only for what a shift does not change: the derivative of the largest entry is left out.
+    """
+    return x - broadcast(held(largest(x)), array_space(x, "a shift by the largest entry"))
 
 
 def log_sum_exp(x: Node) -> Node:
     """log <1, Exp(x)>, shifted by the largest entry: no overflow for any finite x."""
-    return log(total_sum(exp(shifted(x)))) + held(largest(x))
+    return log(total_sum(exp(_shifted(x)))) + held(largest(x))
 
 
 def softmax(x: Node) -> Node:
     """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry."""
-    e = exp(shifted(x))
+    e = exp(_shifted(x))
     return hadamard(e, broadcast(1 / total_sum(e), array_space(x, "softmax")))
 
 
 def log_softmax(x: Node) -> Node:
     """Log(softmax(x)) (thesis, lemma 2.4.4), shifted first: no digits are lost to a large x."""
-    d = shifted(x)
+    d = _shifted(x)
     return d - broadcast(log(total_sum(exp(d))), array_space(x, "log_softmax"))
+
+
+def log_softmax_entry(x: Node, k: Node) -> Node:
+    """Log(softmax(x))_k for a class index k, without the other entries."""
+    d = _shifted(x)
+    return entry(d, k) - log(total_sum(exp(d)))

@@ -35,8 +35,10 @@ def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
     (True, True)
     """
     symbols = tuple(sympy.Symbol(name, integer=True, positive=True) for name in names.split())
-    if not symbols:
-        raise ValueError("dims: expected at least one name, as in dims('n m'), got none")
+    if not symbols or len(set(symbols)) < len(symbols):
+        raise ValueError(f"dims: expected different names, as in dims('n m'), got {names!r}")
+    if not all(name.isidentifier() for name in names.split()):
+        raise ValueError(f"dims: names are parted by spaces, as in dims('n m'), got {names!r}")
     return symbols if len(symbols) > 1 else symbols[0]
 
 
@@ -48,8 +50,16 @@ def size(value: object) -> Size:
             f"of type {type(value).__name__}"
         )
     expression = sympy.expand(sympy.sympify(value, strict=True))
-    if expression.is_integer is False or (expression.is_number and expression < 1):
-        raise SpaceError(f"a size must be a whole number of at least 1, got {expression}")
+    if not expression.is_integer or (expression.is_nonpositive and not expression.is_nonnegative):
+        raise SpaceError(
+            f"a size must be a whole number of at least 1, got {expression}; "
+            "make symbols with dims(...), and halves with sympy.floor(n / 2)"
+        )
+    if expression == 0 or not all(symbol.is_nonnegative for symbol in expression.free_symbols):
+        raise SpaceError(
+            f"a size must be a whole number of at least 1, got {expression}; "
+            "make its symbols with dims(...)"
+        )
     return expression
 
 

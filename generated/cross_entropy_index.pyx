@@ -2,8 +2,7 @@
 #
 # cross_entropy_index(x, k)
 #
-#     d = x - max(x) 1
-#     cross_entropy_index(x, k) = log(<1, exp(d)>) - d[k]
+#     cross_entropy_index(x, k) = -((x - max(x) 1)[k] - log(<1, exp(x - max(x) 1)>))
 #
 # x in R(n), state
 # k in Index(n), given
@@ -39,18 +38,18 @@ cdef void cross_entropy_index_forward(
     #     x: (batch, n), state
     #     k: (batch), given
     #     y: (batch), overwritten
-    #     saved: saved_t, saved_exp_d, written unless NULL
+    #     saved: saved_t, saved_t_2, written unless NULL
     # cost: batch*(2*n + 1) flops
     # batch*(n + 2) calls of elementwise functions
     # 8*batch*(2*n + 3) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
-    cdef real* saved_exp_d = saved + batch
+    cdef real* saved_t_2 = saved + batch
     cdef real* t = workspace
-    cdef real* d = workspace + batch
-    cdef real* exp_d = workspace + batch*n + batch
-    cdef real* t_2 = workspace
+    cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace + batch*n + batch
+    cdef real* t_4 = workspace
     cdef Py_ssize_t s, k_2, j, i, k_3
-    cdef real largest, candidate, d_si, exp_d_si, total
+    cdef real largest, candidate, r, r_si, total
     # t = x[argmax(x)]
     for s in range(batch):
         k_2 = 0
@@ -59,30 +58,30 @@ cdef void cross_entropy_index_forward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    # d = x - t 1
-    # exp_d = exp(d)
-    # saved_exp_d = exp(d)
+    # t_2 = x - t 1
+    # t_3 = exp(t_2)
+    # saved_t_2 = exp(t_2)
     for s in range(batch):
         for i in range(n):
-            d_si = x[s*n + i] - t[s]
-            d[s*n + i] = d_si
-            exp_d_si = exp(d_si)
-            exp_d[s*n + i] = exp_d_si
+            r = x[s*n + i] - t[s]
+            t_2[s*n + i] = r
+            r_si = exp(r)
+            t_3[s*n + i] = r_si
             if saved is not NULL:
-                saved_exp_d[s*n + i] = exp_d_si
-    # t_2 = <1, exp_d>
+                saved_t_2[s*n + i] = r_si
+    # t_4 = <1, t_3>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp_d[s*n + i]
-        t_2[s] = total
-    # y = log(t_2) - d[k]
-    # saved_t = log'(t_2)
+            total += t_3[s*n + i]
+        t_4[s] = total
+    # y = -t_2[k] + log(t_4)
+    # saved_t = log'(t_4)
     for s in range(batch):
         k_3 = k[s]
-        y[s] = log(t_2[s]) - d[s*n + k_3]
+        y[s] = -t_2[s*n + k_3] + log(t_4[s])
         if saved is not NULL:
-            saved_t[s] = log_d1(t_2[s])
+            saved_t[s] = log_d1(t_4[s])
 
 
 cdef void cross_entropy_index_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -115,11 +114,11 @@ cdef void cross_entropy_index_tangent(
     # batch*(n + 1) calls of elementwise functions
     # 16*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* exp_d = workspace + batch
-    cdef real* t_2 = workspace
-    cdef real* t_3 = workspace + batch*n + batch
+    cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace
+    cdef real* t_4 = workspace + batch*n + batch
     cdef Py_ssize_t s, k_2, j, i, k_3
-    cdef real largest, candidate, d, total
+    cdef real largest, candidate, total
     # t = x[argmax(x)]
     for s in range(batch):
         k_2 = 0
@@ -128,28 +127,26 @@ cdef void cross_entropy_index_tangent(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    # d = x - t 1
-    # exp_d = exp(d)
+    # t_2 = exp(x - t 1)
     for s in range(batch):
         for i in range(n):
-            d = x[s*n + i] - t[s]
-            exp_d[s*n + i] = exp(d)
-    # t_2 = <1, exp_d>
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp_d[s*n + i]
-        t_2[s] = total
-    # t_3 = <1, exp_d (.) x_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += exp_d[s*n + i]*x_dot[s*n + i]
+            total += t_2[s*n + i]
         t_3[s] = total
-    # y_dot = log'(t_2) t_3 - x_dot[k]
+    # t_4 = <1, t_2 (.) x_dot>
+    for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += t_2[s*n + i]*x_dot[s*n + i]
+        t_4[s] = total
+    # y_dot = -x_dot[k] + log'(t_3) t_4
     for s in range(batch):
         k_3 = k[s]
-        y_dot[s] = log_d1(t_2[s])*t_3[s] - x_dot[s*n + k_3]
+        y_dot[s] = -x_dot[s*n + k_3] + log_d1(t_3[s])*t_4[s]
 
 
 cdef void cross_entropy_index_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -178,20 +175,20 @@ cdef void cross_entropy_index_backward(
     #     k: (batch), given
     #     y_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
-    #     saved: saved_t, saved_exp_d, read
+    #     saved: saved_t, saved_t_2, read
     # cost: 2*batch*(n + 1) flops
     # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
-    cdef const real* saved_exp_d = saved + batch
+    cdef const real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef Py_ssize_t s, i, k_2
     # t = saved_t y_bar
     for s in range(batch):
         t[s] = saved_t[s]*y_bar[s]
-    # x_bar += saved_exp_d (.) t 1
+    # x_bar += saved_t_2 (.) t 1
     for s in range(batch):
         for i in range(n):
-            x_bar[s*n + i] += saved_exp_d[s*n + i]*t[s]
+            x_bar[s*n + i] += saved_t_2[s*n + i]*t[s]
     # x_bar += -1 y_bar e_k
     for s in range(batch):
         k_2 = k[s]
@@ -230,13 +227,13 @@ cdef void cross_entropy_index_tangent_backward(
     # batch*(n + 2) calls of elementwise functions
     # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* exp_d = workspace + batch
-    cdef real* t_2 = workspace
-    cdef real* t_3 = workspace + batch*n + 2*batch
-    cdef real* t_4 = workspace + batch*n + batch
-    cdef real* t_5 = workspace + batch*n + 3*batch
+    cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace
+    cdef real* t_4 = workspace + batch*n + 2*batch
+    cdef real* t_5 = workspace + batch*n + batch
+    cdef real* t_6 = workspace + batch*n + 3*batch
     cdef Py_ssize_t s, k_2, j, i, k_3
-    cdef real largest, candidate, d, total, r
+    cdef real largest, candidate, total, r
     # t = x[argmax(x)]
     for s in range(batch):
         k_2 = 0
@@ -245,34 +242,32 @@ cdef void cross_entropy_index_tangent_backward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    # d = x - t 1
-    # exp_d = exp(d)
+    # t_2 = exp(x - t 1)
     for s in range(batch):
         for i in range(n):
-            d = x[s*n + i] - t[s]
-            exp_d[s*n + i] = exp(d)
-    # t_2 = <1, exp_d>
+            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+    # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp_d[s*n + i]
-        t_2[s] = total
-    # t_4 = <1, exp_d (.) x_dot>
+            total += t_2[s*n + i]
+        t_3[s] = total
+    # t_5 = <1, t_2 (.) x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp_d[s*n + i]*x_dot[s*n + i]
-        t_4[s] = total
-    # t_3 = log'(t_2) y_bar
-    # t_5 = log''(t_2) t_4 y_bar + log'(t_2) y_bar_dot
+            total += t_2[s*n + i]*x_dot[s*n + i]
+        t_5[s] = total
+    # t_4 = log'(t_3) y_bar
+    # t_6 = log''(t_3) t_5 y_bar + log'(t_3) y_bar_dot
     for s in range(batch):
-        r = log_d1(t_2[s])
-        t_3[s] = r*y_bar[s]
-        t_5[s] = log_d2(t_2[s])*t_4[s]*y_bar[s] + r*y_bar_dot[s]
-    # x_bar_dot += exp_d (.) x_dot (.) t_3 1 + exp_d (.) t_5 1
+        r = log_d1(t_3[s])
+        t_4[s] = r*y_bar[s]
+        t_6[s] = log_d2(t_3[s])*t_5[s]*y_bar[s] + r*y_bar_dot[s]
+    # x_bar_dot += t_2 (.) x_dot (.) t_4 1 + t_2 (.) t_6 1
     for s in range(batch):
         for i in range(n):
-            x_bar_dot[s*n + i] += exp_d[s*n + i]*x_dot[s*n + i]*t_3[s] + exp_d[s*n + i]*t_5[s]
+            x_bar_dot[s*n + i] += t_2[s*n + i]*x_dot[s*n + i]*t_4[s] + t_2[s*n + i]*t_6[s]
     # x_bar_dot += -1 y_bar_dot e_k
     for s in range(batch):
         k_3 = k[s]
@@ -310,12 +305,12 @@ cdef void cross_entropy_index_gradient(
     # batch*(n + 2) calls of elementwise functions
     # 8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* d = workspace + batch
-    cdef real* exp_d = workspace + batch*n + batch
-    cdef real* t_2 = workspace
-    cdef real* t_3 = workspace + 2*batch*n + batch
+    cdef real* t_2 = workspace + batch
+    cdef real* t_3 = workspace + batch*n + batch
+    cdef real* t_4 = workspace
+    cdef real* t_5 = workspace + 2*batch*n + batch
     cdef Py_ssize_t s, k_2, j, i, k_3, k_4
-    cdef real largest, candidate, d_si, total
+    cdef real largest, candidate, r, total
     # t = x[argmax(x)]
     for s in range(batch):
         k_2 = 0
@@ -324,36 +319,36 @@ cdef void cross_entropy_index_gradient(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = x[s*n + k_2]
-    # d = x - t 1
-    # exp_d = exp(d)
+    # t_3 = exp(t_2)
+    # t_2 = x - t 1
     for s in range(batch):
         for i in range(n):
-            d_si = x[s*n + i] - t[s]
-            exp_d[s*n + i] = exp(d_si)
+            r = x[s*n + i] - t[s]
+            t_3[s*n + i] = exp(r)
             if J is not NULL:
-                d[s*n + i] = d_si
-    # t_2 = <1, exp_d>
+                t_2[s*n + i] = r
+    # t_4 = <1, t_3>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += exp_d[s*n + i]
-        t_2[s] = total
+            total += t_3[s*n + i]
+        t_4[s] = total
     if x_bar is not NULL:
-        # t_3 = log'(t_2)
+        # t_5 = log'(t_4)
         for s in range(batch):
-            t_3[s] = log_d1(t_2[s])
+            t_5[s] = log_d1(t_4[s])
     if J is not NULL:
-        # J += 1/Max(1, batch) sum_s (log(t_2) - d[k])
+        # J += -1/Max(1, batch) sum_s (t_2[k] - log(t_4))
         total = <real>0
         for s in range(batch):
             k_3 = k[s]
-            total += log(t_2[s]) - d[s*n + k_3]
-        J[0] += <real>1/max(1, batch)*total
+            total += t_2[s*n + k_3] - log(t_4[s])
+        J[0] += -<real>1/max(1, batch)*total
     if x_bar is not NULL:
-        # x_bar += 1/Max(1, batch) exp_d (.) t_3 1
+        # x_bar += 1/Max(1, batch) t_3 (.) t_5 1
         for s in range(batch):
             for i in range(n):
-                x_bar[s*n + i] += <real>1/max(1, batch)*exp_d[s*n + i]*t_3[s]
+                x_bar[s*n + i] += <real>1/max(1, batch)*t_3[s*n + i]*t_5[s]
         # x_bar += -1/Max(1, batch) e_k
         for s in range(batch):
             k_4 = k[s]
@@ -383,7 +378,7 @@ forward = Kernel(
     x: (batch, n), state
     k: (batch), given
     y: (batch), overwritten
-    saved: saved_t, saved_exp_d, written unless NULL
+    saved: saved_t, saved_t_2, written unless NULL
 
 cost: batch*(2*n + 1) flops
 batch*(n + 2) calls of elementwise functions
@@ -439,7 +434,7 @@ backward = Kernel(
     k: (batch), given
     y_bar: (batch), cotangent
     x_bar: (batch, n), added to, not computed where NULL
-    saved: saved_t, saved_exp_d, read
+    saved: saved_t, saved_t_2, read
 
 cost: 2*batch*(n + 1) flops
 24*batch*(n + 1) bytes of arguments, results and saved values in float64""",

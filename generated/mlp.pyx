@@ -436,8 +436,8 @@ cdef void mlp_loss(
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
     cdef real* output = workspace
     cdef real* t = workspace + 2*batch*hidden_n + batch*output_n
-    cdef real* cross_entropy_index_d = workspace + 2*batch*hidden_n + batch*output_n + batch
-    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n
+    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n + batch
+    cdef real* t_3 = workspace + 2*batch*hidden_n + batch*output_n
     cdef Py_ssize_t s, i, k_2, j, k_3
     cdef real hidden_z, largest, candidate, total
     # output = output_b
@@ -464,20 +464,20 @@ cdef void mlp_loss(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = output[s*output_n + k_2]
-    # cross_entropy_index_d = output - t 1
+    # t_2 = output - t 1
     for s in range(batch):
         for i in range(output_n):
-            cross_entropy_index_d[s*output_n + i] = output[s*output_n + i] - t[s]
-    # t_2 = <1, exp(cross_entropy_index_d)>
+            t_2[s*output_n + i] = output[s*output_n + i] - t[s]
+    # t_3 = <1, exp(t_2)>
     for s in range(batch):
         total = <real>0
         for i in range(output_n):
-            total += exp(cross_entropy_index_d[s*output_n + i])
-        t_2[s] = total
-    # y = log(t_2) - cross_entropy_index_d[k]
+            total += exp(t_2[s*output_n + i])
+        t_3[s] = total
+    # y = -t_2[k] + log(t_3)
     for s in range(batch):
         k_3 = k[s]
-        y[s] = log(t_2[s]) - cross_entropy_index_d[s*output_n + k_3]
+        y[s] = -t_2[s*output_n + k_3] + log(t_3[s])
 
 
 cdef void mlp_loss_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -524,15 +524,15 @@ cdef void mlp_gradient(
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
     cdef real* output = workspace
     cdef real* t = workspace + 2*batch*hidden_n + batch*output_n
-    cdef real* cross_entropy_index_d = workspace + 2*batch*hidden_n + batch*output_n + batch
-    cdef real* exp_cross_entropy_index_d = workspace + 2*batch*hidden_n + 2*batch*output_n + batch
-    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n
-    cdef real* t_3 = workspace + 2*batch*hidden_n + 3*batch*output_n + batch
-    cdef real* cross_entropy_index_d_bar = workspace
+    cdef real* t_2 = workspace + 2*batch*hidden_n + batch*output_n + batch
+    cdef real* t_3 = workspace + 2*batch*hidden_n + 2*batch*output_n + batch
+    cdef real* t_4 = workspace + 2*batch*hidden_n + batch*output_n
+    cdef real* t_5 = workspace + 2*batch*hidden_n + 3*batch*output_n + batch
+    cdef real* output_bar = workspace
     cdef real* hidden_bar = workspace + 2*batch*hidden_n + 3*batch*output_n + 2*batch
     cdef real* hidden_z_bar = workspace + batch*hidden_n + batch*output_n
     cdef Py_ssize_t s, i, k_2, j, k_3, k_4
-    cdef real hidden_z, largest, candidate, cross_entropy_index_d_si, total
+    cdef real hidden_z, largest, candidate, r, total
     # output = output_b
     for s in range(batch):
         for i in range(output_n):
@@ -557,60 +557,60 @@ cdef void mlp_gradient(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = output[s*output_n + k_2]
-    # cross_entropy_index_d = output - t 1
-    # exp_cross_entropy_index_d = exp(cross_entropy_index_d)
+    # t_3 = exp(t_2)
+    # t_2 = output - t 1
     for s in range(batch):
         for i in range(output_n):
-            cross_entropy_index_d_si = output[s*output_n + i] - t[s]
-            exp_cross_entropy_index_d[s*output_n + i] = exp(cross_entropy_index_d_si)
+            r = output[s*output_n + i] - t[s]
+            t_3[s*output_n + i] = exp(r)
             if J is not NULL:
-                cross_entropy_index_d[s*output_n + i] = cross_entropy_index_d_si
-    # t_2 = <1, exp_cross_entropy_index_d>
+                t_2[s*output_n + i] = r
+    # t_4 = <1, t_3>
     for s in range(batch):
         total = <real>0
         for i in range(output_n):
-            total += exp_cross_entropy_index_d[s*output_n + i]
-        t_2[s] = total
+            total += t_3[s*output_n + i]
+        t_4[s] = total
     if (
         x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
         output_W_bar is not NULL or output_b_bar is not NULL
     ):
-        # t_3 = log'(t_2)
+        # t_5 = log'(t_4)
         for s in range(batch):
-            t_3[s] = log_d1(t_2[s])
+            t_5[s] = log_d1(t_4[s])
     if J is not NULL:
-        # J += 1/Max(1, batch) sum_s (log(t_2) - cross_entropy_index_d[k])
+        # J += -1/Max(1, batch) sum_s (t_2[k] - log(t_4))
         total = <real>0
         for s in range(batch):
             k_3 = k[s]
-            total += log(t_2[s]) - cross_entropy_index_d[s*output_n + k_3]
-        J[0] += <real>1/max(1, batch)*total
+            total += t_2[s*output_n + k_3] - log(t_4[s])
+        J[0] += -<real>1/max(1, batch)*total
     if (
         x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
         output_W_bar is not NULL or output_b_bar is not NULL
     ):
-        # cross_entropy_index_d_bar = 1/Max(1, batch) exp_cross_entropy_index_d (.) t_3 1
+        # output_bar = 1/Max(1, batch) t_3 (.) t_5 1
         for s in range(batch):
             for i in range(output_n):
-                cross_entropy_index_d_bar[s*output_n + i] = <real>1/max(1, batch)*exp_cross_entropy_index_d[s*output_n + i]*t_3[s]
-        # cross_entropy_index_d_bar += -1/Max(1, batch) e_k
+                output_bar[s*output_n + i] = <real>1/max(1, batch)*t_3[s*output_n + i]*t_5[s]
+        # output_bar += -1/Max(1, batch) e_k
         for s in range(batch):
             k_4 = k[s]
-            cross_entropy_index_d_bar[s*output_n + k_4] += <real>(-1)/max(1, batch)
+            output_bar[s*output_n + k_4] += <real>(-1)/max(1, batch)
         if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
-            # hidden_bar = output_W^T cross_entropy_index_d_bar
+            # hidden_bar = output_W^T output_bar
             fill(batch*hidden_n, <real>0, hidden_bar)
             gemm(batch, hidden_n, output_n, <real>1,
-                 cross_entropy_index_d_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
+                 output_bar, output_n, 1, output_W, hidden_n, 1, hidden_bar, hidden_n, 1)
         if output_W_bar is not NULL:
-            # output_W_bar += sum_s cross_entropy_index_d_bar hidden^T
+            # output_W_bar += sum_s output_bar hidden^T
             gemm(output_n, hidden_n, batch, <real>1,
-                 cross_entropy_index_d_bar, 1, output_n, hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
+                 output_bar, 1, output_n, hidden, hidden_n, 1, output_W_bar, hidden_n, 1)
         if output_b_bar is not NULL:
-            # output_b_bar += sum_s cross_entropy_index_d_bar
+            # output_b_bar += sum_s output_bar
             for s in range(batch):
                 for i in range(output_n):
-                    output_b_bar[i] += cross_entropy_index_d_bar[s*output_n + i]
+                    output_b_bar[i] += output_bar[s*output_n + i]
         if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
             # hidden_z = hidden_W_x + hidden_b
             # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar

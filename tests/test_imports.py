@@ -24,7 +24,7 @@ schedule loops source nests lower cost describe emit execution interpret compile
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
 cli __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
-ROOMS = "elementwise proofs training kernels checks".split()
+ROOMS = ["elementwise", "proofs", "training", "kernels", "checks"]
 BELOW = {"library", "declare"}  # the layers, and what the compiled kernels stand on
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule
 HOMONYMS = {"bilinear": {"proof", "map_laws"}, "cosine": {"scalar_rules", "optimise"}}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sympy
 
+from derive.checks.accuracy import exactly, spacing
 from derive.compile import Module, compile_modules
 from derive.elementwise.algebras import Arrays, Multiprecision
 from derive.elementwise.cython_text import cython_body
@@ -48,11 +49,6 @@ def points(psi: Operation, largest: float, dtype=np.float64, count: int = 60) ->
         column = generator.permutation(np.concatenate(parts)).astype(dtype)
         columns.append(abs(column) if psi.base in POSITIVE else column)
     return columns
-
-
-def exactly(psi: Operation, expression: sympy.Expr, row, digits: int):
-    with mp.workdps(digits):
-        return evaluate(expression, dict(zip(psi.arguments, row, strict=True)), Multiprecision())
 
 
 # --- stable equals plain; a derivative is a derivative
@@ -221,13 +217,6 @@ def in_c(compiled, psi: Operation, columns) -> np.ndarray:
         first, last, out.ctypes.data, out.size, out.dtype == np.float32
     )
     return out
-
-
-def spacing(exact, dtype) -> mp.mpf:
-    """The distance of floats at a number; below the normal ones, that of the subnormal ones."""
-    info = np.finfo(dtype)
-    exponent = max(mp.frexp(exact)[1] - 1 if exact else info.minexp, info.minexp)
-    return mp.ldexp(1, exponent - info.nmant)
 
 
 BOUNDED = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "gelu", "absolute")

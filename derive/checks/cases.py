@@ -14,6 +14,7 @@ from ..expressions import Contraction, Variable
 from ..layers import Layer
 from ..programs import BATCH, Program
 from ..reference import Array, Sizes, Value, extent
+from ..roles import MASK
 from ..spaces import Indices, Product, Real, Space, leaves
 from ..walk import storage, topological
 from .rounding import operations, values_and_bounds
@@ -134,7 +135,8 @@ class Cases:
         """NaN in the last entries of one argument, each in turn, all samples but one."""
         found, four = [], self.four
         for x in self._arguments():
-            if not any(isinstance(leaf, Indices) for leaf in leaves(x.space)):
+            whole = any(isinstance(leaf, Indices) for leaf in leaves(x.space))
+            if not whole and x not in self.batched.of_role(MASK):  # the edge refuses NaN there
                 values = {**four.values, x: _with_nan(four.values[x])}
                 found.append(self._at(f"NaN in {x.name}", Point(dict(four.sizes), values)))
         return found

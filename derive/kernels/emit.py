@@ -91,6 +91,7 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
         "formula": formula(layer),
         "spaces": spaces(layer),
         "indexed": any(b.kind == "index" for k in kernels for group in k.arguments for b in group),
+        "derived": any(_is_derived(k, e) for k in kernels for b in _buffers(k) for e in b.shape),
         "constants": [c for c in ("INFINITY", "NAN") if any(c in text for text in texts)],
         "elementary": ["real", *sorted(called | set(direct))],
         "primitives": [n for n, kind in (("fill", "Fill"), ("gemm", "Gemm")) if kind in kinds],
@@ -147,7 +148,7 @@ def _walk(steps: Iterable[Statement]) -> Iterator[Statement]:
 
 def _kernel(kernel: Kernel) -> dict[str, Any]:
     program = kernel.program
-    buffers = [*_flat(kernel.arguments), *_flat(kernel.results)]
+    buffers = _buffers(kernel)
     space = [n for n, used in (("saved", kernel.saved), ("workspace", kernel.workspace)) if used]
     constant = {b.name for b in _flat(kernel.arguments)}
     constant |= {"saved"} if program.reads_saved else set()
@@ -285,10 +286,20 @@ def _leaf(buffer: Buffer, space: object, argument: Argument | None, kernel: Kern
     return f'Leaf("{buffer.name}", {extents})'
 
 
+def _buffers(kernel: Kernel) -> list[Buffer]:
+    return [*_flat(kernel.arguments), *_flat(kernel.results)]
+
+
+def _is_derived(kernel: Kernel, extent: sympy.Expr) -> bool:
+    return extent not in kernel.sizes and not extent.is_Integer
+
+
 def _extent(kernel: Kernel, extent: sympy.Expr) -> str:
     if extent in kernel.sizes:
         return f'"{extent}"'
-    return str(extent) if extent.is_Integer else _lambda(kernel, extent)
+    if extent.is_Integer:
+        return str(extent)
+    return f'Derived("{integer(sympy.expand(extent))}", {_lambda(kernel, extent)})'
 
 
 def _lambda(kernel: Kernel, expression: sympy.Expr) -> str:

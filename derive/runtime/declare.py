@@ -21,6 +21,17 @@ RESERVED = ("out", "saved", "workspace", "sizes")
 
 
 @dataclass(frozen=True)
+class Derived:
+    """An extent that is a formula in the sizes: what it says, and how it is computed."""
+
+    formula: str
+    value: Callable[..., int]
+
+    def __call__(self, *sizes: int) -> int:
+        return self.value(*sizes)
+
+
+@dataclass(frozen=True)
 class Leaf:
     """One array. kind "index": integers with 0 <= v < bound; "mask": numbers 0 or 1, or bool."""
 
@@ -202,8 +213,9 @@ def _row(values: Iterable[object]) -> str:
 
 def extent_name(extent: Extent) -> str:
     """A size's name, a number, or the name of the function that derives the extent."""
-    name = getattr(extent, "__name__", "derived") if callable(extent) else str(extent)
-    return "derived" if name == "<lambda>" else name
+    if isinstance(extent, Derived):
+        return extent.formula
+    return getattr(extent, "__name__", "derived") if callable(extent) else str(extent)
 
 
 def origins(

@@ -195,11 +195,12 @@ def fit(
     optimiser: Optimiser,
     *,
     clip_norm: float | None = None,
+    clip_value: float | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """Trains the parameters, in place, by one step for each batch; the losses, one for each.
 
-    `kernel(*batch, *parameters, out=out)` adds the batch's loss to out["J"], of shape (), and its
+    `kernel(*batch, hidden_W=.., out=out)` adds the batch's loss to out["J"], of shape (), and its
     gradient to out["hidden_W_bar"], ..: J and the average over the batch are the kernel's.  The
     parameters are a tree as from `Network.tree`, or flat; the leaf hidden.W is the argument
     hidden_W.  `progress(step, loss)` is called after each step.  Steps are counted on from the
@@ -208,19 +209,21 @@ def fit(
     Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
     finite; the parameters are then those before that step.
     """
-    arrays = [array for _, array in leaves(parameters)]
+    named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
     grad = map_tree(np.zeros_like, parameters)
-    J = np.zeros((), np.result_type(*arrays))
+    J = np.zeros((), np.result_type(*named.values()))
     out = {f"{name.replace('.', '_')}_bar": array for name, array in leaves(grad)} | {"J": J}
     first = int(optimiser.state["step"]) if optimiser.state else 0
     losses = []
     for step, batch in enumerate(batches, first):
         for array in out.values():
             array.fill(0.0)
-        kernel(*batch, *arrays, out=out)
+        kernel(*batch, **named, out=out)
         check_finite(step, float(J), grad)
         if clip_norm is not None:
             clip_by_norm(grad, clip_norm)
+        if clip_value is not None:
+            clip_by_value(grad, clip_value)
         optimiser.step(parameters, grad)
         losses.append(float(J))
         if progress is not None:
