@@ -86,6 +86,8 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
+    if options.check and (options.layers or options.out):
+        raise BuildError("--check is about generated/ and takes neither FILE.py nor --out")
     if options.check:
         stale = check_generated()
         if stale:

@@ -253,6 +253,8 @@ def largest(x: Node) -> Node:
 def entry(x: Node, k: Node) -> Node:
     """The entry x_k of a vector, k a class index: <e_k, x>."""
     space = array_space(x, "entry")
+    if not isinstance(k, Node):
+        raise SpaceError(f"entry: expected an argument declared as Index(..), got {k!r}")
     if not isinstance(k.space, Indices) or k.space.shape or (k.space.bound,) != space.shape:
         raise SpaceError(
             f"entry: expected a vector and a class index below its size, got {space} and "

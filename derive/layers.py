@@ -73,6 +73,9 @@ class Layer:
             output = formula_of(name, output, (), {a.name: a.variable for a in arguments})
         return cls(name, arguments, output, doc=doc)
 
+    def __str__(self) -> str:
+        return f"{self.signature} in {self.output.space}"
+
     # --- what it is
 
     def of_role(self, *roles: str) -> tuple[Variable, ...]:

@@ -180,6 +180,9 @@ def Hom(domain: Space, codomain: Space) -> Space:
     >>> print(Hom(R(m), R(n)), "and", Hom(R(m) * R(n), R(n)))
     R(n, m) and R(n, m) * R(n, n)
     """
+    for space in (domain, codomain):
+        if not isinstance(space, Space):
+            raise SpaceError(f"Hom: expected spaces, as in Hom(R(m), R(n)), got {space}")
     if isinstance(codomain, Product):
         return Product(tuple(Hom(domain, factor) for factor in codomain.factors))
     if isinstance(domain, Product):

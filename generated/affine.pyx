@@ -29,7 +29,8 @@ cdef void affine_forward(
     #     b: (n), parameter
     #     y: (batch, n), overwritten
     # cost: 2*batch*m*n flops
-    # 8*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64
+    # 8*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in
+    #     float64
     cdef Py_ssize_t s, i
     # y = b
     for s in range(batch):
@@ -42,14 +43,16 @@ cdef void affine_forward(
 cdef void affine_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_forward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3],
     )
 
 
 cdef void affine_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_forward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3],
     )
 
 
@@ -67,7 +70,8 @@ cdef void affine_tangent(
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
     # cost: 4*batch*m*n flops
-    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values
+    #     in float64
     cdef Py_ssize_t s, i
     # y_dot = b_dot
     for s in range(batch):
@@ -82,16 +86,18 @@ cdef void affine_tangent(
 cdef void affine_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_tangent[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void affine_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_tangent[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -111,7 +117,8 @@ cdef void affine_backward(
     #     W_bar: (n, m), added to, not computed where NULL
     #     b_bar: (n), added to, not computed where NULL
     # cost: batch*n*(4*m + 1) flops
-    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values
+    #     in float64
     cdef Py_ssize_t s, i
     if x_bar is not NULL:
         # x_bar += W^T y_bar
@@ -129,16 +136,18 @@ cdef void affine_backward(
 cdef void affine_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5], <double*>array[6],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void affine_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5], <float*>array[6],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -161,7 +170,8 @@ cdef void affine_tangent_backward(
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
     # cost: batch*n*(8*m + 1) flops
-    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
+    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values
+    #     in float64
     cdef Py_ssize_t s, i
     if x_bar_dot is not NULL:
         # x_bar_dot += W_dot^T y_bar
@@ -183,18 +193,20 @@ cdef void affine_tangent_backward(
 cdef void affine_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_tangent_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10],
     )
 
 
 cdef void affine_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     affine_tangent_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10],
     )
 
 

@@ -13,6 +13,7 @@ from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport fill, gemm
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -31,7 +32,8 @@ cdef void bilinear_forward(
     #     f: (batch, k), overwritten
     #     saved: saved_W_x, written unless NULL
     # cost: 2*batch*k*m*(n + 1) flops
-    # 8*(batch*k*m + batch*k + batch*m + batch*n + k*m*n) bytes of arguments, results and saved values in float64
+    # 8*(batch*k*m + batch*k + batch*m + batch*n + k*m*n) bytes of arguments, results and
+    #     saved values in float64
     cdef real* saved_W_x = saved
     cdef real* W_x = workspace
     cdef Py_ssize_t s, i, j
@@ -53,16 +55,16 @@ cdef void bilinear_forward(
 cdef void bilinear_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_forward[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void bilinear_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_forward[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -80,7 +82,8 @@ cdef void bilinear_tangent(
     #     W_dot: (k, m, n), tangent
     #     f_dot: (batch, k), overwritten
     # cost: 2*batch*k*m*(3*n + 2) flops
-    # 8*(batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved values in float64
+    # 8*(batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved
+    #     values in float64
     cdef real* t = workspace
     cdef real* W_x = workspace + batch*k*m
     cdef Py_ssize_t s
@@ -104,16 +107,18 @@ cdef void bilinear_tangent(
 cdef void bilinear_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_tangent[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7],
     )
 
 
 cdef void bilinear_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_tangent[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7],
     )
 
 
@@ -135,7 +140,8 @@ cdef void bilinear_backward(
     #     W_bar: (k, m, n), added to, not computed where NULL
     #     saved: saved_W_x, read
     # cost: batch*k*m*(4*n + 3) flops
-    # 8*(batch*k*m + batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments, results and saved values in float64
+    # 8*(batch*k*m + batch*k + 2*batch*m + 2*batch*n + 2*k*m*n) bytes of arguments,
+    #     results and saved values in float64
     cdef const real* saved_W_x = saved
     cdef real* y_f_bar = workspace
     cdef Py_ssize_t s, i, j
@@ -160,18 +166,18 @@ cdef void bilinear_backward(
 cdef void bilinear_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_backward[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5], <double*>array[6], <const double*>array[7],
-        <double*>array[8],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <double*>array[6], <const double*>array[7], <double*>array[8],
     )
 
 
 cdef void bilinear_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_backward[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5], <float*>array[6], <const float*>array[7],
-        <float*>array[8],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <float*>array[6], <const float*>array[7], <float*>array[8],
     )
 
 
@@ -194,7 +200,8 @@ cdef void bilinear_tangent_backward(
     #     y_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (k, m, n), added to, not computed where NULL
     # cost: 2*batch*k*m*(7*n + 4) flops
-    # 8*(2*batch*k + 3*batch*m + 3*batch*n + 3*k*m*n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*k + 3*batch*m + 3*batch*n + 3*k*m*n) bytes of arguments, results and
+    #     saved values in float64
     cdef real* y_f_bar = workspace
     cdef real* t = workspace + batch*k*m
     cdef real* t_2 = workspace + 2*batch*k*m
@@ -240,18 +247,20 @@ cdef void bilinear_tangent_backward(
 cdef void bilinear_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_tangent_backward[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10], <double*>array[11],
     )
 
 
 cdef void bilinear_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     bilinear_tangent_backward[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10], <float*>array[11],
     )
 
 
@@ -277,9 +286,9 @@ cost: 2*batch*k*m*(n + 1) flops
         Argument("f", "result", (Leaf("f", ("batch", "k")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n, m, k: batch*k*m,
+    saved=Derived("batch*k*m", lambda batch, n, m, k: batch*k*m),
     saved_role="written",
-    workspace=lambda batch, n, m, k: batch*k*m,
+    workspace=Derived("batch*k*m", lambda batch, n, m, k: batch*k*m),
     float64=<size_t>&bilinear_forward_float64,
     float32=<size_t>&bilinear_forward_float32,
 )
@@ -311,7 +320,7 @@ cost: 2*batch*k*m*(3*n + 2) flops
         Argument("f_dot", "result", (Leaf("f_dot", ("batch", "k")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n, m, k: 2*batch*k*m,
+    workspace=Derived("2*batch*k*m", lambda batch, n, m, k: 2*batch*k*m),
     float64=<size_t>&bilinear_tangent_float64,
     float32=<size_t>&bilinear_tangent_float32,
 )
@@ -346,9 +355,9 @@ cost: batch*k*m*(4*n + 3) flops
         Argument("W_bar", "result", (Leaf("W_bar", ("k", "m", "n")),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n, m, k: batch*k*m,
+    saved=Derived("batch*k*m", lambda batch, n, m, k: batch*k*m),
     saved_role="read",
-    workspace=lambda batch, n, m, k: batch*k*m,
+    workspace=Derived("batch*k*m", lambda batch, n, m, k: batch*k*m),
     float64=<size_t>&bilinear_backward_float64,
     float32=<size_t>&bilinear_backward_float32,
 )
@@ -388,7 +397,7 @@ cost: 2*batch*k*m*(7*n + 4) flops
         Argument("W_bar_dot", "result", (Leaf("W_bar_dot", ("k", "m", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n, m, k: 4*batch*k*m,
+    workspace=Derived("4*batch*k*m", lambda batch, n, m, k: 4*batch*k*m),
     float64=<size_t>&bilinear_tangent_backward_float64,
     float32=<size_t>&bilinear_tangent_backward_float32,
 )

@@ -11,6 +11,7 @@
 from derive.runtime.elementary cimport real, sqrt
 from derive.runtime.module cimport CONVENTION, features, source_hash
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -118,16 +119,16 @@ cdef void cosine_forward(
 cdef void cosine_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_forward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cosine_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_forward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -195,7 +196,8 @@ cdef void cosine_tangent(
         for i in range(n):
             total += y_dot[s*n + i]*y[s*n + i]
         y_dot_y[s] = total
-    # f_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
+    # f_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x)
+    #     sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
@@ -209,16 +211,16 @@ cdef void cosine_tangent(
 cdef void cosine_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_tangent[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void cosine_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_tangent[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -273,16 +275,18 @@ cdef void cosine_backward(
 cdef void cosine_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4], <const double*>array[5], <double*>array[6],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4], <const double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void cosine_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4], <const float*>array[5], <float*>array[6],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4], <const float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -362,11 +366,21 @@ cdef void cosine_tangent_backward(
             total += x[s*n + i]*y_dot[s*n + i]
         t_2[s] += total
     # t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) f_bar
-    # t_5 = quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y)) f_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot
+    # t_5 = quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2
+    #     sqrt(x_x) (sqrt'(y_y) y_dot_y)) f_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y))
+    #     f_bar_dot
     # t = sqrt'(x_x) (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
-    # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)) + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar) + sqrt(y_y) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
+    # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
+    #     + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)
+    #     + sqrt(y_y) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y,
+    #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
+    #     y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
     # t_6 = sqrt'(y_y) (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
-    # t_7 = 2 sqrt''(y_y) y_dot_y (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)) + sqrt'(y_y) (2 sqrt'(x_x) x_dot_x (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar) + sqrt(x_x) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
+    # t_7 = 2 sqrt''(y_y) y_dot_y (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
+    #     + sqrt'(y_y) (2 sqrt'(x_x) x_dot_x (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)
+    #     + sqrt(x_x) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y,
+    #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
+    #     y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
@@ -419,18 +433,18 @@ cdef void cosine_tangent_backward(
 cdef void cosine_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_tangent_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
-        <double*>array[8],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7], <double*>array[8],
     )
 
 
 cdef void cosine_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_tangent_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
-        <float*>array[8],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7], <float*>array[8],
     )
 
 
@@ -523,16 +537,16 @@ cdef void cosine_gradient(
 cdef void cosine_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_gradient[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void cosine_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cosine_gradient[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -557,9 +571,9 @@ cost: batch*(6*n + 1) flops
         Argument("f", "result", (Leaf("f", ("batch",)),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n: 6*batch,
+    saved=Derived("6*batch", lambda batch, n: 6*batch),
     saved_role="written",
-    workspace=lambda batch, n: 3*batch,
+    workspace=Derived("3*batch", lambda batch, n: 3*batch),
     float64=<size_t>&cosine_forward_float64,
     float32=<size_t>&cosine_forward_float32,
 )
@@ -588,7 +602,7 @@ cost: 2*batch*(7*n + 6) flops
         Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: 6*batch,
+    workspace=Derived("6*batch", lambda batch, n: 6*batch),
     float64=<size_t>&cosine_tangent_float64,
     float32=<size_t>&cosine_tangent_float32,
 )
@@ -618,9 +632,9 @@ cost: 2*batch*(5*n + 3) flops
         Argument("y_bar", "result", (Leaf("y_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n: 6*batch,
+    saved=Derived("6*batch", lambda batch, n: 6*batch),
     saved_role="read",
-    workspace=lambda batch, n: 3*batch,
+    workspace=Derived("3*batch", lambda batch, n: 3*batch),
     float64=<size_t>&cosine_backward_float64,
     float32=<size_t>&cosine_backward_float32,
 )
@@ -655,7 +669,7 @@ cost: batch*(34*n + 43) flops
         Argument("y_bar_dot", "result", (Leaf("y_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: 12*batch,
+    workspace=Derived("12*batch", lambda batch, n: 12*batch),
     float64=<size_t>&cosine_tangent_backward_float64,
     float32=<size_t>&cosine_tangent_backward_float32,
 )
@@ -685,7 +699,7 @@ cost: 18*batch*n + 7*batch + 2 flops
         Argument("y_bar", "result", (Leaf("y_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: 8*batch,
+    workspace=Derived("8*batch", lambda batch, n: 8*batch),
     float64=<size_t>&cosine_gradient_float64,
     float32=<size_t>&cosine_gradient_float32,
 )

@@ -11,6 +11,7 @@
 from derive.runtime.elementary cimport real, exp, log
 from derive.runtime.module cimport CONVENTION, features, source_hash
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -87,16 +88,16 @@ cdef void cross_entropy_forward(
 cdef void cross_entropy_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_forward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cross_entropy_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_forward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -158,16 +159,16 @@ cdef void cross_entropy_tangent(
 cdef void cross_entropy_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_tangent[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cross_entropy_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_tangent[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -208,16 +209,16 @@ cdef void cross_entropy_backward(
 cdef void cross_entropy_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <const double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <const double*>array[4], <double*>array[5],
     )
 
 
 cdef void cross_entropy_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <const float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <const float*>array[4], <float*>array[5],
     )
 
 
@@ -301,16 +302,18 @@ cdef void cross_entropy_tangent_backward(
 cdef void cross_entropy_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_tangent_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <double*>array[5], <double*>array[6],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void cross_entropy_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_tangent_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <float*>array[5], <float*>array[6],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -395,16 +398,16 @@ cdef void cross_entropy_gradient(
 cdef void cross_entropy_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_gradient[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cross_entropy_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_gradient[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -429,9 +432,9 @@ batch*(n + 2) calls of elementwise functions
         Argument("f", "result", (Leaf("f", ("batch",)),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n: batch*n + batch,
+    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
     saved_role="written",
-    workspace=lambda batch, n: batch*n + 3*batch,
+    workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
     float64=<size_t>&cross_entropy_forward_float64,
     float32=<size_t>&cross_entropy_forward_float32,
 )
@@ -458,7 +461,7 @@ batch*(n + 1) calls of elementwise functions
         Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: batch*n + 3*batch,
+    workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
     float64=<size_t>&cross_entropy_tangent_float64,
     float32=<size_t>&cross_entropy_tangent_float32,
 )
@@ -485,9 +488,9 @@ cost: batch*(6*n + 1) flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n: batch*n + batch,
+    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
     saved_role="read",
-    workspace=lambda batch, n: 2*batch,
+    workspace=Derived("2*batch", lambda batch, n: 2*batch),
     float64=<size_t>&cross_entropy_backward_float64,
     float32=<size_t>&cross_entropy_backward_float32,
 )
@@ -518,7 +521,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: batch*n + 6*batch,
+    workspace=Derived("batch*n + 6*batch", lambda batch, n: batch*n + 6*batch),
     float64=<size_t>&cross_entropy_tangent_backward_float64,
     float32=<size_t>&cross_entropy_tangent_backward_float32,
 )
@@ -546,7 +549,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: batch*n + 5*batch,
+    workspace=Derived("batch*n + 5*batch", lambda batch, n: batch*n + 5*batch),
     float64=<size_t>&cross_entropy_gradient_float64,
     float32=<size_t>&cross_entropy_gradient_float32,
 )

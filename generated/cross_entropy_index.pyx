@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t
 from derive.runtime.elementary cimport real, exp, log
 from derive.runtime.module cimport CONVENTION, features, source_hash
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -87,16 +88,16 @@ cdef void cross_entropy_index_forward(
 cdef void cross_entropy_index_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_forward[double](
         size[0], size[1],
-        <const double*>array[0], <const int64_t*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const int64_t*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cross_entropy_index_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_forward[float](
         size[0], size[1],
-        <const float*>array[0], <const int64_t*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const int64_t*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -152,16 +153,16 @@ cdef void cross_entropy_index_tangent(
 cdef void cross_entropy_index_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_tangent[double](
         size[0], size[1],
-        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cross_entropy_index_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_tangent[float](
         size[0], size[1],
-        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -198,16 +199,16 @@ cdef void cross_entropy_index_backward(
 cdef void cross_entropy_index_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2], <double*>array[3],
-        <const double*>array[4], <double*>array[5],
+        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2],
+        <double*>array[3], <const double*>array[4], <double*>array[5],
     )
 
 
 cdef void cross_entropy_index_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2], <float*>array[3],
-        <const float*>array[4], <float*>array[5],
+        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2],
+        <float*>array[3], <const float*>array[4], <float*>array[5],
     )
 
 
@@ -277,16 +278,18 @@ cdef void cross_entropy_index_tangent_backward(
 cdef void cross_entropy_index_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_tangent_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <double*>array[5], <double*>array[6],
+        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void cross_entropy_index_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_tangent_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <float*>array[5], <float*>array[6],
+        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -358,16 +361,16 @@ cdef void cross_entropy_index_gradient(
 cdef void cross_entropy_index_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_gradient[double](
         size[0], size[1],
-        <const double*>array[0], <const int64_t*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const int64_t*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void cross_entropy_index_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     cross_entropy_index_gradient[float](
         size[0], size[1],
-        <const float*>array[0], <const int64_t*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const int64_t*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -392,9 +395,9 @@ batch*(n + 2) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch",)),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n: batch*n + batch,
+    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
     saved_role="written",
-    workspace=lambda batch, n: 2*batch*n + batch,
+    workspace=Derived("2*batch*n + batch", lambda batch, n: 2*batch*n + batch),
     float64=<size_t>&cross_entropy_index_forward_float64,
     float32=<size_t>&cross_entropy_index_forward_float32,
 )
@@ -421,7 +424,7 @@ batch*(n + 1) calls of elementwise functions
         Argument("y_dot", "result", (Leaf("y_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: batch*n + 2*batch,
+    workspace=Derived("batch*n + 2*batch", lambda batch, n: batch*n + 2*batch),
     float64=<size_t>&cross_entropy_index_tangent_float64,
     float32=<size_t>&cross_entropy_index_tangent_float32,
 )
@@ -448,9 +451,9 @@ cost: 2*batch*(n + 1) flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n: batch*n + batch,
+    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
     saved_role="read",
-    workspace=lambda batch, n: batch,
+    workspace=Derived("batch", lambda batch, n: batch),
     float64=<size_t>&cross_entropy_index_backward_float64,
     float32=<size_t>&cross_entropy_index_backward_float32,
 )
@@ -481,7 +484,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: batch*n + 4*batch,
+    workspace=Derived("batch*n + 4*batch", lambda batch, n: batch*n + 4*batch),
     float64=<size_t>&cross_entropy_index_tangent_backward_float64,
     float32=<size_t>&cross_entropy_index_tangent_backward_float32,
 )
@@ -509,7 +512,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: 2*batch*n + 2*batch,
+    workspace=Derived("2*batch*n + 2*batch", lambda batch, n: 2*batch*n + 2*batch),
     float64=<size_t>&cross_entropy_index_gradient_float64,
     float32=<size_t>&cross_entropy_index_gradient_float32,
 )

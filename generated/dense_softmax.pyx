@@ -14,6 +14,7 @@ from derive.runtime.elementary cimport real, exp
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport gemm
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -48,7 +49,8 @@ cdef void dense_softmax_forward(
     #     saved: saved_t, saved_t_2, saved_t_3, written unless NULL
     # cost: batch*n*(2*m + 3) flops
     # batch*(n + 2) calls of elementwise functions
-    # 8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved values in float64
+    # 8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved
+    #     values in float64
     cdef real* saved_t = saved
     cdef real* saved_t_2 = saved + batch*n
     cdef real* saved_t_3 = saved + batch*n + batch
@@ -105,16 +107,16 @@ cdef void dense_softmax_forward(
 cdef void dense_softmax_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_forward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void dense_softmax_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_forward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -123,7 +125,8 @@ cdef void dense_softmax_tangent(
     const real* x, const real* W, const real* b, const real* x_dot,
     const real* W_dot, const real* b_dot, real* y_dot, real* workspace
 ) noexcept nogil:
-    # y_dot = D_x dense_softmax . x_dot + nabla_W dense_softmax . W_dot + nabla_b dense_softmax . b_dot
+    # y_dot = D_x dense_softmax . x_dot + nabla_W dense_softmax . W_dot + nabla_b
+    #     dense_softmax . b_dot
     #     x: (batch, m), state
     #     W: (n, m), parameter
     #     b: (n), parameter
@@ -133,7 +136,8 @@ cdef void dense_softmax_tangent(
     #     y_dot: (batch, n), overwritten
     # cost: batch*(6*m*n + 8*n + 1) flops
     # batch*(n + 2) calls of elementwise functions
-    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values
+    #     in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
     cdef real* t_2 = workspace + 2*batch*n + batch
@@ -194,16 +198,18 @@ cdef void dense_softmax_tangent(
 cdef void dense_softmax_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_tangent[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7],
     )
 
 
 cdef void dense_softmax_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_tangent[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7],
     )
 
 
@@ -225,7 +231,8 @@ cdef void dense_softmax_backward(
     #     b_bar: (n), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, saved_t_3, read
     # cost: batch*(4*m*n + 6*n + 1) flops
-    # 16*(batch*m + batch*n + batch + m*n + n) bytes of arguments, results and saved values in float64
+    # 16*(batch*m + batch*n + batch + m*n + n) bytes of arguments, results and saved
+    #     values in float64
     cdef const real* saved_t = saved
     cdef const real* saved_t_2 = saved + batch*n
     cdef const real* saved_t_3 = saved + batch*n + batch
@@ -263,18 +270,18 @@ cdef void dense_softmax_backward(
 cdef void dense_softmax_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5], <double*>array[6], <const double*>array[7],
-        <double*>array[8],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <double*>array[6], <const double*>array[7], <double*>array[8],
     )
 
 
 cdef void dense_softmax_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5], <float*>array[6], <const float*>array[7],
-        <float*>array[8],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <float*>array[6], <const float*>array[7], <float*>array[8],
     )
 
 
@@ -298,7 +305,8 @@ cdef void dense_softmax_tangent_backward(
     #     b_bar_dot: (n), added to, not computed where NULL
     # cost: batch*(14*m*n + 23*n + 6) flops
     # batch*(n + 3) calls of elementwise functions
-    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
+    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values
+    #     in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
     cdef real* t_2 = workspace + 2*batch*n + batch
@@ -373,7 +381,8 @@ cdef void dense_softmax_tangent_backward(
         t_6[s] = reciprocal(t_3[s])
         t_9[s] = reciprocal_d2(t_3[s])*t_7[s]*t_4[s] + r*t_8[s]
         t_10[s] = r*t_7[s]
-    # z_bar_dot = t_2 (.) z_dot (.) (t_5 1 + t_6 1 (.) y_bar) + t_2 (.) (t_9 1 + t_10 1 (.) y_bar + t_6 1 (.) y_bar_dot)
+    # z_bar_dot = t_2 (.) z_dot (.) (t_5 1 + t_6 1 (.) y_bar) + t_2 (.) (t_9 1 + t_10 1
+    #     (.) y_bar + t_6 1 (.) y_bar_dot)
     # z_bar = t_2 (.) (t_5 1 + t_6 1 (.) y_bar)
     for s in range(batch):
         for i in range(n):
@@ -404,18 +413,20 @@ cdef void dense_softmax_tangent_backward(
 cdef void dense_softmax_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_tangent_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10], <double*>array[11],
     )
 
 
 cdef void dense_softmax_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softmax_tangent_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10], <float*>array[11],
     )
 
 
@@ -442,9 +453,9 @@ batch*(n + 2) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch", "n")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, m, n: batch*n + 2*batch,
+    saved=Derived("batch*n + 2*batch", lambda batch, m, n: batch*n + 2*batch),
     saved_role="written",
-    workspace=lambda batch, m, n: 2*batch*n + 2*batch,
+    workspace=Derived("2*batch*n + 2*batch", lambda batch, m, n: 2*batch*n + 2*batch),
     float64=<size_t>&dense_softmax_forward_float64,
     float32=<size_t>&dense_softmax_forward_float32,
 )
@@ -477,7 +488,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, n: 3*batch*n + 4*batch,
+    workspace=Derived("3*batch*n + 4*batch", lambda batch, m, n: 3*batch*n + 4*batch),
     float64=<size_t>&dense_softmax_tangent_float64,
     float32=<size_t>&dense_softmax_tangent_float32,
 )
@@ -512,9 +523,9 @@ cost: batch*(4*m*n + 6*n + 1) flops
         Argument("b_bar", "result", (Leaf("b_bar", ("n",)),)),
     ),
     mode="accumulate",
-    saved=lambda batch, m, n: batch*n + 2*batch,
+    saved=Derived("batch*n + 2*batch", lambda batch, m, n: batch*n + 2*batch),
     saved_role="read",
-    workspace=lambda batch, m, n: batch*n + 2*batch,
+    workspace=Derived("batch*n + 2*batch", lambda batch, m, n: batch*n + 2*batch),
     float64=<size_t>&dense_softmax_backward_float64,
     float32=<size_t>&dense_softmax_backward_float32,
 )
@@ -555,7 +566,7 @@ batch*(n + 3) calls of elementwise functions
         Argument("b_bar_dot", "result", (Leaf("b_bar_dot", ("n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, m, n: 4*batch*n + 8*batch,
+    workspace=Derived("4*batch*n + 8*batch", lambda batch, m, n: 4*batch*n + 8*batch),
     float64=<size_t>&dense_softmax_tangent_backward_float64,
     float32=<size_t>&dense_softmax_tangent_backward_float32,
 )

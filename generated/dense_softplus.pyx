@@ -14,6 +14,7 @@ from derive.runtime.elementary cimport real, exp, fabs, log1p
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport fill, gemm
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -53,7 +54,8 @@ cdef void dense_softplus_forward(
     #     saved: saved_softplus_d1_z, written unless NULL
     # cost: batch*n*(2*m + 1) flops
     # 2*batch*n calls of elementwise functions
-    # 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64
+    # 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in
+    #     float64
     cdef real* saved_softplus_d1_z = saved
     cdef real* W_x = workspace
     cdef Py_ssize_t s, i
@@ -75,16 +77,16 @@ cdef void dense_softplus_forward(
 cdef void dense_softplus_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_forward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void dense_softplus_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_forward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -93,7 +95,8 @@ cdef void dense_softplus_tangent(
     const real* x, const real* W, const real* b, const real* x_dot,
     const real* W_dot, const real* b_dot, real* y_dot, real* workspace
 ) noexcept nogil:
-    # y_dot = D_x dense_softplus . x_dot + nabla_W dense_softplus . W_dot + nabla_b dense_softplus . b_dot
+    # y_dot = D_x dense_softplus . x_dot + nabla_W dense_softplus . W_dot + nabla_b
+    #     dense_softplus . b_dot
     #     x: (batch, m), state
     #     W: (n, m), parameter
     #     b: (n), parameter
@@ -103,7 +106,8 @@ cdef void dense_softplus_tangent(
     #     y_dot: (batch, n), overwritten
     # cost: 2*batch*n*(3*m + 1) flops
     # batch*n calls of elementwise functions
-    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values
+    #     in float64
     cdef real* W_x = workspace + batch*n
     cdef real* z_dot = workspace
     cdef Py_ssize_t s, i
@@ -130,16 +134,18 @@ cdef void dense_softplus_tangent(
 cdef void dense_softplus_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_tangent[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7],
     )
 
 
 cdef void dense_softplus_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_tangent[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7],
     )
 
 
@@ -161,7 +167,8 @@ cdef void dense_softplus_backward(
     #     b_bar: (n), added to, not computed where NULL
     #     saved: saved_softplus_d1_z, read
     # cost: 2*batch*n*(2*m + 1) flops
-    # 16*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64
+    # 16*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in
+    #     float64
     cdef const real* saved_softplus_d1_z = saved
     cdef real* z_bar = workspace
     cdef Py_ssize_t s, i
@@ -185,18 +192,18 @@ cdef void dense_softplus_backward(
 cdef void dense_softplus_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5], <double*>array[6], <const double*>array[7],
-        <double*>array[8],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <double*>array[6], <const double*>array[7], <double*>array[8],
     )
 
 
 cdef void dense_softplus_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5], <float*>array[6], <const float*>array[7],
-        <float*>array[8],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <float*>array[6], <const float*>array[7], <float*>array[8],
     )
 
 
@@ -220,7 +227,8 @@ cdef void dense_softplus_tangent_backward(
     #     b_bar_dot: (n), added to, not computed where NULL
     # cost: 7*batch*n*(2*m + 1) flops
     # 2*batch*n calls of elementwise functions
-    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64
+    # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values
+    #     in float64
     cdef real* W_x = workspace + batch*n
     cdef real* z_bar = workspace + 2*batch*n
     cdef real* z_dot = workspace
@@ -271,18 +279,20 @@ cdef void dense_softplus_tangent_backward(
 cdef void dense_softplus_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_tangent_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10], <double*>array[11],
     )
 
 
 cdef void dense_softplus_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     dense_softplus_tangent_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10], <float*>array[11],
     )
 
 
@@ -309,9 +319,9 @@ cost: batch*n*(2*m + 1) flops
         Argument("y", "result", (Leaf("y", ("batch", "n")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, m, n: batch*n,
+    saved=Derived("batch*n", lambda batch, m, n: batch*n),
     saved_role="written",
-    workspace=lambda batch, m, n: batch*n,
+    workspace=Derived("batch*n", lambda batch, m, n: batch*n),
     float64=<size_t>&dense_softplus_forward_float64,
     float32=<size_t>&dense_softplus_forward_float32,
 )
@@ -344,7 +354,7 @@ batch*n calls of elementwise functions
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, n: 2*batch*n,
+    workspace=Derived("2*batch*n", lambda batch, m, n: 2*batch*n),
     float64=<size_t>&dense_softplus_tangent_float64,
     float32=<size_t>&dense_softplus_tangent_float32,
 )
@@ -379,9 +389,9 @@ cost: 2*batch*n*(2*m + 1) flops
         Argument("b_bar", "result", (Leaf("b_bar", ("n",)),)),
     ),
     mode="accumulate",
-    saved=lambda batch, m, n: batch*n,
+    saved=Derived("batch*n", lambda batch, m, n: batch*n),
     saved_role="read",
-    workspace=lambda batch, m, n: batch*n,
+    workspace=Derived("batch*n", lambda batch, m, n: batch*n),
     float64=<size_t>&dense_softplus_backward_float64,
     float32=<size_t>&dense_softplus_backward_float32,
 )
@@ -422,7 +432,7 @@ cost: 7*batch*n*(2*m + 1) flops
         Argument("b_bar_dot", "result", (Leaf("b_bar_dot", ("n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, m, n: 4*batch*n,
+    workspace=Derived("4*batch*n", lambda batch, m, n: 4*batch*n),
     float64=<size_t>&dense_softplus_tangent_backward_float64,
     float32=<size_t>&dense_softplus_tangent_backward_float32,
 )

@@ -16,6 +16,7 @@ from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport fill, gemm
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -57,7 +58,8 @@ cdef void gated_forward(
     #     saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, written unless NULL
     # cost: 2*batch*m*(2*n + 1) flops
     # 2*batch*m calls of elementwise functions
-    # 8*(4*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64
+    # 8*(4*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in
+    #     float64
     cdef real* saved_a = saved
     cdef real* saved_sigmoid_d1_z = saved + batch*m
     cdef real* saved_sigmoid_z = saved + 2*batch*m
@@ -90,16 +92,18 @@ cdef void gated_forward(
 cdef void gated_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_forward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5], <double*>array[6],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void gated_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_forward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5], <float*>array[6],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -109,7 +113,8 @@ cdef void gated_tangent(
     const real* x_dot, const real* A_dot, const real* B_dot, const real* c_dot,
     real* y_dot, real* workspace
 ) noexcept nogil:
-    # y_dot = D_x gated . x_dot + nabla_A gated . A_dot + nabla_B gated . B_dot + nabla_c gated . c_dot
+    # y_dot = D_x gated . x_dot + nabla_A gated . A_dot + nabla_B gated . B_dot + nabla_c
+    #     gated . c_dot
     #     x: (batch, n), state
     #     A: (m, n), parameter
     #     B: (m, n), parameter
@@ -121,7 +126,8 @@ cdef void gated_tangent(
     #     y_dot: (batch, m), overwritten
     # cost: batch*m*(12*n + 5) flops
     # 2*batch*m calls of elementwise functions
-    # 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes of arguments, results and saved values in float64
+    # 8*(batch*m + 2*batch*n + 4*m*n + 2*m) bytes of arguments, results and saved values
+    #     in float64
     cdef real* a_dot = workspace + batch*m
     cdef real* B_x = workspace + 2*batch*m
     cdef real* a = workspace + 3*batch*m
@@ -158,18 +164,20 @@ cdef void gated_tangent(
 cdef void gated_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_tangent[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <double*>array[8], <double*>array[9],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <double*>array[8],
+        <double*>array[9],
     )
 
 
 cdef void gated_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_tangent[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <float*>array[8], <float*>array[9],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <float*>array[8],
+        <float*>array[9],
     )
 
 
@@ -194,7 +202,8 @@ cdef void gated_backward(
     #     c_bar: (m), added to, not computed where NULL
     #     saved: saved_a, saved_sigmoid_d1_z, saved_sigmoid_z, read
     # cost: 4*batch*m*(2*n + 1) flops
-    # 16*(2*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in float64
+    # 16*(2*batch*m + batch*n + 2*m*n + m) bytes of arguments, results and saved values in
+    #     float64
     cdef const real* saved_a = saved
     cdef const real* saved_sigmoid_d1_z = saved + batch*m
     cdef const real* saved_sigmoid_z = saved + 2*batch*m
@@ -234,18 +243,20 @@ cdef void gated_backward(
 cdef void gated_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <double*>array[5], <double*>array[6], <double*>array[7],
-        <double*>array[8], <const double*>array[9], <double*>array[10],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <double*>array[5],
+        <double*>array[6], <double*>array[7], <double*>array[8],
+        <const double*>array[9], <double*>array[10],
     )
 
 
 cdef void gated_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <float*>array[5], <float*>array[6], <float*>array[7],
-        <float*>array[8], <const float*>array[9], <float*>array[10],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <float*>array[5],
+        <float*>array[6], <float*>array[7], <float*>array[8],
+        <const float*>array[9], <float*>array[10],
     )
 
 
@@ -273,7 +284,8 @@ cdef void gated_tangent_backward(
     #     c_bar_dot: (m), added to, not computed where NULL
     # cost: 4*batch*m*(7*n + 4) flops
     # 3*batch*m calls of elementwise functions
-    # 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + 3*batch*n + 6*m*n + 3*m) bytes of arguments, results and saved values
+    #     in float64
     cdef real* B_x = workspace + batch*m
     cdef real* a = workspace + 2*batch*m
     cdef real* z_bar = workspace + 4*batch*m
@@ -310,7 +322,8 @@ cdef void gated_tangent_backward(
         c_bar_dot is not NULL
     ):
         # z = B_x + c
-        # z_bar_dot = sigmoid''(z) (.) z_dot (.) a (.) y_bar + sigmoid'(z) (.) (a_dot (.) y_bar + a (.) y_bar_dot)
+        # z_bar_dot = sigmoid''(z) (.) z_dot (.) a (.) y_bar + sigmoid'(z) (.) (a_dot (.)
+        #     y_bar + a (.) y_bar_dot)
         # a_bar = sigmoid(z) (.) y_bar
         # a_bar_dot = sigmoid'(z) (.) z_dot (.) y_bar + sigmoid(z) (.) y_bar_dot
         # z_bar = sigmoid'(z) (.) a (.) y_bar
@@ -362,9 +375,10 @@ cdef void gated_tangent_backward(
 cdef void gated_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_tangent_backward[double](
         size[0], size[1], size[2],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <const double*>array[8], <const double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <const double*>array[8],
+        <const double*>array[9], <double*>array[10], <double*>array[11],
         <double*>array[12], <double*>array[13], <double*>array[14],
     )
 
@@ -372,9 +386,10 @@ cdef void gated_tangent_backward_float64(const Py_ssize_t* size, void** array) n
 cdef void gated_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     gated_tangent_backward[float](
         size[0], size[1], size[2],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <const float*>array[8], <const float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <const float*>array[8],
+        <const float*>array[9], <float*>array[10], <float*>array[11],
         <float*>array[12], <float*>array[13], <float*>array[14],
     )
 
@@ -404,9 +419,9 @@ cost: 2*batch*m*(2*n + 1) flops
         Argument("y", "result", (Leaf("y", ("batch", "m")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n, m: 3*batch*m,
+    saved=Derived("3*batch*m", lambda batch, n, m: 3*batch*m),
     saved_role="written",
-    workspace=lambda batch, n, m: 2*batch*m,
+    workspace=Derived("2*batch*m", lambda batch, n, m: 2*batch*m),
     float64=<size_t>&gated_forward_float64,
     float32=<size_t>&gated_forward_float32,
 )
@@ -443,7 +458,7 @@ cost: batch*m*(12*n + 5) flops
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "m")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n, m: 4*batch*m,
+    workspace=Derived("4*batch*m", lambda batch, n, m: 4*batch*m),
     float64=<size_t>&gated_tangent_float64,
     float32=<size_t>&gated_tangent_float32,
 )
@@ -483,9 +498,9 @@ cost: 4*batch*m*(2*n + 1) flops
         Argument("c_bar", "result", (Leaf("c_bar", ("m",)),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n, m: 3*batch*m,
+    saved=Derived("3*batch*m", lambda batch, n, m: 3*batch*m),
     saved_role="read",
-    workspace=lambda batch, n, m: 2*batch*m,
+    workspace=Derived("2*batch*m", lambda batch, n, m: 2*batch*m),
     float64=<size_t>&gated_backward_float64,
     float32=<size_t>&gated_backward_float32,
 )
@@ -532,7 +547,7 @@ cost: 4*batch*m*(7*n + 4) flops
         Argument("c_bar_dot", "result", (Leaf("c_bar_dot", ("m",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n, m: 8*batch*m,
+    workspace=Derived("8*batch*m", lambda batch, n, m: 8*batch*m),
     float64=<size_t>&gated_tangent_backward_float64,
     float32=<size_t>&gated_tangent_backward_float32,
 )

@@ -14,6 +14,7 @@
 from derive.runtime.elementary cimport real, sqrt
 from derive.runtime.module cimport CONVENTION, features, source_hash
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -58,7 +59,8 @@ cdef void layer_norm_forward(
     #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, written unless NULL
     # cost: 2*batch*(6*n + 1) flops
     # 4*batch calls of elementwise functions
-    # 8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in float64
+    # 8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in
+    #     float64
     cdef real* saved_reciprocal_spread = saved
     cdef real* saved_centred = saved + batch
     cdef real* saved_reciprocal_d1_spread = saved + batch*n + batch
@@ -117,16 +119,16 @@ cdef void layer_norm_forward(
 cdef void layer_norm_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_forward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void layer_norm_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_forward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -135,7 +137,8 @@ cdef void layer_norm_tangent(
     const real* x, const real* gamma, const real* beta, const real* x_dot,
     const real* gamma_dot, const real* beta_dot, real* y_dot, real* workspace
 ) noexcept nogil:
-    # y_dot = D_x layer_norm . x_dot + nabla_gamma layer_norm . gamma_dot + nabla_beta layer_norm . beta_dot
+    # y_dot = D_x layer_norm . x_dot + nabla_gamma layer_norm . gamma_dot + nabla_beta
+    #     layer_norm . beta_dot
     #     x: (batch, n), state
     #     gamma: (n), parameter
     #     beta: (n), parameter
@@ -191,7 +194,8 @@ cdef void layer_norm_tangent(
         t_3[s] = reciprocal_d1(spread)*sqrt_d1(r)*t_2[s]
     # centred = x - 1/n sum_x 1
     # centred_dot = x_dot - 1/n sum_x_dot 1
-    # y_dot = gamma_dot (.) reciprocal_spread centred + gamma (.) (2/n t_3 centred + reciprocal_spread centred_dot) + beta_dot
+    # y_dot = gamma_dot (.) reciprocal_spread centred + gamma (.) (2/n t_3 centred +
+    #     reciprocal_spread centred_dot) + beta_dot
     for s in range(batch):
         for i in range(n):
             centred = x[s*n + i] - sum_x[s]/n
@@ -206,16 +210,18 @@ cdef void layer_norm_tangent(
 cdef void layer_norm_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_tangent[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7],
     )
 
 
 cdef void layer_norm_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_tangent[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7],
     )
 
 
@@ -237,7 +243,8 @@ cdef void layer_norm_backward(
     #     beta_bar: (n), added to, not computed where NULL
     #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, read
     # cost: 2*batch*(10*n + 1) flops
-    # 8*(5*batch*n + 3*batch + 4*n) bytes of arguments, results and saved values in float64
+    # 8*(5*batch*n + 3*batch + 4*n) bytes of arguments, results and saved values in
+    #     float64
     cdef const real* saved_reciprocal_spread = saved
     cdef const real* saved_centred = saved + batch
     cdef const real* saved_reciprocal_d1_spread = saved + batch*n + batch
@@ -293,18 +300,18 @@ cdef void layer_norm_backward(
 cdef void layer_norm_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5], <double*>array[6], <const double*>array[7],
-        <double*>array[8],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <double*>array[6], <const double*>array[7], <double*>array[8],
     )
 
 
 cdef void layer_norm_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5], <float*>array[6], <const float*>array[7],
-        <float*>array[8],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <float*>array[6], <const float*>array[7], <float*>array[8],
     )
 
 
@@ -403,7 +410,9 @@ cdef void layer_norm_tangent_backward(
         # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
         # reciprocal_spread = 1 / spread
         # t_5 = sqrt'(1/n t + 1/100000) (reciprocal'(spread) t_4)
-        # t_7 = 2/n sqrt''(1/n t + 1/100000) t_2 (reciprocal'(spread) t_4) + sqrt'(1/n t + 1/100000) (2/n reciprocal''(spread) (sqrt'(1/n t + 1/100000) t_2) t_4 + reciprocal'(spread) t_6)
+        # t_7 = 2/n sqrt''(1/n t + 1/100000) t_2 (reciprocal'(spread) t_4) + sqrt'(1/n t +
+        #     1/100000) (2/n reciprocal''(spread) (sqrt'(1/n t + 1/100000) t_2) t_4 +
+        #     reciprocal'(spread) t_6)
         for s in range(batch):
             r = t[s]/n + (<real>(1.0/100000))
             spread = sqrt(r)
@@ -449,7 +458,8 @@ cdef void layer_norm_tangent_backward(
         if x_bar_dot is not NULL:
             # centred_dot = x_dot - 1/n sum_x_dot 1
             # centred = x - 1/n sum_x 1
-            # centred_bar_dot = 2/n t_3 (gamma (.) y_bar) + reciprocal_spread (gamma_dot (.) y_bar + gamma (.) y_bar_dot) + 2/n centred_dot (.) t_5 1 + 2/n centred (.) t_7 1
+            # centred_bar_dot = 2/n t_3 (gamma (.) y_bar) + reciprocal_spread (gamma_dot (.) y_bar
+            #     + gamma (.) y_bar_dot) + 2/n centred_dot (.) t_5 1 + 2/n centred (.) t_7 1
             # x_bar_dot += centred_bar_dot - 1/n sum_centred_bar_dot 1
             for s in range(batch):
                 for i in range(n):
@@ -467,18 +477,20 @@ cdef void layer_norm_tangent_backward(
 cdef void layer_norm_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_tangent_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10], <double*>array[11],
     )
 
 
 cdef void layer_norm_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     layer_norm_tangent_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10], <float*>array[11],
     )
 
 
@@ -505,9 +517,9 @@ cost: 2*batch*(6*n + 1) flops
         Argument("y", "result", (Leaf("y", ("batch", "n")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n: 2*batch*n + 3*batch,
+    saved=Derived("2*batch*n + 3*batch", lambda batch, n: 2*batch*n + 3*batch),
     saved_role="written",
-    workspace=lambda batch, n: 3*batch,
+    workspace=Derived("3*batch", lambda batch, n: 3*batch),
     float64=<size_t>&layer_norm_forward_float64,
     float32=<size_t>&layer_norm_forward_float32,
 )
@@ -540,7 +552,7 @@ cost: batch*(25*n + 4) flops
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: 6*batch,
+    workspace=Derived("6*batch", lambda batch, n: 6*batch),
     float64=<size_t>&layer_norm_tangent_float64,
     float32=<size_t>&layer_norm_tangent_float32,
 )
@@ -575,9 +587,9 @@ cost: 2*batch*(10*n + 1) flops
         Argument("beta_bar", "result", (Leaf("beta_bar", ("n",)),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n: 2*batch*n + 3*batch,
+    saved=Derived("2*batch*n + 3*batch", lambda batch, n: 2*batch*n + 3*batch),
     saved_role="read",
-    workspace=lambda batch, n: 2*batch,
+    workspace=Derived("2*batch", lambda batch, n: 2*batch),
     float64=<size_t>&layer_norm_backward_float64,
     float32=<size_t>&layer_norm_backward_float32,
 )
@@ -618,7 +630,7 @@ cost: 17*batch*(5*n + 1) flops
         Argument("beta_bar_dot", "result", (Leaf("beta_bar_dot", ("n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: 10*batch,
+    workspace=Derived("10*batch", lambda batch, n: 10*batch),
     float64=<size_t>&layer_norm_tangent_backward_float64,
     float32=<size_t>&layer_norm_tangent_backward_float32,
 )

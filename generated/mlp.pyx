@@ -19,6 +19,7 @@ from derive.runtime.elementary cimport real, exp, fabs, log, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport fill, gemm
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -59,7 +60,8 @@ cdef void mlp_forward(
     #     saved: saved_tanh_d1_hidden_z, saved_hidden, written unless NULL
     # cost: batch*hidden_n*(2*m + 2*output_n + 1) flops
     # 2*batch*hidden_n calls of elementwise functions
-    # 8*(2*batch*hidden_n + batch*m + batch*output_n + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*hidden_n + batch*m + batch*output_n + hidden_n*m + hidden_n*output_n +
+    #     hidden_n + output_n) bytes of arguments, results and saved values in float64
     cdef real* saved_tanh_d1_hidden_z = saved
     cdef real* saved_hidden = saved + batch*hidden_n
     cdef real* hidden_W_x = workspace
@@ -93,16 +95,18 @@ cdef void mlp_forward(
 cdef void mlp_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_forward[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <double*>array[5],
+        <double*>array[6], <double*>array[7],
     )
 
 
 cdef void mlp_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_forward[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <float*>array[5],
+        <float*>array[6], <float*>array[7],
     )
 
 
@@ -112,7 +116,9 @@ cdef void mlp_tangent(
     const real* output_b, const real* x_dot, const real* hidden_W_dot, const real* hidden_b_dot,
     const real* output_W_dot, const real* output_b_dot, real* y_dot, real* workspace
 ) noexcept nogil:
-    # y_dot = D_x mlp . x_dot + nabla_hidden_W mlp . hidden_W_dot + nabla_hidden_b mlp . hidden_b_dot + nabla_output_W mlp . output_W_dot + nabla_output_b mlp . output_b_dot
+    # y_dot = D_x mlp . x_dot + nabla_hidden_W mlp . hidden_W_dot + nabla_hidden_b mlp .
+    #     hidden_b_dot + nabla_output_W mlp . output_W_dot + nabla_output_b mlp .
+    #     output_b_dot
     #     x: (batch, m), state
     #     hidden_W: (hidden_n, m), parameter
     #     hidden_b: (hidden_n), parameter
@@ -126,7 +132,8 @@ cdef void mlp_tangent(
     #     y_dot: (batch, output_n), overwritten
     # cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops
     # 2*batch*hidden_n calls of elementwise functions
-    # 8*(2*batch*m + batch*output_n + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + batch*output_n + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n +
+    #     2*output_n) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*hidden_n
     cdef real* hidden = workspace + 2*batch*hidden_n
     cdef real* hidden_z_dot = workspace
@@ -169,18 +176,20 @@ cdef void mlp_tangent(
 cdef void mlp_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_tangent[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <const double*>array[8], <const double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <const double*>array[8],
+        <const double*>array[9], <double*>array[10], <double*>array[11],
     )
 
 
 cdef void mlp_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_tangent[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <const float*>array[8], <const float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <const float*>array[8],
+        <const float*>array[9], <float*>array[10], <float*>array[11],
     )
 
 
@@ -209,7 +218,9 @@ cdef void mlp_backward(
     #     output_b_bar: (output_n), added to, not computed where NULL
     #     saved: saved_tanh_d1_hidden_z, saved_hidden, read
     # cost: batch*(4*hidden_n*m + 4*hidden_n*output_n + 2*hidden_n + output_n) flops
-    # 8*(2*batch*hidden_n + 2*batch*m + batch*output_n + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*hidden_n + 2*batch*m + batch*output_n + 2*hidden_n*m +
+    #     2*hidden_n*output_n + 2*hidden_n + 2*output_n) bytes of arguments, results and
+    #     saved values in float64
     cdef const real* saved_tanh_d1_hidden_z = saved
     cdef const real* saved_hidden = saved + batch*hidden_n
     cdef real* hidden_bar = workspace
@@ -252,9 +263,10 @@ cdef void mlp_backward(
 cdef void mlp_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_backward[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10], <const double*>array[11],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10], <const double*>array[11],
         <double*>array[12],
     )
 
@@ -262,9 +274,10 @@ cdef void mlp_backward_float64(const Py_ssize_t* size, void** array) noexcept no
 cdef void mlp_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_backward[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10], <const float*>array[11],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10], <const float*>array[11],
         <float*>array[12],
     )
 
@@ -277,7 +290,8 @@ cdef void mlp_tangent_backward(
     real* x_bar_dot, real* hidden_W_bar_dot, real* hidden_b_bar_dot, real* output_W_bar_dot,
     real* output_b_bar_dot, real* workspace
 ) noexcept nogil:
-    # the derivative of backward along (x_dot, hidden_W_dot, hidden_b_dot, output_W_dot, output_b_dot, y_bar_dot)
+    # the derivative of backward along (x_dot, hidden_W_dot, hidden_b_dot, output_W_dot,
+    #     output_b_dot, y_bar_dot)
     #     x: (batch, m), state
     #     hidden_W: (hidden_n, m), parameter
     #     hidden_b: (hidden_n), parameter
@@ -297,7 +311,8 @@ cdef void mlp_tangent_backward(
     #     output_b_bar_dot: (output_n), added to, not computed where NULL
     # cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops
     # 3*batch*hidden_n calls of elementwise functions
-    # 8*(3*batch*m + 2*batch*output_n + 3*hidden_n*m + 3*hidden_n*output_n + 3*hidden_n + 3*output_n) bytes of arguments, results and saved values in float64
+    # 8*(3*batch*m + 2*batch*output_n + 3*hidden_n*m + 3*hidden_n*output_n + 3*hidden_n +
+    #     3*output_n) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*hidden_n
     cdef real* hidden_bar = workspace + 2*batch*hidden_n
     cdef real* hidden_z_bar = workspace + 4*batch*hidden_n
@@ -348,7 +363,8 @@ cdef void mlp_tangent_backward(
         output_W_bar_dot is not NULL
     ):
         # hidden_z = hidden_W_x + hidden_b
-        # hidden_z_bar_dot = tanh''(hidden_z) (.) hidden_z_dot (.) hidden_bar + tanh'(hidden_z) (.) hidden_bar_dot
+        # hidden_z_bar_dot = tanh''(hidden_z) (.) hidden_z_dot (.) hidden_bar +
+        #     tanh'(hidden_z) (.) hidden_bar_dot
         # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
         # hidden_dot = tanh'(hidden_z) (.) hidden_z_dot
         # hidden = tanh(hidden_z)
@@ -397,22 +413,24 @@ cdef void mlp_tangent_backward(
 cdef void mlp_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_tangent_backward[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <const double*>array[6], <const double*>array[7],
-        <const double*>array[8], <const double*>array[9], <const double*>array[10], <const double*>array[11],
-        <double*>array[12], <double*>array[13], <double*>array[14], <double*>array[15],
-        <double*>array[16], <double*>array[17],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <const double*>array[6], <const double*>array[7], <const double*>array[8],
+        <const double*>array[9], <const double*>array[10], <const double*>array[11],
+        <double*>array[12], <double*>array[13], <double*>array[14],
+        <double*>array[15], <double*>array[16], <double*>array[17],
     )
 
 
 cdef void mlp_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_tangent_backward[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <const float*>array[6], <const float*>array[7],
-        <const float*>array[8], <const float*>array[9], <const float*>array[10], <const float*>array[11],
-        <float*>array[12], <float*>array[13], <float*>array[14], <float*>array[15],
-        <float*>array[16], <float*>array[17],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <const float*>array[6], <const float*>array[7], <const float*>array[8],
+        <const float*>array[9], <const float*>array[10], <const float*>array[11],
+        <float*>array[12], <float*>array[13], <float*>array[14],
+        <float*>array[15], <float*>array[16], <float*>array[17],
     )
 
 
@@ -431,7 +449,8 @@ cdef void mlp_loss(
     #     y: (batch), overwritten
     # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
     # batch*(hidden_n + output_n + 1) calls of elementwise functions
-    # 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64
+    # 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes
+    #     of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
     cdef real* output = workspace
@@ -483,16 +502,18 @@ cdef void mlp_loss(
 cdef void mlp_loss_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_loss[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
+        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7],
     )
 
 
 cdef void mlp_loss_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_loss[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
+        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7],
     )
 
 
@@ -503,7 +524,8 @@ cdef void mlp_gradient(
     real* hidden_W_bar, real* hidden_b_bar, real* output_W_bar, real* output_b_bar,
     real* workspace
 ) noexcept nogil:
-    # J += the mean over the batch of mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
+    # J += the mean over the batch of mlp_loss(x, k; hidden_W, hidden_b, output_W,
+    #     output_b)
     # x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
     #     x: (batch, m), state
     #     k: (batch), given
@@ -517,9 +539,11 @@ cdef void mlp_gradient(
     #     hidden_b_bar: (hidden_n), added to, not computed where NULL
     #     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     #     output_b_bar: (output_n), added to, not computed where NULL
-    # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 3*batch + 2 flops
+    # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n +
+    #     5*batch*output_n + 3*batch + 2 flops
     # batch*(2*hidden_n + output_n + 2) calls of elementwise functions
-    # 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n + 1) bytes of arguments, results and saved values in float64
+    # 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n
+    #     + 1) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
     cdef real* hidden = workspace + batch*hidden_n + batch*output_n
     cdef real* output = workspace
@@ -636,9 +660,10 @@ cdef void mlp_gradient(
 cdef void mlp_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_gradient[double](
         size[0], size[1], size[2], size[3],
-        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
-        <double*>array[8], <double*>array[9], <double*>array[10], <double*>array[11],
+        <const double*>array[0], <const int64_t*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7], <double*>array[8],
+        <double*>array[9], <double*>array[10], <double*>array[11],
         <double*>array[12],
     )
 
@@ -646,9 +671,10 @@ cdef void mlp_gradient_float64(const Py_ssize_t* size, void** array) noexcept no
 cdef void mlp_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     mlp_gradient[float](
         size[0], size[1], size[2], size[3],
-        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
-        <float*>array[8], <float*>array[9], <float*>array[10], <float*>array[11],
+        <const float*>array[0], <const int64_t*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7], <float*>array[8],
+        <float*>array[9], <float*>array[10], <float*>array[11],
         <float*>array[12],
     )
 
@@ -680,9 +706,9 @@ cost: batch*hidden_n*(2*m + 2*output_n + 1) flops
         Argument("y", "result", (Leaf("y", ("batch", "output_n")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, m, hidden_n, output_n: 2*batch*hidden_n,
+    saved=Derived("2*batch*hidden_n", lambda batch, m, hidden_n, output_n: 2*batch*hidden_n),
     saved_role="written",
-    workspace=lambda batch, m, hidden_n, output_n: 2*batch*hidden_n,
+    workspace=Derived("2*batch*hidden_n", lambda batch, m, hidden_n, output_n: 2*batch*hidden_n),
     float64=<size_t>&mlp_forward_float64,
     float32=<size_t>&mlp_forward_float32,
 )
@@ -723,7 +749,7 @@ cost: 2*batch*hidden_n*(3*m + 2*output_n + 1) flops
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "output_n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, hidden_n, output_n: 4*batch*hidden_n,
+    workspace=Derived("4*batch*hidden_n", lambda batch, m, hidden_n, output_n: 4*batch*hidden_n),
     float64=<size_t>&mlp_tangent_float64,
     float32=<size_t>&mlp_tangent_float32,
 )
@@ -768,9 +794,9 @@ cost: batch*(4*hidden_n*m + 4*hidden_n*output_n + 2*hidden_n + output_n) flops
         Argument("output_b_bar", "result", (Leaf("output_b_bar", ("output_n",)),)),
     ),
     mode="accumulate",
-    saved=lambda batch, m, hidden_n, output_n: 2*batch*hidden_n,
+    saved=Derived("2*batch*hidden_n", lambda batch, m, hidden_n, output_n: 2*batch*hidden_n),
     saved_role="read",
-    workspace=lambda batch, m, hidden_n, output_n: 2*batch*hidden_n,
+    workspace=Derived("2*batch*hidden_n", lambda batch, m, hidden_n, output_n: 2*batch*hidden_n),
     float64=<size_t>&mlp_backward_float64,
     float32=<size_t>&mlp_backward_float32,
 )
@@ -823,7 +849,7 @@ cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops
         Argument("output_b_bar_dot", "result", (Leaf("output_b_bar_dot", ("output_n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, m, hidden_n, output_n: 8*batch*hidden_n,
+    workspace=Derived("8*batch*hidden_n", lambda batch, m, hidden_n, output_n: 8*batch*hidden_n),
     float64=<size_t>&mlp_tangent_backward_float64,
     float32=<size_t>&mlp_tangent_backward_float32,
 )
@@ -856,7 +882,7 @@ batch*(hidden_n + output_n + 1) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, m, output_n, hidden_n: 2*batch*hidden_n + 2*batch*output_n + batch,
+    workspace=Derived("2*batch*hidden_n + 2*batch*output_n + batch", lambda batch, m, output_n, hidden_n: 2*batch*hidden_n + 2*batch*output_n + batch),
     float64=<size_t>&mlp_loss_float64,
     float32=<size_t>&mlp_loss_float32,
 )
@@ -900,7 +926,7 @@ batch*(2*hidden_n + output_n + 2) calls of elementwise functions
         Argument("output_b_bar", "result", (Leaf("output_b_bar", ("output_n",)),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, m, output_n, hidden_n: 3*batch*hidden_n + 3*batch*output_n + 2*batch,
+    workspace=Derived("3*batch*hidden_n + 3*batch*output_n + 2*batch", lambda batch, m, output_n, hidden_n: 3*batch*hidden_n + 3*batch*output_n + 2*batch),
     float64=<size_t>&mlp_gradient_float64,
     float32=<size_t>&mlp_gradient_float32,
 )

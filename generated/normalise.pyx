@@ -11,6 +11,7 @@
 from derive.runtime.elementary cimport real, sqrt
 from derive.runtime.module cimport CONVENTION, features, source_hash
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -102,16 +103,16 @@ cdef void normalise_forward(
 cdef void normalise_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_forward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void normalise_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_forward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -147,7 +148,8 @@ cdef void normalise_tangent(
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         x_dot_x[s] = total
-    # t = quotient_1(alpha, sqrt(x_x)) alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (sqrt'(x_x) x_dot_x)
+    # t = quotient_1(alpha, sqrt(x_x)) alpha_dot + 2 quotient_2(alpha, sqrt(x_x))
+    #     (sqrt'(x_x) x_dot_x)
     # t_2 = alpha / sqrt(x_x)
     for s in range(batch):
         r = sqrt(x_x[s])
@@ -165,16 +167,16 @@ cdef void normalise_tangent(
 cdef void normalise_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_tangent[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <double*>array[4], <double*>array[5],
     )
 
 
 cdef void normalise_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_tangent[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <float*>array[4], <float*>array[5],
     )
 
 
@@ -227,16 +229,18 @@ cdef void normalise_backward(
 cdef void normalise_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <double*>array[4], <const double*>array[5], <double*>array[6],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <double*>array[4], <const double*>array[5],
+        <double*>array[6],
     )
 
 
 cdef void normalise_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <float*>array[4], <const float*>array[5], <float*>array[6],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <float*>array[4], <const float*>array[5],
+        <float*>array[6],
     )
 
 
@@ -308,7 +312,9 @@ cdef void normalise_tangent_backward(
         # t_3 = t alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (t_2 x_dot_x)
         # t_4 = alpha / sqrt(x_x)
         # t_5 = t_2 (quotient_2(alpha, sqrt(x_x)) x_y_bar)
-        # t_8 = 2 sqrt''(x_x) x_dot_x (quotient_2(alpha, sqrt(x_x)) x_y_bar) + t_2 ((t_6 alpha_dot + 2 quotient_2_2(alpha, sqrt(x_x)) (t_2 x_dot_x)) x_y_bar + quotient_2(alpha, sqrt(x_x)) t_7)
+        # t_8 = 2 sqrt''(x_x) x_dot_x (quotient_2(alpha, sqrt(x_x)) x_y_bar) + t_2 ((t_6
+        #     alpha_dot + 2 quotient_2_2(alpha, sqrt(x_x)) (t_2 x_dot_x)) x_y_bar +
+        #     quotient_2(alpha, sqrt(x_x)) t_7)
         for s in range(batch):
             r = sqrt(x_x[s])
             r_s = quotient_d10(alpha[0], r)
@@ -350,18 +356,18 @@ cdef void normalise_tangent_backward(
 cdef void normalise_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_tangent_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <const double*>array[5], <double*>array[6], <double*>array[7],
-        <double*>array[8],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <const double*>array[5],
+        <double*>array[6], <double*>array[7], <double*>array[8],
     )
 
 
 cdef void normalise_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     normalise_tangent_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <const float*>array[5], <float*>array[6], <float*>array[7],
-        <float*>array[8],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <const float*>array[5],
+        <float*>array[6], <float*>array[7], <float*>array[8],
     )
 
 
@@ -386,9 +392,9 @@ cost: 3*batch*n flops
         Argument("y", "result", (Leaf("y", ("batch", "n")),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n: 4*batch,
+    saved=Derived("4*batch", lambda batch, n: 4*batch),
     saved_role="written",
-    workspace=lambda batch, n: 2*batch,
+    workspace=Derived("2*batch", lambda batch, n: 2*batch),
     float64=<size_t>&normalise_forward_float64,
     float32=<size_t>&normalise_forward_float32,
 )
@@ -417,7 +423,7 @@ cost: batch*(7*n + 5) flops
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=lambda batch, n: 4*batch,
+    workspace=Derived("4*batch", lambda batch, n: 4*batch),
     float64=<size_t>&normalise_tangent_float64,
     float32=<size_t>&normalise_tangent_float32,
 )
@@ -447,9 +453,9 @@ cost: 7*batch*n + 4*batch + 1 flops
         Argument("alpha_bar", "result", (Leaf("alpha_bar", ()),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n: 4*batch,
+    saved=Derived("4*batch", lambda batch, n: 4*batch),
     saved_role="read",
-    workspace=lambda batch, n: 2*batch,
+    workspace=Derived("2*batch", lambda batch, n: 2*batch),
     float64=<size_t>&normalise_backward_float64,
     float32=<size_t>&normalise_backward_float32,
 )
@@ -484,7 +490,7 @@ cost: 20*batch*n + 27*batch + 1 flops
         Argument("alpha_bar_dot", "result", (Leaf("alpha_bar_dot", ()),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: 11*batch,
+    workspace=Derived("11*batch", lambda batch, n: 11*batch),
     float64=<size_t>&normalise_tangent_backward_float64,
     float32=<size_t>&normalise_tangent_backward_float32,
 )

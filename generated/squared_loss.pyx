@@ -12,6 +12,7 @@
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
 
+from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -50,14 +51,16 @@ cdef void squared_loss_forward(
 cdef void squared_loss_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_forward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3],
     )
 
 
 cdef void squared_loss_forward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_forward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3],
     )
 
 
@@ -86,14 +89,16 @@ cdef void squared_loss_tangent(
 cdef void squared_loss_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_tangent[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3],
     )
 
 
 cdef void squared_loss_tangent_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_tangent[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3],
     )
 
 
@@ -122,16 +127,16 @@ cdef void squared_loss_backward(
 cdef void squared_loss_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <double*>array[3],
-        <const double*>array[4],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <double*>array[3], <const double*>array[4],
     )
 
 
 cdef void squared_loss_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <float*>array[3],
-        <const float*>array[4],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <float*>array[3], <const float*>array[4],
     )
 
 
@@ -163,16 +168,16 @@ cdef void squared_loss_tangent_backward(
 cdef void squared_loss_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_tangent_backward[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <const double*>array[2], <const double*>array[3],
-        <const double*>array[4], <double*>array[5],
+        <const double*>array[0], <const double*>array[1], <const double*>array[2],
+        <const double*>array[3], <const double*>array[4], <double*>array[5],
     )
 
 
 cdef void squared_loss_tangent_backward_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_tangent_backward[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <const float*>array[2], <const float*>array[3],
-        <const float*>array[4], <float*>array[5],
+        <const float*>array[0], <const float*>array[1], <const float*>array[2],
+        <const float*>array[3], <const float*>array[4], <float*>array[5],
     )
 
 
@@ -218,16 +223,16 @@ cdef void squared_loss_gradient(
 cdef void squared_loss_gradient_float64(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_gradient[double](
         size[0], size[1],
-        <const double*>array[0], <const double*>array[1], <double*>array[2], <double*>array[3],
-        <double*>array[4],
+        <const double*>array[0], <const double*>array[1], <double*>array[2],
+        <double*>array[3], <double*>array[4],
     )
 
 
 cdef void squared_loss_gradient_float32(const Py_ssize_t* size, void** array) noexcept nogil:
     squared_loss_gradient[float](
         size[0], size[1],
-        <const float*>array[0], <const float*>array[1], <float*>array[2], <float*>array[3],
-        <float*>array[4],
+        <const float*>array[0], <const float*>array[1], <float*>array[2],
+        <float*>array[3], <float*>array[4],
     )
 
 
@@ -251,7 +256,7 @@ cost: batch*(4*n + 1) flops
         Argument("f", "result", (Leaf("f", ("batch",)),)),
     ),
     mode="overwrite",
-    saved=lambda batch, n: batch*n,
+    saved=Derived("batch*n", lambda batch, n: batch*n),
     saved_role="written",
     float64=<size_t>&squared_loss_forward_float64,
     float32=<size_t>&squared_loss_forward_float32,
@@ -304,7 +309,7 @@ cost: 2*batch*n flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    saved=lambda batch, n: batch*n,
+    saved=Derived("batch*n", lambda batch, n: batch*n),
     saved_role="read",
     float64=<size_t>&squared_loss_backward_float64,
     float32=<size_t>&squared_loss_backward_float32,
@@ -361,7 +366,7 @@ cost: 6*batch*n + batch + 2 flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=lambda batch, n: batch,
+    workspace=Derived("batch", lambda batch, n: batch),
     float64=<size_t>&squared_loss_gradient_float64,
     float32=<size_t>&squared_loss_gradient_float32,
 )

@@ -303,8 +303,9 @@ def stand_in(f):
     J = f.loss_layer.batched(BATCH)
     nablas = {p.name: J.nabla(p.name).adjoint for p in f.parameters}
 
-    def kernel(*arrays, out):
-        at = dict(zip((a.variable for a in J.arguments), arrays, strict=True))
+    def kernel(*batch, out, **named):
+        data = [a.variable for a in J.arguments if a.name not in named]
+        at = dict(zip(data, batch, strict=True)) | {J.argument(x): a for x, a in named.items()}
         each = value(J.output, at)
         weights = np.full(len(each), 1 / len(each))
         if out.get("J") is not None:
@@ -314,6 +315,19 @@ def stand_in(f):
                 out[f"{name}_bar"] += value(nabla.body, at | {nabla.variable: weights})
 
     return kernel
+
+
+def test_fit_goes_by_name_whatever_the_order_of_the_tree() -> None:
+    """All sizes are equal, so that no shape can tell one parameter from another."""
+    f = network("f", hidden=dense, output=affine, loss=cross_entropy_index)
+    theta = f.initial(np.random.default_rng(0), {"m": 3, "hidden_n": 3, "output_n": 3})
+    reordered = {"output": theta["output"], "hidden": theta["hidden"]}
+    batch = (np.eye(3), np.arange(3))
+    found = [
+        fit(stand_in(f), map_tree(np.copy, tree), [batch] * 2, GradientDescent(0.1))
+        for tree in (theta, reordered)
+    ]
+    assert found[0] == found[1]
 
 
 def task(seed=0, points=60):
@@ -374,8 +388,8 @@ def test_fit_stops_where_a_number_is_not_finite(bad):
     kernel, optimiser, calls = stand_in(f), GradientDescent(0.5), []
     fit(kernel, theta, batches(x, k), optimiser)
 
-    def broken(*arrays, out):
-        kernel(*arrays, out=out)
+    def broken(*batch, out, **named):
+        kernel(*batch, out=out, **named)
         calls.append(map_tree(np.copy, theta))
         if len(calls) == 2:
             out["J" if bad == "loss" else "output_W_bar"][...] = np.nan

@@ -65,14 +65,24 @@ def test_roles_by_place_and_annotation() -> None:
 
 def test_locals_are_named_and_a_name_bound_twice_names_both() -> None:
     names = {
-        name: [node for node, other in masked.names.items() if other == name] for name in "zheyx"
+        name: [node for node, other in masked.names.items() if other == name]
+        for name in ("z", "z_2", "h", "e", "y", "x")
     }
     h, x = variable("s", H * X)
     U, y, mask = variable("U", Hom(X, H)), variable("y", H), variable("mask", H)
-    assert names["z"] == [U @ x, U @ x + h * mask]
+    assert (names["z"], names["z_2"]) == ([U @ x], [U @ x + h * mask])
     assert (names["h"], names["x"]) == ([h], [x])
     assert names["e"] == [U @ x + h * mask - y] and names["y"] == []
     assert list(dense.names.values()) == ["z"]
+
+
+def test_an_argument_that_is_bound_again_is_another_value() -> None:
+    @layer
+    def twice(x: X, *, A: Hom(X, X)) -> X:
+        x = tanh(A @ x)
+        return x * x
+
+    assert list(twice.names.values()) == ["x_2"]
 
 
 def test_the_first_name_of_an_expression_stays() -> None:

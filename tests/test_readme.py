@@ -29,8 +29,11 @@ def run(folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
-    declare, call = blocks()
+    declare, call, train = blocks()
     (place / "cells.py").write_text(declare, "utf-8")
+    (place / "train.py").write_text(
+        train + "print(losses[-1] < losses[0], logits.shape)\n", "utf-8"
+    )
     (place / "call.py").write_text(call + "print(x_bar.shape, A_bar.shape, c_bar.shape)\n", "utf-8")
     return place
 
@@ -44,3 +47,7 @@ def test_the_first_block_is_ten_lines_and_prints_the_adjoint(folder: Path) -> No
 def test_the_second_block_calls_the_kernels_that_the_first_was_built_to(folder: Path) -> None:
     run(folder, "-m", "derive", "build", "cells.py")
     assert run(folder, "call.py").strip() == "(8, 3) (4, 3) (4,)"
+
+
+def test_the_third_block_trains_a_network(folder: Path) -> None:
+    assert run(folder, "train.py").strip() == "True (60, 3)"

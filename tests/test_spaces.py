@@ -14,8 +14,16 @@ G = R(n, gram=Gram("G"))
 def test_dims_are_positive_integers() -> None:
     assert dims("n") == dims("n m")[0] == n
     assert n.is_integer and n.is_positive
-    with pytest.raises(ValueError, match="at least one name"):
-        dims(" ")
+    for wrong in (" ", "n n", "n, m"):
+        with pytest.raises(ValueError, match=r"as in dims\('n m'\)"):
+            dims(wrong)
+
+
+def test_a_size_is_whole_for_every_value_of_its_symbols() -> None:
+    assert R(sympy.floor(n / 2)).shape == (sympy.floor(n / 2),)
+    for wrong in (n / 2, -n, sympy.Symbol("n"), sympy.Symbol("n", integer=True)):
+        with pytest.raises(SpaceError, match="a size must be a whole number of at least 1"):
+            R(wrong)
 
 
 @pytest.mark.parametrize(

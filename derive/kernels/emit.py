@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, singledispatch
 from importlib.resources import files
+from textwrap import wrap
 from typing import Any
 
 import sympy
@@ -91,7 +92,7 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
         "formula": formula(layer),
         "spaces": spaces(layer),
         "indexed": any(b.kind == "index" for k in kernels for group in k.arguments for b in group),
-        "derived": any(_is_derived(k, e) for k in kernels for b in _buffers(k) for e in b.shape),
+        "derived": any(_counts(kernel) for kernel in kernels),
         "constants": [c for c in ("INFINITY", "NAN") if any(c in text for text in texts)],
         "elementary": ["real", *sorted(called | set(direct))],
         "primitives": [n for n, kind in (("fill", "Fill"), ("gemm", "Gemm")) if kind in kinds],
@@ -155,10 +156,10 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
     typed = [(_pointer_type(b.kind), b.name) for b in buffers] + [("real", name) for name in space]
     return {
         "name": program.name,
-        "law": program.law,
+        "law": _wrapped(program.law),
         "signature": ",\n    ".join(_signature_lines(kernel, typed, constant)),
         "arguments": list(_argument_lines(kernel)),
-        "cost": cost(kernel),
+        "cost": _wrapped(cost(kernel)),
         "pointers": list(_pointers(kernel)),
         "declared": [
             *(f"Py_ssize_t {line}" for line in _lines(kernel.indices)),
@@ -178,9 +179,9 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
             for r, group in zip(program.results, kernel.results, strict=True)
         ],
         "mode": "accumulate" if program.accumulate else "overwrite",
-        "saved": _lambda(kernel, kernel.saved_count) if kernel.saved else "",
+        "saved": _derived(kernel, kernel.saved_count) if kernel.saved else "",
         "saved_role": "read" if program.reads_saved else "written",
-        "workspace": _lambda(kernel, kernel.workspace_count) if kernel.workspace else "",
+        "workspace": _derived(kernel, kernel.workspace_count) if kernel.workspace else "",
     }
 
 
@@ -207,13 +208,21 @@ def _lines(names: Sequence[str], count: int = 8) -> list[str]:
     return [", ".join(names[k : k + count]) for k in range(0, len(names), count)]
 
 
+def _wrapped(lines: Iterable[str], width: int = 84) -> list[str]:
+    """Comment lines, a long one continued below and indented."""
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return [
+        part for line in lines for part in wrap(line, width, subsequent_indent="    ", **options)
+    ]
+
+
 def _cast_lines(typed: list[tuple[str, str]], constant: set[str]) -> Iterator[str]:
     casts = [
         f"<{'const ' if name in constant else ''}{kind}*>array[{k}]"
         for k, (kind, name) in enumerate(typed)
     ]
-    for start in range(0, len(casts), 4):
-        yield ", ".join(casts[start : start + 4])
+    for start in range(0, len(casts), 3):
+        yield ", ".join(casts[start : start + 3])
 
 
 def _scalars(kernel: Kernel) -> list[str]:
@@ -290,8 +299,12 @@ def _buffers(kernel: Kernel) -> list[Buffer]:
     return [*_flat(kernel.arguments), *_flat(kernel.results)]
 
 
-def _is_derived(kernel: Kernel, extent: sympy.Expr) -> bool:
-    return extent not in kernel.sizes and not extent.is_Integer
+def _counts(kernel: Kernel) -> bool:
+    """The kernel has saved values, workspace, or an extent that is a formula in the sizes."""
+    plain = {*kernel.sizes}
+    extents = [extent for buffer in _buffers(kernel) for extent in buffer.shape]
+    formulas = [e for e in extents if e not in plain and not e.is_Integer]
+    return bool(kernel.saved or kernel.workspace or formulas)
 
 
 def _extent(kernel: Kernel, extent: sympy.Expr) -> str:
@@ -299,11 +312,13 @@ def _extent(kernel: Kernel, extent: sympy.Expr) -> str:
         return f'"{extent}"'
     if extent.is_Integer:
         return str(extent)
-    return f'Derived("{integer(sympy.expand(extent))}", {_lambda(kernel, extent)})'
+    return _derived(kernel, extent)
 
 
-def _lambda(kernel: Kernel, expression: sympy.Expr) -> str:
-    return f"lambda {', '.join(map(str, kernel.sizes))}: {integer(sympy.expand(expression))}"
+def _derived(kernel: Kernel, expression: sympy.Expr) -> str:
+    """A count in the sizes: its formula, for sentences, and the function that computes it."""
+    formula = integer(sympy.expand(expression))
+    return f'Derived("{formula}", lambda {", ".join(map(str, kernel.sizes))}: {formula})'
 
 
 def _tuple(texts: Iterable[str]) -> str:
@@ -325,7 +340,7 @@ def _views(statements: Iterable[Statement]) -> list[dict[str, Any]]:
 
 @_view.register
 def _(s: Step) -> dict[str, Any]:
-    return {"kind": "Step", "formulas": s.formulas, "body": _views(s.body)}
+    return {"kind": "Step", "formulas": _wrapped(s.formulas), "body": _views(s.body)}
 
 
 @_view.register

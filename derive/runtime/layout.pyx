@@ -86,11 +86,11 @@ cdef class Layout:
         return code
 
     def saved_size(self, **sizes):
-        """How many elements `saved` has at these sizes (all of them, B too); 0 if none."""
+        """How many elements `saved` has at these sizes (all of them, batch too); 0 if none."""
         return self._count("saved", self.saved_of, sizes)
 
     def workspace_size(self, **sizes):
-        """How many elements `workspace` needs at these sizes (all of them, B too); 0 if none."""
+        """How many elements `workspace` needs at these sizes (all of them, batch too); 0 if none."""
         return self._count("workspace", self.workspace_of, sizes)
 
     def _count(self, what, function, sizes):
@@ -98,6 +98,8 @@ cdef class Layout:
         if set(sizes) != set(names):
             raise TypeError(f"{self.name}: {what}_size takes the sizes {', '.join(names)}, "
                             f"found {', '.join(sizes) or 'none'}")
+        if any(sizes[name] < 0 for name in names):
+            raise ValueError(f"{self.name}: {what}_size: a size is negative in {sizes}")
         return 0 if function is None else int(function(*[sizes[name] for name in names]))
 
     sizes = property(lambda self: self.declaration.sizes)
