@@ -62,7 +62,8 @@ cdef void cosine_forward(
     #     x: (batch, n), state
     #     y: (batch, n), state
     #     f: (batch), overwritten
-    #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written unless NULL
+    #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written
+    #         unless NULL
     # cost: batch*(6*n + 1) flops
     # 7*batch calls of elementwise functions
     # 8*batch*(2*n + 7) bytes of arguments, results and saved values in float64

@@ -56,7 +56,8 @@ cdef void layer_norm_forward(
     #     gamma: (n), parameter
     #     beta: (n), parameter
     #     y: (batch, n), overwritten
-    #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, written unless NULL
+    #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t,
+    #         saved_t_2, written unless NULL
     # cost: 2*batch*(6*n + 1) flops
     # 4*batch calls of elementwise functions
     # 8*(4*batch*n + 3*batch + 2*n) bytes of arguments, results and saved values in
@@ -241,7 +242,8 @@ cdef void layer_norm_backward(
     #     x_bar: (batch, n), added to, not computed where NULL
     #     gamma_bar: (n), added to, not computed where NULL
     #     beta_bar: (n), added to, not computed where NULL
-    #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t, saved_t_2, read
+    #     saved: saved_reciprocal_spread, saved_centred, saved_reciprocal_d1_spread, saved_t,
+    #         saved_t_2, read
     # cost: 2*batch*(10*n + 1) flops
     # 8*(5*batch*n + 3*batch + 4*n) bytes of arguments, results and saved values in
     #     float64

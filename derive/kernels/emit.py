@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, singledispatch
 from importlib.resources import files
-from textwrap import wrap
+from textwrap import TextWrapper
 from typing import Any
 
 import sympy
@@ -158,7 +158,7 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         "name": program.name,
         "law": _wrapped(program.law),
         "signature": ",\n    ".join(_signature_lines(kernel, typed, constant)),
-        "arguments": list(_argument_lines(kernel)),
+        "arguments": _wrapped(_argument_lines(kernel)),
         "cost": _wrapped(cost(kernel)),
         "pointers": list(_pointers(kernel)),
         "declared": [
@@ -210,10 +210,10 @@ def _lines(names: Sequence[str], count: int = 8) -> list[str]:
 
 def _wrapped(lines: Iterable[str], width: int = 84) -> list[str]:
     """Comment lines, a long one continued below and indented."""
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    return [
-        part for line in lines for part in wrap(line, width, subsequent_indent="    ", **options)
-    ]
+    made = TextWrapper(
+        width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in made.wrap(line)]
 
 
 def _cast_lines(typed: list[tuple[str, str]], constant: set[str]) -> Iterator[str]:
