@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sympy
@@ -14,7 +15,7 @@ from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
 from .roles import GIVEN, PARAMETER, STATE, Argument, Given, argument_of
 from .spaces import Space, SpaceError
 from .validity import check_names, check_operations, check_output, extents_of
-from .walk import rewrite
+from .walk import rewrite, topological
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +98,13 @@ class Layer:
         """States and parameters, in the order of the declaration."""
         return self.of_role(STATE, PARAMETER)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[sympy.Symbol, ...]:
-        """The sizes of the layer, in order of first appearance."""
-        extents = [e for a in self.arguments for e in extents_of(a.variable.space)]
+        """The sizes of the arguments, of the output and within, in order of first appearance."""
+        spaces = [*(a.variable.space for a in self.arguments), self.output.space]
+        inner = (node.space for node in topological(self.output))
         found: dict[sympy.Symbol, None] = {}
-        for extent in [*extents, *extents_of(self.output.space)]:
+        for extent in (e for space in (*spaces, *inner) for e in extents_of(space)):
             found.update(dict.fromkeys(sorted(extent.free_symbols, key=str)))
         return tuple(found)
 

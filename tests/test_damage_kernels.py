@@ -164,21 +164,9 @@ TEXTS = [
         "",
         FIRST,
     ),
-    ("the next class", pick, "k_2 = k[s]", "k_2 = (k[s] + 1) % n", FIRST),
     ("no padding", stencil, "if 0 <= i + j - 1 < n else", "if n else", FIRST),
     ("strides exchanged", softplus, "<real>1, z_bar, 1, n, x", "<real>1, z_bar, n, 1, x", FIRST),
-    (
-        "guard too narrow",
-        softplus,
-        "if b_bar is not",
-        "if x_bar is not NULL and b_bar is not",
-        FIRST,
-    ),
     ("set, not added to", softplus, "b_bar[i] += ", "b_bar[i] = ", FIRST),
-    ("one row too few", softplus, "for s in range(batch):", "for s in range(batch - 1):", FIRST),
-    ("nothing filled", softplus, "    fill(batch*n, <real>0, W_x)\n", "", FIRST),
-    ("another function", softplus, "return t + e if", "return t - e if", FIRST),
-    ("into the band", softplus, "y[s*n + i] =", "y[s*n + i + 1] =", FIRST),
 ]
 
 

@@ -16,12 +16,14 @@ from derive import (
     Mask,
     R,
     SpaceError,
+    broadcast,
     dims,
     given,
     inner,
     layer,
     sigmoid,
     tanh,
+    total_sum,
     variable,
 )
 from derive.expressions import tuple_of
@@ -74,6 +76,17 @@ def test_locals_are_named_and_a_name_bound_twice_names_both() -> None:
     assert (names["h"], names["x"]) == ([h], [x])
     assert names["e"] == [U @ x + h * mask - y] and names["y"] == []
     assert list(dense.names.values()) == ["z"]
+
+
+def test_a_size_within_the_formula_is_a_size_of_the_layer() -> None:
+    p = dims("p")
+
+    @layer
+    def interior(x: X) -> R():
+        a = broadcast(total_sum(tanh(x)), R(p))
+        return inner(a, a)
+
+    assert interior.sizes == (m, p)
 
 
 def test_an_argument_that_is_bound_again_is_another_value() -> None:
