@@ -28,7 +28,6 @@ from derive import (
 )
 from derive.expressions import argmax, contraction
 from derive.forms import make_form
-from derive.spaces import Indices
 
 n, m, k, p = dims("n m k p")
 H, X, Y = R(n), R(m), R(k)
@@ -105,7 +104,7 @@ def margin(x: X, k: Index(m), other: Index(m)) -> R():
 def pooling(x: R(6), *, W: Hom(R(6), R(6))) -> R(3):
     """The largest of every three neighbours at stride two, beyond the border none."""
     z, window = tanh(W @ x), 2 * i + s - 1
-    largest = argmax(make_form([(window,), (i,)], {i: 3, s: 3}), Indices(sympy.Integer(3), (3,)), z)
+    largest = argmax(make_form([(window,), (i,)], {i: 3, s: 3}), Index(3, 3), z)
     read = make_form([(window,), (i,)], {i: 3, s: 3}, [(s, (i,))])
     return contraction(R(3), read, 1, (z,), (largest,))
 
