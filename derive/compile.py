@@ -38,8 +38,10 @@ ARITHMETIC = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # The compiler does not see that one pointer is asked for wherever another is; the checks of
 # `interpret` find every read of what was not written, and know.
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-maybe-uninitialized")
-NATIVE = ("-O3", *MACHINE, *ARITHMETIC, *WARNINGS)
-"""Flags for this machine; those that begin with -m or -Wno- are used where they are known."""
+# Half the time of -O3, with all that it does for loops: vectors, and conditions taken out.
+LOOPS = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-funswitch-loops")
+NATIVE = (*LOOPS, *MACHINE, *ARITHMETIC, *WARNINGS)
+"""Flags for this machine; some are used only where the compiler knows them."""
 
 # Linking with one of these turns on flush-to-zero for the whole process.
 UNSAFE = {"-ffast-math", "-funsafe-math-optimizations", "-Ofast"}
@@ -176,7 +178,7 @@ def find_compiler(flags: tuple[str, ...] = NATIVE) -> Compiler:
             f"{header} is missing: install the package python3-dev (Debian, Ubuntu) or "
             "python3-devel (Fedora, openSUSE)."
         )
-    optional = ("-m", "-Wno-")
+    optional = ("-m", "-Wno-", "-fvect", "-funswitch")
     taken = tuple(f for f in flags if not f.startswith(optional) or _takes(command, f))
     told = _run([*command, "--version"])
     macros = _run([*command, *taken, "-dM", "-E", "-x", "c", "-"])
