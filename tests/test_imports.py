@@ -20,7 +20,7 @@ spaces forms expressions walk calculus lift functions maps names roles validity
 layers declaration text reference components
 prime_fields scalar_graph scalar_rules branches field_values field proof
 initialise resize stages networks programs parameters gradients optimise targets algorithms
-schedule loops source nests lower cost describe emit execution interpret compile build
+schedule loops source nests sums lower cost describe views emit execution interpret compile build
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
 cli __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()

@@ -20,8 +20,9 @@ from ..spaces import Real
 from ..text import Writer, spoken
 from ..walk import storage
 from .loops import Asked, Buffer, Fill, Statement, Step
-from .nests import Indices, Nest, sum_statements
+from .nests import Indices, Nest
 from .schedule import Schedule, Sink, is_leaf, is_sum, prepared
+from .sums import sum_statements
 
 
 @dataclass(frozen=True)

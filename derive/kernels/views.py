@@ -1,0 +1,122 @@
+"""Statements as the templates see them: every text is made here, the templates walk and print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import singledispatch
+from textwrap import TextWrapper
+from typing import Any
+
+from .loops import (
+    Accumulate,
+    Asked,
+    Fill,
+    For,
+    Gemm,
+    Largest,
+    Let,
+    Matrix,
+    Select,
+    Statement,
+    Step,
+    Store,
+)
+from .source import broken, entry, inside, integer, pointer, real_number, scalar
+
+
+def wrapped(lines: Iterable[str], width: int = 84) -> list[str]:
+    """Comment lines, a long one continued below and indented."""
+    made = TextWrapper(
+        width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in made.wrap(line)]
+
+
+@singledispatch
+def _view(statement: Statement) -> dict[str, Any]:
+    raise TypeError(f"{type(statement).__name__} is no statement")
+
+
+def views(statements: Iterable[Statement]) -> list[dict[str, Any]]:
+    """Statements as dictionaries, one kind for each branch of the template."""
+    return [_view(statement) for statement in statements]
+
+
+@_view.register
+def _(s: Step) -> dict[str, Any]:
+    return {"kind": "Step", "formulas": wrapped(s.formulas), "body": views(s.body)}
+
+
+@_view.register
+def _(s: Asked) -> dict[str, Any]:
+    asked = [f"{name} is not NULL" for name in s.pointers]
+    lines = [" or ".join(asked[k : k + 3]) for k in range(0, len(asked), 3)]
+    return {"kind": "Asked", "condition": lines, "body": views(s.body)}
+
+
+@_view.register
+def _(s: For) -> dict[str, Any]:
+    return {
+        "kind": "For",
+        "index": str(s.index),
+        "extent": integer(s.extent),
+        "body": views(s.body),
+    }
+
+
+@_view.register
+def _(s: Let) -> dict[str, Any]:
+    return {"kind": "Let", "name": s.name, "value": broken(s.value)}
+
+
+@_view.register
+def _(s: Accumulate) -> dict[str, Any]:
+    return {"kind": "Accumulate", "name": s.name, "value": scalar(s.value)}
+
+
+@_view.register
+def _(s: Select) -> dict[str, Any]:
+    return {"kind": "Select", "index": str(s.index), "entry": entry(s.buffer, s.place)}
+
+
+@_view.register
+def _(s: Store) -> dict[str, Any]:
+    return {
+        "kind": "GuardedStore" if s.guards else "Store",
+        "condition": inside(s.guards),
+        "entry": entry(s.buffer, s.place),
+        "sign": "+=" if s.add else "=",
+        "value": broken(s.value),
+    }
+
+
+@_view.register
+def _(s: Largest) -> dict[str, Any]:
+    return {
+        "kind": "Largest",
+        "index": str(s.index),
+        "running": str(s.running),
+        "extent": integer(s.extent),
+        "best": s.best,
+        "candidate": s.candidate,
+        "value": scalar(s.value),
+        "lets": views(s.lets),
+    }
+
+
+@_view.register
+def _(s: Fill) -> dict[str, Any]:
+    return {"kind": "Fill", "count": integer(s.buffer.count), "name": s.buffer.name}
+
+
+@_view.register
+def _(s: Gemm) -> dict[str, Any]:
+    sizes = ", ".join(integer(size) for size in (s.M, s.N, s.K))
+    matrices = ", ".join(_matrix(matrix) for matrix in (s.A, s.B, s.C))
+    lines = [f"{sizes}, {real_number(s.alpha)},", matrices]
+    together = " ".join(lines)
+    return {"kind": "Gemm", "lines": [together] if len(together) < 80 else lines}
+
+
+def _matrix(matrix: Matrix) -> str:
+    return f"{pointer(matrix)}, {integer(matrix.row)}, {integer(matrix.column)}"
