@@ -6,7 +6,7 @@ where an input is complex, so that a complex step is possible.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -267,15 +267,3 @@ class _Grid:
             inside &= (place >= 0) & (place < count)
         np.add.at(result, tuple(place[inside] for place in places), product[inside])
         return result
-
-
-Evaluator = Callable[..., Value]
-
-
-def evaluator(output: Node, arguments: Sequence[Variable]) -> Evaluator:
-    """A Python function of arrays, in the order of the arguments, that evaluates the expression."""
-
-    def f(*arrays: Value) -> Value:
-        return value(output, dict(zip(arguments, arrays, strict=True)))
-
-    return f

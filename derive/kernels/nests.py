@@ -121,7 +121,7 @@ class Points:
     def count(self, node: Node, place: Place) -> None:
         """Counts how often each expression is used at each place."""
         self.uses[node, place] = self.uses.get((node, place), 0) + 1
-        if self.uses[node, place] == 1 and not self._is_loaded(node):
+        if self.uses[node, place] == 1 and node not in self.memory:
             for operand, at in self._reads(node, place):
                 self.count(operand, at)
 
@@ -143,9 +143,6 @@ class Points:
             return False
         named = node in self.names and not root
         return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))
-
-    def _is_loaded(self, node: Node) -> bool:
-        return node in self.memory
 
     def _reads(self, node: Node, place: Place) -> list[tuple[Node, Place]]:
         if isinstance(node, Contraction):
