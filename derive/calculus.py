@@ -150,30 +150,30 @@ def cotangents(
         if inner in dependent and inner in arrived:
             u = total(inner, [(1, term) for term in arrived[inner]])
             summed[inner] = u
-            for operand, share in _pull(inner, u, dependent):
+            for operand, share in pull(inner, u, dependent):
                 arrived.setdefault(operand, []).append(share)
     return {v: summed.get(v, zero(v.space)) for v in variables}, summed
 
 
 @singledispatch
-def _pull(node: Node, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+def pull(node: Node, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     """For each operand that depends on the variables, what u becomes across this node."""
     raise NotLinear(f"{type(node).__name__} depends on the variables, but is not linear in them")
 
 
-@_pull.register
+@pull.register
 def _(node: Variable, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     return []
 
 
-@_pull.register
+@pull.register
 def _(node: LinearCombination, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     if not all(x in dependent for x in node.operands):
         raise NotLinear("a term of a sum does not depend on the variables; the map is affine")
     return [(x, linear_combination([(w, u)])) for w, x in node.terms]
 
 
-@_pull.register
+@pull.register
 def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     open_slots = [k for k, x in enumerate(node.filled) if x in dependent]
     if len(open_slots) != 1 or any(x in dependent for x in node.selectors):
@@ -182,7 +182,7 @@ def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node
     return [(node.filled[position], opened(node, position, u))]
 
 
-@_pull.register
+@pull.register
 def _(node: Tuple, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     if not all(x in dependent or is_zero(x) for x in node.components):
         raise NotLinear("a component does not depend on the variables; the map is affine")
@@ -190,14 +190,14 @@ def _(node: Tuple, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     return [(x, projection(u, k)) for k, x in parted if x in dependent]
 
 
-@_pull.register
+@pull.register
 def _(node: Projection, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     whole = node.operand.space.factors  # type: ignore[attr-defined]
     filled = (u if k == node.position else zero(space) for k, space in enumerate(whole))
     return [(node.operand, tuple_of(filled))]
 
 
-@_pull.register
+@pull.register
 def _(node: Jet, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
     at = [k for k, (_, v) in enumerate(node.directions) if v in dependent]
     paired = node.cotangent is not None and node.cotangent in dependent

@@ -24,7 +24,7 @@ from .expressions import (
     tuple_of,
     variable,
 )
-from .forms import Access, extents_of, make_form
+from .forms import Access, call, extents_of, make_form
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
 
@@ -97,7 +97,9 @@ def form(
         extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
         _all_known(name, [*accesses, target], extents)
         space = R(*(_extent(name, entry, extents) for entry in target))
-        return contraction(space, make_form([*accesses, target], extents), len(reads), operands)
+        made = make_form([*accesses, target], extents)
+        call(made, name)
+        return contraction(space, made, len(reads), operands)
 
     apply.__name__ = apply.__qualname__ = name
     return apply
@@ -199,11 +201,19 @@ def inner(x: Node, y: Node) -> Node:
     """<x, y> in the inner product of their space; a sum over the factors of a direct product."""
     if x.space != y.space:
         raise SpaceError(f"inner: both arguments must be of one space, got {x.space} and {y.space}")
+    return dot(x, flat(y))
+
+
+def dot(x: Node, y: Node) -> Node:
+    """The sum of the products of all entries: <x, y> where the inner product is the standard one.
+
+    The shapes must be one.
+    """
     if isinstance(x.space, Product):
         pairs = zip(parts(x), parts(y), strict=True)
-        return linear_combination([(1, inner(a, b)) for a, b in pairs])
+        return linear_combination([(1, dot(a, b)) for a, b in pairs])
     space, access = array_space(x, "inner"), axes(0, array_space(x, "inner").rank)
-    return contraction(R(), aligned(space.shape, [access, access, ()]), 2, (x, flat(y)))
+    return contraction(R(), aligned(space.shape, [access, access, ()]), 2, (x, y))
 
 
 def norm(x: Node) -> Node:

@@ -82,7 +82,7 @@ class Derivation:
         self.layer = layer
         self.batched = layer.batched(BATCH)
         x, output = self.batched.differentiable, self.batched.output
-        self.y = _free_name(layer, ("y", "f", "value"))
+        self.y = free_letter(layer, ("y", "f", "value"))
         self.x_dot = {v: variable(f"{v.name}_dot", v.space) for v in x}
         self.y_bar = variable(f"{self.y}_bar", output.space)
         self.y_bar_dot = variable(f"{self.y}_bar_dot", output.space)
@@ -159,7 +159,7 @@ class Derivation:
         pulled, summed = cotangents(moved, constant(sympy.S.One, R()), directions)
         named = {self.dots[node]: name for node, name in self.batched.names.items()}
         bars = {summed[m]: f"{name}_bar" for m, name in named.items() if m in summed}
-        name = _free_name(self.layer, ("J", "loss", "mean"))
+        name = free_letter(self.layer, ("J", "loss", "mean"))
         gradient = ", ".join(f"{v.name}_bar" for v in self.x_dot)
         results = [Result(name, mean, batched=False)]
         for v, v_dot in self.x_dot.items():
@@ -224,7 +224,7 @@ def _gram_matrices(results: list[Node], arguments: tuple[Argument, ...]) -> tupl
     return tuple(Argument(x, GIVEN) for x in sorted(free, key=lambda x: x.name))
 
 
-def _free_name(layer: Layer, letters: tuple[str, ...]) -> str:
+def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:
     """The first of some letters that no argument and no size has, else the first with a number."""
     taken = {a.name for a in layer.arguments} | {str(size) for size in layer.sizes}
     numbered = (f"{letters[0]}{number}" for number in count(2))

@@ -139,7 +139,7 @@ def test_nothing_is_noticed_where_nothing_is_damaged(layer_: Layer) -> None:
         assert [found for found in findings(layer_) if not found.ok] == []
 
 
-# --- the rules by node: _tangent and _pull, whole
+# --- the rules by node: _tangent and pull, whole
 
 Rule = Callable[..., object]
 
@@ -163,7 +163,7 @@ WHOLE = {
 NODES = (LinearCombination, Elementwise, Contraction, Tuple, Projection, Jet)
 RULES = {
     "tangent": (calculus._tangent, NODES),
-    "pull": (calculus._pull, tuple(node for node in NODES if node is not Elementwise)),
+    "pull": (calculus.pull, tuple(node for node in NODES if node is not Elementwise)),
     "lift": (lift._lift, (LinearCombination, Elementwise, Contraction, Tuple, Projection)),
 }
 
@@ -349,7 +349,7 @@ def pull_jet_directions_dropped(e: Jet, u, dependent):
 
 
 TANGENT = {node: calculus._tangent.dispatch(node) for node in (*NODES, Held)}
-PULL = {node: calculus._pull.dispatch(node) for node in NODES}
+PULL = {node: calculus.pull.dispatch(node) for node in NODES}
 INNER = [
     (calculus._tangent, LinearCombination, d_sum_last_dropped),
     (calculus._tangent, LinearCombination, d_sum_without_weights),
@@ -364,22 +364,22 @@ INNER = [
     (calculus._tangent, Tuple, d_tuple_last_dropped),
     (calculus._tangent, Tuple, d_tuple_reversed),
     (calculus._tangent, Projection, d_projection_of_another),
-    (calculus._pull, LinearCombination, pull_sum_last_dropped),
-    (calculus._pull, LinearCombination, pull_sum_without_weights),
-    (calculus._pull, Contraction, pull_form_to_another),
-    (calculus._pull, Contraction, pull_form_with_itself),
-    (calculus._pull, Tuple, pull_tuple_last_dropped),
-    (calculus._pull, Tuple, pull_tuple_of_another),
-    (calculus._pull, Projection, pull_projection_to_another),
-    (calculus._pull, Projection, pull_projection_to_all),
+    (calculus.pull, LinearCombination, pull_sum_last_dropped),
+    (calculus.pull, LinearCombination, pull_sum_without_weights),
+    (calculus.pull, Contraction, pull_form_to_another),
+    (calculus.pull, Contraction, pull_form_with_itself),
+    (calculus.pull, Tuple, pull_tuple_last_dropped),
+    (calculus.pull, Tuple, pull_tuple_of_another),
+    (calculus.pull, Projection, pull_projection_to_another),
+    (calculus.pull, Projection, pull_projection_to_all),
 ]
 JETS = {
     "higher": (calculus._tangent, d_jet(higher=False)),
     "inner": (calculus._tangent, d_jet(inner=False)),
     "paired": (calculus._tangent, d_jet(paired=False)),
     "last argument": (calculus._tangent, d_jet_last_argument_dropped),
-    "direction": (calculus._pull, pull_jet_directions_dropped),
-    "slot": (calculus._pull, pull_jet_slot),
+    "direction": (calculus.pull, pull_jet_directions_dropped),
+    "slot": (calculus.pull, pull_jet_slot),
 }
 
 

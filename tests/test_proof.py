@@ -25,7 +25,7 @@ from derive import (
     softplus,
     tanh,
 )
-from derive.calculus import NotLinear, _pull, _tangent
+from derive.calculus import NotLinear, _tangent, pull
 from derive.elementwise.operations import Operation
 from derive.expressions import (
     Contraction,
@@ -210,13 +210,13 @@ DAMAGE = {
 NODES = [LinearCombination, Contraction, Tuple]
 CASES = [
     *((_tangent, node, name, DAMAGE[name][0]) for node in [*NODES, Elementwise] for name in DAMAGE),
-    *((_pull, node, name, DAMAGE[name][1]) for node in NODES for name in DAMAGE),
+    *((pull, node, name, DAMAGE[name][1]) for node in NODES for name in DAMAGE),
     *((_tangent, Projection, name, DAMAGE[name][0]) for name in ("sign", "factor 2")),
-    *((_pull, Projection, name, DAMAGE[name][1]) for name in ("sign", "factor 2", "dropped term")),
+    *((pull, Projection, name, DAMAGE[name][1]) for name in ("sign", "factor 2", "dropped term")),
     (_tangent, Projection, "wrong position", other_position_of_a_tangent),
-    (_pull, Projection, "wrong position", other_position_of_a_cotangent),
+    (pull, Projection, "wrong position", other_position_of_a_cotangent),
 ]
-CASES = [case for case in CASES if case[:3] != (_pull, Contraction, "wrong argument")]  # see below
+CASES = [case for case in CASES if case[:3] != (pull, Contraction, "wrong argument")]  # see below
 
 
 @pytest.fixture

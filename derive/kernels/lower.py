@@ -26,6 +26,20 @@ from .sums import sum_statements
 
 
 @dataclass(frozen=True)
+class Line:
+    """What a formula of a step is made of: target = weight right, or += weight right.
+
+    `by_name` where the right side is shown by its name.
+    """
+
+    target: str
+    sign: str
+    right: Node
+    weight: sympy.Expr
+    by_name: bool
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A lowered program: its buffers, its steps, and the names of its indices and scalars."""
 
@@ -39,6 +53,10 @@ class Kernel:
     steps: tuple[Statement, ...]
     indices: tuple[str, ...]
     scalars: tuple[str, ...]
+    names: Mapping[Node, str]
+    lines: Mapping[str, Line]
+    saved_nodes: tuple[Node, ...]
+    result_nodes: tuple[tuple[Node, ...], ...]
 
     @property
     def saved_count(self) -> sympy.Expr:
@@ -66,6 +84,7 @@ class _Lowering:
         self.writer = Writer(self.names, BATCH)
         self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(plain.values())))
         self.memory: dict[Node, Buffer] = {}
+        self.lines: dict[str, Line] = {}
         self.arguments = [self._argument(a.variable) for a in program.arguments]
         self.result_nodes = [storage(plain[r.node]) for r in program.results]
         self.results = [
@@ -116,6 +135,10 @@ class _Lowering:
             tuple(steps),
             tuple(self.indices.used),
             tuple(self.indices.scalars),
+            self.writer.names,
+            self.lines,
+            tuple(self.saves),
+            tuple(self.result_nodes),
         )
 
     def _schedule(self) -> Schedule:
@@ -162,7 +185,7 @@ class _Lowering:
             for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
                 for buffer, node in zip(buffers, nodes, strict=True):
                     if is_zero(node):
-                        yield Step((f"{buffer.name} = 0",), (Fill(buffer),))
+                        yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
         for stage in range(1 + max((s.stage for s in schedule.sinks), default=0)):
@@ -203,23 +226,34 @@ class _Lowering:
         step = Step(tuple(formulas), tuple(nest.loops(merged(body))))
         yield from self._asked(outer, [step])
 
+    def _line(
+        self,
+        target: str,
+        sign: str,
+        right: Node,
+        weight: sympy.Expr = sympy.S.One,
+        by_name: bool = False,
+    ) -> str:
+        """The text of a line of the mathematics, noted with what it is made of."""
+        shown = self.writer(right) if by_name else self.writer.formula(right)
+        factor = "" if weight == 1 else f"{weight} "
+        text = f"{target} {sign} {factor}{shown}"
+        self.lines[text] = Line(target, sign, right, weight, by_name)
+        return text
+
     def _formulas(self, sink: Sink, nest: Nest) -> list[str]:
         target = self.targets[sink].name
         assert sink.pointwise is not None
-        lets = [
-            f"{self.names[node]} = {self.writer.formula(node)}"
-            for node in nest.named_below(sink.pointwise)
-        ]
+        below = nest.named_below(sink.pointwise)
+        lets = [self._line(self.names[node], "=", node) for node in below]
         copied = sink.result == "saved" or is_leaf(sink.node) or self._adds(sink)
         shown = target if copied else self.names.get(sink.node, target)
         sign = "+=" if self._adds(sink) else "="
-        if sink.sums or sink.pointwise not in self.names:
-            right = self.writer.formula(sink.pointwise)
-        elif self.names[sink.pointwise] == shown:
+        by_name = not sink.sums and sink.pointwise in self.names
+        if by_name and self.names[sink.pointwise] == shown:
             return lets
-        else:
-            right = self.writer(sink.pointwise)
-        return [*lets, f"{target if sink.sums else shown} {sign} {right}"]
+        left = target if sink.sums else shown
+        return [*lets, self._line(left, sign, sink.pointwise, by_name=by_name)]
 
     def _adds(self, sink: Sink) -> bool:
         return self.program.accumulate and self.targets[sink].kind == "result"
@@ -229,9 +263,8 @@ class _Lowering:
         first = total is sink.first_sum and not self._adds(sink)
         assert is_sum(total)
         body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)  # type: ignore[arg-type]
-        factor = "" if weight == 1 else f"{weight} "
-        sign = "=" if first else "+="
-        return Step((f"{target.name} {sign} {factor}{self.writer.formula(total)}",), tuple(body))
+        line = self._line(target.name, "=" if first else "+=", total, weight)
+        return Step((line,), tuple(body))
 
     def _asked(self, asked: frozenset[str], steps: list[Statement]) -> list[Statement]:
         """Statements that are taken only where one of these results is asked for."""
@@ -271,7 +304,7 @@ def lay_out(
     buffers: list[Buffer], steps: list[Statement]
 ) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
     """Each workspace buffer's offset: a place serves several of one size, one at a time."""
-    order = list(_in_order(steps))
+    order = list(in_order(steps))
     lives = {
         buffer: [k for k, step in enumerate(order) if mentions(step, buffer)] for buffer in buffers
     }
@@ -291,11 +324,11 @@ def lay_out(
     return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
 
 
-def _in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
+def in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
     """The steps one after the other, those under a condition too."""
     for step in steps:
         if isinstance(step, Asked):
-            yield from _in_order(step.body)
+            yield from in_order(step.body)
         else:
             yield step
 

@@ -1,0 +1,30 @@
+"""Methods whose work is done in a room above: `dense.compile()` and what a notebook shows.
+
+A value's class stands low in the picture, what compiles or typesets it stands high.  The room that
+can do it registers its function here, and the package loads that room with the first name that is
+asked of it.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from types import ModuleType
+
+
+@singledispatch
+def compiled(value: object, **options: object) -> ModuleType:
+    """The compiled kernels of a value; registered by the cache for layers."""
+    raise TypeError(f"{type(value).__name__} has no kernels; only a layer is compiled")
+
+
+@singledispatch
+def typeset(value: object) -> str:
+    """A value as LaTeX, without dollar signs; registered by the room of the written derivation."""
+    raise TypeError(f"{type(value).__name__} has no notation in LaTeX")
+
+
+class Shown:
+    """A value that a notebook shows as a formula."""
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {typeset(self)}$"

@@ -1,0 +1,113 @@
+"""The algorithm that is compiled, line by line as a kernel computes it, and what it costs.
+
+The lines are those that stand as comments in the kernel.  They are run, as they are printed, with
+NumPy, and their results are compared with the derivation's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+
+from ..checks.cases import Case
+from ..checks.findings import EPS, largest
+from ..expressions import Node, Variable, linear_combination, variable
+from ..kernels.lower import Kernel, Line, in_order
+from ..reference import Array, flat_arrays, values_of
+from ..walk import rewrite, storage
+from .claims import FalseEquation
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """target = right or target += right, in names; `saved` where it is kept for another kernel."""
+
+    target: Variable
+    adds: bool
+    right: Node
+    saved: bool
+
+
+def assignments(kernel: Kernel) -> Iterator[Assignment]:
+    """The lines of a kernel in order, each of them once, in names that stand before it."""
+    given = {**_argument_nodes(kernel), **saved_nodes(kernel)}
+    saved = {buffer.name for buffer in kernel.saved}
+    known = {x.name for x in given.values()}
+    texts = dict.fromkeys(text for step in in_order(kernel.steps) for text in step.formulas)
+    for line in (kernel.lines[text] for text in texts):
+        named = {n: variable(name, n.space) for n, name in kernel.names.items() if name in known}
+        target = variable(line.target, line.right.space)
+        yield Assignment(
+            target, line.sign == "+=", _in_names(line, named | given), line.target in saved
+        )
+        known.add(line.target)
+    yield from _returned(kernel, known)
+
+
+def _returned(kernel: Kernel, known: Set[str]) -> Iterator[Assignment]:
+    """Results that the lines give under the name of a local."""
+    for buffers, nodes in zip(kernel.results, kernel.result_nodes, strict=True):
+        for buffer, node in zip(buffers, nodes, strict=True):
+            name = kernel.names.get(node, "")
+            if buffer.name not in known and name in known:
+                value = variable(name, node.space)
+                yield Assignment(variable(buffer.name, node.space), False, value, False)
+
+
+def saved_nodes(kernel: Kernel) -> dict[Node, Variable]:
+    """What a kernel reads of what forward saved, by name."""
+    nodes = kernel.saved_nodes if kernel.program.reads_saved else ()
+    return {node: variable(kernel.names[node], node.space) for node in nodes}
+
+
+def _argument_nodes(kernel: Kernel) -> dict[Node, Variable]:
+    """The arrays of the arguments, a component by what the user calls it."""
+    found: dict[Node, Variable] = {}
+    for argument, buffers in zip(kernel.program.arguments, kernel.arguments, strict=True):
+        for node, buffer in zip(storage(argument.variable), buffers, strict=True):
+            found[node] = variable(kernel.names.get(node, buffer.name), node.space)
+    return found
+
+
+def _in_names(line: Line, variables: Mapping[Node, Variable]) -> Node:
+    """The right side, its named parts as variables."""
+    inner = {node: x for node, x in variables.items() if line.by_name or node is not line.right}
+    return linear_combination([(line.weight, rewrite([line.right], inner.get)[line.right])])
+
+
+# --- the lines, run
+
+
+def run(kernel: Kernel, case: Case) -> dict[str, Array]:
+    """All values of the lines as they are printed, by name; what is added to starts at zero."""
+    known = dict(_arguments(kernel, case))
+    if kernel.program.reads_saved:
+        nodes = saved_nodes(kernel)
+        found = values_of(list(nodes), case.values, case.sizes)
+        known.update(zip(nodes.values(), found, strict=True))
+    for line in assignments(kernel):
+        (right,) = values_of([line.right], known, case.sizes)
+        known[line.target] = known.get(line.target, 0.0) + right if line.adds else right
+    return {x.name: value for x, value in known.items()}
+
+
+def _arguments(kernel: Kernel, case: Case) -> Iterator[tuple[Variable, Array]]:
+    """The arrays of the arguments under the names that they have in the lines."""
+    nodes = _argument_nodes(kernel)
+    for argument in kernel.program.arguments:
+        x = argument.variable
+        arrays = zip(storage(x), flat_arrays(case.values[x]), strict=True)
+        yield from ((nodes[node], array) for node, array in arrays)
+
+
+def check(kernel: Kernel, case: Case) -> None:
+    """The lines give what the reference makes of the program; raises FalseEquation where not."""
+    found, program = run(kernel, case), kernel.program
+    for result in case.expected[program.name]:
+        error = largest(found.get(result.name, 0.0) - result.value)
+        allowed = EPS * (2 * result.bound + largest(result.value))  # own rounding, and theirs
+        if not error <= allowed:
+            raise FalseEquation(
+                f"{program.layer.name}: the algorithm of {program.name} gives {result.name} off by "
+                f"{error:.1e}, allowed {allowed:.1e}; nothing is written"
+            )

@@ -1,0 +1,49 @@
+"""What a document consists of: headings, paragraphs, displayed equations, algorithms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .algorithm import Assignment
+from .claims import Equation
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of a section (level 1) or of a step (level 2)."""
+
+    text: str
+    level: int = 1
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph, in LaTeX."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Display:
+    """Equations that are shown together; a left side that stands in several is printed once."""
+
+    equations: tuple[Equation, ...]
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text as it is typed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The lines of a kernel, and its cost."""
+
+    name: str
+    lines: tuple[Assignment, ...]
+    cost: tuple[str, ...]
+
+
+Block = Heading | Prose | Display | Verbatim | Algorithm

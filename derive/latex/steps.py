@@ -1,0 +1,157 @@
+"""The four steps of a derivation as blocks, for the first order and for the second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..expressions import Node, Tuple, Variable, is_zero, zero
+from .blocks import Block, Display, Heading, Prose
+from .claims import Difference, Equation, Side
+from .definitions import Closing
+from .derivation import PullBack, tangent_equations, totals
+from .labels import Labels
+from .letters import symbol
+from .problem import Problem
+
+TANGENT = "Step 1: the tangent."
+PAIRED = "Steps 2 and 3: paired with a cotangent, factors moved across."
+READ = "Step 4: read off."
+
+
+class Steps:
+    """The blocks of a problem."""
+
+    def __init__(self, problem: Problem, labels: Labels | None = None) -> None:
+        self.problem, self.labels = problem, labels or Labels(problem.layer)
+
+    def side(self, node: Node) -> Side:
+        """An expression in the names of the lines."""
+        return Side(node, self.problem.closing(node))
+
+    # --- the formula
+
+    def formula(self) -> Iterator[Block]:
+        """Every line, then what the layer is."""
+        p = self.problem
+        lines = [
+            Equation(self.side(line.variable), self.side(line.expression))
+            for line in p.definitions.lines
+        ]
+        whole = Side(self.labels.value, p.opened(p.layer.output))
+        alone = lines and lines[-1].left.shown is p.output
+        if alone and len(lines) == 1:
+            yield Display((Equation(whole, lines[0].right),))
+        else:
+            yield Display((*lines, Equation(whole, self.side(p.output))))
+
+    # --- the first order
+
+    def first_order(self) -> Iterator[Block]:
+        """The four steps of D and nabla."""
+        p = self.problem
+        yield Heading(TANGENT, 2)
+        yield Display(tangent_equations(p.definitions.lines, p.tangents, p.dots, p.closing))
+        yield Prose("One direction at a time:")
+        yield Display(tuple(self._derivative(name) for name in p.first))
+        yield from self._moved(p.back, p.seeds)
+        yield Heading(READ, 2)
+        yield Display(tuple(e for name in p.first for e in self._adjoint(name)))
+
+    def _derivative(self, name: str) -> Equation:
+        """D f . v = .., against the difference of the whole formula."""
+        p, along = self.problem, self.problem.alone(name)
+        meaning, shown = self._alone(along)
+        y_dot = p.tangents.of(p.output)
+        label = self.labels.derivative(name, written(p.direction(name)))
+        measured = Difference(p.closing(p.output), tuple(along.items()), whole=True)
+        return Equation(Side(label, measured), Side(shown(y_dot), meaning(y_dot)), optional=True)
+
+    def _alone(self, along: Mapping[Variable, Variable]) -> tuple[Closing, Closing]:
+        """What tangents mean along these directions alone, and how they are shown then."""
+        p = self.problem
+        only: dict[Node, Node] = {d: along.get(x, zero(x.space)) for x, d in p.dots.items()}
+        meaning = Closing(dict(only)).add(p.definitions.lines).add(p.tangents.lines)
+        return meaning, Closing(dict(only)).add(p.tangents.lines)
+
+    def _moved(self, back: PullBack, seeds: list[tuple[Variable, Node]]) -> Iterator[Block]:
+        """Steps 2 and 3, line by line, then together."""
+        if back.chains:
+            yield Heading(PAIRED, 2)
+            for chain in back.chains:
+                yield Display(chain)
+            yield Prose("All lines together:")
+            yield Display((totals(seeds, back.arrived, self.problem.closing),))
+
+    def _adjoint(self, name: str) -> Iterator[Equation]:
+        """D* f . w = x_bar, against the calculus on the whole formula."""
+        p, found = self.problem, self.problem.adjoint(name)
+        whole = p.opened(p.layer.derivative(name).adjoint @ p.w)
+        left = Side(self.labels.adjoint(name, written(p.w)), whole)
+        expanded = Closing().add(p.back.bars)(found)
+        yield Equation(left, self.side(found))
+        if expanded is not found:
+            yield Equation(left, Side(expanded, p.closing(found)), optional=True)
+
+    # --- the second order
+
+    def second_order(self) -> Iterator[Block]:
+        """The four steps once more, for the tangents."""
+        p = self.problem
+        if not p.second_seeds:
+            yield Prose(
+                f"${self.labels.f}$ is affine in all that moves: the second derivatives vanish."
+            )
+            return
+        yield Heading(TANGENT, 2)
+        directions = ", ".join(symbol(d.name) for d in p.deltas.values())
+        yield Prose(
+            rf"A second direction $({directions})$ moves $z$ by $\delta z$, formed as $\dot z$ was. "
+            r"The first directions are held; the tangents move by"
+        )
+        yield Display(self._second_tangents())
+        yield from self._moved(p.second_back, p.second_seeds)
+        yield Heading(READ, 2)
+        yield from self._hooked_maps()
+
+    def _second_tangents(self) -> tuple[Equation, ...]:
+        """The rows of what is new: tangents of tangents."""
+        p = self.problem
+        lines = (*p.definitions.lines, *p.tangents.lines)
+        moved = p.second_tangents.moved
+        again = {moved[x.variable] for x in p.definitions.lines if x.variable in moved}
+        rows = tangent_equations(lines, p.second_tangents, p.deltas, p.closing)
+        return tuple(row for row in rows if row.left.shown not in again)
+
+    def _hooked_maps(self) -> Iterator[Block]:
+        """The adjoints with one direction held at a time; those that vanish in one sentence."""
+        p = self.problem
+        pairs = [(left, right) for left in p.first for right in p.second]
+        found = {pair: list(self._hooked(*pair)) for pair in pairs}
+        yield Prose(r"One first direction at a time, held by the hook:")
+        yield Display(tuple(e for equations in found.values() for e in equations))
+        zeros = [pair for pair, equations in found.items() if not equations]
+        if zeros:
+            maps = [f"${self.labels.second_map(*pair)}$" for pair in zeros]
+            yield Prose(f"The others vanish: {', '.join(maps)}.")
+
+    def _hooked(self, left: str, right: str) -> Iterator[Equation]:
+        """(e _| D D f)* . w = .., against the difference of the adjoint (lemmas 2.2.2, 2.3.2)."""
+        p, along = self.problem, self.problem.alone(left)
+        meaning, shown = self._alone(along)
+        meaning.add(p.back.bars).add(p.second_back.bars)
+        found = p.second_adjoint(right)
+        if is_zero(meaning(found)):
+            return
+        label = self.labels.second(left, right, written(p.direction(left)), written(p.w))
+        adjoint = p.opened(p.layer.derivative(right).adjoint @ p.w)
+        side = Side(label, Difference(adjoint, tuple(along.items()), whole=True))
+        only = shown(found)
+        expanded = shown.add(p.back.bars).add(p.second_back.bars)(found)
+        yield Equation(side, Side(expanded, meaning(found), otherwise=only))
+
+
+def written(node: Node) -> str:
+    """v, or (v_1, v_2)."""
+    if isinstance(node, Tuple):
+        return f"({', '.join(map(written, node.components))})"
+    return symbol(node.name) if isinstance(node, Variable) else "1"
