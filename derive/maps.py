@@ -7,14 +7,15 @@ the transpose of the coordinates, G1 and G2 the Gram matrices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import overload
+from typing import Any, overload
 
 from .calculus import tangent, transpose
 from .expressions import Node, Variable, tuple_of, variable
 from .functions import flat
+from .hooks import Shown
 from .spaces import Space, SpaceError
 from .walk import rewrite, topological
 
@@ -31,13 +32,13 @@ def free_name(wanted: str, taken: Iterable[Variable]) -> str:
     return next(name for name in names if name not in used)
 
 
-def substituted(node: Node, values: dict[Node, Node]) -> Node:
+def substituted(node: Node, values: Mapping[Any, Node]) -> Node:
     """The expression with variables replaced."""
     return rewrite([node], values.get)[node]
 
 
 @dataclass(eq=False)
-class LinearMap:
+class LinearMap(Shown):
     """A linear map L in L(domain; codomain): L . v is `body`, with v the variable."""
 
     name: str
@@ -104,7 +105,7 @@ class LinearMap:
 
 
 @dataclass(eq=False)
-class BilinearMap:
+class BilinearMap(Shown):
     """A bilinear map B in L(E1, E2; E3): B . (e1, e2) is `body`."""
 
     name: str

@@ -82,7 +82,7 @@ class Derivation:
         self.layer = layer
         self.batched = layer.batched(BATCH)
         x, output = self.batched.differentiable, self.batched.output
-        self.y = free_letter(layer, ("y", "f", "value"))
+        self.y = result_letter(layer)
         self.x_dot = {v: variable(f"{v.name}_dot", v.space) for v in x}
         self.y_bar = variable(f"{self.y}_bar", output.space)
         self.y_bar_dot = variable(f"{self.y}_bar_dot", output.space)
@@ -222,6 +222,12 @@ def _gram_matrices(results: list[Node], arguments: tuple[Argument, ...]) -> tupl
     known = {argument.variable for argument in arguments}
     free = (x for x in topological(*results) if isinstance(x, Variable) and x not in known)
     return tuple(Argument(x, GIVEN) for x in sorted(free, key=lambda x: x.name))
+
+
+def result_letter(layer: Layer) -> str:
+    """What a layer's output is called in kernels and derivations: y where that is free."""
+    scalar = layer.output.space == R()
+    return free_letter(layer, ("y", "J", "f", "value") if scalar else ("y", "f", "value"))
 
 
 def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..checks.cases import Case
 from ..checks.findings import EPS, largest
 from ..expressions import Node, Variable, linear_combination, variable
+from ..kernels.loops import Step
 from ..kernels.lower import Kernel, Line, in_order
 from ..reference import Array, flat_arrays, values_of
 from ..walk import rewrite, storage
@@ -20,11 +21,15 @@ from .claims import FalseEquation
 
 @dataclass(frozen=True)
 class Assignment:
-    """target = right or target += right, in names; `saved` where it is kept for another kernel."""
+    """target = right or target += right, in names; `saved` where it is kept for another kernel.
+
+    `shown` is the right side with what was kept as the formula that it is.
+    """
 
     target: Variable
     adds: bool
     right: Node
+    shown: Node
     saved: bool
 
 
@@ -33,13 +38,16 @@ def assignments(kernel: Kernel) -> Iterator[Assignment]:
     given = {**_argument_nodes(kernel), **saved_nodes(kernel)}
     saved = {buffer.name for buffer in kernel.saved}
     known = {x.name for x in given.values()}
-    texts = dict.fromkeys(text for step in in_order(kernel.steps) for text in step.formulas)
+    formulas = _kept_formulas(kernel)
+    texts = dict.fromkeys(
+        text for step in in_order(kernel.steps) if isinstance(step, Step) for text in step.formulas
+    )
     for line in (kernel.lines[text] for text in texts):
         named = {n: variable(name, n.space) for n, name in kernel.names.items() if name in known}
         target = variable(line.target, line.right.space)
-        yield Assignment(
-            target, line.sign == "+=", _in_names(line, named | given), line.target in saved
-        )
+        right = _in_names(line, named | given)
+        shown = rewrite([right], formulas.get)[right]
+        yield Assignment(target, line.sign == "+=", right, shown, line.target in saved)
         known.add(line.target)
     yield from _returned(kernel, known)
 
@@ -51,7 +59,14 @@ def _returned(kernel: Kernel, known: Set[str]) -> Iterator[Assignment]:
             name = kernel.names.get(node, "")
             if buffer.name not in known and name in known:
                 value = variable(name, node.space)
-                yield Assignment(variable(buffer.name, node.space), False, value, False)
+                yield Assignment(variable(buffer.name, node.space), False, value, value, False)
+
+
+def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
+    """What was kept under a name that the user did not give, in the user's names."""
+    own = {node: variable(name, node.space) for node, name in kernel.program.names.items()}
+    kept = {node: x for node, x in saved_nodes(kernel).items() if node not in own}
+    return {x: rewrite([node], own.get)[node] for node, x in kept.items()}
 
 
 def saved_nodes(kernel: Kernel) -> dict[Node, Variable]:

@@ -39,11 +39,11 @@ class Verbatim:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The lines of a kernel, and its cost."""
+    """The lines of a kernel, and its cost in LaTeX."""
 
     name: str
     lines: tuple[Assignment, ...]
-    cost: tuple[str, ...]
+    cost: str
 
 
 Block = Heading | Prose | Display | Verbatim | Algorithm

@@ -109,7 +109,7 @@ def _held_at(point: Point, differences: Sequence[Difference]) -> tuple[Point, li
     fixed = {node: variable(f"held{k}", node.space) for k, node in enumerate(held)}
     values = values_of(held, point.values, point.sizes)
     there = Point(point.sizes, {**point.values, **dict(zip(fixed.values(), values, strict=True))})
-    new = rewrite(parts, fixed.get)
+    new = rewrite(parts, dict[Any, Node](fixed).get)
     return there, [d.node if d.whole else new[d.node] for d in differences]
 
 

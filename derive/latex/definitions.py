@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from ..calculus import tangents
 from ..expressions import (
@@ -66,7 +67,7 @@ def definitions(layer: Layer, output: str) -> Definitions:
     """The lines of a layer; what is returned is called `output` where it is no local."""
     names = _Names(layer, output)
     arguments = {a.variable: names.components(a.variable) for a in layer.arguments}
-    opened = rewrite([layer.output], arguments.get)
+    opened = rewrite([layer.output], dict[Any, Node](arguments).get)
     own = {opened[node]: name for node, name in layer.names.items() if node in opened}
     root = opened[layer.output]
     cut = _Cut(root, own, names)
@@ -112,7 +113,8 @@ class _Names:
             return self.layer.names[node]
         position = ""
         while isinstance(node, Projection):
-            node, position = node.operand, f"_{node.position + 1}{position}"
+            position = f"_{node.position}{position}"
+            node = node.operand
         return self.free(f"{x.name}{position}")
 
 
@@ -148,7 +150,7 @@ class _Cut:
     def returned(self, root: Node, name: str) -> Node:
         """The output as a variable, or as a tuple of variables."""
         if isinstance(root, Tuple):
-            numbered = enumerate(root.components, 1)
+            numbered = enumerate(root.components)
             return tuple_of(self.returned(part, f"{name}_{k}") for k, part in numbered)
         if root in self.variables:
             return self.variables[root]

@@ -26,7 +26,7 @@ from ..expressions import (
     zero,
 )
 from ..functions import flat
-from ..walk import depends_on, topological
+from ..walk import depends_on, storage, topological
 from .claims import Difference, Equation, Side
 from .definitions import Closing, Definition, Derived, leaves_of
 from .pairing import Move, Pair, collected, dot, moves
@@ -136,15 +136,19 @@ def pull_back(
             u = collected(arrived.pop(line.variable))
             before = len(bars.new)
             bar = bars.of(u, names[line.variable])
-            defined = bars.new[before:]
-            closing.add(defined)
+            defined = [by_definition(x, closing.add([x])) for x in bars.new[before:]]
             last, chain = _chain(bar, line, directions, closing)
-            chains.append((*(by_definition(x, closing) for x in defined), *chain))
+            chains.append((*defined, *(() if _only_projects(line.expression) else chain)))
             for share, x_dot in last:
                 assert isinstance(x_dot, Variable)
                 arrived.setdefault(x_dot, []).append(share)
     ends = {x_dot: collected(shares) for x_dot, shares in arrived.items()}
     return PullBack(tuple(bars.new), tuple(chains), ends)
+
+
+def _only_projects(node: Node) -> bool:
+    """A part of an array, which is put back where it was: no line says so."""
+    return isinstance(node, Contraction) and len(node.operands) == 1 and node.is_pointwise
 
 
 def by_definition(line: Definition, closing: Closing) -> Equation:
@@ -178,14 +182,14 @@ def totals(
     """The whole of step 3: <w, y_dot> = <x_bar, x_dot> + .."""
     left = tuple((w, y_dot) for y_dot, w in seeds)
     right = tuple((u, x_dot) for x_dot, u in arrived.items())
-    return Equation(paired(left, closing), paired(right, closing), "all lines together")
+    return Equation(paired(left, closing), paired(right, closing))
 
 
 def seeds_of(
     output: Node, moved: Mapping[Variable, Variable], w: Node
 ) -> list[tuple[Variable, Node]]:
     """Each output's tangent with its cotangent in coordinates, G w."""
-    pairs = zip(leaves_of(output), leaves_of(w), strict=True)
+    pairs = zip(leaves_of(output), storage(w), strict=True)
     return [(moved[y], flat(u)) for y, u in pairs if y in moved]
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ..layers import Layer
 from .letters import symbol
-
-HOOK = r"\lrcorner"
+from .typography import HOOK
 
 
 @dataclass(frozen=True)
@@ -15,10 +14,13 @@ class Labels:
     """The names of a layer's maps at a point that is not written, in the thesis's notation."""
 
     layer: Layer
+    name: str = ""
 
     @property
     def f(self) -> str:
-        """f, or the layer's own name where something else is called f."""
+        """The name that is given; else f, or the layer's own where something else is called f."""
+        if self.name:
+            return self.name
         taken = {a.name for a in self.layer.arguments} | set(self.layer.names.values())
         return "f" if "f" not in taken else symbol(self.layer.name)
 
@@ -43,7 +45,9 @@ class Labels:
         return rf"{self.by(x)} {self.f}\cdot {v}"
 
     def adjoint(self, x: str, w: str) -> str:
-        """D* f . w"""
+        """D* f . w; with w = 1 the gradient of a number, nabla f (thesis remark 3.2.3)."""
+        if w == "1":
+            return rf"\nabla_{{{symbol(x)}}} {self.f}"
         return rf"{self.by(x, star='*')} {self.f}\cdot {w}"
 
     def second(self, left: str, right: str, e: str, w: str) -> str:

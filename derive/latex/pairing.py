@@ -43,7 +43,8 @@ def moves(u: Node, e: Node, directions: Set[Variable]) -> Iterator[Move]:
 
     e is linear in the directions; raises calculus.NotLinear where it is not.
     """
-    pairs, dependent = ((u, e),), depends_on([e], directions)
+    pairs: tuple[Pair, ...] = ((u, e),)
+    dependent = depends_on([e], directions)
     while any(right not in directions for _, right in pairs):
         laws: dict[str, None] = {}
         moved = [pair for pair in pairs for pair in _moved(pair, directions, dependent, laws)]

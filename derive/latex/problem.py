@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,17 +12,14 @@ from ..checks.sampling import Point, draw, point_of, unequal_sizes
 from ..expressions import Node, Tuple, Variable, tuple_of, variable, zero
 from ..functions import flat
 from ..layers import Layer
-from ..maps import dual_name, free_name
-from ..programs import free_letter
+from ..maps import dual_name, free_name, substituted
+from ..programs import result_letter
 from ..reference import Value
-from ..walk import rewrite
 from .definitions import Closing, Definitions, Derived, definitions, derived, leaves_of
 from .derivation import PullBack, pull_back, seeds_of
 
 SEED = 0  # of the point where equations are asserted: a document is the same every time
 DOT, BAR, DELTA = "_dot", "_bar", "_delta"
-
-Functions = Mapping[str, Callable[..., Node]]
 
 
 @dataclass(eq=False)
@@ -31,14 +28,12 @@ class Problem:
 
     first, second   names of arguments; all that can be derived by where not given
     cotangent       w; a variable where not given
-    functions       what uninterpreted functions stand for where equations are asserted
     """
 
     layer: Layer
     first: Sequence[str] = ()
     second: Sequence[str] = ()
     cotangent: Node | None = None
-    functions: Functions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         every = [x.name for x in self.layer.differentiable]
@@ -49,7 +44,7 @@ class Problem:
     @cached_property
     def definitions(self) -> Definitions:
         """The layer as lines."""
-        return definitions(self.layer, free_letter(self.layer, ("y", "f", "value")))
+        return definitions(self.layer, result_letter(self.layer))
 
     @property
     def output(self) -> Node:
@@ -67,7 +62,7 @@ class Problem:
 
     def opened(self, node: Node) -> Node:
         """An expression of the layer's arguments in their components."""
-        return rewrite([node], self.definitions.arguments.get)[node]
+        return substituted(node, self.definitions.arguments)
 
     # --- the first order
 
@@ -91,7 +86,7 @@ class Problem:
     def w(self) -> Node:
         """The cotangent: one of the output's space."""
         name = free_name(dual_name("v"), [a.variable for a in self.layer.arguments])
-        return self.cotangent or named_like(self.output, name)
+        return named_like(self.output, name) if self.cotangent is None else self.cotangent
 
     @cached_property
     def seeds(self) -> list[tuple[Variable, Node]]:
@@ -172,11 +167,14 @@ class Problem:
         values = dict(point_of(self.layer, sizes, random).values)
         for x, node in self.definitions.arguments.items():
             values.update(zip(leaves_of(node), arrays(values[x]), strict=True))
-        for x in self._directions_and_cotangents():
+        for x in self.variables():
             values.setdefault(x, draw(random, x.space, sizes))
         return Point(sizes, values)
 
-    def _directions_and_cotangents(self) -> Iterator[Variable]:
+    def variables(self) -> Iterator[Variable]:
+        """The arguments' components, all directions and cotangents."""
+        for node in self.definitions.arguments.values():
+            yield from leaves_of(node)
         yield from self.dots.values()
         yield from self.deltas.values()
         yield from leaves_of(self.w)
@@ -199,6 +197,6 @@ def mapped(whole: Node, function: Callable[[Variable], Node]) -> Node:
 def named_like(whole: Node, name: str) -> Node:
     """A variable of that name, or a tuple of numbered ones in the shape of an argument."""
     if isinstance(whole, Tuple):
-        parts = enumerate(whole.components, 1)
+        parts = enumerate(whole.components)
         return tuple_of(named_like(part, f"{name}_{k}") for k, part in parts)
     return variable(name, whole.space)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..expressions import Node, Tuple, Variable, is_zero, zero
 from .blocks import Block, Display, Heading, Prose
@@ -50,12 +50,17 @@ class Steps:
         """The four steps of D and nabla."""
         p = self.problem
         yield Heading(TANGENT, 2)
-        yield Display(tangent_equations(p.definitions.lines, p.tangents, p.dots, p.closing))
+        yield self.tangents()
         yield Prose("One direction at a time:")
         yield Display(tuple(self._derivative(name) for name in p.first))
         yield from self._moved(p.back, p.seeds)
         yield Heading(READ, 2)
         yield Display(tuple(e for name in p.first for e in self._adjoint(name)))
+
+    def tangents(self) -> Display:
+        """The rows of step 1."""
+        p = self.problem
+        return Display(tangent_equations(p.definitions.lines, p.tangents, p.dots, p.closing))
 
     def _derivative(self, name: str) -> Equation:
         """D f . v = .., against the difference of the whole formula."""
@@ -77,8 +82,7 @@ class Steps:
         """Steps 2 and 3, line by line, then together."""
         if back.chains:
             yield Heading(PAIRED, 2)
-            for chain in back.chains:
-                yield Display(chain)
+            yield from _displays(back.chains)
             yield Prose("All lines together:")
             yield Display((totals(seeds, back.arrived, self.problem.closing),))
 
@@ -105,8 +109,8 @@ class Steps:
         yield Heading(TANGENT, 2)
         directions = ", ".join(symbol(d.name) for d in p.deltas.values())
         yield Prose(
-            rf"A second direction $({directions})$ moves $z$ by $\delta z$, formed as $\dot z$ was. "
-            r"The first directions are held; the tangents move by"
+            rf"A second direction $({directions})$ moves $z$ by $\delta z$, formed as "
+            r"$\dot z$ was. The first directions are held; the tangents move by"
         )
         yield Display(self._second_tangents())
         yield from self._moved(p.second_back, p.second_seeds)
@@ -127,7 +131,7 @@ class Steps:
         p = self.problem
         pairs = [(left, right) for left in p.first for right in p.second]
         found = {pair: list(self._hooked(*pair)) for pair in pairs}
-        yield Prose(r"One first direction at a time, held by the hook:")
+        yield Prose(r"One first direction at a time, held by the hook; dots are along it alone:")
         yield Display(tuple(e for equations in found.values() for e in equations))
         zeros = [pair for pair, equations in found.items() if not equations]
         if zeros:
@@ -150,8 +154,20 @@ class Steps:
         yield Equation(side, Side(expanded, meaning(found), otherwise=only))
 
 
+def _displays(chains: Iterable[tuple[Equation, ...]]) -> Iterator[Display]:
+    """A display for each chain; a cotangent that is only defined goes with what follows."""
+    waiting: tuple[Equation, ...] = ()
+    for chain in chains:
+        waiting = (*waiting, *chain)
+        if chain and isinstance(chain[-1].left.shown, tuple):
+            yield Display(waiting)
+            waiting = ()
+    if waiting:
+        yield Display(waiting)
+
+
 def written(node: Node) -> str:
-    """v, or (v_1, v_2)."""
+    """v, or (v_0, v_1)."""
     if isinstance(node, Tuple):
         return f"({', '.join(map(written, node.components))})"
     return symbol(node.name) if isinstance(node, Variable) else "1"

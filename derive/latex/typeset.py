@@ -1,29 +1,35 @@
-"""Blocks of a derivation as LaTeX: equations aligned, broken at + where they are wide, reasons right.
+"""Blocks as LaTeX: equations aligned, broken at + where they are wide, reasons at the right.
 
-Widths are estimates in points at 10 pt (`lines.width`); a page is set so that what is estimated to
-fit does fit.
+Widths are estimates in points at 10 pt (`lines.width`) of the page that the template declares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import singledispatchmethod
+from itertools import pairwise
 
 from ..expressions import Node
 from ..text import Writer
+from .algorithm import Assignment
+from .blocks import Algorithm, Display, Heading, Prose, Verbatim
 from .claims import Equation, Side
-from .lines import width
+from .lines import broken, width
+from .typography import enclosed
 
-TEXT = 470.0  # of a line on the page
-REASON = 120.0  # of the column of reasons
-GAP = 30.0  # between columns, and the relation sign
+TEXT = 483.0  # of a line on the page
+REASON = 122.0  # of the column of reasons
+SIGN = 14.0  # = with the space around it
+GAP = 20.0  # between the columns
+MARGIN = 22.0  # at the left of a display
 INDENT = 20.0  # of a line that goes on
-LINES = 2  # an optional equation has at most these
+LINES = 2  # of an equation that is printed only where it is short
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a display."""
+    """One line of a display: left side, sign and right side, reason."""
 
     left: str
     right: str
@@ -31,77 +37,150 @@ class Row:
 
 
 class Typesetter:
-    """Sets equations with the names of one writer."""
+    """Sets blocks in the names of one writer; `sizes` writes batch and sizes in costs."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
 
-    def shown(self, side: Side) -> str:
-        """A side in one line."""
-        return " ".join(self.pieces(side))
+    @singledispatchmethod
+    def block(self, block: object) -> dict[str, object]:
+        """What the template is given for a block."""
+        raise TypeError(f"{type(block).__name__} is no block")
 
-    def pieces(self, side: Side) -> list[str]:
-        """A side in pieces; a line may be broken between two."""
-        if isinstance(side.shown, str):
-            return [side.shown]
-        if isinstance(side.shown, Node):
-            return self.writer.terms(side.shown)
-        signs = ["", *(len(side.shown) - 1) * ["+ "]]
-        pairs = zip(signs, side.shown, strict=True)
-        return [piece for sign, (u, e) in pairs for piece in self._pair(sign, u, e)]
+    @block.register
+    def _(self, block: Heading) -> dict[str, object]:
+        return {"kind": "Heading", "level": block.level, "text": block.text}
 
-    def _pair(self, sign: str, u: Node, e: Node) -> list[str]:
-        """<u, e>, which may be broken within e where it is wide."""
-        whole = rf"{sign}\langle {self.writer(u)}, {self.writer(e)}\rangle"
-        if width(whole) < TEXT / 3:
-            return [whole]
-        first, *rest = self.writer.terms(e)
-        left, opened = self.writer.terms(u), rf"{sign}\langle "
-        head = [f"{opened}{left[0]}", *left[1:]] if len(left) > 1 else [f"{opened}{left[0]}"]
-        return (
-            [*head[:-1], f"{head[-1]}, {first}", *rest[:-1], f"{rest[-1]}\\rangle"]
-            if rest
-            else [
-                *head[:-1],
-                rf"{head[-1]}, {first}\rangle",
-            ]
-        )
+    @block.register
+    def _(self, block: Prose) -> dict[str, object]:
+        return {"kind": "Prose", "text": block.text}
+
+    @block.register
+    def _(self, block: Verbatim) -> dict[str, object]:
+        return {"kind": "Verbatim", "text": block.text}
+
+    @block.register
+    def _(self, block: Display) -> dict[str, object]:
+        return {"kind": "Display", "rows": self.rows(block.equations)}
+
+    @block.register
+    def _(self, block: Algorithm) -> dict[str, object]:
+        column = max((width(self.writer(line.target)) for line in block.lines), default=0.0)
+        room = TEXT - MARGIN - column - 2 * SIGN
+        rows = [row for line in block.lines for row in self._assigned(line, room)]
+        return {"kind": "Algorithm", "name": block.name, "rows": rows, "cost": block.cost}
+
+    # --- equations
 
     def rows(self, equations: Sequence[Equation]) -> list[Row]:
-        """The lines of a display; one left side is printed once."""
+        """The lines of a display; a left side that comes again is printed once."""
         column = max((width(self.shown(e.left)) for e in equations), default=0.0)
+        available = TEXT - MARGIN - column - SIGN
+        available -= REASON + GAP if any(e.reason for e in equations) else 0.0
         found: list[Row] = []
         last: Side | None = None
         for equation in equations:
-            broken = self._broken(equation, TEXT - column - GAP)
-            if broken is None:
-                continue
-            left = "" if last == equation.left else self.shown(equation.left)
-            last = equation.left
-            found += [
-                Row(left, rf"= {broken[0]}", ""),
-                *(Row("", rf"\quad {x}", "") for x in broken[1:]),
-            ]
-            found[-1] = Row(found[-1].left, found[-1].right, equation.reason)
+            lines = self._lines(equation, available)
+            if lines and last == equation.left and not equation.reason:
+                joined = f"{found[-1].right} = {lines[0]}"
+                fits = len(lines) == 1 and not found[-1].reason and width(joined) <= available
+                found += [] if fits else _rows("", "=", lines, "")
+                found[-1] = replace(found[-1], right=joined) if fits else found[-1]
+            elif lines:
+                left = "" if last == equation.left else self.shown(equation.left)
+                found += _rows(left, "=", lines, equation.reason)
+            last = equation.left if lines else last
         return found
 
-    def _broken(self, equation: Equation, available: float) -> list[str] | None:
-        """The right side in lines, room left for the reason; None for an optional one too wide."""
-        reason = REASON + GAP if equation.reason else 0.0
-        pieces = self.pieces(equation.right)
-        lines = list(filled(pieces, available, available - reason))
-        too_wide = any(width(line) > available for line in lines)
-        return None if equation.optional and (too_wide or len(lines) > LINES) else lines
+    def _lines(self, equation: Equation, room: float) -> list[str]:
+        """The right side in lines; none for what is left out since it is long."""
+        lines = in_lines(self.pieces(equation.right.shown), room)
+        short = len(lines) <= LINES and all(width(line) <= room for line in lines)
+        if equation.right.otherwise is not None and not short:
+            return in_lines(self.pieces(equation.right.otherwise), room)
+        return [] if equation.optional and not short else lines
+
+    def shown(self, side: Side) -> str:
+        """A side in one line."""
+        return " ".join(self.pieces(side.shown))
+
+    def pieces(self, shown: Node | tuple[tuple[Node, Node], ...] | str) -> list[str]:
+        """A side in pieces, between which a line may end."""
+        if isinstance(shown, str):
+            return [shown]
+        if isinstance(shown, Node):
+            return self.writer.terms(shown)
+        signs = ["", *["+ "] * (len(shown) - 1)]
+        pairs = zip(signs, shown, strict=True)
+        return [piece for sign, (u, e) in pairs for piece in self._paired(sign, u, e)]
+
+    def _paired(self, sign: str, u: Node, e: Node) -> list[str]:
+        """<u, e>, in pieces where it is wide."""
+        left, right = self.writer.terms(u), self.writer.terms(e)
+        inside = rf"{' '.join(left)},\, {' '.join(right)}"
+        whole = sign + enclosed(r"\langle", inside, r"\rangle")
+        if width(whole) <= (TEXT - REASON) / 2:
+            return [whole]
+        opening, closing = enclosed(r"\langle", inside, r"\rangle").split(inside)
+        pieces = _joined([*left[:-1], f"{left[-1]},", *right])
+        pieces[0], pieces[-1] = f"{sign}{opening}{pieces[0]}", f"{pieces[-1]}{closing}"
+        return pieces
+
+    # --- algorithms
+
+    def _assigned(self, line: Assignment, room: float) -> list[Row]:
+        """target <- right, or target += right; what is only kept has no name."""
+        left = r"\text{keep}" if line.saved else self.writer(line.target)
+        sign = r"\ " if line.saved else r"\mathrel{+}=" if line.adds else r"\gets"
+        return _rows(left, sign, in_lines(self.writer.terms(line.shown), room), "")
 
 
-def filled(pieces: Sequence[str], available: float, last: float) -> Iterator[str]:
-    """Pieces put together in lines; the last line is the shorter one."""
-    line: list[str] = []
-    for position, piece in enumerate(pieces):
-        limit = last if position == len(pieces) - 1 else available
-        if line and width(" ".join([*line, piece])) > limit - INDENT:
-            yield " ".join(line)
-            line = []
-        line.append(piece)
-    if line:
-        yield " ".join(line)
+def in_lines(pieces: Sequence[str], room: float) -> list[str]:
+    """Pieces in lines; one that is wider than a line is broken within its parentheses."""
+    fine = [part for piece in pieces for part in parted(piece, room - INDENT)]
+    return broken(fine, room - INDENT, room)
+
+
+def parted(piece: str, room: float) -> list[str]:
+    """A piece in parts that fit, where it has a sum in parentheses or a product to break at."""
+    if width(piece) <= room:
+        return [piece]
+    places = list(_places(piece))
+    if not places:
+        return [piece]
+    outermost = min(depth for depth, _ in places)
+    cuts = [0, *(place for depth, place in places if depth == outermost), len(piece)]
+    parts = [piece[a:b].strip() for a, b in pairwise(cuts)]
+    return [part for whole in parts for part in parted(whole, room)]
+
+
+def _places(piece: str) -> Iterator[tuple[float, int]]:
+    """Where a formula may be broken: how deep in parentheses, and before which character.
+
+    Before a sum's sign at that depth, before a product's at half a level more.
+    """
+    braces = depth = 0
+    for place, character in enumerate(piece):
+        braces += (character == "{") - (character == "}")
+        depth += (character == "(") - (character == ")")
+        if braces or not place:
+            continue
+        if piece[place:].startswith(("+ ", "- ")):
+            yield depth, place
+        elif piece[place:].startswith(r"\odot "):
+            yield depth + 0.5, place
+
+
+def _joined(pieces: list[str]) -> list[str]:
+    """A left factor's last piece stays with what it is paired with."""
+    place = next(k for k, piece in enumerate(pieces) if piece.endswith(","))
+    if place + 1 < len(pieces):
+        pieces[place : place + 2] = [f"{pieces[place]}\\, {pieces[place + 1]}"]
+    return pieces
+
+
+def _rows(left: str, sign: str, lines: Sequence[str], reason: str) -> list[Row]:
+    """Lines as rows, the reason behind the last."""
+    rows = [Row(left, f"{sign} {lines[0]}", "")]
+    rows += [Row("", rf"\qquad {line}", "") for line in lines[1:]]
+    return [*rows[:-1], Row(rows[-1].left, rows[-1].right, reason)]

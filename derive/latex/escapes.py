@@ -1,0 +1,42 @@
+"""Text of the user's in a document: nothing in it means anything to TeX."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def plain(text: str) -> str:
+    """Text of the user's for LaTeX: every character that means something there is escaped."""
+    return "".join(ESCAPED.get(character, character) for character in spelled(text))
+
+
+def typed(source: str) -> str:
+    """Source text for a verbatim block, which it can't end; long lines go on below."""
+    lines = [line for whole in spelled(source).splitlines() for line in _cut(whole)]
+    return "\n".join(lines).replace(r"\end{verbatim}", r"\end {verbatim}")
+
+
+def _cut(line: str) -> list[str]:
+    return [line[k : k + COLUMNS] for k in range(0, len(line), COLUMNS)] or [""]
+
+
+def spelled(text: str) -> str:
+    """Text in ASCII, other characters by their names' last words: theta."""
+    return "".join(
+        c if c.isascii() else f"({unicodedata.name(c, '?').split()[-1].lower()})" for c in text
+    )
+
+
+COLUMNS = 110  # of a source line on the page
+
+
+ESCAPED = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+} | {character: f"\\{character}" for character in "#$%&_"}

@@ -1,0 +1,172 @@
+r"""Names as a mathematician sets them: theta1 is \theta_{1}, hidden_W is W_{\mathrm{hidden}}.
+
+Only letters and digits of a name reach the output: a name can't smuggle TeX.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+_LOWER = """alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma
+tau upsilon phi chi psi omega"""
+_UPPER = "Gamma Delta Theta Xi Lambda Pi Sigma Upsilon Phi Psi Omega"
+GREEK = frozenset([*_LOWER.split(), *_UPPER.split(), "ell"])
+KNOWN = frozenset(
+    ["tanh", "sinh", "cosh", "sin", "cos", "tan", "arctan", "exp", "log", "max", "min"]
+)
+"""Functions that LaTeX has a command for."""
+ACCENTS = {"dot": r"\dot", "bar": r"\bar", "hat": r"\hat", "tilde": r"\tilde"}
+MARKS = frozenset([*ACCENTS, "delta", "inverse"])
+OWN = re.compile(r"e_\{|\\pi(?:_\{|$)")
+"""What the notation itself prints: unit vectors, projections and the number pi."""
+
+
+def symbol(name: str) -> str:
+    r"""The name of a variable, a size or a function of one letter, as LaTeX.
+
+    >>> print(symbol("theta1"), symbol("c_next"), symbol("hidden_W"), symbol("z_bar_dot"))
+    \theta_{1} c_{\mathrm{next}} W_{\mathrm{hidden}} \dot{\bar{z}}
+    """
+    parts = _ascii(name).rstrip("_").split("_") if re.search(r"[^\W_]", name) else []
+    if not all(parts) or not parts:
+        return escaped(name)
+    words, marks = _parted(parts)
+    base, below = _base(words)
+    for mark, digits in marks:
+        base = _marked(base, mark)
+        below += _kept(digits)
+    scripts = ("" if not below else f"_{{{','.join(below)}}}") + _power(marks)
+    return f"{base}{scripts}"
+
+
+def escaped(name: str) -> str:
+    r"""The name as it is typed, in italics of a word.
+
+    >>> print(escaped("x__1"))
+    \mathit{x\_\_1}
+    """
+    return rf"\mathit{{{_plain(_ascii(name))}}}"
+
+
+def word(name: str) -> str:
+    r"""A function's name: one letter or a Greek one as a symbol, a word upright.
+
+    >>> print(word("leaky_relu"), word("C"), word("tanh"))
+    \operatorname{leaky\_relu} C \tanh
+    """
+    if name in KNOWN:
+        return rf"\{name}"
+    if _is_letter(_split(name)[0]) or _is_letter(name.split("_")[0]):
+        return symbol(name)
+    return rf"\operatorname{{{_plain(_ascii(name))}}}"
+
+
+class Letters:
+    """Symbols of names, no two alike: a name whose symbol is taken is set as it is typed.
+
+    `given` says what some names look like.
+    """
+
+    def __init__(self, given: Mapping[str, str] | None = None, names: Iterable[str] = ()) -> None:
+        self._symbols = dict(given or {})
+        for name in names:
+            self(name)
+
+    def __call__(self, name: str) -> str:
+        if name not in self._symbols:
+            look = symbol(name)
+            alike = OWN.match(look) or look in self._symbols.values()
+            self._symbols[name] = escaped(name) if alike else look
+        return self._symbols[name]
+
+    def is_taken(self, look: str) -> bool:
+        """Some name looks like this."""
+        return look in self._symbols.values()
+
+
+def _ascii(name: str) -> str:
+    """Greek letters by their names, other letters without marks, and by number where they are none.
+
+    A character that is neither letter, digit nor _ becomes the number of its code, too.
+    """
+    return "".join(
+        character if character.isascii() and re.match(r"\w", character) else _spelled(character)
+        for character in name
+    )
+
+
+def _spelled(character: str) -> str:
+    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(character, ""))
+    greek = (found[2].lower() if found[1] == "SMALL" else found[2].title()) if found else ""
+    greek = greek.replace("amda", "ambda")
+    bare = unicodedata.normalize("NFKD", character)[0]
+    if greek in GREEK:
+        return greek
+    return bare if bare.isascii() and bare.isalnum() else f"u{ord(character):x}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", r"\_")
+
+
+def _parted(parts: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The words of a name, and the marks behind them with their numbers."""
+    marks: list[tuple[str, str]] = []
+    while len(parts) > 1 and _split(parts[-1])[0] in MARKS:
+        marks.insert(0, _split(parts[-1]))
+        parts = parts[:-1]
+    return parts, marks
+
+
+def _split(part: str) -> tuple[str, str]:
+    """A word and the number behind it."""
+    stem = part.rstrip("0123456789")
+    return (stem, part[len(stem) :]) if stem else (part, "")
+
+
+def _is_letter(stem: str) -> bool:
+    return stem in GREEK or (len(stem) == 1 and stem.isalpha())
+
+
+def _base(parts: list[str]) -> tuple[str, list[str]]:
+    """What stands on the line, and what below it."""
+    (first, number), (last, end) = _split(parts[0]), _split(parts[-1])
+    if _is_letter(first):
+        return _letter(first), [*_kept(number), *_scripts(parts[1:])]
+    if len(parts) > 1 and _is_letter(last):
+        return _letter(last), [*_scripts(parts[:-1]), *_kept(end)]
+    return rf"\mathrm{{{_plain('_'.join([*parts[:-1], last]))}}}", _kept(end)
+
+
+def _kept(digits: str) -> list[str]:
+    return [digits] if digits else []
+
+
+def _scripts(parts: list[str]) -> list[str]:
+    """Words of a subscript, their numbers behind them."""
+    return [script for part in parts for script in _script(*_split(part))]
+
+
+def _script(stem: str, digits: str) -> list[str]:
+    shown = _letter(stem) if _is_letter(stem) else stem if stem.isdigit() else rf"\mathrm{{{stem}}}"
+    return [shown, *_kept(digits)]
+
+
+def _letter(stem: str) -> str:
+    return rf"\{stem}" if stem in GREEK else stem
+
+
+def _marked(base: str, mark: str) -> str:
+    """The base under an accent, or behind a delta."""
+    if mark == "delta":
+        return rf"\delta {base}" if base[0].isalpha() else rf"\delta{base}"
+    if mark == "bar" and base.startswith(r"\mathrm"):
+        return rf"\overline{{{base}}}"
+    dotless = {"i": r"\imath", "j": r"\jmath"}.get(base, base)
+    return f"{ACCENTS[mark]}{{{dotless}}}" if mark in ACCENTS else base
+
+
+def _power(marks: list[tuple[str, str]]) -> str:
+    return "^{-1}" if any(mark == "inverse" for mark, _ in marks) else ""

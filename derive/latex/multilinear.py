@@ -1,0 +1,126 @@
+r"""Forms that are no pattern of linear algebra: C(K, x), (C \llcorner x)^{*} \cdot u (thesis 4.2).
+
+A form is called as its user called it.  One without a name gets a letter B_{1}, B_{2}, ..
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+
+import sympy
+
+from ..expressions import Argmax, Contraction, Node
+from ..forms import Access, Form, called, make_form
+from ..notation import APPLIED, ATOM, DOT, TIGHT, Writes, Written
+from .letters import Letters, word
+from .typography import HOOK, ONES, enclosed, parenthesised
+
+MAPPED = frozenset({ATOM, APPLIED, DOT})
+RIGHT_HOOK = HOOK.replace("lrcorner", "llcorner")
+OPEN = r"\cdot\,"
+
+
+class FormNames:
+    """What forms are called; `unnamed` are those that got a letter, in order."""
+
+    def __init__(self, letters: Letters, given: Mapping[Form, str] | None = None) -> None:
+        self.letters, self.given = letters, dict(given or {})
+        self.unnamed: dict[Form, str] = {}
+
+    def write(self, w: Writes, node: Contraction) -> Written:
+        """The form with one slot open, at its factors."""
+        name, ones = self._name(without(node.form, w.family))
+        *inputs, last = _factors(node, ones)
+        selectors = "".join(f"; {w(x)}" for x in node.selectors[:1])
+        selectors += "".join(f", {w(x)}" for x in node.selectors[1:])
+        if last is None:
+            shown = ", ".join(w(x) if isinstance(x, Node) else ONES for x in inputs)
+            return f"{name}{enclosed('(', shown + selectors, ')')}", ATOM
+        u = w(last, MAPPED) if isinstance(last, Node) else ONES
+        return rf"{_opened(w, name, inputs, selectors)}^{{*}} \cdot {u}", DOT
+
+    def argmax(self, w: Writes, node: Argmax) -> str:
+        """The operator of which the node is the value: over all entries, or by a form."""
+        form = without(node.form, w.family)
+        if not form.slots[1] and form.is_plain(0):
+            return r"\operatorname{argmax}"
+        return rf"\operatorname{{argmax}}_{{{self._name(form)[0]}}}"
+
+    def _name(self, form: Form) -> tuple[str, tuple[int, ...]]:
+        if form in self.given:
+            return self.given[form], ()
+        found = called(form)
+        if found is not None:
+            look = word(found[0])
+            taken = self.letters.is_taken(look)
+            return (rf"\mathsf{{{found[0]}}}".replace("_", r"\_") if taken else look), found[1]
+        if form not in self.unnamed:
+            names = (f"B_{{{number}}}" for number in count(1))
+            used = self.unnamed.values()
+            free = (name for name in names if not self.letters.is_taken(name) and name not in used)
+            self.unnamed[form] = next(free)
+        return self.unnamed[form], ()
+
+
+def spelled(form: Form) -> str:
+    """A form as it is declared in Python, with what its bound indices are read from.
+
+    >>> from derive.forms import indices, make_form
+    >>> i, j = indices("i j")
+    >>> print(spelled(make_form([(i, j), (j, i)], {i: sympy.Integer(3), j: sympy.Integer(4)})))
+    a=(i, j), to=(j, i)
+    """
+    sizes = {size.name for _, extent in form.extents for size in extent.free_symbols}
+    sizes |= {x.name for slot in form.slots for e in slot for x in e.free_symbols if x.is_positive}
+    letters = (letter for letter in "ijklpqrstuvw" if letter not in sizes)
+    renamed = {
+        i: sympy.Symbol(letter) for (i, _), letter in zip(form.extents, letters, strict=False)
+    }
+    parts = [*"abcdefgh"[: len(form.slots) - 1], "to"]
+    read = [f"{part}={_code(slot, renamed)}" for part, slot in zip(parts, form.slots, strict=True)]
+    plain = {entry for slot in form.slots for entry in slot}
+    ranges = [f"{renamed[i]}: {extent}" for i, extent in form.extents if i not in plain]
+    bound = [f"{renamed[i]} selected at {_code(slot, renamed)}" for i, slot in form.bound]
+    return ", ".join([*read, *([f"ranges={{{', '.join(ranges)}}}"] if ranges else []), *bound])
+
+
+def _code(access: Access, renamed: Mapping[sympy.Symbol, sympy.Symbol]) -> str:
+    """The access as a tuple of Python."""
+    shown = [str(entry.xreplace(renamed)) for entry in access]
+    return f"({', '.join(shown)}{',' if len(shown) == 1 else ''})"
+
+
+def without(form: Form, family: sympy.Symbol | None) -> Form:
+    """The form for one point of a family."""
+    hidden = {index for index, extent in form.extents if extent == family}
+    if not hidden:
+        return form
+    slots = [_shown(access, hidden) for access in form.slots]
+    bound = [(index, _shown(access, hidden)) for index, access in form.bound]
+    extents = {index: extent for index, extent in form.extents if index not in hidden}
+    return make_form(slots, extents, bound)
+
+
+def _shown(access: Access, hidden: set[sympy.Symbol]) -> Access:
+    return tuple(entry for entry in access if entry not in hidden)
+
+
+def _factors(node: Contraction, ones: tuple[int, ...]) -> list[Node | str | None]:
+    """For each slot of the user's form an expression, ones, or None where it is open."""
+    filled = iter(node.filled)
+    own = [None if k == node.opened else next(filled) for k in range(len(node.form.slots))]
+    left, whole = iter(own), range(len(own) + len(ones))
+    return [ONES if k in ones else next(left) for k in whole]
+
+
+def _opened(w: Writes, name: str, inputs: list[Node | str | None], selectors: str) -> str:
+    """The linear map that the form is in its open slot, the others held."""
+    if len(inputs) == 1 and not selectors:
+        return name
+    if len(inputs) == 2 and not selectors:
+        first, second = (x if not isinstance(x, Node) else w(x, TIGHT) for x in inputs)
+        hooked = f"{name} {RIGHT_HOOK} {second}" if first is None else f"{first} {HOOK} {name}"
+        return parenthesised(hooked)
+    shown = ", ".join(OPEN if x is None else x if isinstance(x, str) else w(x) for x in inputs)
+    return f"{name}{enclosed('(', shown + selectors, ')')}"

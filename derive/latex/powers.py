@@ -1,0 +1,107 @@
+r"""Powers, roots and quotients: their derivatives are powers again, with a number in front.
+
+A derivative such as reciprocal'(s) is written as -1/s^2; the number goes to the front of the term
+that it is a factor of, where the calculus keeps numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sympy
+
+from ..elementwise import shipped
+from ..elementwise.operations import Operation
+from ..expressions import (
+    Elementwise,
+    Node,
+    elementwise,
+    linear_combination,
+    power,
+    scaled_part,
+)
+from ..functions import scale
+from ..patterns import pattern
+from ..spaces import R
+from ..walk import rebuild, topological
+
+BASES = ("reciprocal", "sqrt", "square", "quotient", "log")
+
+
+def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
+    """c and the exponents with psi(a, b) = c a^p b^q, for powers, quotients and their derivatives.
+
+    None for every other function, and for a logarithm itself.
+    """
+    named = psi.base.startswith("power_") or psi.base in BASES
+    number, rest = psi.body.as_coeff_Mul()
+    exponents = dict(factor.as_base_exp() for factor in sympy.Mul.make_args(rest))
+    known = all(base in psi.arguments and p.is_Rational for base, p in exponents.items())
+    if not named or not known:
+        return None
+    return number, [exponents.get(x, sympy.S.Zero) for x in psi.arguments]
+
+
+def with_plain_powers(root: Node, names: Mapping[Node, str]) -> dict[Node, Node]:
+    """The root and its parts, derivatives of powers written as powers; named parts stay."""
+    new: dict[Node, Node] = {}
+    for node in topological(root):
+        if node in names and node is not root:
+            new[node] = node
+        else:
+            new[node] = _plain(rebuild(node, [new[operand] for operand in node.operands]), names)
+    return new
+
+
+def _plain(node: Node, names: Mapping[Node, str]) -> Node:
+    """The node as a number times a product of powers, where it is one."""
+    found = monomial(node.operation) if isinstance(node, Elementwise) else None
+    if not isinstance(node, Elementwise) or found is None:
+        return node
+    number, exponents = found
+    if len(node.arguments) == 1:
+        (x,), (p,) = node.arguments, exponents
+        return linear_combination([(number, _power(x, p, names))])
+    if any(node.operation.orders):
+        return linear_combination([(number, _quotient(node.arguments, exponents, names))])
+    return _divided(node, names)
+
+
+def _quotient(
+    arguments: Sequence[Node], exponents: Sequence[sympy.Expr], names: Mapping[Node, str]
+) -> Node:
+    """a^p / b^-q, with p at least 0 and q at most."""
+    (a, b), (p, q) = arguments, exponents
+    if p == 0 or q == 0:
+        return _power(*((b, q) if p == 0 else (a, p)), names)
+    return elementwise(shipped.quotient, _power(a, p, names), _power(b, -q, names))
+
+
+def _power(x: Node, p: sympy.Expr, names: Mapping[Node, str]) -> Node:
+    """x^p, by a root or as the reciprocal of one for a number; else powers of powers as one."""
+    q = None if x.space == R() or x in names else _exponent(x)
+    if q is not None and (p.is_Integer or not q.is_Integer):  # but (x^2)^(1/2) is |x|
+        return _power(x.operands[0], p * q, names)
+    if x.space == R() and p == sympy.Rational(-1, 2):
+        return elementwise(shipped.reciprocal, elementwise(shipped.sqrt, x))
+    named = {-1: shipped.reciprocal, sympy.Rational(1, 2): shipped.sqrt}
+    return elementwise(named[p], x) if p in named else power(x, p)
+
+
+def _exponent(node: Node) -> sympy.Expr | None:
+    """p where the node is x^p."""
+    if not isinstance(node, Elementwise) or any(node.operation.orders) or len(node.arguments) > 1:
+        return None
+    found = monomial(node.operation)
+    return None if found is None else found[1][0]
+
+
+def _divided(node: Elementwise, names: Mapping[Node, str]) -> Node:
+    """x / (s 1) as the multiple (1 / s) x; a number in front of s goes to the front, too."""
+    x, divisor = node.arguments
+    number, ones = scaled_part(divisor)
+    found = None if {ones, divisor} & names.keys() else pattern(ones)
+    if found is None or found.name != "constantly":
+        return node
+    reciprocal = elementwise(shipped.reciprocal, found.arguments[0])
+    return linear_combination([(1 / number, scale(reciprocal, x))])

@@ -1,0 +1,100 @@
+r"""What a notebook shows: spaces, expressions, maps and layers as formulas (`hooks.typeset`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..expressions import Node
+from ..hooks import typeset
+from ..layers import Layer
+from ..maps import BilinearMap, LinearMap, variables_of
+from ..spaces import Space
+from ..text import Writer
+from ..walk import topological
+from .domains import space_latex
+from .letters import word
+from .lines import broken, width
+from .titles import title
+from .writer import latex_writer
+
+LINE = 470.0  # what a notebook and a page show without scrolling
+
+
+@typeset.register
+def _(value: Space) -> str:
+    return space_latex(value)
+
+
+@typeset.register
+def _(value: Node) -> str:
+    writer = latex_writer({}, taken=[x.name for x in variables_of(value)])
+    return aligned([("", writer.terms(value))])
+
+
+@typeset.register
+def _(value: LinearMap) -> str:
+    v = value.variable
+    writer = _writer([v.name, *(x.name for x in variables_of(value.body))])
+    spaces = rf"{space_latex(value.domain)} \to {space_latex(value.codomain)}"
+    return _map(value.name, spaces, writer(v), writer.terms(value.body))
+
+
+@typeset.register
+def _(value: BilinearMap) -> str:
+    e1, e2 = value.left, value.right
+    writer = _writer([e1.name, e2.name, *(x.name for x in variables_of(value.body))])
+    domain = rf"{space_latex(e1.space)} \times {space_latex(e2.space)}"
+    spaces = rf"{domain} \to {space_latex(value.body.space)}"
+    pair = f"({writer(e1)}, {writer(e2)})"
+    return _map(value.name, spaces, pair, writer.terms(value.body))
+
+
+@typeset.register
+def _(value: Layer) -> str:
+    return aligned(equations(value))
+
+
+def equations(layer: Layer, writer: Writer | None = None) -> list[tuple[str, list[str]]]:
+    """The layer's lines, each local in the order of its use, then f(x; theta): sides and terms."""
+    writer = writer or latex_writer(layer.names, taken=[a.name for a in layer.arguments])
+    named = [node for node in topological(layer.output) if node in layer.names]
+    lines = [(writer(node), writer.terms(node)) for node in named]
+    named_output = layer.output in layer.names
+    returned = [writer(layer.output)] if named_output else writer.terms(layer.output)
+    return [*lines, (signature(layer, writer), returned)]
+
+
+def signature(layer: Layer, writer: Writer) -> str:
+    r"""\operatorname{dense}(x; W, b)."""
+    parameters = ", ".join(writer(x) for x in layer.parameters)
+    others = (a.variable for a in layer.arguments if a.variable not in layer.parameters)
+    sides = [side for side in (", ".join(writer(x) for x in others), parameters) if side]
+    return f"{word(layer.name)}({'; '.join(sides)})"
+
+
+def aligned(equations: Iterable[tuple[str, list[str]]], relation: str = "=") -> str:
+    """Equations below each other, their right sides broken where they are wide."""
+    rows: list[str] = []
+    for left, terms in equations:
+        head = f"{left} &{relation} " if left else "& "
+        first, *more = broken(terms, LINE - width(left))
+        rows += [f"{head}{first}", *(rf"&\quad {line}" for line in more)]
+    if len(rows) == 1:
+        return rows[0].replace("&", "", 1).strip()
+    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def _writer(names: Iterable[str]) -> Writer:
+    return latex_writer({}, taken=list(names))
+
+
+def _map(name: str, spaces: str, v: str, terms: list[str]) -> str:
+    """L : E -> F, v |-> L . v, in one line where it fits."""
+    shown = title(name)
+    line = rf"{shown} : {spaces}, \quad {v} \mapsto {' '.join(terms)}"
+    if width(line) <= LINE:
+        return line
+    first, *more = broken(terms, LINE - width(v))
+    rows = [rf"{shown} &: {spaces} \\", rf"{v} &\mapsto {first}"]
+    rows += [rf"\\ &\quad {line}" for line in more]
+    return "\\begin{aligned}\n" + "\n".join(rows) + "\n\\end{aligned}"

@@ -1,0 +1,50 @@
+"""A writer of expressions in LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sympy
+
+from ..expressions import Node
+from ..forms import Form
+from ..text import Writer
+from .jets import IsParameter, Jets, after_the_first
+from .letters import Letters
+from .linear_algebra import LinearAlgebra
+from .multilinear import FormNames
+
+
+def latex_writer(
+    names: Mapping[Node, str],
+    *,
+    family: sympy.Symbol | None = None,
+    symbols: Mapping[str, str] | None = None,
+    forms: Mapping[Form, str] | None = None,
+    is_parameter: IsParameter = after_the_first,
+    taken: Iterable[str] = (),
+) -> Writer:
+    r"""A writer in LaTeX, expressions with a name shown by it.
+
+    names         what expressions are called, as identifiers; they become symbols here
+    family        the extent of an axis that is not shown
+    symbols       what some names look like: {"omega_next": r"\omega_{i+1}"}
+    forms         what some forms look like; else they have their user's name, or B_{1}, ..
+    is_parameter  whether the slot of an uninterpreted function is a parameter: nabla, not D
+    taken         names that get their symbol first, in order: the arguments of a layer
+
+    >>> from derive import Hom, R, dims, tanh, variable
+    >>> n, m = dims("n m")
+    >>> W, x, z = variable("W", Hom(R(m), R(n))), variable("x", R(m)), variable("z", R(n))
+    >>> print(latex_writer({}).formula(tanh(z) * (W @ x)))
+    \tanh(z) \odot (W x)
+    """
+    letters = Letters(symbols, [*taken, *names.values()])
+    notation = LinearAlgebra(letters, Jets(letters, is_parameter), FormNames(letters, forms))
+    return Writer(names, family, notation)
+
+
+def unnamed_forms(writer: Writer) -> dict[str, Form]:
+    """The forms without a user's name that a writer in LaTeX has written, by their letters."""
+    assert isinstance(writer.notation, LinearAlgebra)
+    return {letter: form for form, letter in writer.notation.forms.unnamed.items()}

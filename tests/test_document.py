@@ -1,0 +1,137 @@
+"""The document: what it says, that it compiles, that no line is wider than the page."""
+
+import re
+import shutil
+
+import declared
+import pytest
+
+from derive import Layer, R, derivation, dims, layer, library, tanh
+from derive.latex.chapter import generic_results
+from derive.latex.document import Document
+from derive.latex.escapes import plain, typed
+from derive.latex.pdf import LatexError, write_pdf
+from derive.text import Writer
+
+n = dims("n")
+ODD = {name: value for name, value in vars(declared).items() if isinstance(value, Layer)}
+LAYERS = {**library.layers(), **ODD}
+layers = pytest.mark.parametrize("name", LAYERS)
+pdflatex = pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="needs pdflatex: texlive-latex-base"
+)
+
+# no component index: a sum over one, an entry, a running index behind a letter in brackets
+INDEXED = re.compile(
+    r"\\sum_\{(?!\\mathrm\{batch\})|\[[a-z](?:, ?[a-z])*\]|_\{[ij](?:,[ij])+\}|\bi_\{\d\}"
+)
+
+
+@layers
+def test_no_component_index_is_printed(name) -> None:
+    tex = derivation(LAYERS[name]).tex
+    body = re.sub(r"\\begin\{verbatim\}.*?\\end\{verbatim\}", "", tex, flags=re.DOTALL)
+    assert not INDEXED.search(body.partition(r"\begin{document}")[2])
+
+
+@pdflatex
+@layers
+def test_it_compiles_and_no_line_is_wider_than_the_page(name, tmp_path) -> None:
+    pdf = write_pdf(derivation(LAYERS[name]), tmp_path)
+    assert pdf.path.read_bytes().startswith(b"%PDF") and not pdf.overfull
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.pdf"]
+
+
+@pdflatex
+def test_the_generic_results_compile(tmp_path) -> None:
+    made = generic_results()
+    assert not write_pdf(made, tmp_path).overfull
+    for number in ("3.5", "3.7", "3.10", "3.11", "3.15", "3.16", "3.21"):
+        assert f"This is ({number}):" in made.tex
+
+
+def test_what_is_said_of_the_dense_layer() -> None:
+    """The lines of the thesis's section 4.1, and what stands around them."""
+    tex = derivation(library.layers()["dense"]).tex
+    for line in (
+        r"z = W @ x + b",
+        r"State: $x \in \mathbb{R}^{m}$.",
+        r"\dot{y} &= \tanh'(z) \odot \dot{z}",
+        r"D f\cdot v &= \tanh'(z) \odot (W v)",
+        r"D^{*} f\cdot w &= W^{T} \bar{z} = W^{T} (\tanh'(z) \odot w)",
+        r"\nabla^{*}_{W} f\cdot w &= \bar{z}\,x^{T} = (\tanh'(z) \odot w)\,x^{T}",
+        r"(v \mathbin{\lrcorner} D^{2} f)^{*}\cdot w &= W^{T} (\tanh''(z) \odot (W v) \odot w)",
+        r"\bar{x} &\mathrel{+}= W^{T} \bar{z}",
+        r"$2 B n \left(2 m + 1\right)$ floating-point operations.",
+    ):
+        assert line in tex, line
+
+
+def test_an_affine_layer_has_no_second_order_to_speak_of() -> None:
+    @layer
+    def shift(x: R(n), *, b: R(n)) -> R(n):
+        return x + b
+
+    assert (
+        r"$f$ is affine in all that moves: the second derivatives vanish." in derivation(shift).tex
+    )
+
+
+def test_a_layer_that_is_called_f_like_a_local() -> None:
+    @layer
+    def gate(x: R(n)) -> R(n):
+        f = tanh(x)
+        return f * x
+
+    assert r"\mathrm{gate}(x) &=" in derivation(gate).tex
+
+
+def test_two_documents_of_one_layer_are_the_same() -> None:
+    dense = library.layers()["dense"]
+    assert derivation(dense).tex == derivation(dense).tex
+
+
+# --- the user's text
+
+
+def test_text_means_nothing_to_tex() -> None:
+    assert plain(r"50% of {a_b} & \input|~^#$<θ>") == (
+        r"50\% of \{a\_b\} \& \textbackslash{}input\textbar{}\textasciitilde{}"
+        r"\textasciicircum{}\#\$\textless{}(theta)\textgreater{}"
+    )
+
+
+def test_a_listing_can_not_be_ended_from_within() -> None:
+    hostile = "\\end{verbatim}\\input{secret}" + "x" * 200
+    assert r"\end{verbatim}" not in typed(hostile)
+    assert all(len(line) <= 111 for line in typed(hostile).splitlines())
+
+
+@pdflatex
+def test_a_hostile_docstring_is_only_text(tmp_path) -> None:
+    @layer
+    def odd(x: R(n)) -> R(n):
+        r"""\input{/etc/passwd} $ \end{document} 100% θ _ \end{verbatim}"""
+        return tanh(x)
+
+    made = derivation(odd)
+    assert r"\textbackslash{}input" in made.tex
+    assert not write_pdf(made, tmp_path).overfull
+
+
+# --- errors
+
+
+def test_without_pdflatex_a_sentence_says_what_to_install(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LatexError, match="pdflatex was not found: install texlive-latex-base"):
+        write_pdf(Document("d", "d", "", (), Writer({})), tmp_path)
+
+
+@pdflatex
+def test_a_document_that_latex_refuses_leaves_the_former_pdf(tmp_path) -> None:
+    (tmp_path / "d.pdf").write_text("former")
+    with pytest.raises(LatexError, match=r"d: pdflatex refused the document:\n! Undefined control"):
+        write_pdf(Document("d", r"\nonsense", "", (), Writer({})), tmp_path)
+    assert (tmp_path / "d.pdf").read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir()] == ["d.pdf"]
