@@ -26,7 +26,9 @@ _HOMES = {
     "training.optimise": "Adam GradientDescent constant cosine",
     "training.parameters": "flatten leaves load map_tree save",
     "proofs.proof": "prove",
+    "latex.document": "derivation",
 }
+_HOOKED = ["cache", "latex.show"]  # rooms that register what `hooks` promises
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_EXPORTS)
 
@@ -34,7 +36,10 @@ __all__ = sorted(_EXPORTS)
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'derive' has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    home = import_module(f"{__name__}.{_EXPORTS[name]}")
+    for room in _HOOKED:
+        import_module(f"{__name__}.{room}")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
@@ -37,11 +37,14 @@ MACHINE = ("-march=native", "-mtune=generic", "-mprefer-vector-width=512")
 ARITHMETIC = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # The compiler does not see that one pointer is asked for wherever another is; the checks of
 # `interpret` find every read of what was not written, and know.
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-maybe-uninitialized")
+WARNINGS = ("-Wall", "-Wextra", "-Wno-maybe-uninitialized")
 # Half the time of -O3, with all that it does for loops: vectors, and conditions taken out.
 LOOPS = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-funswitch-loops")
-NATIVE = (*LOOPS, *MACHINE, *ARITHMETIC, *WARNINGS)
-"""Flags for this machine; some are used only where the compiler knows them."""
+NATIVE = (*LOOPS, *MACHINE, *ARITHMETIC)
+"""Flags for this machine; the optional ones are used only where the compiler knows them."""
+STRICT = (*NATIVE, *WARNINGS, "-Werror")
+"""For the library in a checkout; a user's newer compiler may warn of what none did before."""
+OPTIONAL = ("-m", "-Wno-", "-fvect", "-funswitch")
 
 # Linking with one of these turns on flush-to-zero for the whole process.
 UNSAFE = {"-ffast-math", "-funsafe-math-optimizations", "-Ofast"}
@@ -138,25 +141,27 @@ def compile_modules(
     turn; those that failed keep their former library, and the next call tries them again.
     """
     compiler = find_compiler(flags)
+    folders = [(out or module.source.parent).resolve() for module in modules]
     targets = [
-        Target(
-            module,
-            (out or module.source.parent).resolve(),
-            file_hash(module.source),
-            content_hash(module, compiler),
-        )
-        for module in modules
+        Target(module, folder, file_hash(module.source), content_hash(module, compiler))
+        for module, folder in zip(modules, folders, strict=True)
     ]
     with ExitStack() as locks:
-        for folder in sorted({target.folder for target in targets}):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in sorted(set(folders)):
             locks.enter_context(locked(folder))
-        for target in targets:
-            target.file(".build.log").unlink(missing_ok=True)
-        stale = [target for target in targets if not target.is_current()]
-        if stale:
-            _build(stale, compiler, min(jobs, os.cpu_count() or 1), progress)
-            importlib.invalidate_caches()
+        return build_stale(targets, compiler, jobs, progress)
+
+
+def build_stale(
+    targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress
+) -> list[Path]:
+    """Build the targets that are not current, and return all libraries; folders are `locked`."""
+    for target in targets:
+        target.file(".build.log").unlink(missing_ok=True)
+    stale = [target for target in targets if not target.is_current()]
+    if stale:
+        _build(stale, compiler, min(jobs, os.cpu_count() or 1), progress)
+        importlib.invalidate_caches()
     return [target.file(EXTENSION) for target in targets]
 
 
@@ -178,10 +183,11 @@ def find_compiler(flags: tuple[str, ...] = NATIVE) -> Compiler:
             f"{header} is missing: install the package python3-dev (Debian, Ubuntu) or "
             "python3-devel (Fedora, openSUSE)."
         )
-    optional = ("-m", "-Wno-", "-fvect", "-funswitch")
-    taken = tuple(f for f in flags if not f.startswith(optional) or _takes(command, f))
-    told = _run([*command, "--version"])
-    macros = _run([*command, *taken, "-dM", "-E", "-x", "c", "-"])
+    told, taken = _run([*command, "--version"]), flags
+    macros = _macros(command, (*flags, "-Werror"))
+    if macros.returncode:  # a flag is another compiler's or another machine's
+        taken = tuple(f for f in flags if not f.startswith(OPTIONAL) or _takes(command, f))
+        macros = _macros(command, taken)
     if told.returncode or macros.returncode:
         raise CompilerMissing(
             f"The C compiler {shlex.join(command)} does not work: install the package gcc, or "
@@ -210,6 +216,10 @@ def _command() -> tuple[str, ...]:
     )
 
 
+def _macros(command: tuple[str, ...], flags: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    return _run([*command, *flags, "-dM", "-E", "-x", "c", "-"])
+
+
 def _takes(command: tuple[str, ...], flag: str) -> bool:
     return _run([*command, "-Werror", flag, "-fsyntax-only", "-x", "c", "-"]).returncode == 0
 
@@ -232,10 +242,17 @@ def file_hash(path: Path) -> str:
 
 def content_hash(module: Module, compiler: Compiler) -> str:
     """The hash of all that decides a library: texts, versions, ABI, compiler, flags, CPU."""
+    own = [module.source, module.source.with_suffix(".pxd")]
+    texts = {path.name: path.read_bytes() for path in own if path.exists()}
+    return text_hash(module.name, texts, compiler)
+
+
+def text_hash(name: str, texts: Mapping[str, bytes], compiler: Compiler) -> str:
+    """The content hash of a module that is to be made of these texts, by file name."""
     headers = sorted(path for path in RUNTIME.glob("*") if path.suffix in {".h", ".pxd"})
-    own = [path for path in [module.source.with_suffix(".pxd")] if path.exists()]
-    texts = [[path.name, file_hash(path)] for path in (module.source, *own, *headers)]
-    parts = [module.name, texts, DIRECTIVES, version("Cython"), EXTENSION, compiler.identity]
+    read = [*texts.items(), *((path.name, path.read_bytes()) for path in headers)]
+    hashes = [[file, hashlib.sha256(text).hexdigest()] for file, text in read]
+    parts = [name, hashes, DIRECTIVES, version("Cython"), EXTENSION, compiler.identity]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -243,17 +260,39 @@ def content_hash(module: Module, compiler: Compiler) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` alone; the system lets go of it when its holder dies."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def locked(folder: Path, mode: int = 0o777) -> Iterator[None]:
+    """Hold ``folder`` alone, made where it is missing; the system lets go when its holder dies."""
+    while True:
+        folder.mkdir(mode, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # removed just now
+        try:
+            is_locked = _lock(descriptor)
+            if not _is_at(descriptor, folder):
+                continue  # its last holder has removed it
+            for abandoned in folder.glob(f"{SCRATCH}*") if is_locked else ():
+                shutil.rmtree(abandoned, ignore_errors=True)  # its builder was killed
+            yield
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Wait for the lock.  False on a file system without locks: there the last move wins."""
     try:
-        with suppress(OSError):  # no locks on this file system: the last move wins
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            for abandoned in folder.glob(f"{SCRATCH}*"):  # its builder was killed
-                shutil.rmtree(abandoned, ignore_errors=True)
-        yield
-    finally:
-        os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    return False
 
 
 def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress) -> None:
@@ -264,7 +303,8 @@ def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: P
             for target in targets:
                 progress(f"compiling {target.module.name}")
                 scratch = TemporaryDirectory(dir=target.folder, prefix=SCRATCH)
-                c_file = _translate(target, Path(scratches.enter_context(scratch)))
+                folder = Path(scratches.enter_context(scratch))
+                c_file = _translate(target, folder, "-Werror" in compiler.flags)
                 finishing.append(pool.submit(_finish, target, c_file, compiler))
             failures = [failure for future in finishing if (failure := future.exception())]
         except BaseException:
@@ -277,8 +317,8 @@ def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: P
         raise CompileError("\n\n".join(map(str, failures)))
 
 
-def _translate(target: Target, scratch: Path) -> Path | CompileError:
-    """Let Cython write the C file.  A warning or a performance hint is refused like an error."""
+def _translate(target: Target, scratch: Path, strict: bool) -> Path | CompileError:
+    """Let Cython write the C file; where strict, a warning or a performance hint is an error."""
     from Cython import Utils
     from Cython.Compiler import Main
 
@@ -293,7 +333,7 @@ def _translate(target: Target, scratch: Path) -> Path | CompileError:
     Utils.clear_function_caches()  # it remembers which .pxd files were not there
     with redirect_stderr(io.StringIO()) as said:
         result = Main.compile(str(module.source.resolve()), options, full_module_name=module.name)
-    if result.num_errors or re.search(r"\.(pyx|pxd|pxi):\d+", said.getvalue()):
+    if result.num_errors or (strict and re.search(r"\.(pyx|pxd|pxi):\d+", said.getvalue())):
         return _failure(target, said.getvalue())
     return c_file
 

@@ -11,19 +11,24 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from contextvars import ContextVar
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from .expressions import Node, Tuple, Variable
 from .layers import Layer, formula_of
+from .places import place_of
 from .roles import GIVEN, PARAMETER, STATE, Argument, argument_of
 from .spaces import Indices, Space, SpaceError
+
+_declared: ContextVar[list[Layer]] = ContextVar("declared")
 
 
 def layer(function: Callable[..., Any]) -> Layer:
     """A layer from a Python function: annotations are spaces, the bare `*` is the semicolon.
 
-    Raises SpaceError, naming the layer, the operation and both spaces, where spaces do not fit.
+    Raises SpaceError, naming the layer, the operation and both spaces, where spaces do not fit; a
+    note has the line of the formula.
 
     >>> from derive import Hom, R, dims, layer, tanh
     >>> n, m = dims("n m")
@@ -34,6 +39,8 @@ def layer(function: Callable[..., Any]) -> Layer:
     >>> print(dense.D().adjoint)
     D*_x dense(x; W, b) : R(n) -> R(m)
     """
+    if not isinstance(function, FunctionType):
+        raise SpaceError(f"@layer stands above a function, as in @layer def f(..), got {function}")
     name = function.__name__
     arguments = tuple(_argument(name, p) for p in inspect.signature(function).parameters.values())
     positional = [a.variable for a in arguments if a.role != PARAMETER]
@@ -42,7 +49,25 @@ def layer(function: Callable[..., Any]) -> Layer:
     with _naming_locals(function.__code__, names):
         output = formula_of(name, function, positional, keywords)
     _check_return(name, function, output)
-    return Layer(name, arguments, output, names, inspect.getdoc(function) or "")
+    doc, place = inspect.getdoc(function) or "", place_of(function.__code__)
+    made = Layer(name, arguments, output, names, doc, place=place)
+    if "<locals>" not in function.__qualname__:
+        _declared.get([]).append(made)
+    return made
+
+
+@contextmanager
+def declarations() -> Iterator[list[Layer]]:
+    """The layers that are declared within, outside of functions, in order.
+
+    A name that is bound twice in a file keeps its second layer alone: the first one is seen here.
+    """
+    found: list[Layer] = []
+    token = _declared.set(found)
+    try:
+        yield found
+    finally:
+        _declared.reset(token)
 
 
 def _check_text(where: str, annotation: object) -> None:

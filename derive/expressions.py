@@ -21,6 +21,8 @@ import sympy
 from .elementwise import shipped
 from .elementwise.operations import Operation
 from .forms import Access, Form, make_form
+from .hooks import Shown
+from .refusals import Refusals
 from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
@@ -28,12 +30,10 @@ N = TypeVar("N", bound="Node")
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Node(Refusals, Shown):
     """An expression with its space.  Arithmetic is that of the space; nothing broadcasts."""
 
     space: Space
-
-    __array_ufunc__ = None  # so that numpy.float64(2) * h does not make an array of nodes
 
     @property
     def operands(self) -> tuple[Node, ...]:
@@ -432,7 +432,7 @@ def parts(node: Node) -> tuple[Node, ...]:
     if not shape or not shape[0].is_Integer:
         raise SpaceError(
             f"an element of {node.space} can't be taken apart: only a direct product or an array "
-            "whose first axis is a number, as in H**4, can"
+            "whose first axis is a number, as in H**4, can; total_sum(x) is the sum of all entries"
         )
     return tuple(slice_of(node, k) for k in range(int(shape[0])))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import sympy
 
@@ -83,6 +84,31 @@ def make_form(
         tuple((order[index], _renamed(access, order)) for index, access in bound),
         tuple((new, size(extents[old])) for old, new in order.items()),
     )
+
+
+# --- what users call their forms: for display only, it takes no part in equality
+
+_called: dict[object, tuple[str, tuple[int, ...]]] = {}
+
+
+def call(form: Form, name: str) -> None:
+    """Give a form its user's name, and the forms that are left of it where factors are ones."""
+    _called[form] = _called[form.slots, form.bound] = name, ()
+    plain = [k for k in range(len(form.slots)) if form.is_plain(k)]
+    for count in range(1, len(plain)):
+        for ones in combinations(plain, count):
+            rest = [access for k, access in enumerate(form.slots) if k not in ones]
+            smaller = make_form(rest, dict(form.extents), form.bound)
+            _called.setdefault(smaller, (name, ones))
+            _called.setdefault((smaller.slots, smaller.bound), (name, ones))
+
+
+def called(form: Form) -> tuple[str, tuple[int, ...]] | None:
+    """The user's name of a form, and which slots of the user's form are filled with ones.
+
+    The name is that of the same form, else of one that differs in its extents only.
+    """
+    return _called.get(form) or _called.get((form.slots, form.bound))
 
 
 def _renamed(access: Access, order: Mapping[sympy.Symbol, sympy.Symbol]) -> Access:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import sympy
 
 from .expressions import Node, Variable, tuple_of
+from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
+from .places import Place, innermost
 from .roles import GIVEN, PARAMETER, STATE, Argument, Given, argument_of
 from .spaces import Space, SpaceError
 from .validity import check_names, check_operations, check_output, extents_of
@@ -19,8 +23,10 @@ from .walk import rewrite, topological
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(Shown):
     """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
+
+    `place` is the line where the decorator declared it, None for a layer that is made otherwise.
 
     Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
     share a name, class indices would be differentiated, or the output has variables that are not
@@ -32,6 +38,7 @@ class Layer:
     output: Node
     names: Mapping[Node, str] = field(default_factory=dict)
     doc: str = ""
+    place: Place | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_names(self.name, self.arguments, self.sizes, self.output)
@@ -228,21 +235,50 @@ class Layer:
         names = {new[node]: name for node, name in self.names.items() if node in new}
         return Layer(self.name, arguments, output, names, self.doc)
 
+    # --- its kernels
+
+    def compile(
+        self,
+        *,
+        cache: Path | None = None,
+        progress: Callable[[str], object] = lambda line: None,
+    ) -> ModuleType:
+        """The layer's kernels: forward, tangent, backward, tangent_backward and so on, compiled.
+
+        They are built once, for this machine, into a folder of the user's own: `cache`, else
+        $LAYERWISE_CACHE, $XDG_CACHE_HOME/layerwise, ~/.cache/layerwise, else a temporary one; and
+        loaded from there by every later call and process.  `progress` gets a line for what is
+        compiled.  Without a C compiler the NumPy reference computes, after a warning.  Raises
+        CacheError where the folder can't be used or is not the user's own, and CompileError with
+        the end of what Cython or the compiler said; the next call tries again.
+        """
+        return compiled(self, cache=cache, progress=progress)
+
 
 def formula_of(
     name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
 ) -> Node:
-    """What a function of expressions returns; its errors name the layer."""
+    """What a function of expressions returns; its errors name the layer and the formula's line."""
     try:
         output = function(*positional, **keywords)
         output = tuple_of(output) if isinstance(output, tuple) else output
     except SpaceError as error:
-        raise SpaceError(f"layer {name}: {error}") from error
+        raise _of_layer(name, function, error) from error
     if not isinstance(output, Node):
         raise SpaceError(
             f"layer {name}: must return an expression of its arguments, got {output!r}"
         )
     return output
+
+
+def _of_layer(name: str, function: Callable[..., Any], error: SpaceError) -> SpaceError:
+    """The error with the layer's name, and with a note of the line of the formula's file."""
+    named = SpaceError(f"layer {name}: {error}")
+    code = getattr(function, "__code__", None)
+    place = innermost(error, code.co_filename) if code else None
+    if place is not None:
+        named.add_note(f"{place}: {place.text}")
+    return named
 
 
 def _as_variable(new: Mapping[Node, Node], argument: Argument) -> Variable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 
 _C = """auto break case char const continue default do double else enum extern float for goto if
 inline int long register restrict return short signed sizeof static struct switch typedef union
@@ -28,6 +29,7 @@ RESERVED = frozenset(
     [*keyword.kwlist, *keyword.softkwlist, *_C.split(), *_CYTHON.split(), *_RUNTIME.split()]
 )
 DERIVED = ("_dot", "_bar")
+_INSTALLED = frozenset(["numpy", "derive", "cython", "Cython", "sympy", "mpmath", "jinja2"])
 
 
 class UnusableName(ValueError):
@@ -70,6 +72,16 @@ def checked_function(name: str, what: str) -> str:
         raise UnusableName(
             f"{what}: {name!r} looks like a derivative (tanh_d1) or is a word of every module of "
             "kernels; choose another name"
+        )
+    return name
+
+
+def checked_module(name: str, what: str) -> str:
+    """The name of a module in a folder of the user's: also none that Python finds elsewhere."""
+    if checked(name, what) in _INSTALLED or name in sys.stdlib_module_names:
+        raise UnusableName(
+            f"{what}: {name!r} is a module of Python or one that kernels are made with, and one of "
+            "the two would hide the other; choose another name"
         )
     return name
 

@@ -20,6 +20,8 @@ from typing import TypeAlias, overload
 
 import sympy
 
+from .hooks import Shown
+
 Size: TypeAlias = "sympy.Expr"
 
 
@@ -80,7 +82,7 @@ class Gram:
 
 
 @dataclass(frozen=True)
-class Space:
+class Space(Shown):
     """A space; `*` is the direct product and `**` a power of an array space."""
 
     @property

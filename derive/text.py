@@ -106,19 +106,20 @@ def _(node: LinearCombination, w: Writer) -> Written:
 
 
 def _signed(node: LinearCombination, w: Writer) -> list[str]:
-    """The terms with their signs."""
+    """The terms with their signs, those of a sum within the sum where it needs no parentheses."""
     terms: list[str] = []
     for weight, term in node.terms:
         sign = "-" if weight.could_extract_minus_sign() else "+"
-        size = -weight if sign == "-" else weight
-        bare = size == 1 and sign == "+" and _opens(term, first=not terms)
-        terms.append(f"{sign} {w(term) if bare else w.notation.times(w, size, term)}")
+        if weight == 1 and isinstance(term, LinearCombination) and _opens(term, w, not terms):
+            terms += _signed(term, w)
+        else:
+            terms.append(f"{sign} {w.notation.times(w, weight if sign == '+' else -weight, term)}")
     return terms
 
 
-def _opens(term: Node, first: bool) -> bool:
-    """A sum that needs no parentheses behind a plus, or in front."""
-    if not isinstance(term, LinearCombination) or len(term.terms) < 2:
+def _opens(term: LinearCombination, w: Writer, first: bool) -> bool:
+    """A sum without a name that needs no parentheses behind a plus, or in front."""
+    if term in w.names or len(term.terms) < 2:
         return False
     return first or not term.terms[0][0].could_extract_minus_sign()
 

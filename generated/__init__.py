@@ -1,20 +1,25 @@
 """Compiled kernels: `from derive.generated import dense` loads neither SymPy nor Jinja.
 
-The .pyx, .pxd files here are generated from `derive/library` by `python build.py`.
+The .pyx, .pxd files here are generated from `derive/library` by `derive build`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 
 def __getattr__(name: str) -> ModuleType:
+    """The kernels of a layer.  Raises ImportError, which `from ... import` hands on as it is."""
     try:
         return import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as missing:
         if missing.name != f"{__name__}.{name}":
             raise
-        raise AttributeError(
-            f"derive.generated has no compiled kernel {name!r}; run: python build.py"
-        ) from None
+        if Path(__file__).with_name(f"{name}.pyx").exists():
+            raise ImportError(
+                f"the kernels of {name} are not compiled for this Python; run: derive build",
+                name=missing.name,
+            ) from None
+        raise AttributeError(f"derive.generated has no kernels of a layer {name!r}") from None

@@ -6,26 +6,26 @@ from derive.runtime.elementary cimport real
 
 cdef void cosine_forward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, real* f, real* saved,
+    const real* x, const real* y, real* J, real* saved,
     real* workspace
 ) noexcept nogil
 
 cdef void cosine_tangent(
     Py_ssize_t batch, Py_ssize_t n,
     const real* x, const real* y, const real* x_dot, const real* y_dot,
-    real* f_dot, real* workspace
+    real* J_dot, real* workspace
 ) noexcept nogil
 
 cdef void cosine_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, real* x_bar,
+    const real* x, const real* y, const real* J_bar, real* x_bar,
     real* y_bar, const real* saved, real* workspace
 ) noexcept nogil
 
 cdef void cosine_tangent_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, const real* x_dot,
-    const real* y_dot, const real* f_bar_dot, real* x_bar_dot, real* y_bar_dot,
+    const real* x, const real* y, const real* J_bar, const real* x_dot,
+    const real* y_dot, const real* J_bar_dot, real* x_bar_dot, real* y_bar_dot,
     real* workspace
 ) noexcept nogil
 

@@ -55,13 +55,13 @@ cdef inline real sqrt_d2(real t) noexcept nogil:
 
 cdef void cosine_forward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, real* f, real* saved,
+    const real* x, const real* y, real* J, real* saved,
     real* workspace
 ) noexcept nogil:
-    # f = cosine(x, y)
+    # J = cosine(x, y)
     #     x: (batch, n), state
     #     y: (batch, n), state
-    #     f: (batch), overwritten
+    #     J: (batch), overwritten
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written
     #         unless NULL
     # cost: batch*(6*n + 1) flops
@@ -96,7 +96,7 @@ cdef void cosine_forward(
         for i in range(n):
             total += y[s*n + i]*y[s*n + i]
         y_y[s] = total
-    # f = x_y / (sqrt(x_x) sqrt(y_y))
+    # J = x_y / (sqrt(x_x) sqrt(y_y))
     # saved_t = quotient_2(x_y, sqrt(x_x) sqrt(y_y))
     # saved_t_2 = sqrt(y_y)
     # saved_t_3 = sqrt'(x_x)
@@ -107,7 +107,7 @@ cdef void cosine_forward(
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
         r_2 = r*r_s
-        f[s] = quotient(x_y[s], r_2)
+        J[s] = quotient(x_y[s], r_2)
         if saved is not NULL:
             saved_t[s] = quotient_d01(x_y[s], r_2)
             saved_t_2[s] = r_s
@@ -136,14 +136,14 @@ cdef void cosine_forward_float32(const Py_ssize_t* size, void** array) noexcept 
 cdef void cosine_tangent(
     Py_ssize_t batch, Py_ssize_t n,
     const real* x, const real* y, const real* x_dot, const real* y_dot,
-    real* f_dot, real* workspace
+    real* J_dot, real* workspace
 ) noexcept nogil:
-    # f_dot = D_x cosine . x_dot + D_y cosine . y_dot
+    # J_dot = D_x cosine . x_dot + D_y cosine . y_dot
     #     x: (batch, n), state
     #     y: (batch, n), state
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch, n), tangent
-    #     f_dot: (batch), overwritten
+    #     J_dot: (batch), overwritten
     # cost: 2*batch*(7*n + 6) flops
     # 6*batch calls of elementwise functions
     # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
@@ -197,13 +197,13 @@ cdef void cosine_tangent(
         for i in range(n):
             total += y_dot[s*n + i]*y[s*n + i]
         y_dot_y[s] = total
-    # f_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x)
+    # J_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x)
     #     sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
         r_2 = r*r_s
-        f_dot[s] = (
+        J_dot[s] = (
             quotient_d10(x_y[s], r_2)*t[s]
             + quotient_d01(x_y[s], r_2)*(2*sqrt_d1(x_x[s])*x_dot_x[s]*r_s + 2*r*sqrt_d1(y_y[s])*y_dot_y[s])
         )
@@ -227,14 +227,14 @@ cdef void cosine_tangent_float32(const Py_ssize_t* size, void** array) noexcept 
 
 cdef void cosine_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, real* x_bar,
+    const real* x, const real* y, const real* J_bar, real* x_bar,
     real* y_bar, const real* saved, real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x cosine . f_bar
-    # y_bar += D*_y cosine . f_bar
+    # x_bar += D*_x cosine . J_bar
+    # y_bar += D*_y cosine . J_bar
     #     x: (batch, n), state
     #     y: (batch, n), state
-    #     f_bar: (batch), cotangent
+    #     J_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
     #     y_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, read
@@ -251,13 +251,13 @@ cdef void cosine_backward(
     cdef real* t_3 = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real r = 0
-    # t_2 = saved_t_4 f_bar
-    # t = saved_t_3 (saved_t_2 (saved_t f_bar))
-    # t_3 = saved_t_6 (saved_t_5 (saved_t f_bar))
+    # t_2 = saved_t_4 J_bar
+    # t = saved_t_3 (saved_t_2 (saved_t J_bar))
+    # t_3 = saved_t_6 (saved_t_5 (saved_t J_bar))
     for s in range(batch):
-        t_2[s] = saved_t_4[s]*f_bar[s]
+        t_2[s] = saved_t_4[s]*J_bar[s]
         if x_bar is not NULL or y_bar is not NULL:
-            r = saved_t[s]*f_bar[s]
+            r = saved_t[s]*J_bar[s]
             if x_bar is not NULL:
                 t[s] = saved_t_3[s]*saved_t_2[s]*r
             if y_bar is not NULL:
@@ -293,17 +293,17 @@ cdef void cosine_backward_float32(const Py_ssize_t* size, void** array) noexcept
 
 cdef void cosine_tangent_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, const real* x_dot,
-    const real* y_dot, const real* f_bar_dot, real* x_bar_dot, real* y_bar_dot,
+    const real* x, const real* y, const real* J_bar, const real* x_dot,
+    const real* y_dot, const real* J_bar_dot, real* x_bar_dot, real* y_bar_dot,
     real* workspace
 ) noexcept nogil:
-    # the derivative of backward along (x_dot, y_dot, f_bar_dot)
+    # the derivative of backward along (x_dot, y_dot, J_bar_dot)
     #     x: (batch, n), state
     #     y: (batch, n), state
-    #     f_bar: (batch), cotangent
+    #     J_bar: (batch), cotangent
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch, n), tangent
-    #     f_bar_dot: (batch), cotangent
+    #     J_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     y_bar_dot: (batch, n), added to, not computed where NULL
     # cost: batch*(34*n + 43) flops
@@ -366,41 +366,41 @@ cdef void cosine_tangent_backward(
         for i in range(n):
             total += x[s*n + i]*y_dot[s*n + i]
         t_2[s] += total
-    # t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) f_bar
+    # t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) J_bar
     # t_5 = quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2
-    #     sqrt(x_x) (sqrt'(y_y) y_dot_y)) f_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y))
-    #     f_bar_dot
-    # t = sqrt'(x_x) (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
-    # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
-    #     + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)
+    #     sqrt(x_x) (sqrt'(y_y) y_dot_y)) J_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y))
+    #     J_bar_dot
+    # t = sqrt'(x_x) (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
+    # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
+    #     + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar)
     #     + sqrt(y_y) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y,
     #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
-    #     y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
-    # t_6 = sqrt'(y_y) (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
-    # t_7 = 2 sqrt''(y_y) y_dot_y (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar))
-    #     + sqrt'(y_y) (2 sqrt'(x_x) x_dot_x (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar)
+    #     y_dot_y))) J_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar_dot))
+    # t_6 = sqrt'(y_y) (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
+    # t_7 = 2 sqrt''(y_y) y_dot_y (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
+    #     + sqrt'(y_y) (2 sqrt'(x_x) x_dot_x (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar)
     #     + sqrt(x_x) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y,
     #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
-    #     y_dot_y))) f_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) f_bar_dot))
+    #     y_dot_y))) J_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar_dot))
     for s in range(batch):
         r = sqrt(x_x[s])
         r_s = sqrt(y_y[s])
         r_2 = r*r_s
         r_3 = quotient_d10(x_y[s], r_2)
-        t_4[s] = r_3*f_bar[s]
+        t_4[s] = r_3*J_bar[s]
         r_4 = quotient_d11(x_y[s], r_2)
         r_5 = sqrt_d1(x_x[s])
         r_6 = r_5*x_dot_x[s]
         r_7 = sqrt_d1(y_y[s])
         r_8 = r_7*y_dot_y[s]
         r_9 = 2*r_6*r_s + 2*r*r_8
-        t_5[s] = r_4*r_9*f_bar[s] + r_3*f_bar_dot[s]
+        t_5[s] = r_4*r_9*J_bar[s] + r_3*J_bar_dot[s]
         if x_bar_dot is not NULL or y_bar_dot is not NULL:
             r_10 = quotient_d01(x_y[s], r_2)
-            r_11 = r_10*f_bar[s]
+            r_11 = r_10*J_bar[s]
             r_12 = (
-                (r_4*t_2[s] + quotient_d02(x_y[s], r_2)*r_9)*f_bar[s]
-                + r_10*f_bar_dot[s]
+                (r_4*t_2[s] + quotient_d02(x_y[s], r_2)*r_9)*J_bar[s]
+                + r_10*J_bar_dot[s]
             )
             if x_bar_dot is not NULL:
                 r_13 = r_s*r_11
@@ -553,11 +553,11 @@ cdef void cosine_gradient_float32(const Py_ssize_t* size, void** array) noexcept
 
 forward = Kernel(
     "cosine.forward",
-    """f = cosine(x, y)
+    """J = cosine(x, y)
 
     x: (batch, n), state
     y: (batch, n), state
-    f: (batch), overwritten
+    J: (batch), overwritten
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, written unless NULL
 
 cost: batch*(6*n + 1) flops
@@ -569,7 +569,7 @@ cost: batch*(6*n + 1) flops
         Argument("y", "state", (Leaf("y", ("batch", "n")),)),
     ),
     results=(
-        Argument("f", "result", (Leaf("f", ("batch",)),)),
+        Argument("J", "result", (Leaf("J", ("batch",)),)),
     ),
     mode="overwrite",
     saved=Derived("6*batch", lambda batch, n: 6*batch),
@@ -581,13 +581,13 @@ cost: batch*(6*n + 1) flops
 
 tangent = Kernel(
     "cosine.tangent",
-    """f_dot = D_x cosine . x_dot + D_y cosine . y_dot
+    """J_dot = D_x cosine . x_dot + D_y cosine . y_dot
 
     x: (batch, n), state
     y: (batch, n), state
     x_dot: (batch, n), tangent
     y_dot: (batch, n), tangent
-    f_dot: (batch), overwritten
+    J_dot: (batch), overwritten
 
 cost: 2*batch*(7*n + 6) flops
 6*batch calls of elementwise functions
@@ -600,7 +600,7 @@ cost: 2*batch*(7*n + 6) flops
         Argument("y_dot", "tangent", (Leaf("y_dot", ("batch", "n")),)),
     ),
     results=(
-        Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
+        Argument("J_dot", "result", (Leaf("J_dot", ("batch",)),)),
     ),
     mode="overwrite",
     workspace=Derived("6*batch", lambda batch, n: 6*batch),
@@ -610,12 +610,12 @@ cost: 2*batch*(7*n + 6) flops
 
 backward = Kernel(
     "cosine.backward",
-    """x_bar += D*_x cosine . f_bar
-y_bar += D*_y cosine . f_bar
+    """x_bar += D*_x cosine . J_bar
+y_bar += D*_y cosine . J_bar
 
     x: (batch, n), state
     y: (batch, n), state
-    f_bar: (batch), cotangent
+    J_bar: (batch), cotangent
     x_bar: (batch, n), added to, not computed where NULL
     y_bar: (batch, n), added to, not computed where NULL
     saved: saved_t, saved_t_2, saved_t_3, saved_t_4, saved_t_5, saved_t_6, read
@@ -626,7 +626,7 @@ cost: 2*batch*(5*n + 3) flops
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
         Argument("y", "state", (Leaf("y", ("batch", "n")),)),
-        Argument("f_bar", "cotangent", (Leaf("f_bar", ("batch",)),)),
+        Argument("J_bar", "cotangent", (Leaf("J_bar", ("batch",)),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
@@ -642,14 +642,14 @@ cost: 2*batch*(5*n + 3) flops
 
 tangent_backward = Kernel(
     "cosine.tangent_backward",
-    """the derivative of backward along (x_dot, y_dot, f_bar_dot)
+    """the derivative of backward along (x_dot, y_dot, J_bar_dot)
 
     x: (batch, n), state
     y: (batch, n), state
-    f_bar: (batch), cotangent
+    J_bar: (batch), cotangent
     x_dot: (batch, n), tangent
     y_dot: (batch, n), tangent
-    f_bar_dot: (batch), cotangent
+    J_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
     y_bar_dot: (batch, n), added to, not computed where NULL
 
@@ -660,10 +660,10 @@ cost: batch*(34*n + 43) flops
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
         Argument("y", "state", (Leaf("y", ("batch", "n")),)),
-        Argument("f_bar", "cotangent", (Leaf("f_bar", ("batch",)),)),
+        Argument("J_bar", "cotangent", (Leaf("J_bar", ("batch",)),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "n")),)),
         Argument("y_dot", "tangent", (Leaf("y_dot", ("batch", "n")),)),
-        Argument("f_bar_dot", "cotangent", (Leaf("f_bar_dot", ("batch",)),)),
+        Argument("J_bar_dot", "cotangent", (Leaf("J_bar_dot", ("batch",)),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),

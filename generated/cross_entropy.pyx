@@ -30,13 +30,13 @@ cdef inline real log_d2(real t) noexcept nogil:
 
 cdef void cross_entropy_forward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, real* f, real* saved,
+    const real* x, const real* y, real* J, real* saved,
     real* workspace
 ) noexcept nogil:
-    # f = cross_entropy(x, y)
+    # J = cross_entropy(x, y)
     #     x: (batch, n), state
     #     y: (batch, n), given
-    #     f: (batch), overwritten
+    #     J: (batch), overwritten
     #     saved: saved_t, saved_t_2, written unless NULL
     # cost: 6*batch*n flops
     # batch*(n + 2) calls of elementwise functions
@@ -77,12 +77,12 @@ cdef void cross_entropy_forward(
         t_4[s] = log(t_3[s])
         if saved is not NULL:
             saved_t[s] = log_d1(t_3[s])
-    # f = -1 <y, x - t 1 - t_4 1>
+    # J = -1 <y, x - t 1 - t_4 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*((x[s*n + i] - t[s]) - t_4[s])
-        f[s] = -total
+        J[s] = -total
 
 
 cdef void cross_entropy_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -103,14 +103,14 @@ cdef void cross_entropy_forward_float32(const Py_ssize_t* size, void** array) no
 
 cdef void cross_entropy_tangent(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* x_dot, real* f_dot,
+    const real* x, const real* y, const real* x_dot, real* J_dot,
     real* workspace
 ) noexcept nogil:
-    # f_dot = D_x cross_entropy . x_dot
+    # J_dot = D_x cross_entropy . x_dot
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     x_dot: (batch, n), tangent
-    #     f_dot: (batch), overwritten
+    #     J_dot: (batch), overwritten
     # cost: batch*(7*n + 1) flops
     # batch*(n + 1) calls of elementwise functions
     # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
@@ -148,12 +148,12 @@ cdef void cross_entropy_tangent(
     # t_5 = log'(t_3) t_4
     for s in range(batch):
         t_5[s] = log_d1(t_3[s])*t_4[s]
-    # f_dot = -1 <y, x_dot - t_5 1>
+    # J_dot = -1 <y, x_dot - t_5 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*(x_dot[s*n + i] - t_5[s])
-        f_dot[s] = -total
+        J_dot[s] = -total
 
 
 cdef void cross_entropy_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -174,13 +174,13 @@ cdef void cross_entropy_tangent_float32(const Py_ssize_t* size, void** array) no
 
 cdef void cross_entropy_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, real* x_bar,
+    const real* x, const real* y, const real* J_bar, real* x_bar,
     const real* saved, real* workspace
 ) noexcept nogil:
-    # x_bar += D*_x cross_entropy . f_bar
+    # x_bar += D*_x cross_entropy . J_bar
     #     x: (batch, n), state
     #     y: (batch, n), given
-    #     f_bar: (batch), cotangent
+    #     J_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_t, saved_t_2, read
     # cost: batch*(6*n + 1) flops
@@ -191,19 +191,19 @@ cdef void cross_entropy_backward(
     cdef real* t_2 = workspace + batch
     cdef Py_ssize_t s, i
     cdef real total
-    # t = <1, f_bar y>
+    # t = <1, J_bar y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*f_bar[s]
+            total += y[s*n + i]*J_bar[s]
         t[s] = total
     # t_2 = saved_t t
     for s in range(batch):
         t_2[s] = saved_t[s]*t[s]
-    # x_bar += -f_bar y + saved_t_2 (.) t_2 1
+    # x_bar += -J_bar y + saved_t_2 (.) t_2 1
     for s in range(batch):
         for i in range(n):
-            x_bar[s*n + i] += -y[s*n + i]*f_bar[s] + saved_t_2[s*n + i]*t_2[s]
+            x_bar[s*n + i] += -y[s*n + i]*J_bar[s] + saved_t_2[s*n + i]*t_2[s]
 
 
 cdef void cross_entropy_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -224,15 +224,15 @@ cdef void cross_entropy_backward_float32(const Py_ssize_t* size, void** array) n
 
 cdef void cross_entropy_tangent_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, const real* x_dot,
-    const real* f_bar_dot, real* x_bar_dot, real* workspace
+    const real* x, const real* y, const real* J_bar, const real* x_dot,
+    const real* J_bar_dot, real* x_bar_dot, real* workspace
 ) noexcept nogil:
-    # the derivative of backward along (x_dot, f_bar_dot)
+    # the derivative of backward along (x_dot, J_bar_dot)
     #     x: (batch, n), state
     #     y: (batch, n), given
-    #     f_bar: (batch), cotangent
+    #     J_bar: (batch), cotangent
     #     x_dot: (batch, n), tangent
-    #     f_bar_dot: (batch), cotangent
+    #     J_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     # cost: 5*batch*(3*n + 1) flops
     # batch*(n + 2) calls of elementwise functions
@@ -255,17 +255,17 @@ cdef void cross_entropy_tangent_backward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = x[s*n + k]
-    # t_4 = <1, f_bar y>
+    # t_4 = <1, J_bar y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*f_bar[s]
+            total += y[s*n + i]*J_bar[s]
         t_4[s] = total
-    # t_7 = <1, f_bar_dot y>
+    # t_7 = <1, J_bar_dot y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*f_bar_dot[s]
+            total += y[s*n + i]*J_bar_dot[s]
         t_7[s] = total
     # t_2 = exp(x - t 1)
     for s in range(batch):
@@ -289,11 +289,11 @@ cdef void cross_entropy_tangent_backward(
         r = log_d1(t_3[s])
         t_5[s] = r*t_4[s]
         t_8[s] = log_d2(t_3[s])*t_6[s]*t_4[s] + r*t_7[s]
-    # x_bar_dot += -f_bar_dot y + t_2 (.) x_dot (.) t_5 1 + t_2 (.) t_8 1
+    # x_bar_dot += -J_bar_dot y + t_2 (.) x_dot (.) t_5 1 + t_2 (.) t_8 1
     for s in range(batch):
         for i in range(n):
             x_bar_dot[s*n + i] += (
-                -y[s*n + i]*f_bar_dot[s]
+                -y[s*n + i]*J_bar_dot[s]
                 + t_2[s*n + i]*x_dot[s*n + i]*t_5[s]
                 + t_2[s*n + i]*t_8[s]
             )
@@ -413,11 +413,11 @@ cdef void cross_entropy_gradient_float32(const Py_ssize_t* size, void** array) n
 
 forward = Kernel(
     "cross_entropy.forward",
-    """f = cross_entropy(x, y)
+    """J = cross_entropy(x, y)
 
     x: (batch, n), state
     y: (batch, n), given
-    f: (batch), overwritten
+    J: (batch), overwritten
     saved: saved_t, saved_t_2, written unless NULL
 
 cost: 6*batch*n flops
@@ -429,7 +429,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("y", "given", (Leaf("y", ("batch", "n")),)),
     ),
     results=(
-        Argument("f", "result", (Leaf("f", ("batch",)),)),
+        Argument("J", "result", (Leaf("J", ("batch",)),)),
     ),
     mode="overwrite",
     saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
@@ -441,12 +441,12 @@ batch*(n + 2) calls of elementwise functions
 
 tangent = Kernel(
     "cross_entropy.tangent",
-    """f_dot = D_x cross_entropy . x_dot
+    """J_dot = D_x cross_entropy . x_dot
 
     x: (batch, n), state
     y: (batch, n), given
     x_dot: (batch, n), tangent
-    f_dot: (batch), overwritten
+    J_dot: (batch), overwritten
 
 cost: batch*(7*n + 1) flops
 batch*(n + 1) calls of elementwise functions
@@ -458,7 +458,7 @@ batch*(n + 1) calls of elementwise functions
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "n")),)),
     ),
     results=(
-        Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
+        Argument("J_dot", "result", (Leaf("J_dot", ("batch",)),)),
     ),
     mode="overwrite",
     workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
@@ -468,11 +468,11 @@ batch*(n + 1) calls of elementwise functions
 
 backward = Kernel(
     "cross_entropy.backward",
-    """x_bar += D*_x cross_entropy . f_bar
+    """x_bar += D*_x cross_entropy . J_bar
 
     x: (batch, n), state
     y: (batch, n), given
-    f_bar: (batch), cotangent
+    J_bar: (batch), cotangent
     x_bar: (batch, n), added to, not computed where NULL
     saved: saved_t, saved_t_2, read
 
@@ -482,7 +482,7 @@ cost: batch*(6*n + 1) flops
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
         Argument("y", "given", (Leaf("y", ("batch", "n")),)),
-        Argument("f_bar", "cotangent", (Leaf("f_bar", ("batch",)),)),
+        Argument("J_bar", "cotangent", (Leaf("J_bar", ("batch",)),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
@@ -497,13 +497,13 @@ cost: batch*(6*n + 1) flops
 
 tangent_backward = Kernel(
     "cross_entropy.tangent_backward",
-    """the derivative of backward along (x_dot, f_bar_dot)
+    """the derivative of backward along (x_dot, J_bar_dot)
 
     x: (batch, n), state
     y: (batch, n), given
-    f_bar: (batch), cotangent
+    J_bar: (batch), cotangent
     x_dot: (batch, n), tangent
-    f_bar_dot: (batch), cotangent
+    J_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
 cost: 5*batch*(3*n + 1) flops
@@ -513,9 +513,9 @@ batch*(n + 2) calls of elementwise functions
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
         Argument("y", "given", (Leaf("y", ("batch", "n")),)),
-        Argument("f_bar", "cotangent", (Leaf("f_bar", ("batch",)),)),
+        Argument("J_bar", "cotangent", (Leaf("J_bar", ("batch",)),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "n")),)),
-        Argument("f_bar_dot", "cotangent", (Leaf("f_bar_dot", ("batch",)),)),
+        Argument("J_bar_dot", "cotangent", (Leaf("J_bar_dot", ("batch",)),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),

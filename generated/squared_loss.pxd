@@ -6,24 +6,24 @@ from derive.runtime.elementary cimport real
 
 cdef void squared_loss_forward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, real* f, real* saved
+    const real* x, const real* y, real* J, real* saved
 ) noexcept nogil
 
 cdef void squared_loss_tangent(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* x_dot, real* f_dot
+    const real* x, const real* y, const real* x_dot, real* J_dot
 ) noexcept nogil
 
 cdef void squared_loss_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, real* x_bar,
+    const real* x, const real* y, const real* J_bar, real* x_bar,
     const real* saved
 ) noexcept nogil
 
 cdef void squared_loss_tangent_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, const real* x_dot,
-    const real* f_bar_dot, real* x_bar_dot
+    const real* x, const real* y, const real* J_bar, const real* x_dot,
+    const real* J_bar_dot, real* x_bar_dot
 ) noexcept nogil
 
 cdef void squared_loss_gradient(

@@ -21,12 +21,12 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 cdef void squared_loss_forward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, real* f, real* saved
+    const real* x, const real* y, real* J, real* saved
 ) noexcept nogil:
-    # f = squared_loss(x, y)
+    # J = squared_loss(x, y)
     #     x: (batch, n), state
     #     y: (batch, n), given
-    #     f: (batch), overwritten
+    #     J: (batch), overwritten
     #     saved: saved_e, written unless NULL
     # cost: batch*(4*n + 1) flops
     # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
@@ -39,13 +39,13 @@ cdef void squared_loss_forward(
         for s in range(batch):
             for i in range(n):
                 saved_e[s*n + i] = x[s*n + i] - y[s*n + i]
-    # f = 1/2 <e, e>
+    # J = 1/2 <e, e>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             e = x[s*n + i] - y[s*n + i]
             total += e*e
-        f[s] = total/2
+        J[s] = total/2
 
 
 cdef void squared_loss_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -66,24 +66,24 @@ cdef void squared_loss_forward_float32(const Py_ssize_t* size, void** array) noe
 
 cdef void squared_loss_tangent(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* x_dot, real* f_dot
+    const real* x, const real* y, const real* x_dot, real* J_dot
 ) noexcept nogil:
-    # f_dot = D_x squared_loss . x_dot
+    # J_dot = D_x squared_loss . x_dot
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     x_dot: (batch, n), tangent
-    #     f_dot: (batch), overwritten
+    #     J_dot: (batch), overwritten
     # cost: 3*batch*n flops
     # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     cdef real e, total
-    # f_dot = <x_dot, e>
+    # J_dot = <x_dot, e>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             e = x[s*n + i] - y[s*n + i]
             total += x_dot[s*n + i]*e
-        f_dot[s] = total
+        J_dot[s] = total
 
 
 cdef void squared_loss_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -104,24 +104,24 @@ cdef void squared_loss_tangent_float32(const Py_ssize_t* size, void** array) noe
 
 cdef void squared_loss_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, real* x_bar,
+    const real* x, const real* y, const real* J_bar, real* x_bar,
     const real* saved
 ) noexcept nogil:
-    # x_bar += D*_x squared_loss . f_bar
+    # x_bar += D*_x squared_loss . J_bar
     #     x: (batch, n), state
     #     y: (batch, n), given
-    #     f_bar: (batch), cotangent
+    #     J_bar: (batch), cotangent
     #     x_bar: (batch, n), added to, not computed where NULL
     #     saved: saved_e, read
     # cost: 2*batch*n flops
     # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
     cdef const real* saved_e = saved
     cdef Py_ssize_t s, i
-    # e_bar = f_bar e
+    # e_bar = J_bar e
     # x_bar += e_bar
     for s in range(batch):
         for i in range(n):
-            x_bar[s*n + i] += saved_e[s*n + i]*f_bar[s]
+            x_bar[s*n + i] += saved_e[s*n + i]*J_bar[s]
 
 
 cdef void squared_loss_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -142,27 +142,27 @@ cdef void squared_loss_backward_float32(const Py_ssize_t* size, void** array) no
 
 cdef void squared_loss_tangent_backward(
     Py_ssize_t batch, Py_ssize_t n,
-    const real* x, const real* y, const real* f_bar, const real* x_dot,
-    const real* f_bar_dot, real* x_bar_dot
+    const real* x, const real* y, const real* J_bar, const real* x_dot,
+    const real* J_bar_dot, real* x_bar_dot
 ) noexcept nogil:
-    # the derivative of backward along (x_dot, f_bar_dot)
+    # the derivative of backward along (x_dot, J_bar_dot)
     #     x: (batch, n), state
     #     y: (batch, n), given
-    #     f_bar: (batch), cotangent
+    #     J_bar: (batch), cotangent
     #     x_dot: (batch, n), tangent
-    #     f_bar_dot: (batch), cotangent
+    #     J_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     # cost: 5*batch*n flops
     # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
     cdef real e
     # e = x - y
-    # e_bar_dot = f_bar x_dot + f_bar_dot e
+    # e_bar_dot = J_bar x_dot + J_bar_dot e
     # x_bar_dot += e_bar_dot
     for s in range(batch):
         for i in range(n):
             e = x[s*n + i] - y[s*n + i]
-            x_bar_dot[s*n + i] += x_dot[s*n + i]*f_bar[s] + e*f_bar_dot[s]
+            x_bar_dot[s*n + i] += x_dot[s*n + i]*J_bar[s] + e*J_bar_dot[s]
 
 
 cdef void squared_loss_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -238,11 +238,11 @@ cdef void squared_loss_gradient_float32(const Py_ssize_t* size, void** array) no
 
 forward = Kernel(
     "squared_loss.forward",
-    """f = squared_loss(x, y)
+    """J = squared_loss(x, y)
 
     x: (batch, n), state
     y: (batch, n), given
-    f: (batch), overwritten
+    J: (batch), overwritten
     saved: saved_e, written unless NULL
 
 cost: batch*(4*n + 1) flops
@@ -253,7 +253,7 @@ cost: batch*(4*n + 1) flops
         Argument("y", "given", (Leaf("y", ("batch", "n")),)),
     ),
     results=(
-        Argument("f", "result", (Leaf("f", ("batch",)),)),
+        Argument("J", "result", (Leaf("J", ("batch",)),)),
     ),
     mode="overwrite",
     saved=Derived("batch*n", lambda batch, n: batch*n),
@@ -264,12 +264,12 @@ cost: batch*(4*n + 1) flops
 
 tangent = Kernel(
     "squared_loss.tangent",
-    """f_dot = D_x squared_loss . x_dot
+    """J_dot = D_x squared_loss . x_dot
 
     x: (batch, n), state
     y: (batch, n), given
     x_dot: (batch, n), tangent
-    f_dot: (batch), overwritten
+    J_dot: (batch), overwritten
 
 cost: 3*batch*n flops
 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
@@ -280,7 +280,7 @@ cost: 3*batch*n flops
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "n")),)),
     ),
     results=(
-        Argument("f_dot", "result", (Leaf("f_dot", ("batch",)),)),
+        Argument("J_dot", "result", (Leaf("J_dot", ("batch",)),)),
     ),
     mode="overwrite",
     float64=<size_t>&squared_loss_tangent_float64,
@@ -289,11 +289,11 @@ cost: 3*batch*n flops
 
 backward = Kernel(
     "squared_loss.backward",
-    """x_bar += D*_x squared_loss . f_bar
+    """x_bar += D*_x squared_loss . J_bar
 
     x: (batch, n), state
     y: (batch, n), given
-    f_bar: (batch), cotangent
+    J_bar: (batch), cotangent
     x_bar: (batch, n), added to, not computed where NULL
     saved: saved_e, read
 
@@ -303,7 +303,7 @@ cost: 2*batch*n flops
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
         Argument("y", "given", (Leaf("y", ("batch", "n")),)),
-        Argument("f_bar", "cotangent", (Leaf("f_bar", ("batch",)),)),
+        Argument("J_bar", "cotangent", (Leaf("J_bar", ("batch",)),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
@@ -317,13 +317,13 @@ cost: 2*batch*n flops
 
 tangent_backward = Kernel(
     "squared_loss.tangent_backward",
-    """the derivative of backward along (x_dot, f_bar_dot)
+    """the derivative of backward along (x_dot, J_bar_dot)
 
     x: (batch, n), state
     y: (batch, n), given
-    f_bar: (batch), cotangent
+    J_bar: (batch), cotangent
     x_dot: (batch, n), tangent
-    f_bar_dot: (batch), cotangent
+    J_bar_dot: (batch), cotangent
     x_bar_dot: (batch, n), added to, not computed where NULL
 
 cost: 5*batch*n flops
@@ -332,9 +332,9 @@ cost: 5*batch*n flops
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
         Argument("y", "given", (Leaf("y", ("batch", "n")),)),
-        Argument("f_bar", "cotangent", (Leaf("f_bar", ("batch",)),)),
+        Argument("J_bar", "cotangent", (Leaf("J_bar", ("batch",)),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "n")),)),
-        Argument("f_bar_dot", "cotangent", (Leaf("f_bar_dot", ("batch",)),)),
+        Argument("J_bar_dot", "cotangent", (Leaf("J_bar_dot", ("batch",)),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),

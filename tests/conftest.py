@@ -15,6 +15,11 @@ from derive.compile import Module, compile_modules
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes last; all else stays in order."""
+    items.sort(key=lambda item: item.path.stem == "test_install")
+
+
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory) -> dict[str, ModuleType]:
     """The kernels of every layer in `declared`, by the layer's name."""

@@ -1,44 +1,25 @@
-"""Building: where layers come from, what is written, and what is never written over."""
+"""Building: what is written, and what is never written over."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_loading import FILE
 
+from derive import R, dims, layer
 from derive import build as subject
-from derive import dims, layer, library
 from derive.build import (
-    BuildError,
     build_layers,
     differing,
-    layers_of,
-    load_file,
     load_kernels,
     remove_surplus,
-    target,
     texts,
-    unique,
     write_texts,
 )
 from derive.compile import EXTENSION
 from derive.kernels.emit import HEADER
-from derive.spaces import R
-
-FILE = """
-from derive import R, dims, layer, tanh
-from derive.library.dense import dense
-
-n = dims("n")
-
-@layer
-def twice(x: R(n)) -> R(n):
-    return 2 * x
-
-@layer
-def bent(x: R(n), *, b: R(n)) -> R(n):
-    return tanh(x + b)
-"""
+from derive.loading import BuildError, target
+from derive.names import UnusableName
 
 
 @pytest.fixture
@@ -46,92 +27,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "mine.py"
     path.write_text(FILE)
     return path
-
-
-def written(path: Path, text: str) -> str:
-    path.write_text(text)
-    return str(path)
-
-
-# --- where layers come from
-
-
-def test_a_file_gives_its_layers_and_not_those_of_the_library(file):
-    assert list(target(str(file)).layers) == ["twice", "bent"]
-    assert target(str(file)).file == file
-
-
-def test_one_layer_of_a_file_is_chosen_by_name(file):
-    assert list(target(f"{file}:bent").layers) == ["bent"]
-
-
-def test_the_library_is_chosen_by_name_or_whole():
-    assert list(target("dense").layers) == ["dense"] and target("dense").file is None
-    assert target("").layers == library.layers()
-
-
-def test_an_unknown_name_is_answered_with_those_there_are(file):
-    with pytest.raises(BuildError, match=r"mine.py has no layer 'bend'; it has twice, bent"):
-        target(f"{file}:bend")
-    known = ", ".join(library.layers())
-    with pytest.raises(BuildError, match=f"the library has no layer 'dens'; it has {known}"):
-        target("dens")
-
-
-MISTAKES = {
-    "no file": (None, "is no file"),
-    "no layer": ("x = 1\n", "declares no layer; decorate a function with @layer"),
-    "syntax": ("x = 1\ndef f(:\n", r"mine.py, line 2: invalid syntax"),
-    "name": ("\n\ny = tanhh\n", r"mine.py, line 3: NameError: name 'tanhh' is not defined"),
-    "import": ("import absent_module_of_mine\n", r"line 1: ModuleNotFoundError: No module"),
-    "spaces": (
-        "from derive import R, dims, layer\nn, m = dims('n m')\n@layer\n"
-        "def f(x: R(n), y: R(m)) -> R(n):\n    return x + y\n",
-        r"mine.py, line [345]: layer f: R\(n\) \+ R\(m\): the two sides must be of one space",
-    ),
-    "text annotations": (
-        "from __future__ import annotations\nfrom derive import R, dims, layer\nn = dims('n')\n"
-        "@layer\ndef f(x: R(n)) -> R(n):\n    return x\n",
-        r"layer f: argument x: its space is the text 'R\(n\)'; remove 'from __future__ import",
-    ),
-    "one name twice": (
-        FILE + "\nfirst = bent\n@layer\ndef bent(x: R(n)) -> R(n):\n    return 3 * x\n",
-        "two layers are called 'bent'; rename one of them",
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "sentence"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_in_a_file_is_a_sentence(tmp_path, text, sentence):
-    path = tmp_path / "mine.py"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(BuildError, match=sentence):
-        target(str(path))
-
-
-def test_a_file_called_like_a_module_does_not_take_its_place(tmp_path):
-    path = tmp_path / "json.py"
-    path.write_text(FILE)
-    before = sys.modules["json"]
-    assert list(layers_of(load_file(path))) == ["twice", "bent"]
-    assert sys.modules["json"] is before
-
-
-def test_two_layers_of_one_name_are_refused_and_one_layer_twice_is_one():
-    n = dims("n")
-
-    def declared():
-        @layer
-        def f(x: R(n)) -> R(n):
-            return 2 * x
-
-        return f
-
-    one, other = declared(), declared()
-    assert unique([one, one]) == {"f": one}
-    with pytest.raises(BuildError, match="two layers are called 'f'"):
-        unique([one, other])
 
 
 # --- what is written
@@ -167,6 +62,48 @@ def test_a_file_without_the_header_is_never_written_over(file, tmp_path):
         write_texts(made, tmp_path)
     assert (tmp_path / "bent.pxd").read_text() == "# precious\n"
     assert not (tmp_path / "twice.pyx").exists()  # nothing is written before the check
+
+
+def test_a_file_or_a_folder_in_the_way_is_said_and_left(file, tmp_path):
+    made = texts(target(str(file)).layers)
+    for out in (file, file / "kernels"):
+        with pytest.raises(BuildError, match=r"mine.py.* can't be written: a file is in the way"):
+            write_texts(made, out)
+    (tmp_path / "out" / "bent.pyx").mkdir(parents=True)
+    with pytest.raises(BuildError, match=r"bent.pyx can't be written: Is a directory; choose ano"):
+        write_texts(made, tmp_path / "out")
+    assert file.read_text() == FILE and not (tmp_path / "out" / "twice.pyx").exists()
+
+
+def test_a_folder_that_refuses_a_file_is_said(file, tmp_path, monkeypatch):
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(BuildError, match=r"bent.* can't be written: Permission denied; choose ano"):
+        write_texts(texts(target(f"{file}:bent").layers), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["random", "numpy"])
+def test_a_module_that_python_finds_elsewhere_is_not_built(tmp_path, name):
+    n = dims("n")
+
+    def declared(x: R(n)) -> R(n):
+        return 2 * x
+
+    declared.__name__ = name
+    with pytest.raises(UnusableName, match=f"layer: '{name}' is a module of Python"):
+        build_layers({name: layer(declared)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_generated_in_another_language_is_written_again(tmp_path):
+    text = "% Generated by layerwise. Do not edit: it would be lost.\nbefore\n"
+    assert write_texts({"f.tex": text}, tmp_path) == ["f.tex"]
+    assert write_texts({"f.tex": text}, tmp_path) == []
+    assert write_texts({"f.tex": "after\n"}, tmp_path) == ["f.tex"]
+    with pytest.raises(BuildError, match=r"f.tex is not generated by layerwise"):
+        write_texts({"f.tex": text}, tmp_path)
 
 
 def test_what_is_generated_and_no_longer_wanted_goes_with_what_was_made_of_it(file, tmp_path):

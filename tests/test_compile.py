@@ -101,6 +101,16 @@ def test_a_new_cython_or_cpu_changes_the_hash(tmp_path, monkeypatch):
     assert subject.content_hash(module, compiler) != before
 
 
+def test_the_hash_of_texts_is_that_of_their_files(tmp_path):
+    module, compiler = write(tmp_path, "reader"), subject.find_compiler(QUICK)
+    (tmp_path / "reader.pxd").write_text("one")
+    texts = {"reader.pyx": TEXT.encode(), "reader.pxd": b"one"}
+    whole = subject.content_hash(module, compiler)
+    assert subject.text_hash("reader", texts, compiler) == whole
+    assert subject.text_hash("reader", {**texts, "reader.pxd": b"two"}, compiler) != whole
+    assert subject.text_hash("writer", texts, compiler) != whole
+
+
 def test_a_package_may_lie_anywhere_and_be_cimported(tmp_path):
     """As ``generated/`` is the package derive.generated, though not a folder of ``derive/``."""
     first, second = tmp_path / "first.pyx", tmp_path / "second.pyx"
@@ -139,10 +149,11 @@ def test_an_error_of_cython_names_file_and_line(tmp_path):
     assert "wrong.pyx:7" in (tmp_path / "wrong.build.log").read_text()
 
 
-def test_a_performance_hint_of_cython_is_an_error(tmp_path):
+def test_a_performance_hint_of_cython_is_an_error_where_warnings_are(tmp_path):
     text = "cdef void f() nogil:\n    pass\n\ndef g():\n    with nogil:\n        f()\n"
     with pytest.raises(CompileError, match=r"hint\.pyx:1"):
         compiled(write(tmp_path, "hint", text))
+    assert compiled(write(tmp_path, "hint", text), flags=("-O0",)) == ["compiling hint"]
 
 
 def test_an_error_of_the_compiler_names_the_line_of_the_pyx(tmp_path):
@@ -214,6 +225,16 @@ def test_builders_of_one_folder_take_turns(tmp_path):
     assert sorted(said) == ["", "compiling shared\n"]
 
 
+def test_without_locks_the_scratch_of_others_is_left(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(subject.fcntl, "flock", no_locks)
+    (tmp_path / f"{subject.SCRATCH}other").mkdir()
+    assert compiled(write(tmp_path, "alone")) == ["compiling alone"]
+    assert (tmp_path / f"{subject.SCRATCH}other").exists()
+
+
 def test_a_missing_compiler_is_a_sentence_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setenv("CC", "/nonexistent/cc -O1")
     with pytest.raises(
@@ -254,6 +275,15 @@ def test_flags_that_change_the_whole_process_are_refused(monkeypatch):
 def test_flags_of_another_machine_are_dropped():
     flags = subject.find_compiler(("-O2", "-march=no-such-machine")).flags
     assert flags == ("-O2",)
+
+
+def test_a_compiler_is_asked_twice_where_it_takes_all_flags(monkeypatch):
+    asked, run = [], subject._run
+    monkeypatch.setattr(subject, "_run", lambda command: asked.append(command) or run(command))
+    known = subject.find_compiler(("-O2", "-march=native"))
+    assert len(asked) == 2
+    found = subject.find_compiler(("-O2", "-march=native", "-march=no-such-machine"))
+    assert len(asked) > 4 and found == known
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_module_whose_text_changed_is_refused(hand_written: Path, tmp_path: Pa
 
 def test_another_convention_or_cpu_is_refused() -> None:
     edge.admit("f", edge.CONVENTION, "", "/nowhere/f.so", "")
-    with pytest.raises(ImportError, match=r"convention 0, this is \d+; run: python build.py"):
+    with pytest.raises(ImportError, match=r"convention 0, this is \d+; run: derive build"):
         edge.admit("f", 0, "", "/nowhere/f.so", "")
     with pytest.raises(ImportError, match="compiled for a CPU with quantum, which this one lacks"):
         edge.admit("f", edge.CONVENTION, "", "/nowhere/f.so", " quantum")

@@ -14,17 +14,22 @@ from derive import library
 
 ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers programs lower emit
-build cli"""
-ORDER = """normal scalars conditions fold algebras cython_text rewriting operations shipped
-spaces forms expressions walk calculus lift functions maps names roles validity
-layers declaration text reference components
+build command"""
+ORDER = """hooks normal scalars conditions fold algebras cython_text rewriting operations shipped
+spaces refusals forms expressions walk calculus lift functions maps places names roles validity
+layers declaration loading rendering notation patterns plain_text text
+letters glyphs typography lines powers ratios jets multilinear linear_algebra writer domains titles
+show scalar_functions reference components
 prime_fields scalar_graph scalar_rules branches field_values field proof
 initialise resize stages networks programs parameters gradients optimise targets algorithms
-schedule loops source nests sums lower cost describe views emit execution interpret compile build
+schedule loops source nests sums lower cost describe views emit execution interpret evaluated
+compile build cache_folder cache
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
-cli __main__"""
+definitions pairing claims pullback labels problem algorithm blocks entrywise steps escapes sections
+typesetter document interpreted generic chapter pdf
+options reports showing building checking writing starting caching parser command __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
-ROOMS = ["elementwise", "proofs", "training", "kernels", "checks"]
+ROOMS = ["elementwise", "proofs", "training", "kernels", "checks", "cli", "latex"]
 BELOW = {"library", "declare"}  # the layers, and what the compiled kernels stand on
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule
 HOMONYMS = {"bilinear": {"proof", "map_laws"}, "cosine": {"scalar_rules", "optimise"}}

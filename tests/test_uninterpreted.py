@@ -70,8 +70,9 @@ def D_adjoint(expression, at, cotangent):
 
 def hooked_adjoint(expression, at, direction, cotangent, by=None):
     """(direction _| D^2 e(at))* . cotangent; with another variable (direction _| D nabla_by e)*."""
-    dot = variable("dot", (by or at).space)
-    second = D(D(expression, by or at, dot), at, direction)
+    by = at if by is None else by
+    dot = variable("dot", by.space)
+    second = D(D(expression, by, dot), at, direction)
     return transpose(second, cotangent, [dot])[dot]
 
 

@@ -10,6 +10,25 @@ import numpy as np
 from ..reference import Array, Value, flat_arrays
 
 EPS = float(np.finfo(np.float64).eps)
+MEANINGS = {
+    "adjoint": "<u, D v> = <D* u, v>, and so for the second-order maps",
+    "symmetry": "D^2 f (e1, e2) = D^2 f (e2, e1), D nabla f = nabla D f",
+    "remainder 2": "f(x + h v) - f(x) - h D v falls as h^2: what is missing of the slope 2",
+    "remainder 3": "the same with the second-order term: what is missing of the slope 3",
+    "difference": "(f(x + h v) - f(x - h v)) / 2h = D v",
+    "difference of the adjoint": "the same of x -> D* u: the second-order adjoints",
+    "complex step": "Im f(x + i h v) / h = D v, where every elementwise function is analytic",
+    "lift": "a row of the batched layer is the layer at that row",
+    "program": "tangent, backward, tangent_backward, gradient are derivatives of each other",
+    "kernel": "each result is that of the NumPy reference: both precisions, batches of 0, 1, 4",
+    "memory": "bytes that a kernel changed and must not have",
+    "asked": "a result that is asked for alone is the same",
+    "batch": "each row of a batch is its own call, without the batch axis",
+    "nan": "entries that are NaN only in the kernel or only in the reference",
+    "values": "elementwise functions against 400 digits, in units in the last place",
+    "proof": "derived maps that are not proved to be the derivative; with --all",
+}
+"""Each law by its name in the table, in the order of the checks."""
 
 
 @dataclass(frozen=True)

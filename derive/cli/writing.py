@@ -18,7 +18,8 @@ from .reports import report, say
 def add(verbs: Verbs) -> None:
     """The verb latex."""
     latex = add_verb(verbs, "latex", "the written derivation, every equation asserted", _latex)
-    latex.add_argument("layers", nargs="?", metavar="LAYERS", help=LAYERS)
+    which = f"{LAYERS} (default: the library)"
+    latex.add_argument("layers", nargs="?", metavar="LAYERS", help=which)
     latex.add_argument(
         "--generic",
         action="store_true",
@@ -32,8 +33,8 @@ def add(verbs: Verbs) -> None:
 
 
 def _latex(options: argparse.Namespace) -> int:
-    if options.generic == bool(options.layers):
-        options.wrong("give LAYERS or --generic, one of the two")
+    if options.generic and options.layers:
+        options.wrong("give LAYERS or --generic, not both")
     rows = [_written(made, options) for made in _documents(options)]
     paths = [row[kind] for row in rows for kind in ("tex", "pdf") if row[kind] is not None]
     report(options, {"documents": rows}, map(str, paths))
@@ -44,7 +45,7 @@ def _documents(options: argparse.Namespace) -> Iterator[Document]:
     if options.generic:
         yield generic_results()
         return
-    for name, layer in target(options.layers).layers.items():
+    for name, layer in target(options.layers or "").layers.items():
         say(f"deriving {name}")
         yield derivation(layer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import singledispatch
 
 import sympy
@@ -32,14 +33,33 @@ from .lower import Kernel
 Count = tuple[sympy.Expr, sympy.Expr]  # flops, calls
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Closed forms: flops (an addition and a product are one each), calls of elementwise functions,
+    and the bytes of arguments, results and saved values, which are moved at least, in float64.
+    """
+
+    flops: str
+    calls: str
+    bytes: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The cost as it is printed; no calls are not mentioned."""
+        calls = [f"{self.calls} calls of elementwise functions"] if self.calls != "0" else []
+        moved = f"{self.bytes} bytes of arguments, results and saved values in float64"
+        return (f"cost: {self.flops} flops", *calls, moved)
+
+
 def cost(kernel: Kernel) -> tuple[str, ...]:
-    """Lines: flops (an addition and a product are one each), calls, and bytes moved at least."""
+    """The lines of a kernel's cost."""
+    return cost_of(kernel).lines
+
+
+def cost_of(kernel: Kernel) -> Cost:
+    """The cost of a kernel with everything asked for."""
     flops, calls = count(kernel)
-    lines = [f"cost: {_text(flops)} flops"]
-    if calls != 0:
-        lines.append(f"{_text(calls)} calls of elementwise functions")
-    bytes_ = _text(8 * _traffic(kernel))
-    return (*lines, f"{bytes_} bytes of arguments, results and saved values in float64")
+    return Cost(_text(flops), _text(calls), _text(8 * _traffic(kernel)))
 
 
 def count(kernel: Kernel) -> Count:

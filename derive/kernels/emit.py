@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import sympy
-from jinja2 import DictLoader, Environment, StrictUndefined
 
 from ..describe import formula, spaces
 from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
 from ..layers import Layer
 from ..programs import Program, programs
+from ..rendering import render
 from ..roles import MASK, Argument
 from ..spaces import Indices, leaves
 from .cost import cost
@@ -40,24 +38,8 @@ def emit(layer: Layer, made: Sequence[Program] | None = None) -> Emitted:
     """The Cython module of a layer: the four kernels, or those of the given programs."""
     kernels = [lower(program) for program in (programs(layer) if made is None else made)]
     context = _context(layer, kernels)
-    return Emitted(layer.name, _render("module.pyx.j2", context), _render("module.pxd.j2", context))
-
-
-@cache
-def _environment() -> Environment:
-    folder = files("derive.templates")
-    texts = {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".j2")}
-    return Environment(
-        loader=DictLoader(texts),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def _render(template: str, context: dict[str, Any]) -> str:
-    return _environment().get_template(template).render(context).rstrip() + "\n"
+    pyx, pxd = (render(f"module.{kind}.j2", **context) for kind in ("pyx", "pxd"))
+    return Emitted(layer.name, pyx, pxd)
 
 
 def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from .writer import latex_writer
 
 TITLE = "The derivatives of a layered network"
 SUBTITLE = (
-    "Every step holds for all differentiable $f_i$, heads $\\alpha_i$ and tails $\\omega_i$ between "
-    "inner product spaces; it was asserted for one choice of them."
+    r"Every step holds for all differentiable $f_i$, heads $\alpha_i$ and tails $\omega_i$ "
+    "between inner product spaces; it was asserted for one choice of them."
 )
 
 
@@ -26,4 +26,5 @@ def generic_results() -> Document:
         equations = [e for block in own if isinstance(block, Display) for e in block.equations]
         check(theorem.number, map(meant, equations), theorem.point())
         blocks += own
-    return Document("generic", TITLE, SUBTITLE, tuple(blocks), latex_writer({}, symbols=SYMBOLS))
+    writer = latex_writer({}, symbols=SYMBOLS)
+    return Document("generic_results", TITLE, SUBTITLE, tuple(blocks), writer)

@@ -158,7 +158,7 @@ class _Cut:
 
 
 def _is_formula(node: Node) -> bool:
-    """More than an atom: neither a variable nor a number, nor a multiple, a slice or part of one."""
+    """More than an atom: neither a variable or number nor a multiple, a slice or part of one."""
     if isinstance(node, (Variable, Constant, Projection, Held)):
         return False
     if not isinstance(node.space, Real):

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-
+from ..checks.sampling import Point
 from ..hooks import Shown, typeset
 from ..layers import Layer
 from ..programs import BATCH
+from ..rendering import render
 from ..text import Writer
+from . import entrywise
 from .blocks import Block, Display
 from .claims import Equation, check
 from .escapes import plain
 from .problem import Problem
 from .sections import algorithms, declaration, steps_of
-from .typeset import Typesetter
+from .typesetter import Typesetter
 from .writer import latex_writer
 
 
@@ -51,8 +50,8 @@ class Document(Shown):
     @property
     def tex(self) -> str:
         """The document."""
-        template = _environment().get_template("document.tex.j2")
-        return template.render(title=self.title, subtitle=self.subtitle, blocks=self.views)
+        values = {"title": self.title, "subtitle": self.subtitle, "blocks": self.views}
+        return render("document.tex.j2", **values)
 
 
 def derivation(layer: Layer) -> Document:
@@ -70,7 +69,8 @@ def derivation(layer: Layer) -> Document:
     blocks = (*declaration(layer), *steps_of(problem), *algorithms(layer))
     subtitle = plain(layer.doc.splitlines()[0]) if layer.doc else ""
     made = Document(layer.name, plain(layer.name), subtitle, blocks, writer_of(layer, problem))
-    check(layer.name, made.equations, problem.point)
+    values = {**problem.point.values, **entrywise.points()}
+    check(layer.name, made.equations, Point(problem.point.sizes, values))
     return made
 
 
@@ -88,24 +88,6 @@ def _shown_rows(view: Mapping[str, Any]) -> Iterator[str]:
         for row in view["rows"]:
             reason = rf"&&\text{{{row.reason}}}" if row.reason else ""
             yield f"{row.left} &{row.right} {reason}"
-
-
-@cache
-def _environment() -> Environment:
-    """Jinja with other brackets, since LaTeX needs the usual ones."""
-    folder = files("derive.templates")
-    texts = {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".tex.j2")}
-    return Environment(
-        loader=DictLoader(texts),
-        undefined=StrictUndefined,
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        comment_start_string="<#",
-        comment_end_string="#>",
-        keep_trailing_newline=True,
-    )
 
 
 def writer_of(layer: Layer, problem: Problem) -> Writer:

@@ -24,10 +24,10 @@ from ..spaces import R, Space, dims
 from ..walk import jet
 from .blocks import Block, Display, Heading, Prose
 from .claims import Difference, Equation, Meaning, Side
-from .derivation import by_definition
 from .interpreted import interpreted, smooth, weights
 from .labels import Labels
 from .problem import SEED, Problem
+from .pullback import by_definition
 from .steps import Steps
 
 SIZES = dict(zip(dims("n_1 n_i n_next n_L p_i"), (3, 4, 5, 2, 6), strict=True))

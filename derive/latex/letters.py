@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from itertools import chain, count
 
 _LOWER = """alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma
 tau upsilon phi chi psi omega"""
@@ -76,9 +77,11 @@ class Letters:
 
     def __call__(self, name: str) -> str:
         if name not in self._symbols:
-            look = symbol(name)
-            alike = OWN.match(look) or look in self._symbols.values()
-            self._symbols[name] = escaped(name) if alike else look
+            look, typed = symbol(name), escaped(name)
+            looks = chain([look] if not OWN.match(look) else [], [typed])
+            more = (f"{typed}_{{({number})}}" for number in count(2))
+            free = (look for look in chain(looks, more) if not self.is_taken(look))
+            self._symbols[name] = next(free)
         return self._symbols[name]
 
     def is_taken(self, look: str) -> bool:

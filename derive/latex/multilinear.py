@@ -13,7 +13,7 @@ import sympy
 from ..expressions import Argmax, Contraction, Node
 from ..forms import Access, Form, called, make_form
 from ..notation import APPLIED, ATOM, DOT, TIGHT, Writes, Written
-from .letters import Letters, word
+from .letters import Letters, escaped, word
 from .typography import HOOK, ONES, enclosed, parenthesised
 
 MAPPED = frozenset({ATOM, APPLIED, DOT})
@@ -53,8 +53,9 @@ class FormNames:
         found = called(form)
         if found is not None:
             look = word(found[0])
-            taken = self.letters.is_taken(look)
-            return (rf"\mathsf{{{found[0]}}}".replace("_", r"\_") if taken else look), found[1]
+            if self.letters.is_taken(look):
+                look = escaped(found[0]).replace(r"\mathit", r"\mathsf")
+            return look, found[1]
         if form not in self.unnamed:
             names = (f"B_{{{number}}}" for number in count(1))
             used = self.unnamed.values()

@@ -121,6 +121,10 @@ def _rearranged(access: Access, output: Access) -> str:
         return r"$\langle u, \alpha\mathbf 1\rangle = \alpha\langle\mathbf 1, u\rangle$"
     if set(access) == set(output):
         return "the adjoint of a transposition"
+    if set(access) < set(output):
+        return "the adjoint of a repetition sums"
+    if set(output) < set(access):
+        return "the adjoint of a sum repeats"
     return "the adjoint of a projection embeds"
 
 

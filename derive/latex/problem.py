@@ -16,7 +16,7 @@ from ..maps import dual_name, free_name, substituted
 from ..programs import result_letter
 from ..reference import Value
 from .definitions import Closing, Definitions, Derived, definitions, derived, leaves_of
-from .derivation import PullBack, pull_back, seeds_of
+from .pullback import PullBack, pull_back, seeds_of
 
 SEED = 0  # of the point where equations are asserted: a document is the same every time
 DOT, BAR, DELTA = "_dot", "_bar", "_delta"

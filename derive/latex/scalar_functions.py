@@ -28,23 +28,23 @@ def definition(psi: Operation) -> str:
     >>> print(definition(tanh.derivative()))
     \tanh'(t) = 1 - \tanh^{2}(t)
     """
-    return f"{_value(psi)} = {formula(psi.body)}"
+    return f"{value(psi)} = {formula(psi.body)}"
 
 
-def definitions(psi: Operation, order: int = 2) -> Iterator[str]:
-    """The definitions of psi and of its derivatives up to that order.
+def defined(psi: Operation, order: int = 2) -> Iterator[Operation]:
+    """psi and its derivatives up to that order, those whose definition says something.
 
     None for powers, quotients and exp, which are written as such, and for psi where its name is its
     formula, as in tanh.
     """
     if monomial(psi.derivative()) is not None or psi.derivative() is psi:
         return
-    if _value(psi) != formula(psi.body):
-        yield definition(psi)
+    if value(psi) != formula(psi.body):
+        yield psi
     every = product(range(order + 1), repeat=len(psi.arguments))
     derived = (orders for orders in every if 0 < sum(orders) <= order)
     for orders in sorted(derived, key=lambda by: (sum(by), [-order for order in by])):
-        yield definition(_derivative(psi, orders))
+        yield _derivative(psi, orders)
 
 
 def formula(body: sympy.Expr) -> str:
@@ -74,7 +74,8 @@ class _Scalar(Numbers):
         return rf"\exp{{\left({self._print(expr.args[0])} \right)}}"
 
 
-def _value(psi: Operation) -> str:
+def value(psi: Operation) -> str:
+    """psi(t), psi'(a, b)."""
     arguments = ", ".join(symbol(argument.name) for argument in psi.arguments)
     return f"{function(psi)}({arguments})"
 

@@ -16,13 +16,21 @@ from ..programs import BATCH, programs
 from ..roles import GIVEN, MASK, PARAMETER, STATE
 from .algorithm import assignments
 from .algorithm import check as check_algorithm
-from .blocks import Algorithm, Block, Heading, Prose, Verbatim
+from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
 from .domains import space_latex
 from .escapes import plain, typed
 from .letters import symbol
 from .problem import SEED, Problem
+from .entrywise import equations as scalar_equations
 from .steps import Steps
 from .typography import value
+
+ASSERTED = (
+    "All derivatives are taken at the point of ${value}$. Numbers in parentheses are those of "
+    "A. L. Caterini, A Novel Mathematical Framework for the Analysis of Neural Networks, 2017. "
+    "Each equation has been asserted in double precision at one point{sizes}: both sides agree up "
+    "to rounding, and tangents with central differences."
+)
 
 
 def declaration(layer: Layer) -> Iterator[Block]:
@@ -56,14 +64,12 @@ def steps_of(problem: Problem) -> Iterator[Block]:
     """Formula, first order, second order."""
     steps = Steps(problem)
     yield from steps.formula()
+    scalars = tuple(scalar_equations(problem.layer))
+    if scalars:
+        yield Prose("The functions are applied entry by entry, with")
+        yield Display(scalars)
     sizes = ", ".join(f"${symbol(str(n))} = {count}$" for n, count in problem.point.sizes.items())
-    yield Prose(
-        rf"All derivatives are taken at the point of ${steps.labels.value}$. Numbers in "
-        "parentheses are those of A. L. Caterini, A Novel Mathematical Framework for the Analysis of "
-        "Neural Networks, 2017. Each equation has been asserted in double precision at one point"
-        f"{f' with {sizes}' if sizes else ''}: both sides agree up to rounding, and tangents with "
-        "central differences."
-    )
+    yield Prose(ASSERTED.format(value=steps.labels.value, sizes=f" with {sizes}" if sizes else ""))
     yield Heading("First order")
     yield from steps.first_order()
     yield Heading("Second order")

@@ -55,9 +55,10 @@ def _(value: Layer) -> str:
 
 
 def equations(layer: Layer, writer: Writer | None = None) -> list[tuple[str, list[str]]]:
-    """The layer's lines, each local in the order of its use, then f(x; theta): sides and terms."""
+    """The layer's lines, its locals in the user's order, then f(x; theta): left sides and terms."""
     writer = writer or latex_writer(layer.names, taken=[a.name for a in layer.arguments])
-    named = [node for node in topological(layer.output) if node in layer.names]
+    used = set(topological(layer.output))
+    named = [node for node in layer.names if node in used]
     lines = [(writer(node), writer.terms(node)) for node in named]
     named_output = layer.output in layer.names
     returned = [writer(layer.output)] if named_output else writer.terms(layer.output)

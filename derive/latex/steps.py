@@ -8,10 +8,10 @@ from ..expressions import Node, Tuple, Variable, is_zero, zero
 from .blocks import Block, Display, Heading, Prose
 from .claims import Difference, Equation, Side
 from .definitions import Closing
-from .derivation import PullBack, tangent_equations, totals
 from .labels import Labels
 from .letters import symbol
 from .problem import Problem
+from .pullback import PullBack, tangent_equations, totals
 
 TANGENT = "Step 1: the tangent."
 PAIRED = "Steps 2 and 3: paired with a cotangent, factors moved across."

@@ -89,4 +89,5 @@ def sized(number: sympy.Expr, text: str, name: Callable[[str], str]) -> str:
     if number.is_Add:
         return juxtaposed(parenthesised(shown), text)
     close = number.is_Rational or shown.startswith(r"\frac") or _LETTER.fullmatch(shown)
-    return f"{shown} {text}" if close and not text.startswith(r"\frac") else rf"{shown}\,{text}"
+    apart = text.startswith((r"\frac", r"\math", r"\overline"))
+    return f"{shown} {text}" if close and not apart else rf"{shown}\,{text}"

@@ -129,4 +129,4 @@ def sha256_of(path):
 
 
 def refuse(name, reason):
-    raise ImportError(f"{name} {reason}; run: python build.py", name=name)
+    raise ImportError(f"{name} {reason}; run: derive build", name=name)

@@ -29,7 +29,7 @@ from ..functions import flat
 from ..walk import depends_on, storage, topological
 from .claims import Difference, Equation, Side
 from .definitions import Closing, Definition, Derived, leaves_of
-from .pairing import Move, Pair, collected, dot, moves
+from .pairing import Move, Pair, collected, moves
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def rule(expression: Node, moved: Mapping[Variable, Variable]) -> str:
     if any(isinstance(node, Jet) for node in nodes):
         rules.append("chain rule (2.3)")
     if any(isinstance(node, Held) for node in topological(expression)):
-        rules.append("what is held has no derivative")
+        rules.append("the shift is held fixed, since $f$ does not depend on it")
     return "; ".join(rules) or "linearity"
 
 

@@ -1,0 +1,5 @@
+"""The command line: derive list | show | build | check | new | cache."""
+
+from .command import main
+
+__all__ = ["main"]

@@ -1,0 +1,53 @@
+"""derive build: the library, a layer of it, or the layers of a file, compiled."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..build import GENERATED, build_layers, build_library, check_generated
+from ..loading import target
+from .options import LAYERS, Verbs, add_json, add_verb
+from .reports import report, say
+
+
+def add(verbs: Verbs) -> None:
+    """The verb build."""
+    build = add_verb(verbs, "build", "derive, emit and compile: the library, or FILE.py", _build)
+    build.add_argument("layers", nargs="?", metavar="LAYERS", help=LAYERS)
+    build.add_argument(
+        "--out", metavar="DIR", type=Path, help="for the kernels (default: kernels/ by FILE.py)"
+    )
+    build.add_argument(
+        "--check", action="store_true", help="only tell whether generated/ is current"
+    )
+    add_json(build)
+
+
+def _build(options: argparse.Namespace) -> int:
+    if options.check:
+        return _check_generated(options)
+    if options.layers is None and options.out is None:
+        made = build_library(say)
+        _report(options, GENERATED, made, [])
+        return 0
+    chosen = target(options.layers or "")
+    beside = chosen.file.parent if chosen.file else Path()
+    out = options.out or beside / "kernels"
+    made = build_layers(chosen.layers, out, say)
+    _report(options, out, made, [str(path) for path in made])
+    return 0
+
+
+def _report(options: argparse.Namespace, folder: Path, made: list[Path], shown: list[str]) -> None:
+    kernels = [{"layer": path.name.partition(".")[0], "path": path} for path in made]
+    report(options, {"folder": folder, "kernels": kernels}, shown)
+
+
+def _check_generated(options: argparse.Namespace) -> int:
+    if options.layers or options.out:
+        options.wrong("--check is about generated/ and takes neither LAYERS nor --out")
+    stale = check_generated()
+    sentence = f"generated/ is not current: {', '.join(stale)}; update it with: derive build"
+    report(options, {"stale": stale, "ok": not stale}, [sentence] if stale else [])
+    return 1 if stale else 0

@@ -1,0 +1,43 @@
+"""derive cache: the kernels that `compile()` of a layer has kept."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..cache import Entry, clear, entries
+from ..cache_folder import place
+from .options import Verbs, add_json, add_verb
+from .reports import report
+
+WHERE = "default: $LAYERWISE_CACHE, $XDG_CACHE_HOME/layerwise, ~/.cache/layerwise"
+
+
+def add(verbs: Verbs) -> None:
+    """The verb cache."""
+    cache = add_verb(verbs, "cache", "the kernels that compile() of a layer has kept", _cache)
+    cache.add_argument("action", choices=["list", "clear"], help="show what is there, or remove it")
+    cache.add_argument("--folder", metavar="DIR", type=Path, help=WHERE)
+    add_json(cache)
+
+
+def _cache(options: argparse.Namespace) -> int:
+    listed = options.action == "list"
+    found = entries(options.folder) if listed else clear(options.folder)
+    folder, size = place(options.folder), sum(entry.bytes for entry in found)
+    document = {"folder": folder, "bytes": size, "entries" if listed else "removed": found}
+    report(options, document, _lines(folder, found, size, "" if listed else "removed "))
+    return 0
+
+
+def _lines(folder: Path, found: Sequence[Entry], size: int, what: str) -> Iterator[str]:
+    for entry in found:
+        built = f"{entry.built.astimezone():%Y-%m-%d %H:%M}"
+        yield f"{what}{entry.layer:24} {_kilobytes(entry.bytes):>10}  {built}  {entry.path.name}"
+    count = f"{len(found)} {'entry' if len(found) == 1 else 'entries'}"
+    yield f"{what}{count}, {_kilobytes(size)}, in {folder}"
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / 1000:.0f} kB"
