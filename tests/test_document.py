@@ -11,7 +11,7 @@ from derive.latex.chapter import generic_results
 from derive.latex.document import Document
 from derive.latex.escapes import plain, typed
 from derive.latex.pdf import LatexError, write_pdf
-from derive.text import Writer
+from derive.latex.writer import latex_writer
 
 n = dims("n")
 ODD = {name: value for name, value in vars(declared).items() if isinstance(value, Layer)}
@@ -125,13 +125,13 @@ def test_a_hostile_docstring_is_only_text(tmp_path) -> None:
 def test_without_pdflatex_a_sentence_says_what_to_install(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LatexError, match="pdflatex was not found: install texlive-latex-base"):
-        write_pdf(Document("d", "d", "", (), Writer({})), tmp_path)
+        write_pdf(Document("d", "d", "", (), latex_writer({})), tmp_path)
 
 
 @pdflatex
 def test_a_document_that_latex_refuses_leaves_the_former_pdf(tmp_path) -> None:
     (tmp_path / "d.pdf").write_text("former")
     with pytest.raises(LatexError, match=r"d: pdflatex refused the document:\n! Undefined control"):
-        write_pdf(Document("d", r"\nonsense", "", (), Writer({})), tmp_path)
+        write_pdf(Document("d", r"\nonsense", "", (), latex_writer({})), tmp_path)
     assert (tmp_path / "d.pdf").read_text() == "former"
     assert [path.name for path in tmp_path.iterdir()] == ["d.pdf"]

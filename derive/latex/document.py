@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,19 @@ from ..programs import BATCH
 from ..rendering import render
 from ..text import Writer
 from . import entrywise
-from .blocks import Block, Display
+from .blocks import Block, Display, Prose, Verbatim
 from .claims import Equation, check
-from .escapes import plain
+from .escapes import plain, typed
+from .multilinear import spelled
 from .problem import Problem
-from .sections import algorithms, declaration, steps_of
+from .sections import FIRST_ORDER, algorithms, declaration, steps_of
 from .typesetter import Typesetter
-from .writer import latex_writer
+from .writer import latex_writer, used_forms
+
+FORMS = (
+    "A multilinear map is declared by which entries of its arguments, and of its result, are read "
+    "at the same indices; an adjoint opens another of its places:"
+)
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,23 @@ class Document(Shown):
     def views(self) -> list[dict[str, Any]]:
         """The blocks as the template is given them."""
         typesetter = Typesetter(self.writer)
-        return [typesetter.block(block) for block in self.blocks]
+        views = [typesetter.block(block) for block in self.blocks]
+        forms = used_forms(self.writer).items()
+        declared = [f"{_typed_name(name)}: form({spelled(form)})" for name, form in forms]
+        introduced = [Prose(FORMS), Verbatim(typed("\n".join(declared)))] if declared else []
+        place = self.blocks.index(FIRST_ORDER) if FIRST_ORDER in self.blocks else 0
+        return [*views[:place], *map(typesetter.block, introduced), *views[place:]]
 
     @property
     def tex(self) -> str:
         """The document."""
         values = {"title": self.title, "subtitle": self.subtitle, "blocks": self.views}
         return render("document.tex.j2", **values)
+
+
+def _typed_name(look: str) -> str:
+    """A symbol as one types it: B_1 for B_{1}."""
+    return re.sub(r"\\(?:operatorname|mathit|mathsf)|[\\{}]", "", look)
 
 
 def derivation(layer: Layer) -> Document:

@@ -75,17 +75,16 @@ class Reader:
         self.place = 0
 
     def line(self, style: int, stop: str = "") -> float:
-        """The width of what stands before the token `stop`, rows and columns of it."""
-        rows, columns = 0.0, [0.0]
+        """The width of what stands before the token `stop`, its columns side by side."""
+        columns, place = [0.0], 0
         while (token := self._peek()) not in ("", stop):
-            if token in ("&", "\\\\"):
+            if token in ("&", "\\\\", "}"):  # a brace that nothing opened is passed over
                 self.place += 1
-                rows, columns = (
-                    (rows, [*columns, 0.0]) if token == "&" else (max(rows, sum(columns)), [0.0])
-                )
-            columns[-1] += _set(self._atoms(style, stop), style)
+                place = place + 1 if token == "&" else place if token == "}" else 0
+                columns += [0.0] * (place == len(columns))
+            columns[place] = max(columns[place], _set(self._atoms(style, stop), style))
         self.place += 1
-        return max(rows, sum(columns))
+        return sum(columns)
 
     def _peek(self) -> str:
         return self.tokens[self.place] if self.place < len(self.tokens) else ""
@@ -160,7 +159,8 @@ class Reader:
         if name == "operatorname":
             return OP, _upright(self._word()) * scale
         if name in _FONTS:
-            return ORD, _upright(self._word()) * _FONTS[name] * scale
+            lean = 0.8 if name == "mathit" else 0.0
+            return ORD, (_upright(self._word()) * _FONTS[name] + lean) * scale
         if name in _ACCENTS:
             return ORD, self._group(style)
         if name in _CLASSES:

@@ -22,15 +22,19 @@ OPEN = r"\cdot\,"
 
 
 class FormNames:
-    """What forms are called; `unnamed` are those that got a letter, in order."""
+    """What forms are called; `unnamed` got a letter, `used` are all that were written, in order."""
 
     def __init__(self, letters: Letters, given: Mapping[Form, str] | None = None) -> None:
         self.letters, self.given = letters, dict(given or {})
         self.unnamed: dict[Form, str] = {}
+        self.used: dict[str, Form] = {}
 
     def write(self, w: Writes, node: Contraction) -> Written:
         """The form with one slot open, at its factors."""
-        name, ones = self._name(without(node.form, w.family))
+        form = without(node.form, w.family)
+        name, ones = self._name(form)
+        if not ones:
+            self.used.setdefault(name, form)
         *inputs, last = _factors(node, ones)
         selectors = "".join(f"; {w(x)}" for x in node.selectors[:1])
         selectors += "".join(f", {w(x)}" for x in node.selectors[1:])

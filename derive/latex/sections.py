@@ -18,13 +18,14 @@ from .algorithm import assignments
 from .algorithm import check as check_algorithm
 from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
 from .domains import space_latex
+from .entrywise import equations as scalar_equations
 from .escapes import plain, typed
 from .letters import symbol
 from .problem import SEED, Problem
-from .entrywise import equations as scalar_equations
 from .steps import Steps
 from .typography import value
 
+FIRST_ORDER = Heading("First order")
 ASSERTED = (
     "All derivatives are taken at the point of ${value}$. Numbers in parentheses are those of "
     "A. L. Caterini, A Novel Mathematical Framework for the Analysis of Neural Networks, 2017. "
@@ -70,7 +71,7 @@ def steps_of(problem: Problem) -> Iterator[Block]:
         yield Display(scalars)
     sizes = ", ".join(f"${symbol(str(n))} = {count}$" for n, count in problem.point.sizes.items())
     yield Prose(ASSERTED.format(value=steps.labels.value, sizes=f" with {sizes}" if sizes else ""))
-    yield Heading("First order")
+    yield FIRST_ORDER
     yield from steps.first_order()
     yield Heading("Second order")
     yield from steps.second_order()

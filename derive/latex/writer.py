@@ -44,6 +44,12 @@ def latex_writer(
     return Writer(names, family, notation)
 
 
+def used_forms(writer: Writer) -> dict[str, Form]:
+    """The forms that were written by a name or letter so far, by it."""
+    assert isinstance(writer.notation, LinearAlgebra)
+    return dict(writer.notation.forms.used)
+
+
 def unnamed_forms(writer: Writer) -> dict[str, Form]:
     """The forms without a user's name that a writer in LaTeX has written, by their letters."""
     assert isinstance(writer.notation, LinearAlgebra)
