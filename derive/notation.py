@@ -34,11 +34,13 @@ class Writes(Protocol):
 
     def __call__(self, node: Node, allowed: Allowed = ANY) -> str: ...
 
+    def written(self, node: Node) -> Written: ...
+
 
 class Notation:
     """The patterns; each answers with its text, or with None where it has no such notation."""
 
-    def prepared(self, node: Node, names: Mapping[Node, str]) -> Mapping[Node, Node]:
+    def prepared(self, w: Writes, node: Node) -> Mapping[Node, Node]:
         """The expressions that are written in place of the node and its parts."""
         return {}
 
@@ -121,7 +123,7 @@ class Notation:
     # --- one factor
 
     def same(self, w: Writes, x: Node) -> Written:
-        """x read as it is, as an element of another space."""
+        """x as it is, held or as an element of another space."""
         return w(x, TIGHT), ATOM
 
     def total(self, w: Writes, x: Node) -> Written:

@@ -61,15 +61,22 @@ def _pair(filled: tuple[Node, ...], accesses: list[Access], output: Access) -> P
         return Pattern("scaled", (left, right))
     if not b and a == output:
         return Pattern("scaled", (right, left))
-    for (first, p), (second, q) in (((left, a), (right, b)), ((right, b), (left, a))):
-        matrix = len(p) == len(output) + len(q)
-        if matrix and p == (*output, *q):
-            return Pattern("image", (first, second))
-        if matrix and p == (*q, *output):
-            return Pattern("transposed_image", (first, second))
-        if output == (*p, *q) and not set(p) & set(q):
-            return Pattern("outer", (first, second))
-    return _matrices((left, a), (right, b), output)
+    found = _mapped((left, a), (right, b), output) or _mapped((right, b), (left, a), output)
+    return found or _matrices((left, a), (right, b), output)
+
+
+def _mapped(
+    left: tuple[Node, Access], right: tuple[Node, Access], output: Access
+) -> Pattern | None:
+    """A x, A^T x and u x^T, the left one first."""
+    (first, p), (second, q) = left, right
+    if p == (*output, *q):
+        return Pattern("image", (first, second))
+    if p == (*q, *output):
+        return Pattern("transposed_image", (first, second))
+    if output == (*p, *q) and not set(p) & set(q):
+        return Pattern("outer", (first, second))
+    return None
 
 
 def _matrices(

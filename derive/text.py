@@ -25,7 +25,7 @@ from .expressions import (
     Tuple,
     Variable,
 )
-from .notation import ANY, ATOM, PRODUCT, SUM, TIGHT, Allowed, Notation, Written
+from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
 from .patterns import norm_of, pattern
 from .plain_text import TEXT
 
@@ -49,16 +49,20 @@ class Writer:
     def prepared(self, node: Node) -> Node:
         """The expression as the notation would have it."""
         if node not in self._prepared:
-            new = self.notation.prepared(node, self.names)
+            new = self.notation.prepared(self, node)
             self._prepared |= {new.get(node, node): new.get(node, node), node: new.get(node, node)}
         return self._prepared[node]
 
     def __call__(self, node: Node, allowed: Allowed = ANY) -> str:
         """The expression by name or in parentheses where the place asks for it."""
-        if node in self.names:
-            return self.notation.name(self.names[node])
-        text, binding = _write(self.prepared(node), self)
+        text, binding = self.written(node)
         return text if binding in allowed else self.notation.parenthesised(text)
+
+    def written(self, node: Node) -> Written:
+        """The expression by name or as a formula, and what holds it together."""
+        if node in self.names:
+            return self.notation.name(self.names[node]), ATOM
+        return _write(self.prepared(node), self)
 
     def terms(self, node: Node) -> list[str]:
         """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
@@ -144,7 +148,7 @@ def _(node: Projection, w: Writer) -> Written:
 
 @_write.register
 def _(node: Held, w: Writer) -> Written:
-    return w(node.operand, TIGHT), ATOM
+    return w.notation.same(w, node.operand)
 
 
 @_write.register

@@ -83,7 +83,7 @@ def test_a_layer_that_is_called_f_like_a_local() -> None:
         f = tanh(x)
         return f * x
 
-    assert r"\mathrm{gate}(x) &=" in derivation(gate).tex
+    assert r"\operatorname{gate}(x) &=" in derivation(gate).tex
 
 
 def test_two_documents_of_one_layer_are_the_same() -> None:

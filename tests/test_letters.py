@@ -31,6 +31,7 @@ SYMBOLS = {
     "z_bar": r"\bar{z}",
     "z_bar_dot": r"\dot{\bar{z}}",
     "z_delta": r"\delta z",
+    "x_dot_y": r"\dot{x}_{y}",
     "z_dot_delta": r"\delta\dot{z}",
     "theta_delta": r"\delta\theta",
     "i_dot": r"\dot{\imath}",

@@ -116,3 +116,18 @@ def test_the_family_is_not_shown_but_its_sum_is() -> None:
         ("x", r"W^{T} (\tanh'(z) \odot \bar{y})"),
     ):
         assert writer.formula(back(many.output, y_bar, by=many.argument(name))) == latex
+
+
+BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
+
+
+@pytest.mark.parametrize("name", library.layers() | LAYERS)
+def test_a_family_of_points_is_written_as_one_point(name) -> None:
+    """The output and the tangents, which sum over no points, look the same for a batch."""
+    layer = (library.layers() | LAYERS)[name]
+    many = layer.batched(BATCH)
+    one, family = latex_writer(layer.names), latex_writer(many.names, family=BATCH)
+    assert family.formula(many.output) == one.formula(layer.output)
+    for x in layer.differentiable:
+        pair = layer.derivative(x.name).body, many.derivative(x.name).body
+        assert one.formula(pair[0]) == family.formula(pair[1])

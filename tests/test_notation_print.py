@@ -92,7 +92,7 @@ def test_the_width_is_estimated_to_within_a_few_percent(printed) -> None:
     """
     _, widths = printed(SAMPLE)
     for latex, real in zip(SAMPLE, widths, strict=True):
-        assert 0.97 * real - 0.5 <= width(latex) <= 1.12 * real + 0.5, latex
+        assert 0.97 * real <= width(latex) <= 1.12 * real, latex
 
 
 def test_wider_formulas_are_found_wider() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..layers import Layer
-from .letters import symbol
+from .letters import symbol, word
 from .typography import HOOK
 
 
@@ -22,7 +22,7 @@ class Labels:
         if self.name:
             return self.name
         taken = {a.name for a in self.layer.arguments} | set(self.layer.names.values())
-        return "f" if "f" not in taken else symbol(self.layer.name)
+        return "f" if "f" not in taken else word(self.layer.name)
 
     @property
     def value(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from itertools import chain, count
+from itertools import chain, count, takewhile
 
 _LOWER = """alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma
 tau upsilon phi chi psi omega"""
@@ -115,12 +115,17 @@ def _plain(name: str) -> str:
 
 
 def _parted(parts: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The words of a name, and the marks behind them with their numbers."""
-    marks: list[tuple[str, str]] = []
-    while len(parts) > 1 and _split(parts[-1])[0] in MARKS:
-        marks.insert(0, _split(parts[-1]))
-        parts = parts[:-1]
-    return parts, marks
+    """The words of a name, and the marks behind the first, else those behind the last."""
+    first, rest = [parts[0]], parts[1:]
+    behind = list(takewhile(_is_mark, rest))
+    if behind and _is_letter(_split(parts[0])[0]):
+        return [*first, *rest[len(behind) :]], [_split(mark) for mark in behind]
+    ends = list(takewhile(_is_mark, rest[::-1]))[::-1]
+    return parts[: len(parts) - len(ends)], [_split(mark) for mark in ends]
+
+
+def _is_mark(part: str) -> bool:
+    return _split(part)[0] in MARKS
 
 
 def _split(part: str) -> tuple[str, str]:

@@ -48,8 +48,8 @@ class LinearAlgebra(Notation):
     def __init__(self, letters: Letters, jets: Jets, forms: FormNames) -> None:
         self.letters, self.jets, self.forms = letters, jets, forms
 
-    def prepared(self, node: Node, names: Mapping[Node, str]) -> Mapping[Node, Node]:
-        return with_plain_powers(node, names)
+    def prepared(self, w: Writes, node: Node) -> Mapping[Node, Node]:
+        return with_plain_powers(w, node)
 
     # --- names and numbers
 
@@ -175,6 +175,9 @@ class LinearAlgebra(Notation):
         return juxtaposed(*shown), APPLIED
 
     # --- one factor
+
+    def same(self, w: Writes, x: Node) -> Written:
+        return w.written(x)
 
     def total(self, w: Writes, x: Node) -> Written:
         return _inner(ONES, w(x)), ATOM

@@ -29,6 +29,7 @@ from .letters import KNOWN
 
 SCALES = (1.0, 1.0, 0.8, 0.7)  # of display, text, script and script's script
 THIN, MEDIUM, THICK = 10 / 6, 20 / 9, 25 / 9
+PRIME, SCRIPT, FRACTION = 2.9, 0.5, 2.4  # a prime, and the space behind scripts and at fractions
 _SPACES = {",": THIN, ":": MEDIUM, ";": THICK, "!": -THIN, " ": 3.33}
 _ACCENTS = frozenset(["dot", "ddot", "bar", "hat", "tilde", "overline", "widehat"])
 _FONTS = {"mathrm": 1.0, "mathit": 1.0, "mathbf": 1.15, "mathsf": 1.0, "mathbb": 1.0, "text": 1.0}
@@ -121,22 +122,18 @@ class Reader:
 
     def _scripted(self, token: str, atom: Atom, style: int) -> Atom:
         """The atom with what stands above and below it."""
-        kind, size = atom
-        smaller = 2 if style < 2 else 3
+        (kind, size), smaller = atom, 2 if style < 2 else 3
         above = below = 0.0
         while self._peek() in ("'", "^", "_"):
             script = self._next()
-            if script == "'":
-                above += 2.3 * SCALES[smaller] / 0.8
-            elif script == "^":
-                above += self._group(smaller)
-            else:
+            if script == "_":
                 below = self._group(smaller)
+            else:
+                above += PRIME * SCALES[smaller] if script == "'" else self._group(smaller)
         if token == "\\sum" and style == 0:
             return kind, max(size, above, below)
-        hang = OVERHANG.get(token, 0.0) * SCALES[style]
-        wide = max(size - hang + below if below else 0.0, size + above)
-        return kind, wide + (0.5 if above or below else 0.0)
+        hang = OVERHANG.get(token, 0.0) * SCALES[style] if below else 0.0
+        return kind, max(size - hang + below, size + above) + (SCRIPT if above or below else 0.0)
 
     def _atom(self, token: str, style: int) -> Atom | None:
         scale = SCALES[style]
@@ -154,20 +151,16 @@ class Reader:
 
     def _command(self, name: str, style: int) -> Atom | None:
         scale = SCALES[style]
-        if name in KNOWN:
-            return OP, _upright(name) * scale
-        if name == "operatorname":
-            return OP, _upright(self._word()) * scale
+        if name in KNOWN or name == "operatorname":
+            return OP, _upright(name if name in KNOWN else self._word()) * scale
         if name in _FONTS:
             lean = 0.8 if name == "mathit" else 0.0
             return ORD, (_upright(self._word()) * _FONTS[name] + lean) * scale
-        if name in _ACCENTS:
-            return ORD, self._group(style)
-        if name in _CLASSES:
-            return _CLASSES[name], self._group(style)
+        if name in _ACCENTS or name in _CLASSES:
+            return _CLASSES.get(name, ORD), self._group(style)
         if name == "frac":
-            inner = 1 if style == 0 else min(style + 1, 3)
-            return ORD, max(self._group(inner), self._group(inner)) + 2.4
+            inner = min(style + 1, 3)
+            return ORD, max(self._group(inner), self._group(inner)) + FRACTION
         if name == "sqrt":
             return ORD, (10.0 if style < 2 else 8.33) * scale + self._group(style)
         return self._bracket(name, style)

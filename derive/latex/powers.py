@@ -6,7 +6,7 @@ that it is a factor of, where the calculus keeps numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import sympy
 
@@ -21,8 +21,9 @@ from ..expressions import (
     scaled_part,
 )
 from ..functions import scale
+from ..notation import Writes
 from ..patterns import pattern
-from ..spaces import R
+from ..spaces import R, Real
 from ..walk import rebuild, topological
 
 BASES = ("reciprocal", "sqrt", "square", "quotient", "log")
@@ -42,18 +43,18 @@ def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
     return number, [exponents.get(x, sympy.S.Zero) for x in psi.arguments]
 
 
-def with_plain_powers(root: Node, names: Mapping[Node, str]) -> dict[Node, Node]:
+def with_plain_powers(w: Writes, root: Node) -> dict[Node, Node]:
     """The root and its parts, derivatives of powers written as powers; named parts stay."""
     new: dict[Node, Node] = {}
     for node in topological(root):
-        if node in names and node is not root:
+        if node in w.names and node is not root:
             new[node] = node
         else:
-            new[node] = _plain(rebuild(node, [new[operand] for operand in node.operands]), names)
+            new[node] = _plain(rebuild(node, [new[operand] for operand in node.operands]), w)
     return new
 
 
-def _plain(node: Node, names: Mapping[Node, str]) -> Node:
+def _plain(node: Node, w: Writes) -> Node:
     """The node as a number times a product of powers, where it is one."""
     found = monomial(node.operation) if isinstance(node, Elementwise) else None
     if not isinstance(node, Elementwise) or found is None:
@@ -61,31 +62,36 @@ def _plain(node: Node, names: Mapping[Node, str]) -> Node:
     number, exponents = found
     if len(node.arguments) == 1:
         (x,), (p,) = node.arguments, exponents
-        return linear_combination([(number, _power(x, p, names))])
+        return linear_combination([(number, _power(x, p, w))])
     if any(node.operation.orders):
-        return linear_combination([(number, _quotient(node.arguments, exponents, names))])
-    return _divided(node, names)
+        return linear_combination([(number, _quotient(node.arguments, exponents, w))])
+    return _divided(node, w)
 
 
-def _quotient(
-    arguments: Sequence[Node], exponents: Sequence[sympy.Expr], names: Mapping[Node, str]
-) -> Node:
+def _quotient(arguments: Sequence[Node], exponents: Sequence[sympy.Expr], w: Writes) -> Node:
     """a^p / b^-q, with p at least 0 and q at most."""
     (a, b), (p, q) = arguments, exponents
     if p == 0 or q == 0:
-        return _power(*((b, q) if p == 0 else (a, p)), names)
-    return elementwise(shipped.quotient, _power(a, p, names), _power(b, -q, names))
+        return _power(*((b, q) if p == 0 else (a, p)), w)
+    return elementwise(shipped.quotient, _power(a, p, w), _power(b, -q, w))
 
 
-def _power(x: Node, p: sympy.Expr, names: Mapping[Node, str]) -> Node:
+def _power(x: Node, p: sympy.Expr, w: Writes) -> Node:
     """x^p, by a root or as the reciprocal of one for a number; else powers of powers as one."""
-    q = None if x.space == R() or x in names else _exponent(x)
+    scalar = is_scalar(w, x)
+    q = None if scalar or x in w.names else _exponent(x)
     if q is not None and (p.is_Integer or not q.is_Integer):  # but (x^2)^(1/2) is |x|
-        return _power(x.operands[0], p * q, names)
-    if x.space == R() and p == sympy.Rational(-1, 2):
+        return _power(x.operands[0], p * q, w)
+    if scalar and p == sympy.Rational(-1, 2):
         return elementwise(shipped.reciprocal, elementwise(shipped.sqrt, x))
     named = {-1: shipped.reciprocal, sympy.Rational(1, 2): shipped.sqrt}
     return elementwise(named[p], x) if p in named else power(x, p)
+
+
+def is_scalar(w: Writes, node: Node) -> bool:
+    """A number at every point of the family."""
+    shape = node.space.shape if isinstance(node.space, Real) else (1,)
+    return all(extent == w.family for extent in shape)
 
 
 def _exponent(node: Node) -> sympy.Expr | None:
@@ -96,12 +102,12 @@ def _exponent(node: Node) -> sympy.Expr | None:
     return None if found is None else found[1][0]
 
 
-def _divided(node: Elementwise, names: Mapping[Node, str]) -> Node:
+def _divided(node: Elementwise, w: Writes) -> Node:
     """x / (s 1) as the multiple (1 / s) x; a number in front of s goes to the front, too."""
     x, divisor = node.arguments
     number, ones = scaled_part(divisor)
-    found = None if {ones, divisor} & names.keys() else pattern(ones)
-    if found is None or found.name != "constantly":
+    found = None if {ones, divisor} & w.names.keys() else pattern(ones)
+    if found is None or found.name != "constantly" or found.arguments[0].space != R():
         return node
     reciprocal = elementwise(shipped.reciprocal, found.arguments[0])
     return linear_combination([(1 / number, scale(reciprocal, x))])
