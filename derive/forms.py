@@ -88,27 +88,41 @@ def make_form(
 
 # --- what users call their forms: for display only, it takes no part in equality
 
-_called: dict[object, tuple[str, tuple[int, ...]]] = {}
+
+class Called:
+    """Names of forms, and of the forms that are left of them where factors are ones."""
+
+    def __init__(self, named: Iterable[tuple[Form, str]] = ()) -> None:
+        self._names: dict[object, tuple[str, tuple[int, ...]]] = {}
+        for form, name in named:
+            self.add(form, name)
+
+    def add(self, form: Form, name: str) -> None:
+        """Give a form its user's name; a later name of the same form replaces it."""
+        self._names[form] = self._names[form.slots, form.bound] = name, ()
+        plain = [k for k in range(len(form.slots)) if form.is_plain(k)]
+        for count in range(1, len(plain)):
+            for ones in combinations(plain, count):
+                rest = [access for k, access in enumerate(form.slots) if k not in ones]
+                smaller = make_form(rest, dict(form.extents), form.bound)
+                self._names.setdefault(smaller, (name, ones))
+                self._names.setdefault((smaller.slots, smaller.bound), (name, ones))
+
+    def get(self, form: Form) -> tuple[str, tuple[int, ...]] | None:
+        """The name of a form, and which slots of the named form are filled with ones.
+
+        It is that of the same form, else of one that differs in its extents only.
+        """
+        return self._names.get(form) or self._names.get((form.slots, form.bound))
+
+    def only(self, forms: Iterable[Form]) -> Called:
+        """The names of these forms alone."""
+        found = ((form, self.get(form)) for form in forms)
+        return Called((form, name[0]) for form, name in found if name and not name[1])
 
 
-def call(form: Form, name: str) -> None:
-    """Give a form its user's name, and the forms that are left of it where factors are ones."""
-    _called[form] = _called[form.slots, form.bound] = name, ()
-    plain = [k for k in range(len(form.slots)) if form.is_plain(k)]
-    for count in range(1, len(plain)):
-        for ones in combinations(plain, count):
-            rest = [access for k, access in enumerate(form.slots) if k not in ones]
-            smaller = make_form(rest, dict(form.extents), form.bound)
-            _called.setdefault(smaller, (name, ones))
-            _called.setdefault((smaller.slots, smaller.bound), (name, ones))
-
-
-def called(form: Form) -> tuple[str, tuple[int, ...]] | None:
-    """The user's name of a form, and which slots of the user's form are filled with ones.
-
-    The name is that of the same form, else of one that differs in its extents only.
-    """
-    return _called.get(form) or _called.get((form.slots, form.bound))
+LATEST = Called()
+"""What every form in the process was called last."""
 
 
 def _renamed(access: Access, order: Mapping[sympy.Symbol, sympy.Symbol]) -> Access:

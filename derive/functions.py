@@ -24,7 +24,7 @@ from .expressions import (
     tuple_of,
     variable,
 )
-from .forms import Access, call, extents_of, make_form
+from .forms import LATEST, Access, extents_of, make_form
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
 
@@ -98,7 +98,7 @@ def form(
         _all_known(name, [*accesses, target], extents)
         space = R(*(_extent(name, entry, extents) for entry in target))
         made = make_form([*accesses, target], extents)
-        call(made, name)
+        LATEST.add(made, name)
         return contraction(space, made, len(reads), operands)
 
     apply.__name__ = apply.__qualname__ = name

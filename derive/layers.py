@@ -11,7 +11,8 @@ from typing import Any
 
 import sympy
 
-from .expressions import Node, Variable, tuple_of
+from .expressions import Contraction, Node, Variable, tuple_of
+from .forms import LATEST, Called
 from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
@@ -26,7 +27,8 @@ from .walk import rewrite, topological
 class Layer(Shown):
     """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
 
-    `place` is the line where the decorator declared it, None for a layer that is made otherwise.
+    `place` is the line where the decorator declared it, None for a layer that is made otherwise;
+    `called` has the user's names of its forms.
 
     Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
     share a name, class indices would be differentiated, or the output has variables that are not
@@ -39,8 +41,11 @@ class Layer(Shown):
     names: Mapping[Node, str] = field(default_factory=dict)
     doc: str = ""
     place: Place | None = field(default=None, kw_only=True)
+    called: Called = field(default=LATEST, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
+        nodes = (n for n in topological(self.output) if isinstance(n, Contraction))
+        object.__setattr__(self, "called", self.called.only(n.form for n in nodes))
         check_names(self.name, self.arguments, self.sizes, self.output)
         check_output(self.name, self.arguments, self.output)
         check_operations(self.name, self.sizes, self.output)

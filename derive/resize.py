@@ -76,7 +76,8 @@ def resized_layer(
         arguments.append(Argument(moved, argument.role))
     new = resized([layer.output], sizes, values)
     names = {new[node]: f"{prefix}{local}" for node, local in layer.names.items() if node in new}
-    return Layer(name or layer.name, tuple(arguments), new[layer.output], names, layer.doc)
+    output, doc = new[layer.output], layer.doc
+    return Layer(name or layer.name, tuple(arguments), output, names, doc, called=layer.called)
 
 
 def sizes_of(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> dict[sympy.Symbol, Size]:

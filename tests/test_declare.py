@@ -83,7 +83,7 @@ def test_a_module_whose_text_changed_is_refused(hand_written: Path, tmp_path: Pa
     path = copied(hand_written, tmp_path / "changed")
     with path.with_name("hand_written.pyx").open("a") as text:
         text.write("\n")
-    with pytest.raises(ImportError, match=r"another text than .*hand_written.pyx; run: python bu"):
+    with pytest.raises(ImportError, match=r"another text than .*hand_written.pyx; run: derive bu"):
         load(path)
     path = copied(hand_written, tmp_path / "without")
     path.with_name("hand_written.pyx").unlink()

@@ -12,7 +12,7 @@ from derive import library
 from derive.checks.sampling import unequal_sizes
 from derive.elementwise.shipped import shipped
 from derive.expressions import Contraction, Elementwise, Variable, contraction, variable
-from derive.forms import called
+from derive.forms import LATEST
 from derive.latex.letters import symbol, word
 from derive.latex.writer import latex_writer, unnamed_forms
 from derive.reference import shape_of, values_of
@@ -49,7 +49,7 @@ def forms_of(root, writer, sizes):
     found = {}
     for node in topological(root):
         if isinstance(node, Contraction):
-            name = called(node.form)
+            name = LATEST.get(node.form)
             look = letters.get(node.form) if name is None else word(name[0])
             if look is not None and (name is None or not name[1]):
                 found[look] = function_of(node, sizes)

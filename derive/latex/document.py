@@ -111,4 +111,4 @@ def writer_of(layer: Layer, problem: Problem) -> Writer:
     """Names as the arguments have them, then the lines."""
     taken = [*(a.name for a in layer.arguments), *map(str, layer.sizes)]
     taken += [line.variable.name for line in problem.definitions.lines]
-    return latex_writer({}, taken=taken, family=BATCH)
+    return latex_writer({}, taken=taken, family=BATCH, called=layer.called)

@@ -11,7 +11,7 @@ from itertools import count
 import sympy
 
 from ..expressions import Argmax, Contraction, Node
-from ..forms import Access, Form, called, make_form
+from ..forms import LATEST, Access, Called, Form, make_form
 from ..notation import APPLIED, ATOM, DOT, TIGHT, Writes, Written
 from .letters import Letters, escaped, word
 from .typography import HOOK, ONES, enclosed, parenthesised
@@ -24,8 +24,10 @@ OPEN = r"\cdot\,"
 class FormNames:
     """What forms are called; `unnamed` got a letter, `used` are all that were written, in order."""
 
-    def __init__(self, letters: Letters, given: Mapping[Form, str] | None = None) -> None:
-        self.letters, self.given = letters, dict(given or {})
+    def __init__(
+        self, letters: Letters, given: Mapping[Form, str] | None = None, called: Called = LATEST
+    ) -> None:
+        self.letters, self.given, self.called = letters, dict(given or {}), called
         self.unnamed: dict[Form, str] = {}
         self.used: dict[str, Form] = {}
 
@@ -54,7 +56,7 @@ class FormNames:
     def _name(self, form: Form) -> tuple[str, tuple[int, ...]]:
         if form in self.given:
             return self.given[form], ()
-        found = called(form)
+        found = self.called.get(form)
         if found is not None:
             look = word(found[0])
             if self.letters.is_taken(look):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import sympy
 
 from ..expressions import Node
-from ..forms import Form
+from ..forms import LATEST, Called, Form
 from ..text import Writer
 from .jets import IsParameter, Jets, after_the_first
 from .letters import Letters
@@ -23,6 +23,7 @@ def latex_writer(
     forms: Mapping[Form, str] | None = None,
     is_parameter: IsParameter = after_the_first,
     taken: Iterable[str] = (),
+    called: Called = LATEST,
 ) -> Writer:
     r"""A writer in LaTeX, expressions with a name shown by it.
 
@@ -31,6 +32,7 @@ def latex_writer(
     symbols       what some names look like: {"omega_next": r"\omega_{i+1}"}
     forms         what some forms look like; else they have their user's name, or B_{1}, ..
     is_parameter  whether the slot of an uninterpreted function is a parameter: nabla, not D
+    called        the user's names of forms
     taken         names that get their symbol first, in order: the arguments of a layer
 
     >>> from derive import Hom, R, dims, tanh, variable
@@ -40,7 +42,9 @@ def latex_writer(
     \tanh(z) \odot (W x)
     """
     letters = Letters(symbols, [*taken, *names.values()])
-    notation = LinearAlgebra(letters, Jets(letters, is_parameter), FormNames(letters, forms))
+    notation = LinearAlgebra(
+        letters, Jets(letters, is_parameter), FormNames(letters, forms, called)
+    )
     return Writer(names, family, notation)
 
 
