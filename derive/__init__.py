@@ -27,6 +27,7 @@ _HOMES = {
     "training.parameters": "flatten leaves load map_tree save",
     "proofs.proof": "prove",
     "latex.document": "derivation",
+    "latex.chapter": "generic_results",
 }
 _HOOKED = ["cache", "latex.show"]  # rooms that register what `hooks` promises
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -29,7 +29,7 @@ _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 N = TypeVar("N", bound="Node")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node(Refusals, Shown):
     """An expression with its space.  Arithmetic is that of the space; nothing broadcasts."""
 
@@ -93,21 +93,21 @@ def intern(node: N) -> N:
     return cast(N, _interned.setdefault(key, node))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Variable(Node):
     """A variable: a state, a parameter, a given array or a direction, by name and space."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constant(Node):
     """The number `value` in every entry: value times the all-ones vector."""
 
     value: sympy.Expr
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearCombination(Node):
     """The sum of coefficient times term; zero where there is no term."""
 
@@ -118,7 +118,7 @@ class LinearCombination(Node):
         return tuple(term for _, term in self.terms)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Elementwise(Node):
     """Psi(z_1, ..): an elementwise operation applied entry by entry (thesis (2.9))."""
 
@@ -130,7 +130,7 @@ class Elementwise(Node):
         return self.arguments
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Contraction(Node):
     """A form with one slot open, the others filled by `filled` in order.
 
@@ -171,7 +171,7 @@ class Contraction(Node):
         return self.form.is_pointwise(self.opened)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tuple(Node):
     """An element of a direct product."""
 
@@ -182,7 +182,7 @@ class Tuple(Node):
         return self.components
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Projection(Node):
     """A component of an element of a direct product."""
 
@@ -194,7 +194,7 @@ class Projection(Node):
         return (self.operand,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Argmax(Node):
     """For each entry of the result, the value of the summed index where the operand is largest.
 
@@ -210,7 +210,7 @@ class Argmax(Node):
         return (self.operand,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Held(Node):
     """The value of an expression, without derivative."""
 
@@ -221,7 +221,7 @@ class Held(Node):
         return (self.operand,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Jet(Node):
     """The form <D^k f(arguments)(directions), cotangent> of an uninterpreted f, with one slot open.
 

@@ -23,8 +23,17 @@ def typeset(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no notation in LaTeX")
 
 
+@singledispatch
+def printed(value: object) -> str:
+    """A value as a formula in plain text; registered by the room that writes it."""
+    return object.__repr__(value)
+
+
 class Shown:
-    """A value that a notebook shows as a formula."""
+    """A value that a notebook shows as a formula, and a terminal as one in plain text."""
+
+    def __repr__(self) -> str:
+        return printed(self)
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {typeset(self)}$"

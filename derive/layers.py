@@ -23,7 +23,7 @@ from .validity import check_names, check_operations, check_output, extents_of
 from .walk import rewrite, topological
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layer(Shown):
     """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
 
@@ -88,6 +88,8 @@ class Layer(Shown):
 
     def __str__(self) -> str:
         return f"{self.signature} in {self.output.space}"
+
+    __repr__ = __str__
 
     # --- what it is
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import keyword
 import re
 import sys
+from collections.abc import Container
+from itertools import chain, count
 
 _C = """auto break case char const continue default do double else enum extern float for goto if
 inline int long register restrict return short signed sizeof static struct switch typedef union
@@ -86,6 +88,16 @@ def checked_module(name: str, what: str) -> str:
     return name
 
 
+def unused(wanted: str, taken: Container[str]) -> str:
+    """The name, with a number behind it where it is taken.
+
+    >>> unused("t", {"t", "t_2"})
+    't_3'
+    """
+    names = chain([wanted], (f"{wanted}_{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
+
+
 class Allocator:
     """Hands out identifiers, each once."""
 
@@ -100,9 +112,6 @@ class Allocator:
         """`wanted` made an identifier, with a number behind it where that is taken."""
         stem = re.sub(r"\W", "_", wanted) or "t"
         stem = stem if stem[0].isalpha() else f"t{stem}"
-        name, number = stem, 1
-        while name in self._taken:
-            number += 1
-            name = f"{stem}_{number}"
+        name = unused(stem, self._taken)
         self._taken.add(name)
         return name

@@ -46,7 +46,7 @@ from .stages import (
 from .training.initialise import drawn
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network(Layer):
     """F = f_L . .. . f_1 (thesis (3.1)), and the loss of one point where there is one."""
 

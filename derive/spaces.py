@@ -81,9 +81,12 @@ class Gram:
         return f"{self.name}^-1" if self.inverted else self.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Space(Shown):
     """A space; `*` is the direct product and `**` a power of an array space."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
     @property
     def dimension(self) -> Size:
@@ -100,7 +103,7 @@ class Space(Shown):
         return Real((size(count), *self.shape), (None, *self.grams))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Real(Space):
     """R^shape: real arrays, each axis with its Gram matrix (None: the identity)."""
 
@@ -124,7 +127,7 @@ class Real(Space):
         return f"R({', '.join(axes)})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Product(Space):
     """The direct product of spaces; its vectors are tuples."""
 
@@ -138,7 +141,7 @@ class Product(Space):
         return " * ".join(str(factor) for factor in self.factors)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Indices(Space):
     """Arrays of class indices 0, .., bound - 1; given, never differentiated."""
 

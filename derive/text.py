@@ -25,6 +25,7 @@ from .expressions import (
     Tuple,
     Variable,
 )
+from .hooks import printed
 from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
 from .patterns import norm_of, pattern
 from .plain_text import TEXT
@@ -72,6 +73,11 @@ class Writer:
         signed = _signed(node, self)
         first = signed[0].removeprefix("+ ")
         return [f"-{first[2:]}" if first.startswith("- ") else first, *signed[1:]]
+
+
+@printed.register
+def _(node: Node) -> str:
+    return Writer({}).formula(node)
 
 
 def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:

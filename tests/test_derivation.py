@@ -6,7 +6,7 @@ import declared
 import numpy as np
 import pytest
 
-from derive import Layer, calculus, library
+from derive import Hom, Layer, R, calculus, dims, layer, library, sigmoid, tanh
 from derive.checks.cases import Cases
 from derive.checks.findings import vector
 from derive.elementwise.operations import Operation
@@ -24,6 +24,7 @@ from derive.programs import programs
 from derive.reference import values_of
 from derive.walk import topological
 
+n = dims("n")
 ODD = {name: value for name, value in vars(declared).items() if isinstance(value, Layer)}
 LAYERS = {**library.layers(), **ODD}
 layers = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
@@ -167,3 +168,15 @@ def test_another_formula_than_the_thesiss_is_refused(make) -> None:
     damaged = replace(theorem, result=off)
     with pytest.raises(FalseEquation):
         check(damaged.number, claims(damaged), damaged.point())
+
+
+def test_a_local_that_is_called_like_a_made_up_name() -> None:
+    """t and W_x are what a kernel would call its own arrays."""
+
+    @layer
+    def highway(x: R(n), *, W: Hom(R(n), R(n)), V: Hom(R(n), R(n))) -> R(n):
+        t = sigmoid(W @ x)
+        W_x = tanh(V @ x) * t
+        return W_x + x * (1 - t)
+
+    derivation(highway)

@@ -26,7 +26,7 @@ schedule loops source nests sums lower cost describe views emit execution interp
 compile build cache_folder cache
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
 definitions pairing claims pullback labels problem algorithm blocks entrywise steps escapes sections
-typesetter document interpreted generic chapter pdf
+typesetter notebook document interpreted generic chapter pdf
 options reports showing building checking writing starting caching parser command __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
 ROOMS = ["elementwise", "proofs", "training", "kernels", "checks", "cli", "latex"]

@@ -184,6 +184,8 @@ def test_templates_are_found_and_print_the_module_that_was_compiled(installed):
     shown = installed.derive("show", "--pyx", "dense").stdout
     assert shown.strip() == (installed.package / "generated" / "dense.pyx").read_text().strip()
     assert "tanh(z)" in installed.derive("show", "dense").stdout
+    (tex,) = installed.derive("latex", "dense", "--out", "written").stdout.splitlines()
+    assert r"\tanh'(z) \odot \dot{z}" in (installed.empty / tex).read_text()
     assert "dense(x; W, b)" in installed.derive("list").stdout
 
 

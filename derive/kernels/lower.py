@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sympy
 
 from ..expressions import Elementwise, Node, Variable, is_zero
-from ..names import Allocator
+from ..names import Allocator, unused
 from ..programs import BATCH, Program
 from ..spaces import Indices as IndexSpace
 from ..spaces import Real
@@ -114,7 +114,11 @@ class _Lowering:
         return Buffer(self.allocator.fresh(name), node.space.shape, kind)
 
     def _name(self, node: Node) -> str:
-        return spoken(node, self.names, "t")
+        """The node's name; one that is made up is none that something else has."""
+        name = spoken(node, self.names, "t")
+        if node in self.names or isinstance(node, Variable):
+            return name
+        return unused(name, set(self.names.values()))
 
     # --- statements
 

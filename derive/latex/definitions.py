@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from ..calculus import tangents
@@ -30,6 +29,7 @@ from ..expressions import (
     variable,
 )
 from ..layers import Layer
+from ..names import unused
 from ..spaces import Product, Real
 from ..walk import rewrite, topological
 
@@ -85,10 +85,7 @@ class _Names:
 
     def free(self, wanted: str) -> str:
         """The name, with a number behind it where it is taken."""
-        numbered = (f"{wanted}_{number}" for number in count(2))
-        name = (
-            wanted if wanted not in self.taken else next(n for n in numbered if n not in self.taken)
-        )
+        name = unused(wanted, self.taken)
         self.taken.add(name)
         return name
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..checks.sampling import Point
-from ..hooks import Shown, typeset
 from ..layers import Layer
 from ..programs import BATCH
 from ..rendering import render
@@ -18,6 +16,7 @@ from .blocks import Block, Display, Prose, Verbatim
 from .claims import Equation, check
 from .escapes import plain, typed
 from .multilinear import spelled
+from .notebook import formulas, markdown
 from .problem import Problem
 from .sections import FIRST_ORDER, algorithms, declaration, steps_of
 from .typesetter import Typesetter
@@ -29,12 +28,12 @@ FORMS = (
 )
 
 
-@dataclass(frozen=True)
-class Document(Shown):
+@dataclass(frozen=True, repr=False)
+class Document:
     """A derivation: its blocks, and the writer of its formulas.
 
     `tex` is a LaTeX document that needs amsmath, amssymb and geometry; a notebook shows the
-    equations.
+    same.
     """
 
     name: str
@@ -65,6 +64,15 @@ class Document(Shown):
         values = {"title": self.title, "subtitle": self.subtitle, "blocks": self.views}
         return render("document.tex.j2", **values)
 
+    def __repr__(self) -> str:
+        return f"Document({self.name!r})"
+
+    def _repr_markdown_(self) -> str:
+        return markdown(self.views)
+
+    def _repr_latex_(self) -> str:
+        return formulas(self.views)
+
 
 def _typed_name(look: str) -> str:
     """A symbol as one types it: B_1 for B_{1}."""
@@ -89,22 +97,6 @@ def derivation(layer: Layer) -> Document:
     values = {**problem.point.values, **entrywise.points()}
     check(layer.name, made.equations, Point(problem.point.sizes, values))
     return made
-
-
-@typeset.register
-def _(made: Document) -> str:
-    rows = [line for view in made.views for line in _shown_rows(view)]
-    return "\\begin{aligned}" + " \\\\ ".join(rows) + "\\end{aligned}"
-
-
-def _shown_rows(view: Mapping[str, Any]) -> Iterator[str]:
-    """The rows of a notebook's formula: headings and equations."""
-    if view["kind"] == "Heading":
-        yield rf"&\textbf{{{view['text']}}}"
-    if view["kind"] == "Display":
-        for row in view["rows"]:
-            reason = rf"&&\text{{{row.reason}}}" if row.reason else ""
-            yield f"{row.left} &{row.right} {reason}"
 
 
 def writer_of(layer: Layer, problem: Problem) -> Writer:

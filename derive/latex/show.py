@@ -97,7 +97,7 @@ def _map(name: str, spaces: str, v: str, terms: list[str]) -> str:
     line = rf"{shown} : {spaces}, \quad {v} \mapsto {' '.join(terms)}"
     if width(line) <= LINE:
         return line
-    first, *more = broken(terms, LINE - width(v))
+    first, *more = broken(terms, LINE - max(width(shown), width(v)))
     rows = [rf"{shown} &: {spaces} \\", rf"{v} &\mapsto {first}"]
     rows += [rf"\\ &\quad {line}" for line in more]
     return "\\begin{aligned}\n" + "\n".join(rows) + "\n\\end{aligned}"

@@ -1,0 +1,58 @@
+"""A document as a notebook shows it: headings, prose, and each group of equations by itself.
+
+One formula of all equations would have its reasons beyond the page, and MathJax takes no formula of
+more than 5 kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from .typesetter import Row
+
+View = Mapping[str, Any]
+
+
+def markdown(views: Iterable[View]) -> str:
+    """The blocks of a document, as its template is given them, in Markdown."""
+    return "\n\n".join(part for view in views for part in _parts(view))
+
+
+def formulas(views: Iterable[View]) -> str:
+    """Their headings and equations, in LaTeX."""
+    return "\n\n".join(part for view in views for part in _formulas(view))
+
+
+def _parts(view: View) -> Iterator[str]:
+    match view["kind"]:
+        case "Heading":
+            yield f"{'#' * (view['level'] + 2)} {view['text']}"
+        case "Prose":
+            yield view["text"]
+        case "Verbatim":
+            yield f"```\n{view['text']}\n```"
+        case "Display":
+            yield from _display(view["rows"])
+        case "Algorithm":
+            yield f"#### {view['name']}"
+            yield from _display(view["rows"])
+            yield view["cost"]
+
+
+def _formulas(view: View) -> Iterator[str]:
+    if view["kind"] == "Heading":
+        yield rf"$\textbf{{{view['text']}}}$"
+    elif view["kind"] == "Display":
+        yield from _display(view["rows"])
+
+
+def _display(rows: Iterable[Row]) -> Iterator[str]:
+    body = " \\\\\n".join(_line(row) for row in rows)
+    if body:
+        yield f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+
+
+def _line(row: Row) -> str:
+    reason = rf" && \text{{{row.reason}}}" if row.reason else ""
+    return f"{row.left} &{row.right}{reason}"
