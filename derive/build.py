@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -93,10 +93,12 @@ def remove_surplus(wanted: Mapping[str, str], folder: Path) -> list[str]:
     return surplus
 
 
-def differing(wanted: Mapping[str, str], folder: Path) -> list[str]:
+def differing(
+    wanted: Mapping[str, str], folder: Path, kinds: Sequence[str] = (".pyx", ".pxd")
+) -> list[str]:
     """The files that differ from what would be emitted, missing and surplus ones included."""
     changed = [name for name, text in wanted.items() if _text_of(folder / name) != text]
-    others = (p for p in sorted(folder.glob("*.p[yx]*")) if p.suffix in (".pyx", ".pxd"))
+    others = (p for p in sorted(folder.glob("*")) if p.suffix in kinds)
     surplus = [p.name for p in others if p.name not in wanted and _is_generated(_text_of(p))]
     return changed + surplus
 
@@ -130,9 +132,10 @@ def build_library(progress: Progress = print) -> list[Path]:
     return compile_modules(every, flags=STRICT, progress=progress)[len(EDGE) :]
 
 
-def check_generated() -> list[str]:
-    """The files of `generated/` that differ from what would be emitted."""
-    return differing(texts(library.layers()), GENERATED)
+def check_generated(derivations: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The files of `generated/` that differ from what would be emitted, and from derivations."""
+    emitted = texts(library.layers())
+    return differing(emitted, GENERATED), differing(derivations, GENERATED, [".tex"])
 
 
 def build_layers(layers: Mapping[str, Layer], out: Path, progress: Progress = print) -> list[Path]:

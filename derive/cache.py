@@ -57,6 +57,7 @@ from .compile import (
     locked,
     text_hash,
 )
+from .kernels import plain_edge
 from .kernels.emit import emit
 from .kernels.evaluated import evaluated_module
 from .layers import Layer
@@ -101,12 +102,11 @@ def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType
 
 def _evaluated(layer: Layer, missing: CompilerMissing) -> ModuleType:
     """The layer's kernels without a compiler, with one warning."""
-    try:
-        edge = importlib.import_module(EDGE)
-    except ImportError as error:
-        raise CompilerMissing(f"{missing} Nothing runs without {EDGE}: {error}.") from error
     warnings.warn(f"{missing} Until then the NumPy reference computes, slowly.", stacklevel=6)
-    return evaluated_module(layer, edge)
+    try:
+        return evaluated_module(layer, importlib.import_module(EDGE))
+    except ImportError:  # not compiled yet, or for another Python
+        return evaluated_module(layer, plain_edge)
 
 
 # --- an entry: built and loaded under its lock

@@ -123,6 +123,12 @@ class Layer(Shown):
         return tuple(found)
 
     @property
+    def words(self) -> frozenset[str]:
+        """The names of arguments, sizes and locals: nothing that is derived is called so."""
+        own = (*(a.name for a in self.arguments), *map(str, self.sizes), *self.names.values())
+        return frozenset(own)
+
+    @property
     def signature(self) -> str:
         """f(x; W, b), as in the text."""
         left = ", ".join(a.name for a in self.arguments if a.role != PARAMETER)
@@ -169,7 +175,8 @@ class Layer(Shown):
         """D by a state of that name, nabla by a parameter."""
         x = self.argument(name)
         symbol, direction = self._symbols(x)
-        return derivative_map(f"{symbol}_{name} {self.signature}", self.output, x, direction)
+        label = f"{symbol}_{name} {self.signature}"
+        return derivative_map(label, self.output, x, direction, self.words)
 
     def second(self, left: str, right: str) -> BilinearMap:
         """The second derivative along a direction of `left`, then of `right`, D or nabla each."""
@@ -179,7 +186,7 @@ class Layer(Shown):
         if e1 == e2:
             e1, e2 = f"{e1}1", f"{e2}2"
         label = f"{symbol}_({left}, {right}) {self.signature}"
-        return second_derivative_map(label, self.output, (x1, e1), (x2, e2))
+        return second_derivative_map(label, self.output, (x1, e1), (x2, e2), self.words)
 
     def _symbols(self, x: Variable) -> tuple[str, str]:
         """The thesis's letters: D and a direction v of state, nabla and a direction u else."""

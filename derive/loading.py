@@ -31,13 +31,17 @@ class Target:
     file: Path | None
 
 
-def target(text: str) -> Target:
-    """The layers that a command line's word names, the library for "".
+def target(text: str | None) -> Target:
+    """The layers that a command line's word names, the library where there is none.
 
     Raises BuildError with what there is.
     """
+    if text is None:
+        return Target(library.layers(), None)
+    if not text.strip():
+        raise BuildError("LAYERS is empty: give a library layer's name, FILE.py or FILE.py:name")
     path, name = _split(text)
-    if not text or text in library.layers() or not _is_path(path):
+    if text in library.layers() or not _is_path(path):
         return Target(_chosen(library.layers(), text, "the library"), None)
     found = layers_of(load_file(path))
     if not found:

@@ -7,7 +7,7 @@ the transpose of the coordinates, G1 and G2 the Gram matrices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any, overload
@@ -25,11 +25,11 @@ def variables_of(*roots: Node) -> list[Variable]:
     return [node for node in topological(*roots) if isinstance(node, Variable)]
 
 
-def free_name(wanted: str, taken: Iterable[Variable]) -> str:
-    """The name, with a number behind it where one of the variables is called so."""
+def free_name(wanted: str, taken: Iterable[Variable], others: Container[str] = ()) -> str:
+    """The name, with a number behind it where a variable or something else is called so."""
     used = {x.name for x in taken}
     names = chain([wanted], (f"{wanted}{number}" for number in count(2)))
-    return next(name for name in names if name not in used)
+    return next(name for name in names if name not in used and name not in others)
 
 
 def substituted(node: Node, values: Mapping[Any, Node]) -> Node:
@@ -39,11 +39,15 @@ def substituted(node: Node, values: Mapping[Any, Node]) -> Node:
 
 @dataclass(eq=False)
 class LinearMap(Shown):
-    """A linear map L in L(domain; codomain): L . v is `body`, with v the variable."""
+    """A linear map L in L(domain; codomain): L . v is `body`, with v the variable.
+
+    `taken` are names that no variable is given, since something else is shown by them.
+    """
 
     name: str
     variable: Variable
     body: Node
+    taken: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._adjoint: LinearMap | None = None
@@ -64,7 +68,8 @@ class LinearMap(Shown):
         if self._adjoint is None:
             u = variable(self._dual_name(), self.codomain)
             pulled = transpose(self.body, flat(u), [self.variable])[self.variable]
-            self._adjoint = LinearMap(starred(self.name), u, flat(pulled, inverse=True))
+            body = flat(pulled, inverse=True)
+            self._adjoint = LinearMap(starred(self.name), u, body, self.taken)
             self._adjoint._adjoint = self
         return self._adjoint
 
@@ -86,7 +91,7 @@ class LinearMap(Shown):
         return v, substituted(self.body, {self.variable: v})
 
     def _dual_name(self) -> str:
-        return free_name(dual_name(self.variable.name), variables_of(self.body))
+        return free_name(dual_name(self.variable.name), variables_of(self.body), self.taken)
 
     def _at(self, v: Node, what: str) -> Node:
         if not isinstance(v, Node):
@@ -112,6 +117,7 @@ class BilinearMap(Shown):
     left: Variable
     right: Variable
     body: Node
+    taken: frozenset[str] = frozenset()
 
     def hook(self, e1: Node | None = None) -> LinearMap:
         """(e1 _| B), the map e2 -> B . (e1, e2); without e1 the left variable stays free."""
@@ -125,11 +131,11 @@ class BilinearMap(Shown):
         if e is not None and e.space != fixed.space:
             raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {e.space}")
         label = fixed.name if e is None else getattr(e, "name", "e")
-        whole = LinearMap(name.format(e=label, b=self.name), free, self.body)
+        whole = LinearMap(name.format(e=label, b=self.name), free, self.body, self.taken)
         if e is None:
             return whole
         v, body = whole.with_free_variable(variables_of(e))
-        return LinearMap(whole.name, v, substituted(body, {fixed: e}))
+        return LinearMap(whole.name, v, substituted(body, {fixed: e}), self.taken)
 
     def __str__(self) -> str:
         return f"{self.name} : {self.left.space}, {self.right.space} -> {self.body.space}"
@@ -137,21 +143,27 @@ class BilinearMap(Shown):
     __repr__ = __str__
 
 
-def derivative_map(name: str, output: Node, x: Variable, direction: str) -> LinearMap:
+def derivative_map(
+    name: str, output: Node, x: Variable, direction: str, taken: frozenset[str] = frozenset()
+) -> LinearMap:
     """The derivative of an expression with respect to one variable, as a linear map."""
-    v = variable(free_name(direction, variables_of(output)), x.space)
-    return LinearMap(name, v, tangent(output, {x: v}))
+    v = variable(free_name(direction, variables_of(output), taken), x.space)
+    return LinearMap(name, v, tangent(output, {x: v}), taken)
 
 
 def second_derivative_map(
-    name: str, output: Node, left: tuple[Variable, str], right: tuple[Variable, str]
+    name: str,
+    output: Node,
+    left: tuple[Variable, str],
+    right: tuple[Variable, str],
+    taken: frozenset[str] = frozenset(),
 ) -> BilinearMap:
     """D(D f . e2) . e1 (thesis (2.4) and section 2.3.2): each of D may be nabla."""
     known = variables_of(output)
-    e1 = variable(free_name(left[1], known), left[0].space)
-    e2 = variable(free_name(right[1], [*known, e1]), right[0].space)
+    e1 = variable(free_name(left[1], known, taken), left[0].space)
+    e2 = variable(free_name(right[1], [*known, e1], taken), right[0].space)
     first = tangent(output, {right[0]: e2})
-    return BilinearMap(name, e1, e2, tangent(first, {left[0]: e1}))
+    return BilinearMap(name, e1, e2, tangent(first, {left[0]: e1}), taken)
 
 
 def dual_name(direction: str) -> str:

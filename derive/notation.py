@@ -13,7 +13,7 @@ from typing import Protocol
 import sympy
 
 from .elementwise.operations import Operation
-from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node
+from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node, Variable
 
 SUM, QUOTIENT, DOT, PRODUCT, APPLIED, HADAMARD, ATOM = range(7)  # what a text is held together by
 
@@ -49,6 +49,10 @@ class Notation:
     def name(self, name: str) -> str:
         """A variable or a local."""
         return name
+
+    def variable(self, x: Variable) -> str:
+        """A variable that has no other name."""
+        return self.name(x.name)
 
     def parenthesised(self, text: str) -> str:
         """A text held together by parentheses."""

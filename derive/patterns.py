@@ -1,7 +1,8 @@
 """What a contraction is in linear algebra: W x, W^T x, u x^T, <u, x>, a (.) b, a multiple, a slice.
 
 The one place where this is recognised.  A pattern is called as the method of `Notation` that writes
-it.
+it.  Linear algebra reads whole axes: a form is one of its patterns only where every access is a
+list of different indices, each running over all of its axis; a slice has a number in front.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 import sympy
 
 from .expressions import Argmax, Constant, Contraction, Elementwise, Node
-from .forms import Access
+from .forms import Access, Form
+from .spaces import Real, Space
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,51 @@ class Pattern:
 
 def pattern(node: Node, family: sympy.Symbol | None = None) -> Pattern | None:
     """The pattern of a contraction for one point of the family; None for any other expression."""
-    if not isinstance(node, Contraction):
+    if not isinstance(node, Contraction) or not _reads_whole_axes(node):
         return None
     accesses = [shown(node, node.access(k), family) for k in range(len(node.filled))]
     output = shown(node, node.output, family)
     if node.selectors:
-        return _selected(node, accesses[0], output) if len(node.filled) == 1 else None
+        return _selected(node, accesses[0], output, family) if len(node.filled) == 1 else None
+    if any(_is_slice(access) for access in (*accesses, output)) and len(node.filled) > 1:
+        return None
     if len(node.filled) == 2:
         return _pair(node.filled, accesses, output)
     return _single(node.filled[0], accesses[0], output) if len(node.filled) == 1 else None
 
 
-def shown(node: Contraction, access: Access, family: sympy.Symbol | None) -> Access:
+def _reads_whole_axes(node: Contraction) -> bool:
+    """Every access is of different indices over whole axes, and no index runs unseen."""
+    reads = [(node.access(k), x.space) for k, x in enumerate(node.filled)]
+    reads += [(node.output, node.space)]
+    met = {entry for access, _ in reads for entry in access}
+    seen = all(index in met for index, _ in node.form.extents)
+    return seen and all(_is_whole(node.form, access, space) for access, space in reads)
+
+
+def _is_whole(form: Form, access: Access, space: Space) -> bool:
+    """Different indices over the whole axes of an array, but for one number within its axis."""
+    extents = dict(form.extents)
+    if not isinstance(space, Real) or len(set(access)) < len(access):
+        return False
+    numbers = [(e, size) for e, size in zip(access, space.shape, strict=True) if e.is_number]
+    indices = [(e, size) for e, size in zip(access, space.shape, strict=True) if not e.is_number]
+    inside = all(e.is_nonnegative and (size - 1 - e).is_nonnegative for e, size in numbers)
+    return inside and len(numbers) <= 1 and all(extents.get(e) == size for e, size in indices)
+
+
+def _is_slice(access: Access) -> bool:
+    return any(entry.is_number for entry in access)
+
+
+def is_over_all(node: Argmax, family: sympy.Symbol | None = None) -> bool:
+    """The argmax is over all entries of one point's array."""
+    read, output = node.form.slots
+    whole = _is_whole(node.form, read, node.operand.space) and not _is_slice(read)
+    return whole and not shown(node, output, family)
+
+
+def shown(node: Contraction | Argmax, access: Access, family: sympy.Symbol | None) -> Access:
     """An access without the family's index."""
     hidden = {i for i, extent in node.form.extents if extent == family}
     return tuple(entry for entry in access if entry not in hidden)
@@ -92,32 +127,32 @@ def _matrices(
 
 
 def _single(x: Node, access: Access, output: Access) -> Pattern | None:
+    if _is_slice(access) or _is_slice(output):
+        return _sliced(x, access, output)
     if access == output:
         return Pattern("same", (x,))
-    if not output and _plain(access):
+    if not output:
         return Pattern("total", (x,))
-    if not access and output:
+    if not access:
         return Pattern("constantly", (x,))
     if access == output[::-1] and len(access) == 2:
         return Pattern("transposed", (x,))
-    if access and access[0].is_number and access[1:] == output:
-        return Pattern("slice_", (x, access[0]))
-    if output and output[0].is_number and output[1:] == access:
-        return Pattern("embedded", (x, output[0]))
     return _with_ones(x, access, output)
 
 
-def _plain(access: Access) -> bool:
-    """Some axes, each entry of them met once."""
-    numbers = any(entry.is_number for entry in access)
-    return bool(access) and len(set(access)) == len(access) and not numbers
+def _sliced(x: Node, access: Access, output: Access) -> Pattern | None:
+    """The slice at a number on the first axis, and its adjoint."""
+    if access and access[0].is_number and access[1:] == output and not _is_slice(output):
+        return Pattern("slice_", (x, access[0]))
+    if output and output[0].is_number and output[1:] == access and not _is_slice(access):
+        return Pattern("embedded", (x, output[0]))
+    return None
 
 
 def _with_ones(x: Node, access: Access, output: Access) -> Pattern | None:
     """Sums over the first or the last axes, and repetitions along them."""
     longer, shorter = max(access, output, key=len), min(access, output, key=len)
-    plain = _plain(longer) and all(entry.is_Symbol for entry in longer)
-    if not plain or not shorter or len(longer) == len(shorter):
+    if not shorter or len(longer) == len(shorter):
         return None
     front = longer[: len(shorter)] == shorter
     if not front and longer[-len(shorter) :] != shorter:
@@ -127,14 +162,18 @@ def _with_ones(x: Node, access: Access, output: Access) -> Pattern | None:
     return Pattern("outer_of_ones", (x, front, len(output)))
 
 
-def _selected(node: Contraction, access: Access, output: Access) -> Pattern | None:
+def _selected(
+    node: Contraction, access: Access, output: Access, family: sympy.Symbol | None
+) -> Pattern | None:
     """The largest entry, an entry at a class index, and a number at one."""
     x, bound = node.filled[0], tuple(index for index, _ in node.form.bound)
-    if not output and [s.operand for s in node.selectors if isinstance(s, Argmax)] == [x]:
-        return Pattern("largest", (x,))
-    if len(bound) == 1 and not output and access == bound:
-        return Pattern("entry", (x, node.selectors[0]))
-    if len(bound) == 1 and not access and output == bound:
+    if len(bound) != 1 or shown(node, node.form.bound[0][1], family):
+        return None
+    if not output and access == bound:
+        k = node.selectors[0]
+        largest = isinstance(k, Argmax) and k.operand is x and is_over_all(k, family)
+        return Pattern("largest", (x,)) if largest else Pattern("entry", (x, k))
+    if not access and output == bound:
         one = isinstance(x, Constant) and x.value == 1
         return Pattern("unit", (None if one else x, node.selectors[0]))
     return None

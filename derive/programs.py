@@ -32,6 +32,7 @@ from .expressions import (
 )
 from .functions import flat, total_sum
 from .layers import Layer
+from .names import unused
 from .networks import Network
 from .roles import GIVEN, MASK, Argument
 from .spaces import Indices, R
@@ -70,7 +71,7 @@ def programs(layer: Layer) -> tuple[Program, ...]:
     """The kernels of a layer in the order of their definition; a network has its loss's too."""
     made = tuple(Derivation(layer).programs())
     if isinstance(layer, Network) and layer.loss is not None:
-        loss = Derivation(layer.loss_layer)
+        loss = Derivation(layer.loss_layer, ("J", "loss", "value"))
         return (*made, loss.value("loss"), loss.gradient())
     return made
 
@@ -78,11 +79,11 @@ def programs(layer: Layer) -> tuple[Program, ...]:
 class Derivation:
     """The batched layer with its tangents, cotangents and their derivatives."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, letters: tuple[str, ...] = ()) -> None:
         self.layer = layer
         self.batched = layer.batched(BATCH)
         x, output = self.batched.differentiable, self.batched.output
-        self.y = result_letter(layer)
+        self.y = free_letter(layer, letters) if letters else result_letter(layer)
         self.x_dot = {v: variable(f"{v.name}_dot", v.space) for v in x}
         self.y_bar = variable(f"{self.y}_bar", output.space)
         self.y_bar_dot = variable(f"{self.y}_bar_dot", output.space)
@@ -98,18 +99,20 @@ class Derivation:
 
     def _names(self, summed: Mapping[Node, Node]) -> dict[Node, str]:
         """z for a local, z_dot for its tangent, z_bar for its cotangent, z_bar_dot after that."""
-        names = dict(self.batched.names)
+        reserved = {f"{x.name}{mark}" for x in self.x_dot for mark in ("_dot", "_bar", "_bar_dot")}
+        own = self.layer.words
+        names = {node: unused(name, reserved) for node, name in self.batched.names.items()}
         names.setdefault(self.batched.output, self.y)
         for node, name in list(names.items()):
             moved = self.dots.get(node)
             if moved is not None and moved not in names and not is_zero(moved):
-                names[moved] = f"{name}_dot"
+                names[moved] = unused(f"{name}_dot", own)
                 if moved in summed and node is not self.batched.output:
-                    names.setdefault(summed[moved], f"{name}_bar")
+                    names.setdefault(summed[moved], unused(f"{name}_bar", own))
         for node, name in list(names.items()):
             moved = self.second.get(node)
             if moved is not None and not is_zero(moved):
-                names.setdefault(moved, f"{name}_dot")
+                names.setdefault(moved, unused(f"{name}_dot", own))
         return names
 
     def programs(self) -> Iterable[Program]:
@@ -158,7 +161,11 @@ class Derivation:
         directions = tuple(self.x_dot.values())
         pulled, summed = cotangents(moved, constant(sympy.S.One, R()), directions)
         named = {self.dots[node]: name for node, name in self.batched.names.items()}
-        bars = {summed[m]: f"{name}_bar" for m, name in named.items() if m in summed}
+        bars = {
+            summed[m]: unused(f"{name}_bar", self.layer.words)
+            for m, name in named.items()
+            if m in summed
+        }
         name = free_letter(self.layer, ("J", "loss", "mean"))
         gradient = ", ".join(f"{v.name}_bar" for v in self.x_dot)
         results = [Result(name, mean, batched=False)]
@@ -230,9 +237,16 @@ def result_letter(layer: Layer) -> str:
     return free_letter(layer, ("y", "J", "f", "value") if scalar else ("y", "f", "value"))
 
 
+def _locals(layer: Layer) -> set[str]:
+    """What the user calls parts of the formula that are not what is returned."""
+    returned = set(storage(layer.output)) | {layer.output}
+    return {name for node, name in layer.names.items() if node not in returned}
+
+
 def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:
     """The first of some letters that no argument and no size has, else the first with a number."""
     taken = {a.name for a in layer.arguments} | {str(size) for size in layer.sizes}
+    taken |= _locals(layer)
     numbered = (f"{letters[0]}{number}" for number in count(2))
     return next(letter for letter in chain(letters, numbered) if letter not in taken)
 

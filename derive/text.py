@@ -99,7 +99,7 @@ def _write(node: Node, w: Writer) -> Written:
 
 @_write.register
 def _(node: Variable, w: Writer) -> Written:
-    return w.notation.name(node.name), ATOM
+    return w.notation.variable(node), ATOM
 
 
 @_write.register
@@ -120,18 +120,16 @@ def _signed(node: LinearCombination, w: Writer) -> list[str]:
     terms: list[str] = []
     for weight, term in node.terms:
         sign = "-" if weight.could_extract_minus_sign() else "+"
-        if weight == 1 and isinstance(term, LinearCombination) and _opens(term, w, not terms):
+        if weight == 1 and isinstance(term, LinearCombination) and _opens(term, w):
             terms += _signed(term, w)
         else:
             terms.append(f"{sign} {w.notation.times(w, weight if sign == '+' else -weight, term)}")
     return terms
 
 
-def _opens(term: LinearCombination, w: Writer, first: bool) -> bool:
-    """A sum without a name that needs no parentheses behind a plus, or in front."""
-    if term in w.names or len(term.terms) < 2:
-        return False
-    return first or not term.terms[0][0].could_extract_minus_sign()
+def _opens(term: LinearCombination, w: Writer) -> bool:
+    """A sum without a name, which needs no parentheses in front or behind a plus."""
+    return term not in w.names and bool(term.terms)
 
 
 @_write.register

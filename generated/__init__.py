@@ -1,6 +1,8 @@
 """Compiled kernels: `from derive.generated import dense` loads neither SymPy nor Jinja.
 
-The .pyx, .pxd files here are generated from `derive/library` by `derive build`.
+The .pyx and .pxd files here are generated from `derive/library` by `derive build`; the .tex files,
+the written derivations, by `derive latex --out generated` and, for `generic_results.tex`,
+`derive latex --generic --out generated`.
 """
 
 from __future__ import annotations

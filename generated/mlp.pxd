@@ -39,7 +39,7 @@ cdef void mlp_tangent_backward(
 cdef void mlp_loss(
     Py_ssize_t batch, Py_ssize_t m, Py_ssize_t output_n, Py_ssize_t hidden_n,
     const real* x, const int64_t* k, const real* hidden_W, const real* hidden_b,
-    const real* output_W, const real* output_b, real* y, real* workspace
+    const real* output_W, const real* output_b, real* J, real* workspace
 ) noexcept nogil
 
 cdef void mlp_gradient(

@@ -437,16 +437,16 @@ cdef void mlp_tangent_backward_float32(const Py_ssize_t* size, void** array) noe
 cdef void mlp_loss(
     Py_ssize_t batch, Py_ssize_t m, Py_ssize_t output_n, Py_ssize_t hidden_n,
     const real* x, const int64_t* k, const real* hidden_W, const real* hidden_b,
-    const real* output_W, const real* output_b, real* y, real* workspace
+    const real* output_W, const real* output_b, real* J, real* workspace
 ) noexcept nogil:
-    # y = mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
+    # J = mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
     #     x: (batch, m), state
     #     k: (batch), given
     #     hidden_W: (hidden_n, m), parameter
     #     hidden_b: (hidden_n), parameter
     #     output_W: (output_n, hidden_n), parameter
     #     output_b: (output_n), parameter
-    #     y: (batch), overwritten
+    #     J: (batch), overwritten
     # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
     # batch*(hidden_n + output_n + 1) calls of elementwise functions
     # 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes
@@ -493,10 +493,10 @@ cdef void mlp_loss(
         for i in range(output_n):
             total += exp(t_2[s*output_n + i])
         t_3[s] = total
-    # y = -t_2[k] + log(t_3)
+    # J = -t_2[k] + log(t_3)
     for s in range(batch):
         k_3 = k[s]
-        y[s] = -t_2[s*output_n + k_3] + log(t_3[s])
+        J[s] = -t_2[s*output_n + k_3] + log(t_3[s])
 
 
 cdef void mlp_loss_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -856,7 +856,7 @@ cost: batch*(14*hidden_n*m + 10*hidden_n*output_n + 8*hidden_n + output_n) flops
 
 loss = Kernel(
     "mlp.loss",
-    """y = mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
+    """J = mlp_loss(x, k; hidden_W, hidden_b, output_W, output_b)
 
     x: (batch, m), state
     k: (batch), given
@@ -864,7 +864,7 @@ loss = Kernel(
     hidden_b: (hidden_n), parameter
     output_W: (output_n, hidden_n), parameter
     output_b: (output_n), parameter
-    y: (batch), overwritten
+    J: (batch), overwritten
 
 cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
 batch*(hidden_n + output_n + 1) calls of elementwise functions
@@ -879,7 +879,7 @@ batch*(hidden_n + output_n + 1) calls of elementwise functions
         Argument("output_b", "parameter", (Leaf("output_b", ("output_n",)),)),
     ),
     results=(
-        Argument("y", "result", (Leaf("y", ("batch",)),)),
+        Argument("J", "result", (Leaf("J", ("batch",)),)),
     ),
     mode="overwrite",
     workspace=Derived("2*batch*hidden_n + 2*batch*output_n + batch", lambda batch, m, output_n, hidden_n: 2*batch*hidden_n + 2*batch*output_n + batch),

@@ -124,13 +124,13 @@ class _Reader:
     def power(self, value: Value) -> Value:
         self.expect("^")
         self.expect("{")
-        text = ""
+        text = ""  # without spaces
         while self.peek() != "}":
             text += self.next()
         self.expect("}")
         if isinstance(value, Linear):
             return Linear(value.adjoint, value.apply)
-        if text in ("T", "*"):
+        if text in (r"\mathsfT", "*"):
             return Transposed(value if isinstance(value, Ones) else np.asarray(value))
         numerator, _, denominator = re.sub(r"\\odot|[()]", "", text).partition("/")
         if (r"\odot" in text) != (np.ndim(value) > 0):

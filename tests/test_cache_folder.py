@@ -16,7 +16,7 @@ from cached import FORK, builds, elsewhere, power, surroundings, the_entry, valu
 
 from derive import cache, cache_folder
 from derive.cache_folder import CacheError, Unwritable, place, usable
-from derive.compile import PACKAGE, SCRATCH, CompilerMissing, locked
+from derive.compile import PACKAGE, SCRATCH, locked
 
 __all__ = ["surroundings"]
 pytestmark = pytest.mark.usefixtures("surroundings")
@@ -234,11 +234,3 @@ def test_an_edge_that_the_package_lacks_is_in_the_cache(tmp_path):
     assert elsewhere(without_edge, folder) == (18.0, [], file)
     assert sorted((PACKAGE / "runtime").iterdir()) == runtime
     assert [entry.layer for entry in cache.entries(folder)] == ["edge", "power"]
-
-
-def test_without_edge_and_compiler_there_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.raises(
-        CompilerMissing, match=r"that CC names was not found.*without derive.runtime.edge"
-    ):
-        elsewhere(without_edge, tmp_path)

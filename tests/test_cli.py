@@ -15,6 +15,7 @@ from derive.checks.check import check, proof_findings
 from derive.checks.findings import MEANINGS
 from derive.cli import command as subject
 from derive.cli import main
+from derive.cli.building import DERIVED_BY, EMITTED_BY, OF_NO_LAYER
 from derive.cli.parser import FAMILIES
 from derive.kernels.emit import HEADER
 
@@ -97,15 +98,35 @@ def test_check_tells_whether_generated_is_current(capsys, monkeypatch, tmp_path)
     monkeypatch.setattr(build, "GENERATED", tmp_path)
     monkeypatch.setattr(build.library, "layers", lambda: chosen)
     assert main(["build", "--check"]) == 1
-    assert capsys.readouterr().out.endswith("update it with: derive build\n")
+    emitted, derived = capsys.readouterr().out.splitlines()
+    assert emitted.endswith("dense.pyx, dense.pxd, affine.pyx, affine.pxd; " + EMITTED_BY)
+    assert derived.endswith(": dense.tex, affine.tex, generic_results.tex; " + DERIVED_BY)
     assert list(tmp_path.iterdir()) == []
     write_texts(texts(chosen), tmp_path)
+    commands = DERIVED_BY.removeprefix("update it with: ").replace("generated", str(tmp_path))
+    for command in commands.split(" && "):  # as they are printed
+        assert main(command.split()[1:]) == 0
+    capsys.readouterr()
     assert main(["build", "--check"]) == 0
     assert capsys.readouterr().out == ""
     (tmp_path / "dense.pyx").write_text(HEADER + "\nchanged\n")
     (tmp_path / "gone.pyx").write_text(HEADER + "\n")
+    first = (tmp_path / "affine.tex").read_text()
+    (tmp_path / "affine.tex").write_text(first.replace("W", "V"))
+    (tmp_path / "gone.tex").write_text(first)
+    (tmp_path / "paper.tex").write_text("of one's own")
     assert main(["build", "--check"]) == 1
-    assert "generated/ is not current: dense.pyx, gone.pyx;" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        f"generated/ is not current: dense.pyx, gone.pyx; {EMITTED_BY}",
+        f"generated/ is not current: affine.tex; {DERIVED_BY}",
+        f"generated/ is not current: gone.tex; {OF_NO_LAYER}",
+    ]
+
+
+def test_build_writes_no_derivation(quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "GENERATED", tmp_path)
+    assert main(["build"]) == 0
+    assert {path.suffix for path in tmp_path.iterdir()} == {".pyx", ".pxd"}
 
 
 # --- help and exit status
@@ -153,6 +174,8 @@ WRONG = {
     "a seed below zero": ["check", "--seed", "-1"],
     "--check of a layer": ["build", "dense", "--check"],
     "--check into a folder": ["build", "--check", "--out", "there"],
+    "--check of nothing": ["build", "", "--check"],
+    "--generic of nothing": ["latex", "", "--generic"],
     "--out of built kernels": ["check", "dense", "--out", "there"],
     "no name": ["new"],
     "no action": ["cache"],

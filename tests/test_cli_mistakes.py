@@ -58,6 +58,15 @@ def test_a_layer_that_is_not_there_is_answered_with_those_there_are(capsys, file
     assert "has no layer 'bend'; it has twice, bent\n" in said_of(capsys, verb, f"{file}:bend")
 
 
+@pytest.mark.parametrize("word", ["", " "])
+@pytest.mark.parametrize("verb", ["show", "build", "check", "latex"])
+def test_an_empty_word_is_not_the_whole_library(capsys, quick, monkeypatch, tmp_path, verb, word):
+    monkeypatch.chdir(tmp_path)
+    said = said_of(capsys, verb, word)
+    assert said == "LAYERS is empty: give a library layer's name, FILE.py or FILE.py:name\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_of_ones_own_is_not_overwritten(capsys, file, quick, tmp_path):
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels" / "bent.pyx").write_text("# precious\n")
@@ -106,6 +115,25 @@ def test_what_the_system_refuses_is_said_with_the_path(capsys, file, monkeypatch
 
     monkeypatch.setattr("derive.cli.showing.target", refuse)
     assert said_of(capsys, "show", file) == f"{file}: Permission denied\n"
+
+
+def test_an_entry_of_the_cache_that_is_left_is_said(capsys, tmp_path):
+    tmp_path.chmod(0o700)
+    for digit in "01":
+        entry = tmp_path / f"dense-{digit * 32}"
+        entry.mkdir(mode=0o700)
+        (entry / "dense.pyx").write_text("emitted")
+    (entry / "letter.txt").write_text("precious")
+    assert main(["cache", "clear", "--folder", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].startswith("removed 1 entry, ")
+    assert said.err == (
+        f"derive cache: {entry} can't be removed, it has letter.txt; remove it by hand\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [entry.name]
+    (entry / "letter.txt").unlink()
+    assert main(["cache", "clear", "--folder", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_cache_that_is_not_ones_own_is_said(capsys, tmp_path):

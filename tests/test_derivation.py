@@ -17,8 +17,9 @@ from derive.latex.blocks import Display
 from derive.latex.claims import Difference, Equation, FalseEquation, Side, check
 from derive.latex.definitions import definitions
 from derive.latex.document import derivation
+from derive.latex.letters import symbol
 from derive.latex.problem import Problem
-from derive.latex.sections import algorithms
+from derive.latex.sections import Sections
 from derive.latex.steps import Steps
 from derive.programs import programs
 from derive.reference import values_of
@@ -120,7 +121,8 @@ def test_a_damaged_rule_writes_nothing(damage, monkeypatch) -> None:
 
 @layers
 def test_the_algorithm_computes_the_results_as_it_is_printed(layer) -> None:
-    assert len(list(algorithms(layer))) == 2 + len(programs(layer))
+    sections = Sections(Problem(layer), symbol)
+    assert len(list(sections.algorithms())) == 2 + len(programs(layer))
 
 
 @pytest.mark.parametrize("name", ["dense", "gated"])

@@ -35,4 +35,4 @@ def test_there_is_no_other() -> None:
 
 def test_a_changed_line_is_seen() -> None:
     made = derivation(library.layers()["dense"])
-    assert difference(made, made.tex.replace(r"\bar{z}\,x^{T}", r"x\,\bar{z}^{T}"))
+    assert difference(made, made.tex.replace(r"\bar{z}\,x^{\mathsf T}", r"x\,\bar{z}^{\mathsf T}"))

@@ -22,7 +22,8 @@ letters glyphs typography lines powers ratios jets multilinear linear_algebra wr
 show scalar_functions reference components
 prime_fields scalar_graph scalar_rules branches field_values field proof
 initialise resize stages networks programs parameters gradients optimise targets algorithms
-schedule loops source nests sums lower cost describe views emit execution interpret evaluated
+schedule loops source nests sums lower cost describe views emit execution interpret
+plain_inputs plain_call plain_edge evaluated
 compile build cache_folder cache
 findings rounding sampling accuracy cases oracles map_laws program_laws kernel_laws check
 definitions pairing claims pullback labels problem algorithm blocks entrywise steps escapes sections

@@ -44,7 +44,7 @@ def test_one_layer_of_a_file_is_chosen_by_name(file):
 
 def test_the_library_is_chosen_by_name_or_whole():
     assert list(target("dense").layers) == ["dense"] and target("dense").file is None
-    assert target("").layers == library.layers()
+    assert target(None).layers == library.layers()
 
 
 def test_a_folder_called_as_a_layer_does_not_hide_it(tmp_path, monkeypatch):

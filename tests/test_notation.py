@@ -36,15 +36,15 @@ DENSE = {
     "f": (dense.output, r"\tanh(z)"),
     "z": (W @ x + b, "W x + b"),
     "D": (dense.D().body, r"\tanh'(z) \odot (W v)"),
-    "D*": (dense.D().adjoint.body, r"W^{T} (\tanh'(z) \odot w)"),
+    "D*": (dense.D().adjoint.body, r"W^{\mathsf T} (\tanh'(z) \odot w)"),
     "nabla_W": (dense.nabla("W").body, r"\tanh'(z) \odot (u x)"),
-    "nabla*_W": (dense.nabla("W").adjoint.body, r"(\tanh'(z) \odot w)\,x^{T}"),
+    "nabla*_W": (dense.nabla("W").adjoint.body, r"(\tanh'(z) \odot w)\,x^{\mathsf T}"),
     "nabla_b": (dense.nabla("b").body, r"\tanh'(z) \odot u"),
     "nabla*_b": (dense.nabla("b").adjoint.body, r"\tanh'(z) \odot w"),
     "D^2": (dense.D2().body, r"\tanh''(z) \odot (W v_{1}) \odot (W v_{2})"),
     "(v _| D^2)*": (
         dense.D2().hook().adjoint.body,
-        r"W^{T} (\tanh''(z) \odot (W v_{1}) \odot w)",
+        r"W^{\mathsf T} (\tanh''(z) \odot (W v_{1}) \odot w)",
     ),
     "D nabla_W": (
         dense.D_nabla("W").body,
@@ -52,15 +52,15 @@ DENSE = {
     ),
     "(v _| D nabla_W)*": (
         dense.D_nabla("W").hook().adjoint.body,
-        r"(\tanh'(z) \odot w)\,v^{T} + (\tanh''(z) \odot (W v) \odot w)\,x^{T}",
+        r"(\tanh'(z) \odot w)\,v^{\mathsf T} + (\tanh''(z) \odot (W v) \odot w)\,x^{\mathsf T}",
     ),
     "(u _| nabla_W D)*": (
         dense.nabla_D("W").hook().adjoint.body,
-        r"u^{T} (\tanh'(z) \odot w) + W^{T} (\tanh''(z) \odot (u x) \odot w)",
+        r"u^{\mathsf T} (\tanh'(z) \odot w) + W^{\mathsf T} (\tanh''(z) \odot (u x) \odot w)",
     ),
     "(u _| nabla_W^2)*": (
         dense.nabla2("W").hook().adjoint.body,
-        r"(\tanh''(z) \odot (u_{1} x) \odot w)\,x^{T}",
+        r"(\tanh''(z) \odot (u_{1} x) \odot w)\,x^{\mathsf T}",
     ),
 }
 
@@ -95,7 +95,7 @@ WRITTEN = {
     "a map of a sum": (W @ (x + x2), "W (x + x_{2})"),
     "maps": (N @ (W @ x), "N W x"),
     "matrices": (product(M, N), "M N"),
-    "a matrix and a transpose": (crossed(M, W), "M W^{T}"),
+    "a matrix and a transpose": (crossed(M, W), r"M W^{\mathsf T}"),
     "quotients": (x / (1 + x2 * x2), r"x \oslash (\mathbf{1} + x_{2} \odot x_{2})"),
     "a product in a quotient": (x / (x2 * x), r"x \oslash (x_{2} \odot x)"),
     "a quotient in a product": ((x / x2) * x, r"(x \oslash x_{2}) \odot x"),

@@ -25,8 +25,8 @@ LAYERED = {
         r"(K \mathbin{\lrcorner} C)^{*} \cdot (\tanh'(z) \odot w)",
     ),
     ("conv1d", "b"): (
-        r"\tanh'(C(K, x) + b\,\mathbf{1}^{T}) \odot (u\,\mathbf{1}^{T})",
-        r"\bigl(\tanh'(C(K, x) + b\,\mathbf{1}^{T}) \odot w\bigr)\,\mathbf{1}",
+        r"\tanh'(C(K, x) + b\,\mathbf{1}^{\mathsf T}) \odot (u\,\mathbf{1}^{\mathsf T})",
+        r"\bigl(\tanh'(C(K, x) + b\,\mathbf{1}^{\mathsf T}) \odot w\bigr)\,\mathbf{1}",
     ),
     ("embedding", "E"): (
         r"\tanh'(B_{1}(E; k)) \odot B_{1}(u; k)",
@@ -48,8 +48,8 @@ LAYERED = {
         r"u \odot \biggl(\frac{1}{\mathrm{spread}}\,\mathrm{centred}\biggr)",
         r"\biggl(\frac{1}{\mathrm{spread}}\,\mathrm{centred}\biggr) \odot w",
     ),
-    ("bilinear", "W"): (r"(u x)\,y", r"(w\,y^{T}) \otimes x"),
-    ("bilinear", "x"): (r"(W v)\,y", r"W^{*} (w\,y^{T})"),
+    ("bilinear", "W"): (r"(u x)\,y", r"(w\,y^{\mathsf T}) \otimes x"),
+    ("bilinear", "x"): (r"(W v)\,y", r"W^{*} (w\,y^{\mathsf T})"),
     ("reversal", "x"): (
         r"\exp(\operatorname{flip}(x)) \odot \operatorname{flip}(v) \odot \operatorname{shift}(x)"
         r" + \exp(\operatorname{flip}(x)) \odot \operatorname{shift}(v)"
@@ -60,7 +60,7 @@ LAYERED = {
     ),
     ("mlp", "hidden_W"): (
         r"W_{\mathrm{output}} (\tanh'(z_{\mathrm{hidden}}) \odot (u x))",
-        r"(\tanh'(z_{\mathrm{hidden}}) \odot (W_{\mathrm{output}}^{T} w))\,x^{T}",
+        r"(\tanh'(z_{\mathrm{hidden}}) \odot (W_{\mathrm{output}}^{\mathsf T} w))\,x^{\mathsf T}",
     ),
 }
 
@@ -91,7 +91,8 @@ def test_a_form_without_a_name_gets_a_letter_that_is_listed() -> None:
     writer = latex_writer(layer.names, taken=["B_1"])
     assert writer.formula(layer.output) == r"\tanh(B_{2}(E; k))"
     ((letter, found),) = unnamed_forms(writer).items()
-    assert letter == "B_{2}" and spelled(found) == "a=(i, j), to=(k, j), i selected at (k,)"
+    assert letter == "B_{2}"
+    assert spelled(found) == "a=(i, j), to=(k, j), ranges={k: p}, i selected at (k,)"
 
 
 def test_a_factor_of_ones_is_written_where_the_calculus_left_it_out() -> None:
@@ -111,9 +112,9 @@ def test_the_family_is_not_shown_but_its_sum_is() -> None:
     writer = latex_writer(many.names, family=batch)
     y_bar = variable("y_bar", many.output.space)
     for name, latex in (
-        ("W", r"\sum_{\mathrm{batch}} (\tanh'(z) \odot \bar{y})\,x^{T}"),
+        ("W", r"\sum_{\mathrm{batch}} (\tanh'(z) \odot \bar{y})\,x^{\mathsf T}"),
         ("b", r"\sum_{\mathrm{batch}} (\tanh'(z) \odot \bar{y})"),
-        ("x", r"W^{T} (\tanh'(z) \odot \bar{y})"),
+        ("x", r"W^{\mathsf T} (\tanh'(z) \odot \bar{y})"),
     ):
         assert writer.formula(back(many.output, y_bar, by=many.argument(name))) == latex
 

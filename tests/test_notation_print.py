@@ -81,7 +81,7 @@ def test_every_formula_compiles(printed) -> None:
 
 def test_an_undefined_command_is_an_error(printed) -> None:
     """The judge can say no."""
-    assert printed([r"\undefined x"])[0] and printed(["x^{2}^{T}"])[0]
+    assert printed([r"\undefined x"])[0] and printed([r"x^{2}^{\mathsf T}"])[0]
 
 
 def test_the_width_is_estimated_to_within_a_few_percent(printed) -> None:

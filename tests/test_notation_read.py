@@ -126,7 +126,7 @@ def test_formulas_without_names(name) -> None:
         (r"s (a + b)", "s a + b"),
         (r"a - (b + a)", "a - b + a"),
         (r"a \oslash (b \odot a)", r"a \oslash b \odot a"),
-        (r"W^{T} c", "W c"),
+        (r"W^{\mathsf T} c", "W c"),
         (r"-(\langle a, b \rangle - s)", r"-\langle a, b \rangle - s"),
         (r"\frac{s}{t}\,(s + t)", r"\frac{s}{t}\,s + t"),
     ],

@@ -57,7 +57,7 @@ MAPS = {
     ),
     "D*": (
         dense.D().adjoint,
-        rf"D^{{*}} {AT} : {F} \to {E}, \quad w \mapsto W^{{T}} (\tanh'(W x + b) \odot w)",
+        rf"D^{{*}} {AT} : {F} \to {E}, \quad w \mapsto W^{{\mathsf T}} (\tanh'(W x + b) \odot w)",
     ),
     "nabla*": (
         dense.nabla("b").adjoint,
@@ -78,14 +78,14 @@ MAPS = {
         "\\begin{aligned}\n"
         rf"(v \mathbin{{\lrcorner}} D \nabla_{{W}} {AT})^{{*}} &: {F} \to {EF} \\"
         "\n"
-        r"w &\mapsto (\tanh'(W x + b) \odot w)\,v^{T} + "
-        r"(\tanh''(W x + b) \odot (W v) \odot w)\,x^{T}"
+        r"w &\mapsto (\tanh'(W x + b) \odot w)\,v^{\mathsf T} + "
+        r"(\tanh''(W x + b) \odot (W v) \odot w)\,x^{\mathsf T}"
         "\n\\end{aligned}",
     ),
     "composed": (
         dense.D().adjoint @ dense.nabla("b"),
         rf"D^{{*}} {AT} \cdot \nabla_{{b}} {AT} : {F} \to {E}, \quad u \mapsto "
-        r"W^{T} (\tanh'(W x + b) \odot \tanh'(W x + b) \odot u)",
+        r"W^{\mathsf T} (\tanh'(W x + b) \odot \tanh'(W x + b) \odot u)",
     ),
     "a name of one's own": (
         LinearMap("A_hidden", v := variable("v", R(n)), 2 * v),

@@ -27,6 +27,7 @@ def test_it_is_written_and_says_what_to_try(capsys, here):
         "cells.py is written; try",
         "    derive show cells.py",
         "    derive check cells.py",
+        "    derive latex cells.py",
         "    derive build cells.py",
     ]
 
@@ -46,7 +47,7 @@ def test_what_it_says_to_try_works(capsys, here):
     """Each command as it is printed, and the commands in the file's own comments."""
     main(["new", "cells", "--out", "a folder"])
     printed = re.findall(r"^    derive (\w+) '(.*)'$", capsys.readouterr().out, re.MULTILINE)
-    assert [verb for verb, _ in printed] == ["show", "check", "build"]
+    assert [verb for verb, _ in printed] == ["show", "check", "latex", "build"]
     for verb, path in printed:
         assert main([verb, path]) == 0
         said = capsys.readouterr().out
@@ -56,6 +57,7 @@ def test_what_it_says_to_try_works(capsys, here):
     assert re.findall(r"^#     derive (\w+) cells.py", text, re.MULTILINE) == [
         "show",
         "check",
+        "latex",
         "build",
     ]
 

@@ -1,4 +1,4 @@
-"""The command line: derive list | show | build | check | new | cache."""
+"""The command line: derive list | show | build | check | latex | new | cache."""
 
 from .command import main
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .. import library
 from ..build import GENERATED, build_layers, build_library, check_generated
+from ..latex.chapter import generic_results
+from ..latex.document import Document, derivation
 from ..loading import target
 from .options import LAYERS, Verbs, add_json, add_verb
 from .reports import report, say
+
+EMITTED_BY = "update it with: derive build"
+DERIVED_BY = (
+    "update it with: derive latex --out generated && derive latex --generic --out generated"
+)
+OF_NO_LAYER = "remove what is of no layer"
 
 
 def add(verbs: Verbs) -> None:
@@ -31,7 +41,7 @@ def _build(options: argparse.Namespace) -> int:
         made = build_library(say)
         _report(options, GENERATED, made, [])
         return 0
-    chosen = target(options.layers or "")
+    chosen = target(options.layers)
     beside = chosen.file.parent if chosen.file else Path()
     out = options.out or beside / "kernels"
     made = build_layers(chosen.layers, out, say)
@@ -45,9 +55,26 @@ def _report(options: argparse.Namespace, folder: Path, made: list[Path], shown: 
 
 
 def _check_generated(options: argparse.Namespace) -> int:
-    if options.layers or options.out:
+    if options.layers is not None or options.out:
         options.wrong("--check is about generated/ and takes neither LAYERS nor --out")
-    stale = check_generated()
-    sentence = f"generated/ is not current: {', '.join(stale)}; update it with: derive build"
-    report(options, {"stale": stale, "ok": not stale}, [sentence] if stale else [])
+    say("deriving the library")
+    derivations = {f"{made.name}.tex": made.tex for made in _derivations()}
+    emitted, derived = check_generated(derivations)
+    stale = emitted + derived
+    sentences = [
+        *_stale(emitted, EMITTED_BY),
+        *_stale([name for name in derived if name in derivations], DERIVED_BY),
+        *_stale([name for name in derived if name not in derivations], OF_NO_LAYER),
+    ]
+    report(options, {"stale": stale, "ok": not stale}, sentences)
     return 1 if stale else 0
+
+
+def _derivations() -> Iterator[Document]:
+    yield from map(derivation, library.layers().values())
+    yield generic_results()
+
+
+def _stale(names: Sequence[str], fix: str) -> Iterator[str]:
+    if names:
+        yield f"generated/ is not current: {', '.join(names)}; {fix}"

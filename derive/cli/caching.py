@@ -9,7 +9,7 @@ from pathlib import Path
 from ..cache import Entry, clear, entries
 from ..cache_folder import place
 from .options import Verbs, add_json, add_verb
-from .reports import report
+from .reports import report, say
 
 WHERE = "default: $LAYERWISE_CACHE, $XDG_CACHE_HOME/layerwise, ~/.cache/layerwise"
 
@@ -24,11 +24,26 @@ def add(verbs: Verbs) -> None:
 
 def _cache(options: argparse.Namespace) -> int:
     listed = options.action == "list"
-    found = entries(options.folder) if listed else clear(options.folder)
+    there = entries(options.folder)
+    found = there if listed else clear(options.folder)
     folder, size = place(options.folder), sum(entry.bytes for entry in found)
     document = {"folder": folder, "bytes": size, "entries" if listed else "removed": found}
     report(options, document, _lines(folder, found, size, "" if listed else "removed "))
-    return 0
+    left = [] if listed else [entry for entry in there if entry.path.exists()]
+    for entry in left:
+        say(
+            f"derive cache: {entry.path} can't be removed, {_inside(entry.path)}; remove it by hand"
+        )
+    return 1 if left else 0
+
+
+def _inside(path: Path) -> str:
+    """What is in an entry that is left, and why it is."""
+    try:
+        names = sorted(file.name for file in path.iterdir())
+    except OSError as error:
+        return f"and not be read: {error.strerror}"
+    return f"it has {', '.join(names)}" if names else "its folder can't be written to"
 
 
 def _lines(folder: Path, found: Sequence[Entry], size: int, what: str) -> Iterator[str]:

@@ -33,9 +33,7 @@ def add(verbs: Verbs) -> None:
     """The verb check."""
     summary = "laws of maps and kernels; exit status 1 on any failure"
     verb = add_verb(verbs, "check", summary, _check, ROWS)
-    verb.add_argument(
-        "layers", nargs="?", default="", metavar="LAYERS", help=f"{LAYERS}; default: the library"
-    )
+    verb.add_argument("layers", nargs="?", metavar="LAYERS", help=f"{LAYERS}; default: the library")
     verb.add_argument("--all", action="store_true", help="the proof of every derived map, too")
     verb.add_argument("--seed", type=seed, default=0, help="of the points that are drawn: 0, 1, ..")
     verb.add_argument(

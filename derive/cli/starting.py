@@ -15,6 +15,7 @@ from ..rendering import render
 from .options import Verbs, add_verb
 
 TEMPLATE = "starter.py.j2"
+VERBS = ("show", "check", "latex", "build")  # to try next
 
 
 def add(verbs: Verbs) -> None:
@@ -72,4 +73,4 @@ def _write_new(path: Path, text: str) -> None:
 def _next(path: Path) -> Iterator[str]:
     shown = shlex.quote(str(path))
     yield f"{path} is written; try"
-    yield from (f"    derive {verb} {shown}" for verb in ("show", "check", "build"))
+    yield from (f"    derive {verb} {shown}" for verb in VERBS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..build import write_texts
 from ..latex.chapter import generic_results
 from ..latex.document import Document, derivation
-from ..latex.pdf import write_pdf
+from ..latex.pdf import check_own, pdf_name, write_pdf
 from ..loading import target
 from .options import LAYERS, Verbs, add_json, add_verb
 from .reports import report, say
@@ -33,9 +33,13 @@ def add(verbs: Verbs) -> None:
 
 
 def _latex(options: argparse.Namespace) -> int:
-    if options.generic and options.layers:
+    if options.generic and options.layers is not None:
         options.wrong("give LAYERS or --generic, not both")
-    rows = [_written(made, options) for made in _documents(options)]
+    made = list(_documents(options))
+    if options.pdf:
+        check_own(options.out / pdf_name(document) for document in made)
+    write_texts({f"{document.name}.tex": document.tex for document in made}, options.out)
+    rows = [_row(document, options) for document in made]
     paths = [row[kind] for row in rows for kind in ("tex", "pdf") if row[kind] is not None]
     report(options, {"documents": rows}, map(str, paths))
     return 0
@@ -45,14 +49,21 @@ def _documents(options: argparse.Namespace) -> Iterator[Document]:
     if options.generic:
         yield generic_results()
         return
-    for name, layer in target(options.layers or "").layers.items():
+    for name, layer in target(options.layers).layers.items():
         say(f"deriving {name}")
         yield derivation(layer)
 
 
-def _written(made: Document, options: argparse.Namespace) -> dict[str, object]:
-    """The paths of a document's files."""
-    path = options.out / f"{made.name}.tex"
-    write_texts({path.name: made.tex}, options.out)
-    pdf = write_pdf(made, options.out).path if options.pdf else None
-    return {"name": made.name, "tex": path, "pdf": pdf}
+def _row(made: Document, options: argparse.Namespace) -> dict[str, object]:
+    """The paths of a document's files; its PDF is made here."""
+    pdf = _typeset(made, options) if options.pdf else None
+    return {"name": made.name, "tex": options.out / f"{made.name}.tex", "pdf": pdf}
+
+
+def _typeset(made: Document, options: argparse.Namespace) -> Path:
+    pdf = write_pdf(made, options.out)
+    if pdf.overfull:
+        say(f"{pdf.path} has lines wider than the page:")
+    for line in pdf.overfull:
+        say(f"    {line}")
+    return pdf.path

@@ -2,6 +2,7 @@
 
 A call goes through the same checks; what the edge then calls is no compiled function but one that
 evaluates the program as it is written, in float64.  Saved values have their size and are not used.
+Where the edge is not compiled either, `plain_edge` takes its place.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from ..spaces import Product, Space
 from .interpret import declaration_of
 from .loops import Buffer
 from .lower import Kernel, lower
+from .plain_edge import Called
 from .source import integer
 
 DTYPES = ("float64", "float32")
-Called = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_ssize_t), ctypes.POINTER(ctypes.c_void_p))
 PROTOCOL = (
     *("name", "declaration", "sizes", "arguments", "results", "mode", "saved_role"),
     *("saved_size", "workspace_size", "__signature__"),
@@ -37,7 +38,7 @@ PROTOCOL = (
 
 
 def evaluated_module(layer: Layer, edge: Any) -> ModuleType:
-    """The kernels of a layer, behind the compiled `edge`, evaluated anew at every call."""
+    """The kernels of a layer, behind an `edge`, evaluated anew at every call."""
     module = ModuleType(layer.name, f"{layer.signature}, evaluated by the NumPy reference.")
     for program in programs(layer):
         setattr(module, program.name, EvaluatedKernel(layer.name, lower(program), edge))

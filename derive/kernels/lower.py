@@ -27,16 +27,12 @@ from .sums import sum_statements
 
 @dataclass(frozen=True)
 class Line:
-    """What a formula of a step is made of: target = weight right, or += weight right.
-
-    `by_name` where the right side is shown by its name.
-    """
+    """What a formula of a step is made of: target = weight right, or += weight right."""
 
     target: str
     sign: str
     right: Node
     weight: sympy.Expr
-    by_name: bool
 
 
 @dataclass(frozen=True)
@@ -242,7 +238,7 @@ class _Lowering:
         shown = self.writer(right) if by_name else self.writer.formula(right)
         factor = "" if weight == 1 else f"{weight} "
         text = f"{target} {sign} {factor}{shown}"
-        self.lines[text] = Line(target, sign, right, weight, by_name)
+        self.lines[text] = Line(target, sign, right, weight)
         return text
 
     def _formulas(self, sink: Sink, nest: Nest) -> list[str]:

@@ -86,7 +86,7 @@ def _argument_nodes(kernel: Kernel) -> dict[Node, Variable]:
 
 def _in_names(line: Line, variables: Mapping[Node, Variable]) -> Node:
     """The right side, its named parts as variables."""
-    inner = {node: x for node, x in variables.items() if line.by_name or node is not line.right}
+    inner = {n: x for n, x in variables.items() if n is not line.right or x.name != line.target}
     return linear_combination([(line.weight, rewrite([line.right], inner.get)[line.right])])
 
 

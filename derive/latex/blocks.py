@@ -31,6 +31,13 @@ class Display:
 
 
 @dataclass(frozen=True)
+class Asserted:
+    """Equations that a sentence says, such as what vanishes: asserted, not displayed."""
+
+    equations: tuple[Equation, ...]
+
+
+@dataclass(frozen=True)
 class Verbatim:
     """Text as it is typed."""
 
@@ -46,4 +53,4 @@ class Algorithm:
     cost: str
 
 
-Block = Heading | Prose | Display | Verbatim | Algorithm
+Block = Heading | Prose | Display | Asserted | Verbatim | Algorithm

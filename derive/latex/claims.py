@@ -76,16 +76,24 @@ def check(title: str, equations: Iterable[Equation], point: Point) -> None:
     and by how much it is off.
     """
     equations = list(equations)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # NaN and infinity are refused below
         found = _measured([m for e in equations for m in (e.left.meaning, e.right.meaning)], point)
-    for number, equation in enumerate(equations, 1):
-        (left, one), (right, other) = found[equation.left.meaning], found[equation.right.meaning]
-        error = largest(left - right) if left.shape == right.shape else np.inf
-        if not error <= one + other:
-            raise FalseEquation(
-                f"{title}: equation {number} ({equation.reason or 'by definition'}) is off by "
-                f"{error:.1e}, allowed {one + other:.1e}; nothing is written"
-            )
+        for number, equation in enumerate(equations, 1):
+            sides = found[equation.left.meaning], found[equation.right.meaning]
+            (left, one), (right, other) = sides
+            error = largest(left - right) if left.shape == right.shape else np.inf
+            if not error <= one + other:
+                raise FalseEquation(
+                    f"{title}: equation {number} ({_called(equation)}) is off by "
+                    f"{error:.1e}, allowed {one + other:.1e}; nothing is written"
+                )
+
+
+def _called(equation: Equation) -> str:
+    """Its left side where that is text, and its reason."""
+    left = equation.left.shown
+    reason = equation.reason or "by definition"
+    return f"{left}, {reason}" if isinstance(left, str) else reason
 
 
 def _measured(meanings: Sequence[Meaning], point: Point) -> dict[Meaning, Measured]:

@@ -81,7 +81,7 @@ class _Names:
     def __init__(self, layer: Layer, output: str) -> None:
         self.layer = layer
         self.taken = {a.name for a in layer.arguments} | set(map(str, layer.sizes)) | {output}
-        self.taken |= set(layer.names.values()) | {"u", "v", "w", "f"}
+        self.taken |= layer.words | {"u", "v", "w", "f"}
 
     def free(self, wanted: str) -> str:
         """The name, with a number behind it where it is taken."""
@@ -217,14 +217,6 @@ def leaves_of(node: Node) -> Iterator[Variable]:
         yield node
 
 
-def marked(node: Node, mark: str) -> Node:
-    """The same tuple of variables, each with a mark behind its name."""
-    if isinstance(node, Tuple):
-        return tuple_of(marked(part, mark) for part in node.components)
-    assert isinstance(node, Variable)
-    return variable(f"{node.name}{mark}", node.space)
-
-
 @dataclass
 class Closing:
     """What every variable of some lines stands for, in the arguments alone."""
@@ -236,10 +228,6 @@ class Closing:
         for line in lines:
             self.values[line.variable] = self(line.expression)
         return self
-
-    def with_values(self, values: Mapping[Node, Node]) -> Closing:
-        """Arguments replaced; the lines are to be added again."""
-        return Closing(dict(values))
 
     def __call__(self, node: Node) -> Node:
         return rewrite([node], self.values.get)[node]

@@ -1,7 +1,7 @@
 """The scalar functions of a layer with their derivatives, as they are printed, asserted.
 
 The formula that is printed is evaluated against the function as kernels compute it, and that of a
-derivative against differences of the function before.
+derivative against differences of the function before, at the values that the layer feeds it.
 """
 
 from __future__ import annotations
@@ -14,36 +14,33 @@ import numpy as np
 from ..elementwise.operations import Operation
 from ..expressions import Elementwise, Node, Variable, elementwise, variable
 from ..layers import Layer
-from ..reference import Array
-from ..spaces import R
+from ..reference import Array, values_of
 from ..walk import topological
 from .claims import Difference, Equation, Side
+from .problem import Problem
 from .scalar_functions import defined, formula, value
 
-COUNT = 6
-SPACE = R(COUNT)
-ALONG = variable("along_t", SPACE)  # ones: the direction of a scalar's difference
-SIGNED = np.array([-1.2, -0.7, -0.3, 0.4, 0.9, 1.3])  # away from the kinks at 0 and 1
 
-
-def functions(layer: Layer) -> Iterator[tuple[Operation, Operation]]:
-    """Each scalar function of a layer, and what is printed of it: itself, its derivatives."""
-    nodes = (node for node in topological(layer.output) if isinstance(node, Elementwise))
-    for own in dict.fromkeys(node.operation for node in nodes):
-        for psi in defined(own):
-            yield own, psi
+def applications(layer: Layer) -> list[Elementwise]:
+    """Where each scalar function is applied first."""
+    found: dict[Operation, Elementwise] = {}
+    for node in topological(layer.output):
+        if isinstance(node, Elementwise):
+            found.setdefault(node.operation, node)
+    return list(found.values())
 
 
 def equations(layer: Layer) -> Iterator[Equation]:
-    """psi(t) = its formula, for each of them."""
-    for own, psi in functions(layer):
-        at = tuple(arguments(psi))
-        plain = replace(psi, name=f"{psi.name}_as_printed", stable=psi.body)
-        right = Side(formula(psi.body), elementwise(plain, *at))
-        yield Equation(Side(value(psi), _measured(own, psi, at)), right)
+    """psi(t) = its formula, for each function and its derivatives, if that says something."""
+    for node in applications(layer):
+        at = arguments(node)
+        for psi in defined(node.operation):
+            plain = replace(psi, name=f"{psi.name}_as_printed", stable=psi.body)
+            right = Side(formula(psi.body), elementwise(plain, *at))
+            yield Equation(Side(value(psi), _measured(node.operation, psi, at)), right)
 
 
-def _measured(own: Operation, psi: Operation, at: tuple[Variable, ...]) -> Node | Difference:
+def _measured(own: Operation, psi: Operation, at: list[Variable]) -> Node | Difference:
     """The function itself, or the difference of the one that it is a derivative of."""
     moved = [k for k, order in enumerate(psi.orders) if order]
     if not moved:
@@ -52,16 +49,25 @@ def _measured(own: Operation, psi: Operation, at: tuple[Variable, ...]) -> Node 
     for argument, order in enumerate(psi.orders):
         for _ in range(order - (argument == moved[-1])):
             lower = lower.derivative(argument)
-    return Difference(elementwise(lower, *at), ((at[moved[-1]], ALONG),))
+    return Difference(elementwise(lower, *at), ((at[moved[-1]], along(at[0])),))
 
 
-def arguments(psi: Operation) -> Iterator[Variable]:
-    """A variable for each argument, an array of points."""
-    for k, _ in enumerate(psi.arguments):
-        yield variable(f"points_{k}_of_t", SPACE)
+def arguments(node: Elementwise) -> list[Variable]:
+    """A variable for each argument of the function."""
+    name = node.operation.name
+    return [variable(f"{name}_at_{k}", z.space) for k, z in enumerate(node.arguments)]
 
 
-def points() -> dict[Variable, Array]:
-    """Values of the variables; those of a second argument are others than the first's."""
-    shifted = {variable(f"points_{k}_of_t", SPACE): np.roll(SIGNED, k) for k in range(4)}
-    return {**shifted, ALONG: np.ones(COUNT)}
+def along(at: Variable) -> Variable:
+    """Ones: the direction of a scalar's difference."""
+    return variable("ones", at.space)
+
+
+def points(problem: Problem) -> dict[Variable, Array]:
+    """The values of these variables: what the layer feeds its functions at the problem's point."""
+    point, found = problem.point, dict[Variable, Array]()
+    for node in applications(problem.layer):
+        values = values_of(node.arguments, point.values, point.sizes)
+        found.update(zip(arguments(node), values, strict=True))
+        found[along(arguments(node)[0])] = np.ones_like(values[0])
+    return found

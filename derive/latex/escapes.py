@@ -21,10 +21,18 @@ def _cut(line: str) -> list[str]:
 
 
 def spelled(text: str) -> str:
-    """Text in ASCII, other characters by their names' last words: theta."""
-    return "".join(
-        c if c.isascii() else f"({unicodedata.name(c, '?').split()[-1].lower()})" for c in text
-    )
+    """Text in printable ASCII and line ends, other characters by their names' last words: theta."""
+    return "".join(c if _is_typeset(c) else f"({_last_word(c)})" for c in text)
+
+
+def _is_typeset(character: str) -> bool:
+    return (character.isascii() and character.isprintable()) or character in "\n\t"
+
+
+def _last_word(character: str) -> str:
+    """Of its name; a control character has none and is shown by its number, as U+0007."""
+    name = unicodedata.name(character, "")
+    return name.split()[-1].lower() if name else f"U+{ord(character):04X}"
 
 
 COLUMNS = 110  # of a source line on the page

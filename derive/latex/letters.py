@@ -19,7 +19,9 @@ KNOWN = frozenset(
 )
 """Functions that LaTeX has a command for."""
 ACCENTS = {"dot": r"\dot", "bar": r"\bar", "hat": r"\hat", "tilde": r"\tilde"}
-MARKS = frozenset([*ACCENTS, "delta", "inverse"])
+MARKS = frozenset([*ACCENTS, "delta"])
+KEYWORD = re.compile(rf"(?<=[^\W_])_+(?=(?:_(?:{'|'.join(sorted(MARKS))})\d*)*$)")
+"""What keeps a name off a word of Python, as in lambda_, with marks behind or none."""
 OWN = re.compile(r"e_\{|\\pi(?:_\{|$)")
 """What the notation itself prints: unit vectors, projections and the number pi."""
 
@@ -30,7 +32,7 @@ def symbol(name: str) -> str:
     >>> print(symbol("theta1"), symbol("c_next"), symbol("hidden_W"), symbol("z_bar_dot"))
     \theta_{1} c_{\mathrm{next}} W_{\mathrm{hidden}} \dot{\bar{z}}
     """
-    parts = _ascii(name).rstrip("_").split("_") if re.search(r"[^\W_]", name) else []
+    parts = KEYWORD.sub("", _ascii(name)).split("_")
     if not all(parts) or not parts:
         return escaped(name)
     words, marks = _parted(parts)
@@ -38,8 +40,7 @@ def symbol(name: str) -> str:
     for mark, digits in marks:
         base = _marked(base, mark)
         below += _kept(digits)
-    scripts = ("" if not below else f"_{{{','.join(below)}}}") + _power(marks)
-    return f"{base}{scripts}"
+    return base + (f"_{{{','.join(below)}}}" if below else "")
 
 
 def escaped(name: str) -> str:
@@ -74,6 +75,7 @@ class Letters:
         self._symbols = dict(given or {})
         for name in names:
             self(name)
+        self._own = frozenset(self._symbols)
 
     def __call__(self, name: str) -> str:
         if name not in self._symbols:
@@ -83,6 +85,10 @@ class Letters:
             free = (look for look in chain(looks, more) if not self.is_taken(look))
             self._symbols[name] = next(free)
         return self._symbols[name]
+
+    def is_own(self, name: str) -> bool:
+        """The name was there from the beginning."""
+        return name in self._own
 
     def is_taken(self, look: str) -> bool:
         """Some name looks like this."""
@@ -174,7 +180,3 @@ def _marked(base: str, mark: str) -> str:
         return rf"\overline{{{base}}}"
     dotless = {"i": r"\imath", "j": r"\jmath"}.get(base, base)
     return f"{ACCENTS[mark]}{{{dotless}}}" if mark in ACCENTS else base
-
-
-def _power(marks: list[tuple[str, str]]) -> str:
-    return "^{-1}" if any(mark == "inverse" for mark, _ in marks) else ""

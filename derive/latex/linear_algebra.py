@@ -1,4 +1,4 @@
-r"""The notation of the thesis in LaTeX: \tanh'(z) \odot (W v), u\,x^{T}, hooks for bilinear maps.
+r"""The notation of the thesis in LaTeX: \tanh'(z) \odot (W v), u\,x^{\mathsf T}, hooks.
 
 What the thesis has no sign for is written as in the literature on matrix calculus: a \oslash b is
 the quotient and x^{\odot p} the power entry by entry; \pi_{k} is the projection onto the k-th
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import sympy
 
 from ..elementwise.operations import Operation
-from ..expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node
+from ..expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node, Variable
 from ..notation import (
     APPLIED,
     ATOM,
@@ -35,7 +35,16 @@ from .letters import Letters, word
 from .multilinear import FormNames
 from .powers import monomial, with_plain_powers
 from .ratios import Ratio, ratio
-from .typography import ONES, enclosed, juxtaposed, parenthesised, raised, sized, value
+from .typography import (
+    ONES,
+    TRANSPOSED,
+    enclosed,
+    juxtaposed,
+    parenthesised,
+    raised,
+    sized,
+    value,
+)
 
 FACTORS = frozenset({HADAMARD, ATOM})
 MAPPED = frozenset({ATOM, APPLIED})
@@ -55,6 +64,13 @@ class LinearAlgebra(Notation):
 
     def name(self, name: str) -> str:
         return self.letters(name)
+
+    def variable(self, x: Variable) -> str:
+        """A Gram matrix's inverse, which is no argument, is G^{-1}."""
+        gram = x.name.removesuffix("_inverse")
+        if gram == x.name or self.letters.is_own(x.name) or _shape(x) != _shape(x)[:1] * 2:
+            return self.letters(x.name)
+        return raised(self.letters(gram), "-1")
 
     def parenthesised(self, text: str) -> str:
         return parenthesised(text)
@@ -108,8 +124,8 @@ class LinearAlgebra(Notation):
         found = monomial(node.operation)
         if found is None or any(node.operation.orders):
             return None
-        if not _rank(w, node) and any(p < 0 for p in found[1]):
-            return ratio(w, [node]).text(w, self.letters), ATOM
+        if not _rank(w, node) and (min(found[1]) < 0 or all(p.is_Integer for p in found[1])):
+            return self._fraction(w, [node])
         if len(node.arguments) == 2:
             a, b = node.arguments
             return rf"{w(a, FACTORS)} \oslash {w(b, TIGHT)}", QUOTIENT
@@ -131,8 +147,12 @@ class LinearAlgebra(Notation):
     # --- two factors
 
     def scalars(self, w: Writes, left: Node, right: Node) -> Written:
-        fraction = ratio(w, [left, right])
-        return fraction.text(w, self.letters), ATOM if fraction.below else PRODUCT
+        return self._fraction(w, [left, right])
+
+    def _fraction(self, w: Writes, factors: Sequence[Node]) -> Written:
+        """The product of numbers."""
+        fraction = ratio(w, factors)
+        return fraction.text(w, self.letters), PRODUCT if fraction.is_product else ATOM
 
     def hadamard(self, w: Writes, left: Node, right: Node) -> Written:
         multiple = _without_ones(w, left, right)
@@ -158,11 +178,11 @@ class LinearAlgebra(Notation):
         found = None if linear in w.names else pattern(linear, w.family)
         if found is not None and found.name == "transposed":
             return w(found.arguments[0], TIGHT)
-        return raised(w(linear, TIGHT), "T" if _rank(w, linear) == 2 else "*")
+        return raised(w(linear, TIGHT), TRANSPOSED if _rank(w, linear) == 2 else "*")
 
     def outer(self, w: Writes, u: Node, x: Node) -> Written:
         if _rank(w, u) == _rank(w, x) == 1:
-            return rf"{w(u, TIGHT)}\,{raised(w(x, TIGHT), 'T')}", PRODUCT
+            return rf"{w(u, TIGHT)}\,{raised(w(x, TIGHT), TRANSPOSED)}", PRODUCT
         return rf"{w(u, TIGHT)} \otimes {w(x, TIGHT)}", PRODUCT
 
     def matrices(
@@ -199,7 +219,7 @@ class LinearAlgebra(Notation):
 
     def outer_of_ones(self, w: Writes, x: Node, first: bool, rank: int) -> Written | None:
         u, v = (w(x, TIGHT), ONES) if first else (ONES, w(x, TIGHT))
-        return rf"{u}\,{raised(v, 'T')}" if rank == 2 else rf"{u} \otimes {v}", PRODUCT
+        return rf"{u}\,{raised(v, TRANSPOSED)}" if rank == 2 else rf"{u} \otimes {v}", PRODUCT
 
     # --- class indices
 
@@ -268,5 +288,8 @@ def _without_ones(w: Writes, left: Node, right: Node) -> tuple[Node, Node] | Non
 
 def _rank(w: Writes, node: Node) -> int:
     """The number of axes of one point's array."""
-    shape = node.space.shape if isinstance(node.space, Real) else ()
-    return sum(extent != w.family for extent in shape)
+    return sum(extent != w.family for extent in _shape(node))
+
+
+def _shape(node: Node) -> tuple[sympy.Expr, ...]:
+    return node.space.shape if isinstance(node.space, Real) else ()

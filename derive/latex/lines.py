@@ -113,7 +113,9 @@ class Reader:
 
     def _word(self) -> str:
         """The letters of an argument."""
-        self.place += 1
+        first = self._next()
+        if first != "{":
+            return first
         letters = []
         while self._peek() not in ("}", ""):
             letters.append(self._next())

@@ -6,13 +6,14 @@ A form is called as its user called it.  One without a name gets a letter B_{1},
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count
+from itertools import chain, count
 
 import sympy
 
 from ..expressions import Argmax, Contraction, Node
 from ..forms import LATEST, Access, Called, Form, make_form
 from ..notation import APPLIED, ATOM, DOT, TIGHT, Writes, Written
+from ..patterns import is_over_all
 from .letters import Letters, escaped, word
 from .typography import HOOK, ONES, enclosed, parenthesised
 
@@ -48,10 +49,13 @@ class FormNames:
 
     def argmax(self, w: Writes, node: Argmax) -> str:
         """The operator of which the node is the value: over all entries, or by a form."""
-        form = without(node.form, w.family)
-        if not form.slots[1] and form.is_plain(0):
+        if is_over_all(node, w.family):
             return r"\operatorname{argmax}"
-        return rf"\operatorname{{argmax}}_{{{self._name(form)[0]}}}"
+        form = without(node.form, w.family)
+        name, ones = self._name(form)
+        name = self._letter(form) if ones else name
+        self.used.setdefault(name, form)
+        return rf"\operatorname{{argmax}}_{{{name}}}"
 
     def _name(self, form: Form) -> tuple[str, tuple[int, ...]]:
         if form in self.given:
@@ -62,12 +66,16 @@ class FormNames:
             if self.letters.is_taken(look):
                 look = escaped(found[0]).replace(r"\mathit", r"\mathsf")
             return look, found[1]
+        return self._letter(form), ()
+
+    def _letter(self, form: Form) -> str:
+        """The letter of a form that is called nothing, or only as a part of another."""
         if form not in self.unnamed:
             names = (f"B_{{{number}}}" for number in count(1))
             used = self.unnamed.values()
             free = (name for name in names if not self.letters.is_taken(name) and name not in used)
             self.unnamed[form] = next(free)
-        return self.unnamed[form], ()
+        return self.unnamed[form]
 
 
 def spelled(form: Form) -> str:
@@ -75,18 +83,17 @@ def spelled(form: Form) -> str:
 
     >>> from derive.forms import indices, make_form
     >>> i, j = indices("i j")
-    >>> print(spelled(make_form([(i, j), (j, i)], {i: sympy.Integer(3), j: sympy.Integer(4)})))
-    a=(i, j), to=(j, i)
+    >>> print(spelled(make_form([(i,), (j, i)], {i: sympy.Integer(3), j: sympy.Integer(4)})))
+    a=(i,), to=(j, i), ranges={j: 4}
     """
     sizes = {size.name for _, extent in form.extents for size in extent.free_symbols}
     sizes |= {x.name for slot in form.slots for e in slot for x in e.free_symbols if x.is_positive}
-    letters = (letter for letter in "ijklpqrstuvw" if letter not in sizes)
-    renamed = {
-        i: sympy.Symbol(letter) for (i, _), letter in zip(form.extents, letters, strict=False)
-    }
+    names = chain("ijklpqrstuvw", (f"i{number}" for number in count(1)))
+    letters = (letter for letter in names if letter not in sizes)
+    renamed = {i: sympy.Symbol(next(letters)) for i, _ in form.extents}
     parts = [*"abcdefgh"[: len(form.slots) - 1], "to"]
     read = [f"{part}={_code(slot, renamed)}" for part, slot in zip(parts, form.slots, strict=True)]
-    plain = {entry for slot in form.slots for entry in slot}
+    plain = {entry for slot in form.slots[:-1] for entry in slot}
     ranges = [f"{renamed[i]}: {extent}" for i, extent in form.extents if i not in plain]
     bound = [f"{renamed[i]} selected at {_code(slot, renamed)}" for i, slot in form.bound]
     return ", ".join([*read, *([f"ranges={{{', '.join(ranges)}}}"] if ranges else []), *bound])

@@ -16,6 +16,8 @@ from ..calculus import pull
 from ..expressions import Contraction, Jet, LinearCombination, Node, Variable, linear_combination
 from ..forms import Access
 from ..functions import dot
+from ..patterns import pattern
+from ..spaces import Real, Space
 from ..walk import depends_on
 
 Pair = tuple[Node, Node]
@@ -36,6 +38,45 @@ class Move:
 
 
 HADAMARD = r"$\odot$ moves across, (2.13)"
+DEFINITION = "the adjoint's definition"
+LINEARITY = "linearity"
+SELECTS = "the adjoint of a selection puts back"
+PUTS = "the adjoint of putting back selects"
+_MATRIX = "the adjoint of a matrix"
+_TRACE = r"$\alpha\operatorname{tr}A = \langle\alpha I, A\rangle$"
+_OF_TRACE = r"$\langle A, \alpha I\rangle = \alpha\operatorname{tr}A$"
+_DIAGONAL_PART = r"$\langle u, \operatorname{diag}A\rangle = \langle\operatorname{Diag}u, A\rangle$"
+_DIAGONAL_MATRIX = (
+    r"$\langle A, \operatorname{Diag}v\rangle = \langle\operatorname{diag}A, v\rangle$"
+)
+
+_OF_FACTOR = {
+    "image": (r"$\langle u, Ax\rangle = \langle u\,x^{\mathsf T}, A\rangle$", _MATRIX),
+    "transposed_image": (
+        r"$\langle u, A^{\mathsf T}x\rangle = \langle x\,u^{\mathsf T}, A\rangle$",
+        _MATRIX,
+    ),
+    "outer": (
+        r"$\langle A, u\,x^{\mathsf T}\rangle = \langle Ax, u\rangle$",
+        r"$\langle A, u\,x^{\mathsf T}\rangle = \langle A^{\mathsf T}u, x\rangle$",
+    ),
+}
+"""The laws by which the first factor of a pattern is set free, and the second."""
+
+_OF_PATTERN = {
+    "hadamard": HADAMARD,
+    **dict.fromkeys(("scalars", "inner", "scaled", "same"), LINEARITY),
+    "matrices": "the adjoint of a matrix product",
+    "total": r"$\alpha\langle\mathbf 1, v\rangle = \langle\alpha\mathbf 1, v\rangle$",
+    "constantly": r"$\langle u, \alpha\mathbf 1\rangle = \alpha\langle\mathbf 1, u\rangle$",
+    "transposed": "the adjoint of a transposition",
+    "slice_": "the adjoint of a projection embeds",
+    "embedded": "the adjoint of an embedding projects",
+    "of_ones": "the adjoint of a sum repeats",
+    "outer_of_ones": "the adjoint of a repetition sums",
+    **dict.fromkeys(("largest", "entry"), SELECTS),
+    "unit": PUTS,
+}
 
 
 def moves(u: Node, e: Node, directions: Set[Variable]) -> Iterator[Move]:
@@ -85,47 +126,62 @@ def _law(node: Node, dependent: Set[Node]) -> str:
 
 @_law.register
 def _(node: Jet, dependent: Set[Node]) -> str:
-    return "the adjoint's definition"
+    return DEFINITION
 
 
 @_law.register
 def _(node: Contraction, dependent: Set[Node]) -> str:
-    accesses = [node.access(k) for k in range(len(node.filled))]
+    slot = next(k for k, x in enumerate(node.filled) if x in dependent)
+    found = pattern(node)
+    if found is None:
+        return _of_form(node, slot)
+    if found.name in _OF_FACTOR:
+        return _OF_FACTOR[found.name][found.arguments.index(node.filled[slot])]
+    return _OF_PATTERN[found.name]
+
+
+def _of_form(node: Contraction, slot: int) -> str:
+    """The law for a form that is no pattern of linear algebra."""
+    if len(node.filled) > 1:
+        return "the adjoint of a partial map"
     if node.selectors:
-        return "the adjoint of a selection puts back"
-    if all(access == node.output for access in accesses):
-        return HADAMARD if node.output else "linearity"
-    return _of_slot(node, next(k for k, x in enumerate(node.filled) if x in dependent))
+        return _of_selection(node)
+    return _of_diagonal(node) or _of_axes(node) or DEFINITION
 
 
-def _of_slot(node: Contraction, slot: int) -> str:
-    """The law by which the operand in that slot is set free."""
-    access, output = node.access(slot), node.output
-    others = [node.access(k) for k in range(len(node.filled)) if k != slot]
-    if access == output or (others and not (access and output)):
-        return "linearity"
-    if not others:
-        return _rearranged(access, output)
-    if set(access) == set(output) | {i for o in others for i in o}:
-        return r"$\langle u, Ax\rangle = \langle u\,x^{T}, A\rangle$"
-    if len(others) == 1 and set(others[0]) == set(output) ^ set(access):
-        return "the adjoint of a matrix"
-    return "the adjoint of a partial map"
+def _of_selection(node: Contraction) -> str:
+    """Entries read at class indices are put back there, entries put there are read."""
+    bound = {index for index, _ in node.form.bound}
+    reads, puts = (
+        any(entry.free_symbols & bound for entry in access)
+        for access in (node.access(0), node.output)
+    )
+    return DEFINITION if reads == puts else SELECTS if reads else PUTS
 
 
-def _rearranged(access: Access, output: Access) -> str:
-    """The law for an operand alone."""
-    if not output:
-        return r"$\alpha\langle\mathbf 1, v\rangle = \langle\alpha\mathbf 1, v\rangle$"
-    if not access:
-        return r"$\langle u, \alpha\mathbf 1\rangle = \alpha\langle\mathbf 1, u\rangle$"
-    if set(access) == set(output):
-        return "the adjoint of a transposition"
-    if set(access) < set(output):
-        return "the adjoint of a repetition sums"
-    if set(output) < set(access):
-        return "the adjoint of a sum repeats"
-    return "the adjoint of a projection embeds"
+def _of_diagonal(node: Contraction) -> str | None:
+    """The diagonal part of a matrix, the diagonal matrix of a vector, the trace."""
+    access, output, space = node.access(0), node.output, node.filled[0].space
+    if _is_diagonal(access) and _is_square(space) and output in ((), access[:1]):
+        return _TRACE if not output else _DIAGONAL_PART
+    if _is_diagonal(output) and _is_square(node.space) and access in ((), output[:1]):
+        return _OF_TRACE if not access else _DIAGONAL_MATRIX
+    return None
+
+
+def _is_diagonal(access: Access) -> bool:
+    return len(access) == 2 and access[0] == access[1] and access[0].is_Symbol
+
+
+def _is_square(space: Space) -> bool:
+    return isinstance(space, Real) and space.shape == space.shape[:1] * 2
+
+
+def _of_axes(node: Contraction) -> str | None:
+    """Three axes and more in another order."""
+    plain = node.form.is_plain(0) and node.form.is_plain(1)
+    permuted = plain and set(node.access(0)) == set(node.output)
+    return "the adjoint of a permutation of axes" if permuted else None
 
 
 def collected(arrived: Sequence[Node]) -> Node:

@@ -6,14 +6,17 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..loading import BuildError
 from .document import Document
 
 PACKAGE = "texlive-latex-base (Debian, Ubuntu; 39 MB), texlive-latex (Fedora) or MacTeX"
 SECONDS = 120  # for one document: it takes one
+MARK = b"/Creator (layerwise)"  # as the template has it written, never compressed
 
 
 class LatexError(ValueError):
@@ -28,17 +31,34 @@ class Pdf:
     overfull: tuple[str, ...]
 
 
+def pdf_name(document: Document) -> str:
+    """The name of the file that a document is typeset into."""
+    return f"{document.name}.pdf"
+
+
+def check_own(paths: Iterable[Path]) -> None:
+    """Raises BuildError for something at one of these paths that is not a PDF of ours."""
+    for path in paths:
+        if path.is_dir() or (path.exists() and MARK not in path.read_bytes()):
+            raise BuildError(
+                f"{path} is not made by layerwise and is not overwritten; "
+                "move it away or choose another folder with --out"
+            )
+
+
 def write_pdf(document: Document, folder: Path) -> Pdf:
     """Writes NAME.pdf into a folder, made aside and moved into place.
 
-    Raises LatexError where pdflatex is missing or refuses the document.
+    Raises LatexError where pdflatex is missing or refuses the document, and BuildError for a file
+    of that name that is not ours.
     """
+    check_own([folder / pdf_name(document)])
     program = shutil.which("pdflatex")
     if program is None:
         raise LatexError(f"pdflatex was not found: install {PACKAGE}, or leave out --pdf")
     with TemporaryDirectory(dir=folder, prefix=".latex-") as scratch:
         log = _run(program, document, Path(scratch))
-        path = folder / f"{document.name}.pdf"
+        path = folder / pdf_name(document)
         os.replace(Path(scratch, "document.pdf"), path)
     return Pdf(path, tuple(re.findall(r"Overfull .*", log)))
 

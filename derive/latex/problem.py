@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, count
 
 import numpy as np
 
@@ -19,7 +20,26 @@ from .definitions import Closing, Definitions, Derived, definitions, derived, le
 from .pullback import PullBack, pull_back, seeds_of
 
 SEED = 0  # of the point where equations are asserted: a document is the same every time
-DOT, BAR, DELTA = "_dot", "_bar", "_delta"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is put behind a name for its tangent, its cotangent and its second tangent."""
+
+    dot: str
+    bar: str
+    delta: str
+
+    @classmethod
+    def beside(cls, words: Set[str]) -> Marks:
+        """Marks that no name of the user's has; another letter than delta where that is one."""
+        second = "_hat" if "delta" in words else "_delta"
+        return cls(*(_unused_mark(mark, words) for mark in ("_dot", "_bar", second)))
+
+
+def _unused_mark(mark: str, words: Set[str]) -> str:
+    numbered = chain([mark], (f"{mark}{number}" for number in count(2)))
+    return next(m for m in numbered if not any(word.endswith(m) for word in words))
 
 
 @dataclass(eq=False)
@@ -38,6 +58,7 @@ class Problem:
     def __post_init__(self) -> None:
         every = [x.name for x in self.layer.differentiable]
         self.first, self.second = self.first or every, self.second or every
+        self.marks = Marks.beside(self.layer.words)
 
     # --- the lines
 
@@ -69,7 +90,7 @@ class Problem:
     @cached_property
     def dots(self) -> dict[Variable, Variable]:
         """The first directions."""
-        return self._directions(self.first, DOT)
+        return self._directions(self.first, self.marks.dot)
 
     def _directions(self, names: Sequence[str], mark: str) -> dict[Variable, Variable]:
         leaves = (leaf for name in names for leaf in leaves_of(self.parts(name)))
@@ -78,14 +99,14 @@ class Problem:
     @cached_property
     def tangents(self) -> Derived:
         """The tangents of the lines."""
-        made = derived(self.definitions.lines, self.dots, DOT)
+        made = derived(self.definitions.lines, self.dots, self.marks.dot)
         self.closing.add(made.lines)
         return made
 
     @cached_property
     def w(self) -> Node:
         """The cotangent: one of the output's space."""
-        name = free_name(dual_name("v"), [a.variable for a in self.layer.arguments])
+        name = free_name(dual_name("v"), (), self.layer.words)
         return named_like(self.output, name) if self.cotangent is None else self.cotangent
 
     @cached_property
@@ -96,7 +117,7 @@ class Problem:
     @cached_property
     def back(self) -> PullBack:
         """Step 3 of the first order."""
-        names = {dot: f"{x.name}{BAR}" for x, dot in self.tangents.moved.items()}
+        names = {dot: f"{x.name}{self.marks.bar}" for x, dot in self.tangents.moved.items()}
         return pull_back(self.tangents, self.seeds, self.closing, names)
 
     # --- the second order: the same, for the lines and their tangents
@@ -104,13 +125,13 @@ class Problem:
     @cached_property
     def deltas(self) -> dict[Variable, Variable]:
         """The second directions."""
-        return self._directions(self.second, DELTA)
+        return self._directions(self.second, self.marks.delta)
 
     @cached_property
     def second_tangents(self) -> Derived:
         """The tangents of the lines and of their tangents along the second directions."""
         lines = (*self.definitions.lines, *self.tangents.lines)
-        made = derived(lines, self.deltas, DELTA)
+        made = derived(lines, self.deltas, self.marks.delta)
         self.closing.add(made.lines)
         return made
 
@@ -125,8 +146,9 @@ class Problem:
     def second_back(self) -> PullBack:
         """Step 3 of the second order."""
         origin = {dot: x for x, dot in self.tangents.moved.items()}
+        bar, dot = self.marks.bar, self.marks.dot
         names = {
-            delta: f"{origin[x].name}{BAR}" if x in origin else f"{x.name}{BAR}{DOT}"
+            delta: f"{origin[x].name}{bar}" if x in origin else f"{x.name}{bar}{dot}"
             for x, delta in self.second_tangents.moved.items()
         }
         known = self.back.bars

@@ -21,9 +21,7 @@ from ..expressions import (
     Jet,
     Node,
     Variable,
-    tuple_of,
     variable,
-    zero,
 )
 from ..functions import flat
 from ..walk import depends_on, storage, topological
@@ -166,7 +164,8 @@ def _chain(
     steps = [Move(((u, line.expression),), (r"the tangent inserted",))]
     steps += moves(u, line.expression, directions)
     equations = tuple(
-        Equation(left, paired(step.pairs, closing), "; ".join(step.laws)) for step in steps
+        Equation(left, paired(step.pairs, closing), "; ".join(step.laws) or "linearity")
+        for step in steps
     )
     return steps[-1].pairs, equations
 
@@ -182,7 +181,7 @@ def totals(
     """The whole of step 3: <w, y_dot> = <x_bar, x_dot> + .."""
     left = tuple((w, y_dot) for y_dot, w in seeds)
     right = tuple((u, x_dot) for x_dot, u in arrived.items())
-    return Equation(paired(left, closing), paired(right, closing))
+    return Equation(paired(left, closing), paired(right, closing), "each line in the one before")
 
 
 def seeds_of(
@@ -191,10 +190,3 @@ def seeds_of(
     """Each output's tangent with its cotangent in coordinates, G w."""
     pairs = zip(leaves_of(output), storage(w), strict=True)
     return [(moved[y], flat(u)) for y, u in pairs if y in moved]
-
-
-def shaped(whole: Node, parts: Mapping[Variable, Node]) -> Node:
-    """The tuple of parts in the shape of an argument; zero where there is none."""
-    if isinstance(whole, Variable):
-        return parts.get(whole, zero(whole.space))
-    return tuple_of(shaped(part, parts) for part in whole.operands)

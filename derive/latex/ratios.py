@@ -19,11 +19,16 @@ NUMBERS = frozenset({ATOM, PRODUCT})
 
 @dataclass
 class Ratio:
-    """A number, factors above and powers of factors below the line."""
+    """A number, powers of factors above and below the line."""
 
     number: sympy.Expr = sympy.S.One
-    above: list[Node] = field(default_factory=list)
+    above: dict[Node, sympy.Expr] = field(default_factory=dict)
     below: dict[Node, sympy.Expr] = field(default_factory=dict)
+
+    @property
+    def is_product(self) -> bool:
+        """Several factors side by side."""
+        return not self.below and len(self.above) + (self.number != 1) > 1
 
     def text(self, w: Writes, name: Callable[[str], str]) -> str:
         """The fraction, or the product where nothing is below the line."""
@@ -31,19 +36,20 @@ class Ratio:
         above = self._above(w, over)
         if not self.below and under == "1":
             return above
-        powers = [self._power(w, x, p) for x, p in self.below.items()]
+        alone = len(self.below) == 1 and self.number.is_Integer
+        powers = [_power(w, x, p, alone) for x, p in self.below.items()]
         below = _product([*([under] if under != "1" else []), *powers])
         return rf"\frac{{{above}}}{{{below}}}".replace(r"\bigg", r"\big")  # it is set smaller
 
     def _above(self, w: Writes, number: str) -> str:
         alone = len(self.above) == 1 and number == "1" and bool(self.below)
-        factors = [w(x, ANY if alone else NUMBERS) for x in self.above]
+        factors = [_power(w, x, p, alone) for x, p in self.above.items()]
         return _product([*([number] if number != "1" or not factors else []), *factors])
 
-    def _power(self, w: Writes, x: Node, p: sympy.Expr) -> str:
-        if p != 1:
-            return raised(w(x, TIGHT), str(p))
-        return w(x, ANY if len(self.below) == 1 and self.number.is_Integer else NUMBERS)
+
+def _power(w: Writes, x: Node, p: sympy.Expr, alone: bool) -> str:
+    """x^p as the only factor, or as one among others."""
+    return raised(w(x, TIGHT), str(p)) if p != 1 else w(x, ANY if alone else NUMBERS)
 
 
 def ratio(w: Writes, nodes: Iterable[Node], number: sympy.Expr = sympy.S.One) -> Ratio:
@@ -62,7 +68,8 @@ def _multiply(w: Writes, whole: Ratio, node: Node, power: sympy.Expr) -> None:
         elif p < 0:
             whole.below[node] = whole.below.get(node, 0) - p
         else:
-            whole.above.append(node if p == 1 else elementwise(shipped.power(p), node))
+            x, q = (node, p) if p.is_Integer else (elementwise(shipped.power(p), node), 1)
+            whole.above[x] = whole.above.get(x, sympy.S.Zero) + q
 
 
 def _powers(w: Writes, node: Node, power: sympy.Expr) -> list[tuple[Node, sympy.Expr]]:
@@ -72,9 +79,9 @@ def _powers(w: Writes, node: Node, power: sympy.Expr) -> list[tuple[Node, sympy.
         return [(factor, power) for factor in product.arguments]
     plain = isinstance(node, Elementwise) and node not in w.names and not any(node.operation.orders)
     found = monomial(node.operation) if plain and isinstance(node, Elementwise) else None
-    if found is None or not power.is_Integer or (power == 1 and min(found[1]) > 0):
+    if found is None or not power.is_Integer:
         return [(node, power)]
-    if power < 0 and not all(p.is_Integer for p in found[1]):
+    if (power < 0 or min(found[1]) > 0) and not all(p.is_Integer for p in found[1]):
         return [(node, power)]
     return [(x, p * power) for x, p in zip(node.operands, found[1], strict=True)]
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import linecache
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sympy
 
 from ..checks.cases import Cases
+from ..expressions import Variable
 from ..kernels.cost import count
 from ..kernels.lower import Kernel, lower
 from ..layers import Layer
-from ..programs import BATCH, programs
+from ..networks import Network
+from ..programs import BATCH, programs, result_letter
 from ..roles import GIVEN, MASK, PARAMETER, STATE
 from .algorithm import assignments
 from .algorithm import check as check_algorithm
@@ -20,7 +22,8 @@ from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
 from .domains import space_latex
 from .entrywise import equations as scalar_equations
 from .escapes import plain, typed
-from .letters import symbol
+from .labels import Labels
+from .letters import word
 from .problem import SEED, Problem
 from .steps import Steps
 from .typography import value
@@ -34,23 +37,97 @@ ASSERTED = (
 )
 
 
-def declaration(layer: Layer) -> Iterator[Block]:
-    """The user's own text, and the spaces."""
-    source = source_of(layer)
-    if source:
-        yield Heading("Declaration")
-        yield Verbatim(typed(source))
-    yield Heading("Spaces and formula")
-    roles = {
-        role: [a.variable for a in layer.arguments if a.role == role]
-        for role in dict.fromkeys(a.role for a in layer.arguments)
-    }
-    for role, variables in roles.items():
-        elements = ", ".join(rf"${symbol(x.name)} \in {space_latex(x.space)}$" for x in variables)
-        yield Prose(f"{PLURALS[role] if len(variables) > 1 else role.capitalize()}: {elements}.")
-
-
 PLURALS = {STATE: "States", PARAMETER: "Parameters", GIVEN: "Given", MASK: "Masks"}
+
+
+class Sections:
+    """The blocks of a document, in its letters."""
+
+    def __init__(self, problem: Problem, letters: Callable[[str], str]) -> None:
+        self.problem, self.layer, self.letters = problem, problem.layer, letters
+        self.steps = Steps(problem, Labels(problem.layer, letters=letters))
+
+    def blocks(self) -> Iterator[Block]:
+        """Declaration, spaces and formula, first and second order, algorithm."""
+        yield from self._declaration()
+        yield from self._formula()
+        yield FIRST_ORDER
+        if self.layer.differentiable:
+            yield from self.steps.first_order()
+            yield Heading("Second order")
+            yield from self.steps.second_order()
+        else:
+            yield Prose("There is nothing to derive by: all arguments are given.")
+        yield from self.algorithms()
+
+    def _declaration(self) -> Iterator[Block]:
+        """The user's own text, and the spaces."""
+        source = source_of(self.layer)
+        if source:
+            yield Heading("Declaration")
+            yield Verbatim(typed(source))
+        yield Heading("Spaces and formula")
+        for role in dict.fromkeys(a.role for a in self.layer.arguments):
+            names = [a.variable for a in self.layer.arguments if a.role == role]
+            yield Prose(
+                f"{PLURALS[role] if len(names) > 1 else role.capitalize()}: {self._in(names)}."
+            )
+
+    def _in(self, variables: list[Variable]) -> str:
+        """x in E, W in H."""
+        pairs = ((self.letters(x.name), space_latex(x.space, self.letters)) for x in variables)
+        return ", ".join(rf"${x} \in {space}$" for x, space in pairs)
+
+    def _formula(self) -> Iterator[Block]:
+        """The lines, the scalar functions, a network's loss, what was asserted."""
+        yield from self.steps.formula()
+        scalars = tuple(scalar_equations(self.layer))
+        if scalars:
+            yield Prose("The functions are applied entry by entry, with")
+            yield Display(scalars)
+        yield from self._loss()
+        point = self.problem.point
+        sizes = ", ".join(f"${self.letters(str(n))} = {count}$" for n, count in point.sizes.items())
+        said = f" with {sizes}" if sizes else ""
+        yield Prose(ASSERTED.format(value=self.steps.labels.value, sizes=said))
+
+    def _loss(self) -> Iterator[Block]:
+        """What a network's output is compared with, and how."""
+        if isinstance(self.layer, Network) and self.layer.loss is not None:
+            loss = self.layer.loss.function
+            output = self.letters(result_letter(self.layer))
+            names = self._in([a.variable for a in loss.arguments if a.role != STATE]) or "nothing"
+            yield Prose(
+                f"The loss $J$ of one point is ${word(self.layer.loss.name)}$ of the output "
+                f"${output}$, given {names}."
+            )
+
+    def algorithms(self) -> Iterator[Block]:
+        """The kernels' lines, run as they are printed, and what they cost."""
+        made = programs(self.layer)
+        case = Cases(self.layer, made, SEED).four
+        yield Heading("The algorithm that is compiled")
+        yield Prose(
+            rf"For each of ${batch_letter(self.layer)}$ points of a batch. A line with "
+            r"$\mathrel{+}=$ adds to what the array holds; what is kept by forward is read by "
+            "backward."
+        )
+        for program in made:
+            kernel = lower(program)
+            check_algorithm(kernel, case)
+            yield Algorithm(plain(program.name), tuple(assignments(kernel)), self._cost(kernel))
+
+    def _cost(self, kernel: Kernel) -> str:
+        """Flops and calls, in closed form."""
+        flops, calls = (self._closed(expression) for expression in count(kernel))
+        called = f" and ${calls}$ calls of elementwise functions" if calls != "0" else ""
+        return f"${flops}$ floating-point operations{called}."
+
+    def _closed(self, expression: sympy.Expr) -> str:
+        """A number of operations in closed form."""
+        closed = sympy.factor_terms(sympy.expand(expression))
+        batch = batch_letter(self.layer)
+        return value(closed, lambda name: batch if name == BATCH.name else self.letters(name))
 
 
 def source_of(layer: Layer) -> str:
@@ -61,52 +138,6 @@ def source_of(layer: Layer) -> str:
     return "".join(inspect.getblock(lines)).rstrip() if lines else ""
 
 
-def steps_of(problem: Problem) -> Iterator[Block]:
-    """Formula, first order, second order."""
-    steps = Steps(problem)
-    yield from steps.formula()
-    scalars = tuple(scalar_equations(problem.layer))
-    if scalars:
-        yield Prose("The functions are applied entry by entry, with")
-        yield Display(scalars)
-    sizes = ", ".join(f"${symbol(str(n))} = {count}$" for n, count in problem.point.sizes.items())
-    yield Prose(ASSERTED.format(value=steps.labels.value, sizes=f" with {sizes}" if sizes else ""))
-    yield FIRST_ORDER
-    yield from steps.first_order()
-    yield Heading("Second order")
-    yield from steps.second_order()
-
-
-def algorithms(layer: Layer) -> Iterator[Block]:
-    """The kernels' lines, run as they are printed, and what they cost."""
-    made = programs(layer)
-    case = Cases(layer, made, SEED).four
-    yield Heading("The algorithm that is compiled")
-    yield Prose(
-        rf"For each of ${batch_letter(layer)}$ points of a batch. A line with "
-        r"$\mathrel{+}=$ adds to what the array holds; what is kept by forward is read by backward."
-    )
-    for program in made:
-        kernel = lower(program)
-        check_algorithm(kernel, case)
-        yield Algorithm(plain(program.name), tuple(assignments(kernel)), cost(kernel))
-
-
-def cost(kernel: Kernel) -> str:
-    """Flops and calls, in closed form."""
-    batch = batch_letter(kernel.program.layer)
-    flops, calls = (_closed(expression, batch) for expression in count(kernel))
-    called = f" and ${calls}$ calls of elementwise functions" if calls != "0" else ""
-    return f"${flops}$ floating-point operations{called}."
-
-
-def _closed(expression: sympy.Expr, batch: str) -> str:
-    """A number of operations in closed form."""
-    closed = sympy.factor_terms(sympy.expand(expression))
-    return value(closed, lambda name: batch if name == BATCH.name else symbol(name))
-
-
 def batch_letter(layer: Layer) -> str:
     """B, or a letter that nothing else has: the number of points of a batch."""
-    taken = {a.name for a in layer.arguments} | set(map(str, layer.sizes))
-    return next(letter for letter in ("B", "N", r"\beta") if letter not in taken)
+    return next(letter for letter in ("B", "N", r"\beta") if letter not in layer.words)

@@ -2,13 +2,13 @@ r"""What a notebook shows: spaces, expressions, maps and layers as formulas (`ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..expressions import Node
 from ..hooks import typeset
 from ..layers import Layer
 from ..maps import BilinearMap, LinearMap, variables_of
-from ..spaces import Space
+from ..spaces import Real, Space, leaves
 from ..text import Writer
 from ..walk import topological
 from .domains import space_latex
@@ -27,14 +27,14 @@ def _(value: Space) -> str:
 
 @typeset.register
 def _(value: Node) -> str:
-    writer = latex_writer({}, taken=[x.name for x in variables_of(value)])
+    writer = _writer(_names([value]))
     return aligned([("", writer.terms(value))])
 
 
 @typeset.register
 def _(value: LinearMap) -> str:
     v = value.variable
-    writer = _writer([v.name, *(x.name for x in variables_of(value.body))])
+    writer = _writer([v.name, *_names([value.body, v])])
     spaces = rf"{space_latex(value.domain)} \to {space_latex(value.codomain)}"
     return _map(value.name, spaces, writer(v), writer.terms(value.body))
 
@@ -42,7 +42,7 @@ def _(value: LinearMap) -> str:
 @typeset.register
 def _(value: BilinearMap) -> str:
     e1, e2 = value.left, value.right
-    writer = _writer([e1.name, e2.name, *(x.name for x in variables_of(value.body))])
+    writer = _writer([e1.name, e2.name, *_names([value.body, e1, e2])])
     domain = rf"{space_latex(e1.space)} \times {space_latex(e2.space)}"
     spaces = rf"{domain} \to {space_latex(value.body.space)}"
     pair = f"({writer(e1)}, {writer(e2)})"
@@ -85,6 +85,14 @@ def aligned(equations: Iterable[tuple[str, list[str]]], relation: str = "=") -> 
     if len(rows) == 1:
         return rows[0].replace("&", "", 1).strip()
     return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def _names(values: Sequence[Node]) -> list[str]:
+    """The variables of expressions, but for the inverses of their spaces' Gram matrices."""
+    found = (leaf for node in topological(*values) for leaf in leaves(node.space))
+    grams = {gram for leaf in found if isinstance(leaf, Real) for gram in leaf.grams if gram}
+    inverses = {f"{gram.name}_inverse" for gram in grams}
+    return [x.name for x in variables_of(*values) if x.name not in inverses]
 
 
 def _writer(names: Iterable[str]) -> Writer:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..expressions import Node, Tuple, Variable, is_zero, zero
-from .blocks import Block, Display, Heading, Prose
+from ..spaces import Real, leaves
+from .blocks import Asserted, Block, Display, Heading, Prose
 from .claims import Difference, Equation, Side
 from .definitions import Closing
 from .labels import Labels
-from .letters import symbol
 from .problem import Problem
 from .pullback import PullBack, tangent_equations, totals
 
 TANGENT = "Step 1: the tangent."
 PAIRED = "Steps 2 and 3: paired with a cotangent, factors moved across."
 READ = "Step 4: read off."
+COORDINATES = (
+    r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of all coordinates; the inner "
+    r"product of a space with the Gram matrix $G$ is "
+    r"$\langle x, y\rangle_G = \langle Gx, y\rangle$, so that a cotangent is multiplied by $G$ at the beginning and by $G^{-1}$ at the end (the "
+    "Riesz map)."
+)
 
 
 class Steps:
@@ -31,18 +37,19 @@ class Steps:
     # --- the formula
 
     def formula(self) -> Iterator[Block]:
-        """Every line, then what the layer is."""
-        p = self.problem
-        lines = [
-            Equation(self.side(line.variable), self.side(line.expression))
-            for line in p.definitions.lines
+        """The parts of direct products, every line, then what the layer is."""
+        p, lines = self.problem, self.problem.definitions.lines
+        parts = [
+            Equation(Side(self.labels.letters(x.name), node), self.side(node))
+            for x, node in p.definitions.arguments.items()
+            if isinstance(node, Tuple)
         ]
+        shown = [Equation(self.side(x.variable), self.side(x.expression)) for x in lines]
         whole = Side(self.labels.value, p.opened(p.layer.output))
-        alone = lines and lines[-1].left.shown is p.output
-        if alone and len(lines) == 1:
-            yield Display((Equation(whole, lines[0].right),))
+        if len(lines) == 1 and lines[0].variable is p.output:
+            yield Display((*parts, Equation(whole, shown[0].right)))
         else:
-            yield Display((*lines, Equation(whole, self.side(p.output))))
+            yield Display((*parts, *shown, Equation(whole, self.side(p.output))))
 
     # --- the first order
 
@@ -67,9 +74,10 @@ class Steps:
         p, along = self.problem, self.problem.alone(name)
         meaning, shown = self._alone(along)
         y_dot = p.tangents.of(p.output)
-        label = self.labels.derivative(name, written(p.direction(name)))
+        label = self.labels.derivative(name, p.direction(name))
         measured = Difference(p.closing(p.output), tuple(along.items()), whole=True)
-        return Equation(Side(label, measured), Side(shown(y_dot), meaning(y_dot)), optional=True)
+        right = Side(shown(y_dot), meaning(y_dot), otherwise=y_dot)
+        return Equation(Side(label, measured), right, "the other directions are 0")
 
     def _alone(self, along: Mapping[Variable, Variable]) -> tuple[Closing, Closing]:
         """What tangents mean along these directions alone, and how they are shown then."""
@@ -82,17 +90,25 @@ class Steps:
         """Steps 2 and 3, line by line, then together."""
         if back.chains:
             yield Heading(PAIRED, 2)
+            if self._has_grams():
+                yield Prose(COORDINATES)
             yield from _displays(back.chains)
             yield Prose("All lines together:")
             yield Display((totals(seeds, back.arrived, self.problem.closing),))
+
+    def _has_grams(self) -> bool:
+        """A space has an inner product of its own."""
+        spaces = [x.space for x in self.problem.variables()]
+        found = (leaf for space in spaces for leaf in leaves(space))
+        return any(isinstance(leaf, Real) and any(leaf.grams) for leaf in found)
 
     def _adjoint(self, name: str) -> Iterator[Equation]:
         """D* f . w = x_bar, against the calculus on the whole formula."""
         p, found = self.problem, self.problem.adjoint(name)
         whole = p.opened(p.layer.derivative(name).adjoint @ p.w)
-        left = Side(self.labels.adjoint(name, written(p.w)), whole)
+        left = Side(self.labels.adjoint(name, p.w), whole)
         expanded = Closing().add(p.back.bars)(found)
-        yield Equation(left, self.side(found))
+        yield Equation(left, self.side(found), "what is paired with the direction")
         if expanded is not found:
             yield Equation(left, Side(expanded, p.closing(found)), optional=True)
 
@@ -102,15 +118,14 @@ class Steps:
         """The four steps once more, for the tangents."""
         p = self.problem
         if not p.second_seeds:
-            yield Prose(
-                f"${self.labels.f}$ is affine in all that moves: the second derivatives vanish."
-            )
+            yield Prose("The second derivatives vanish wherever they exist.")
+            yield Asserted(tuple(self._vanishing(a, b) for a in p.first for b in p.second))
             return
         yield Heading(TANGENT, 2)
-        directions = ", ".join(symbol(d.name) for d in p.deltas.values())
+        directions = ", ".join(self.labels.letters(d.name) for d in p.deltas.values())
         yield Prose(
-            rf"A second direction $({directions})$ moves $z$ by $\delta z$, formed as "
-            r"$\dot z$ was. The first directions are held; the tangents move by"
+            f"Along a second direction $({directions})$ the lines move as they did along the "
+            "first. The first directions are held; the tangents move by"
         )
         yield Display(self._second_tangents())
         yield from self._moved(p.second_back, p.second_seeds)
@@ -131,27 +146,41 @@ class Steps:
         p = self.problem
         pairs = [(left, right) for left in p.first for right in p.second]
         found = {pair: list(self._hooked(*pair)) for pair in pairs}
-        yield Prose(r"One first direction at a time, held by the hook; dots are along it alone:")
+        yield Prose("One first direction at a time, held by the hook; dots are along it alone:")
         yield Display(tuple(e for equations in found.values() for e in equations))
         zeros = [pair for pair, equations in found.items() if not equations]
         if zeros:
             maps = [f"${self.labels.second_map(*pair)}$" for pair in zeros]
             yield Prose(f"The others vanish: {', '.join(maps)}.")
+            yield Asserted(tuple(self._vanishing(*pair) for pair in zeros))
 
     def _hooked(self, left: str, right: str) -> Iterator[Equation]:
         """(e _| D D f)* . w = .., against the difference of the adjoint (lemmas 2.2.2, 2.3.2)."""
-        p, along = self.problem, self.problem.alone(left)
-        meaning, shown = self._alone(along)
+        p = self.problem
+        meaning, shown = self._alone(p.alone(left))
         meaning.add(p.back.bars).add(p.second_back.bars)
         found = p.second_adjoint(right)
         if is_zero(meaning(found)):
             return
-        label = self.labels.second(left, right, written(p.direction(left)), written(p.w))
-        adjoint = p.opened(p.layer.derivative(right).adjoint @ p.w)
-        side = Side(label, Difference(adjoint, tuple(along.items()), whole=True))
         only = shown(found)
         expanded = shown.add(p.back.bars).add(p.second_back.bars)(found)
-        yield Equation(side, Side(expanded, meaning(found), otherwise=only))
+        right_side = Side(expanded, meaning(found), otherwise=only)
+        states = {x.name for x in p.layer.state}
+        lemma = "lemma 2.2.2" if {left, right} <= states else "lemma 2.3.2"
+        yield Equation(self._moved_adjoint(left, right), right_side, lemma)
+
+    def _moved_adjoint(self, left: str, right: str) -> Side:
+        """The hooked map's adjoint: how the adjoint by one argument moves with another."""
+        p = self.problem
+        label = self.labels.second(left, right, p.direction(left), p.w)
+        adjoint = p.opened(p.layer.derivative(right).adjoint @ p.w)
+        return Side(label, Difference(adjoint, tuple(p.alone(left).items()), whole=True))
+
+    def _vanishing(self, left: str, right: str) -> Equation:
+        """The hooked map's adjoint is zero."""
+        side = self._moved_adjoint(left, right)
+        nothing = zero(self.problem.layer.argument(right).space)
+        return Equation(side, Side(nothing, nothing), "vanishes")
 
 
 def _displays(chains: Iterable[tuple[Equation, ...]]) -> Iterator[Display]:
@@ -164,10 +193,3 @@ def _displays(chains: Iterable[tuple[Equation, ...]]) -> Iterator[Display]:
             waiting = ()
     if waiting:
         yield Display(waiting)
-
-
-def written(node: Node) -> str:
-    """v, or (v_0, v_1)."""
-    if isinstance(node, Tuple):
-        return f"({', '.join(map(written, node.components))})"
-    return symbol(node.name) if isinstance(node, Variable) else "1"

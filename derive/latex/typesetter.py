@@ -13,7 +13,7 @@ from itertools import pairwise
 from ..expressions import Node
 from ..text import Writer
 from .algorithm import Assignment
-from .blocks import Algorithm, Display, Heading, Prose, Verbatim
+from .blocks import Algorithm, Asserted, Display, Heading, Prose, Verbatim
 from .claims import Equation, Side
 from .lines import broken, width
 from .typography import enclosed
@@ -60,6 +60,10 @@ class Typesetter:
         return {"kind": "Verbatim", "text": block.text}
 
     @block.register
+    def _(self, block: Asserted) -> dict[str, object]:
+        return {"kind": "Asserted"}
+
+    @block.register
     def _(self, block: Display) -> dict[str, object]:
         return {"kind": "Display", "rows": self.rows(block.equations)}
 
@@ -83,7 +87,7 @@ class Typesetter:
             lines = self._lines(equation, available)
             if lines and last == equation.left and not equation.reason:
                 joined = f"{found[-1].right} = {lines[0]}"
-                fits = len(lines) == 1 and not found[-1].reason and width(joined) <= available
+                fits = len(lines) == 1 and width(joined) <= available
                 found += [] if fits else _rows("", "=", lines, "")
                 found[-1] = replace(found[-1], right=joined) if fits else found[-1]
             elif lines:
@@ -123,7 +127,8 @@ class Typesetter:
             return [whole]
         opening, closing = enclosed(r"\langle", inside, r"\rangle").split(inside)
         pieces = _joined([*left[:-1], f"{left[-1]},", *right])
-        pieces[0], pieces[-1] = f"{sign}{opening}{pieces[0]}", f"{pieces[-1]}{closing}"
+        pieces[0] = f"{sign}{opening}{pieces[0]}"
+        pieces[-1] = f"{pieces[-1]}{closing}"
         return pieces
 
     # --- algorithms

@@ -14,6 +14,7 @@ from sympy.printing.latex import LatexPrinter
 PREAMBLE = r"\usepackage{amsmath,amssymb}"
 """The packages that formulas need: the hooks and the blackboard letters are of amssymb."""
 ONES = r"\mathbf{1}"
+TRANSPOSED = r"\mathsf T"
 HOOK = r"\mathbin{\lrcorner}"
 
 _GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"

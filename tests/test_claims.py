@@ -1,0 +1,48 @@
+"""Equations that do not hold: how they are named, and values that are no numbers."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from derive import R, dims
+from derive.checks.sampling import Point
+from derive.expressions import linear_combination, variable
+from derive.latex.claims import Equation, FalseEquation, Side, check
+
+n = dims("n")
+X = variable("x", R(n))
+TWICE = linear_combination([(2.0, X)])
+
+
+def point(*entries: float) -> Point:
+    return Point({n: len(entries)}, {X: np.array(entries)})
+
+
+def equation(left, reason: str = "linearity") -> Equation:
+    return Equation(Side(left, TWICE), Side(X, X), reason)
+
+
+def test_an_equation_is_named_by_its_left_side_and_its_reason() -> None:
+    sentence = r"^f: equation 2 \(D f\\cdot v, linearity\) is off by 3.0e\+00, allowed .*written$"
+    true = Equation(Side("y", X), Side(X, X))
+    with pytest.raises(FalseEquation, match=sentence):
+        check("f", [true, equation(r"D f\cdot v")], point(1.0, -3.0))
+
+
+@pytest.mark.parametrize(("reason", "named"), [("linearity", "linearity"), ("", "by definition")])
+def test_a_left_side_that_is_no_text_leaves_the_reason(reason, named) -> None:
+    with pytest.raises(FalseEquation, match=rf"f: equation 1 \({named}\) is off by"):
+        check("f", [equation(X, reason)], point(1.0))
+    with pytest.raises(FalseEquation, match=r"f: equation 1 \(y, by definition\) is off by"):
+        check("f", [equation("y", "")], point(1.0))
+
+
+@pytest.mark.parametrize("entry", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_without_a_warning(entry) -> None:
+    same = replace(equation("y"), right=Side(TWICE, TWICE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(FalseEquation, match="is off by nan"):
+            check("f", [same], point(1.0, entry))
