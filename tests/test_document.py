@@ -74,9 +74,7 @@ def test_an_affine_layer_has_no_second_order_to_speak_of() -> None:
     def shift(x: R(n), *, b: R(n)) -> R(n):
         return x + b
 
-    assert (
-        r"$f$ is affine in all that moves: the second derivatives vanish." in derivation(shift).tex
-    )
+    assert "The second derivatives vanish wherever they exist." in derivation(shift).tex
 
 
 def test_a_layer_that_is_called_f_like_a_local() -> None:

@@ -312,3 +312,46 @@ def test_masks_and_misaligned_indices(mask):
         masked(draw(2), np.array([1.0, 0.0]), misaligned(np.array([1, 0])))
     with pytest.raises(TypeError, match="expected integers"):
         masked(draw(2), np.array([1.0, 0.0]), np.array([1], ">i8"))
+
+
+def test_no_size_but_the_batch_is_zero():
+    x, W, b = dense_arrays()
+    with pytest.raises(ValueError, match=r"dense.forward: m = 0 came from x, must be at least 1"):
+        Hand.forward(x[:, :0], W[:, :0], b)
+    assert Hand.forward(x[:0], W, b).shape == (0, 4)
+
+
+def test_a_workspace_has_one_axis_and_fits_into_memory():
+    with pytest.raises(ValueError, match=r"workspace has shape \(4, 4\), needs one axis of 4"):
+        Hand.forward(*dense_arrays(), workspace=np.zeros((4, 4)))
+    declared = {"arguments": (at("x", "given", "n"),), "results": (at("y", "result", "n"),)}
+    large = kernel(
+        "large",
+        lambda size, address: None,
+        sizes=("n", "p"),
+        workspace=lambda n, p: p * p,
+        **declared,
+    )
+    with pytest.raises(ValueError, match="workspace is too large at n = 3, p = "):
+        large(np.ones(3), p=2**40)
+
+
+def test_saved_values_that_are_read_are_copied_where_they_must_be():
+    def twice(size: Any, address: Any) -> None:
+        read(address[1], size[0])[...] += 2 * read(address[2], size[0])
+
+    backward = kernel(
+        "backward",
+        twice,
+        sizes=("n",),
+        arguments=(at("x", "given", "n"),),
+        results=(at("x_bar", "result", "n"),),
+        mode="accumulate",
+        saved=lambda n: n,
+        saved_role="read",
+    )
+    saved = draw(6)
+    assert np.array_equal(backward(np.ones(3), saved=saved[::2]), 2 * saved[::2])
+    assert np.array_equal(backward(np.ones(6), saved=read_only(saved)), 2 * saved)
+    with pytest.raises(ValueError, match="saved is float64 with strides"):
+        backward.bind(np.ones(3), saved=saved[::2])

@@ -19,8 +19,8 @@ READ = "Step 4: read off."
 COORDINATES = (
     r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of all coordinates; the inner "
     r"product of a space with the Gram matrix $G$ is "
-    r"$\langle x, y\rangle_G = \langle Gx, y\rangle$, so that a cotangent is multiplied by $G$ at the beginning and by $G^{-1}$ at the end (the "
-    "Riesz map)."
+    r"$\langle x, y\rangle_G = \langle Gx, y\rangle$: a cotangent is multiplied by $G$ at the "
+    r"beginning and by $G^{-1}$ at the end (the Riesz map)."
 )
 
 
