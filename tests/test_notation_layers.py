@@ -109,7 +109,7 @@ def test_a_factor_of_ones_is_written_where_the_calculus_left_it_out() -> None:
 def test_the_family_is_not_shown_but_its_sum_is() -> None:
     batch = sympy.Symbol("batch", integer=True, nonnegative=True)
     many = dense.batched(batch)
-    writer = latex_writer(many.names, family=batch, called=layer.called)
+    writer = latex_writer(many.names, family=batch, called=dense.called)
     y_bar = variable("y_bar", many.output.space)
     for name, latex in (
         ("W", r"\sum_{\mathrm{batch}} (\tanh'(z) \odot \bar{y})\,x^{\mathsf T}"),
