@@ -50,4 +50,6 @@ def test_the_second_block_calls_the_kernels_that_the_first_was_built_to(folder: 
 
 
 def test_the_third_block_trains_a_network(folder: Path) -> None:
-    assert run(folder, "train.py").strip() == "True (60, 3)"
+    printed = run(folder, "train.py").splitlines()
+    first, last = map(float, printed[0].split())
+    assert last < 0.8 * first and printed[1:] == ["True (60, 3)"]

@@ -117,10 +117,10 @@ NAMES = {
     "a module": ("random", "is a module of Python or one that kernels are made with"),
     "NumPy": ("numpy", "is a module of Python or one that kernels are made with"),
     "this package": ("derive", "is a module of Python or one that kernels are made with"),
-    "an import": ("sigmoid", "has a meaning in the file already"),
-    "a size": ("n", "has a meaning in the file already"),
-    "an argument": ("A", "has a meaning in the file already"),
-    "a local": ("gate", "has a meaning in the file already"),
+    "an import": ("sigmoid", "is a word of the file that would be written"),
+    "a size": ("n", "is a word of the file that would be written"),
+    "an argument": ("A", "is a word of the file that would be written"),
+    "a local": ("gate", "is a word of the file that would be written"),
 }
 
 

@@ -50,7 +50,9 @@ def _usable(name: str) -> str:
         raise BuildError(f"give the name without .py: derive new {name.removesuffix('.py')}")
     checked_module(name, "NAME")
     if name in set(_names_in(ast.parse(starter("NAME")))):
-        raise BuildError(f"NAME: {name!r} has a meaning in the file already; choose another name")
+        raise BuildError(
+            f"NAME: {name!r} is a word of the file that would be written; choose another name"
+        )
     return name
 
 

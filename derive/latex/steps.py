@@ -16,6 +16,11 @@ from .pullback import PullBack, tangent_equations, totals
 TANGENT = "Step 1: the tangent."
 PAIRED = "Steps 2 and 3: paired with a cotangent, factors moved across."
 READ = "Step 4: read off."
+PAIRS = (
+    r"${w}$ is any element of the output's space; what a tangent is paired with has its name, with "
+    "a bar in place of the dot."
+)
+PAIRED_WITH_ONE = "What a tangent is paired with has its name, with a bar in place of the dot."
 COORDINATES = (
     r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of all coordinates; the inner "
     r"product of a space with the Gram matrix $G$ is "
@@ -92,6 +97,8 @@ class Steps:
             yield Heading(PAIRED, 2)
             if self._has_grams():
                 yield Prose(COORDINATES)
+            w = self.labels.of(self.problem.w)
+            yield Prose(PAIRS.format(w=w) if w != "1" else PAIRED_WITH_ONE)
             yield from _displays(back.chains)
             yield Prose("All lines together:")
             yield Display((totals(seeds, back.arrived, self.problem.closing),))
