@@ -8,6 +8,7 @@ objects.
 
 from __future__ import annotations
 
+import atexit
 import numbers
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from .refusals import Refusals
 from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+atexit.register(_interned.clear)  # later on SymPy can't hash the keys any more
 N = TypeVar("N", bound="Node")
 
 

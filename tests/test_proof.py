@@ -307,8 +307,8 @@ def test_a_direction_that_is_forgotten_is_refuted(monkeypatch) -> None:
     """D^2 f . (e1, e2) without the terms of the second order of the left direction."""
     original = maps.second_derivative_map
 
-    def damaged(name, output, left, right):
-        B = original(name, output, left, right)
+    def damaged(name, output, left, right, taken):
+        B = original(name, output, left, right, taken)
         B.body = maps.substituted(B.body, {B.left: scaled(2, B.left)})
         return B
 
