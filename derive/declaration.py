@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CodeType, FrameType, FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
+from .cells import Cell
 from .expressions import Node, Tuple, Variable
 from .layers import Layer, formula_of
 from .places import place_of
@@ -39,8 +40,36 @@ def layer(function: Callable[..., Any]) -> Layer:
     >>> print(dense.D().adjoint)
     D*_x dense(x; W, b) : R(n) -> R(m)
     """
+    return _declaration(function, "layer", Layer)
+
+
+def cell(function: Callable[..., Any]) -> Cell:
+    """A recurrent cell f(h; x; theta) from a Python function, declared as a layer is.
+
+    The first argument is the hidden state, of the space that is returned; the other ones left of
+    the `*` are the input of a step.  Raises SpaceError as `layer` does, and where the spaces of
+    the state and of the result differ.
+
+    >>> from derive import Hom, R, dims, cell, tanh
+    >>> n, m = dims("n m")
+    >>> @cell
+    ... def rnn(h: R(n), x: R(m), *, W: Hom(R(n), R(n)), U: Hom(R(m), R(n)), b: R(n)) -> R(n):
+    ...     return tanh(W @ h + U @ x + b)
+    >>> print(rnn.D().adjoint)
+    D*_h rnn(h, x; W, U, b) : R(n) -> R(n)
+    """
+    return _declaration(function, "cell", Cell)
+
+
+L = TypeVar("L", bound=Layer)
+
+
+def _declaration(function: Callable[..., Any], kind: str, made_as: type[L]) -> L:
+    """The layer of a kind that a function declares."""
     if not isinstance(function, FunctionType):
-        raise SpaceError(f"@layer stands above a function, as in @layer def f(..), got {function}")
+        raise SpaceError(
+            f"@{kind} stands above a function, as in @{kind} def f(..), got {function}"
+        )
     name = function.__name__
     arguments = tuple(_argument(name, p) for p in inspect.signature(function).parameters.values())
     positional = [a.variable for a in arguments if a.role != PARAMETER]
@@ -50,7 +79,7 @@ def layer(function: Callable[..., Any]) -> Layer:
         output = formula_of(name, function, positional, keywords)
     _check_return(name, function, output)
     doc, place = inspect.getdoc(function) or "", place_of(function.__code__)
-    made = Layer(name, arguments, output, names, doc, place=place)
+    made = made_as(name, arguments, output, names, doc, place=place)
     if "<locals>" not in function.__qualname__:
         _declared.get([]).append(made)
     return made

@@ -47,7 +47,60 @@ from .training.initialise import drawn
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Network(Layer):
+class Composed(Layer):
+    """A layer made of layers: its parameters hang in a tree."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where each parameter hangs in the tree, in the order of the parameters."""
+        raise NotImplementedError
+
+    def tree(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The tree {"hidden": {"W": .., "b": ..}, ..} of values by argument name.
+
+        Raises ValueError where a parameter is missing or a name is none.
+        """
+        names = [p.name for p in self.parameters]
+        if set(flat) != set(names):
+            raise ValueError(f"network {self.name}: expected values of {names}, got {list(flat)}")
+        tree: dict[str, Any] = {}
+        for name, path in zip(names, self.paths, strict=True):
+            branch = tree
+            for key in path[:-1]:
+                branch = branch.setdefault(key, {})
+            branch[path[-1]] = flat[name]
+        return tree
+
+    def flat(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a tree by argument name: the inverse of `tree`.
+
+        Raises ValueError where the tree has another structure.
+        """
+        flat = dict(_branches(tree, set(self.paths)))
+        if set(flat) != set(self.paths):
+            raise ValueError(
+                f"network {self.name}: expected a tree with {[*map('.'.join, self.paths)]}, "
+                f"got {[*map('.'.join, flat)]}"
+            )
+        return {p.name: flat[path] for p, path in zip(self.parameters, self.paths, strict=True)}
+
+    def initial(
+        self,
+        rng: np.random.Generator,
+        sizes: Mapping[sympy.Symbol | str, int],
+        dtype: Any = np.float64,
+    ) -> dict[str, Any]:
+        """A tree of parameters to start from: Glorot's uniform maps, zero biases, gains of one.
+
+        See `initialise`; a seeded `rng` gives the same tree on every run.  `sizes` are by symbol or
+        name.  Raises SpaceError where one is missing or below 1.
+        """
+        numbers = {symbol: int(count) for symbol, count in sizes_of(self, sizes).items()}
+        return self.tree(drawn(self.parameters, self.output, rng, numbers, np.dtype(dtype)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(Composed):
     """F = f_L . .. . f_1 (thesis (3.1)), and the loss of one point where there is one."""
 
     stages: tuple[Stage, ...] = ()
@@ -94,55 +147,10 @@ class Network(Layer):
         if i not in range(first, last + 1):
             raise IndexError(f"network {self.name}: {what}({i}): expected {first} <= i <= {last}")
 
-    # --- the tree of parameters
-
     @property
     def paths(self) -> tuple[Path, ...]:
         """Where each parameter hangs in the tree, in the order of the parameters."""
         return tuple(path for stage in self.stages for path in stage.paths)
-
-    def tree(self, flat: Mapping[str, Any]) -> dict[str, Any]:
-        """The tree {"hidden": {"W": .., "b": ..}, ..} of values by argument name.
-
-        Raises ValueError where a parameter is missing or a name is none.
-        """
-        names = [p.name for p in self.parameters]
-        if set(flat) != set(names):
-            raise ValueError(f"network {self.name}: expected values of {names}, got {list(flat)}")
-        tree: dict[str, Any] = {}
-        for name, path in zip(names, self.paths, strict=True):
-            branch = tree
-            for key in path[:-1]:
-                branch = branch.setdefault(key, {})
-            branch[path[-1]] = flat[name]
-        return tree
-
-    def flat(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of a tree by argument name: the inverse of `tree`.
-
-        Raises ValueError where the tree has another structure.
-        """
-        flat = dict(_branches(tree, set(self.paths)))
-        if set(flat) != set(self.paths):
-            raise ValueError(
-                f"network {self.name}: expected a tree with {[*map('.'.join, self.paths)]}, "
-                f"got {[*map('.'.join, flat)]}"
-            )
-        return {p.name: flat[path] for p, path in zip(self.parameters, self.paths, strict=True)}
-
-    def initial(
-        self,
-        rng: np.random.Generator,
-        sizes: Mapping[sympy.Symbol | str, int],
-        dtype: Any = np.float64,
-    ) -> dict[str, Any]:
-        """A tree of parameters to start from: Glorot's uniform maps, zero biases, gains of one.
-
-        See `initialise`; a seeded `rng` gives the same tree on every run.  `sizes` are by symbol or
-        name.  Raises SpaceError where one is missing or below 1.
-        """
-        numbers = {symbol: int(count) for symbol, count in sizes_of(self, sizes).items()}
-        return self.tree(drawn(self.parameters, self.output, rng, numbers, np.dtype(dtype)))
 
 
 def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Network:

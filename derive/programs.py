@@ -45,11 +45,15 @@ BATCHED = frozenset({"state", GIVEN, MASK, TANGENT, COTANGENT})
 
 @dataclass(frozen=True)
 class Result:
-    """An output of a kernel: its name, its expression, and whether it has the batch axis."""
+    """An output of a kernel: its name, its expression, and whether it has the batch axis.
+
+    `adds` says that the expression is added to what is there.
+    """
 
     name: str
     node: Node
     batched: bool = True
+    adds: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,10 @@ class Program:
     saves: tuple[Node, ...]
     reads_saved: bool
     names: Mapping[Node, str]
+
+    def adds(self, result: Result) -> bool:
+        """Whether a result is added to what is there, rather than overwritten."""
+        return self.accumulate or result.adds
 
 
 def programs(layer: Layer) -> tuple[Program, ...]:
@@ -95,7 +103,7 @@ class Derivation:
         along = {**self.x_dot, self.y_bar: self.y_bar_dot}
         self.second = tangents(list(self.x_bar.values()), along)
         self.names = self._names(summed)
-        self.saves = _saved(list(self.x_bar.values()), self.y_bar)
+        self.saves = saved_border(list(self.x_bar.values()), self.y_bar)
 
     def _names(self, summed: Mapping[Node, Node]) -> dict[Node, str]:
         """z for a local, z_dot for its tangent, z_bar for its cotangent, z_bar_dot after that."""
@@ -251,7 +259,7 @@ def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:
     return next(letter for letter in chain(letters, numbered) if letter not in taken)
 
 
-def _saved(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
+def saved_border(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
     """What backward reads of the forward pass: values at the border of what depends on y_bar."""
     dependent = depends_on(adjoints, [y_bar])
     border: dict[Node, None] = {}
@@ -259,20 +267,20 @@ def _saved(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
         if node in dependent:
             for operand in node.operands:
                 if operand not in dependent:
-                    border.update(dict.fromkeys(_stored_parts(operand)))
+                    border.update(dict.fromkeys(stored_parts(operand)))
     return tuple(border)
 
 
-def _stored_parts(node: Node) -> list[Node]:
+def stored_parts(node: Node) -> list[Node]:
     """An expression itself, or what it only rearranges; nothing for arguments and constants."""
     if isinstance(node.space, Indices):
-        return [part for operand in node.operands for part in _stored_parts(operand)]
+        return [part for operand in node.operands for part in stored_parts(operand)]
     if isinstance(node, (Variable, Constant)):
         return []
     if isinstance(node, Projection):
         return []
     if isinstance(node, Contraction) and node.is_pointwise and len(node.filled) == 1:
-        return [part for operand in node.operands for part in _stored_parts(operand)]
+        return [part for operand in node.operands for part in stored_parts(operand)]
     if isinstance(node, Contraction) and node.is_pointwise and not _computed(node):
         return []
     return list(storage(node))

@@ -45,6 +45,7 @@ from .walk import depends_on, topological
 Factor = tuple[Access, Node]
 Bound = tuple[sympy.Symbol, Node, Access]
 Extents = Mapping[sympy.Symbol, Size]
+Ties = frozenset[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Derivative:
         self.terms: dict[Node, tuple[Term, ...]] = {by: (self._identity(),)}
         for node in topological(*roots):
             if node not in self.terms:
-                self.terms[node] = self._added(_terms(node, self)) if node in dependent else ()
+                self.terms[node] = added(_terms(node, self), family) if node in dependent else ()
 
     def of(self, node: Node) -> tuple[Term, ...]:
         """The terms of one of the nodes."""
@@ -133,21 +134,6 @@ class Derivative:
     def _identity(self) -> Term:
         access, extents = fresh_access(self.by.space.shape)  # type: ignore[attr-defined]
         return Term(access, access, (), tuple(extents.items()))
-
-    def _added(self, terms: Iterable[Term]) -> tuple[Term, ...]:
-        """Like terms added where they differ in one component."""
-        kept: list[Term] = []
-        for term in terms:
-            term = combined(term, self.family)
-            for k, other in enumerate(kept):
-                total = _sum(other, term)
-                if total is not None:
-                    kept[k] = total
-                    break
-            else:
-                kept.append(term)
-        return tuple(kept)
-
 
 @singledispatch
 def _terms(node: Node, d: Derivative) -> list[Term]:
@@ -185,11 +171,6 @@ def _(node: Contraction, d: Derivative) -> list[Term]:
     for k, x in enumerate(node.filled):
         found += [moved for term in d.of(x) for moved in _through(node, k, term)]
     return found
-
-
-def tuple_terms(derivative: Derivative, parts: Sequence[Node]) -> list[tuple[Term, ...]]:
-    """The terms of each part of an element of a direct product."""
-    return [derivative.of(part) for part in parts]
 
 
 # --- one term
@@ -245,7 +226,7 @@ def _through(node: Contraction, position: int, term: Term) -> list[Term]:
         Term(out, inner.into, inner.factors, inner.extents, inner.bound),
         *((_renamed(access, values), x) for access, x in others),
     )
-    return [_summed(made)]
+    return [summed(made)]
 
 
 def _read_at(
@@ -298,7 +279,7 @@ def _plain_out(term: Term) -> Term:
     )
 
 
-def _summed(term: Term) -> Term:
+def summed(term: Term) -> Term:
     """The indices that neither access shows are summed over."""
     picked = {i for i, _, _ in term.bound}
     shown = set(term.shown)
@@ -323,7 +304,7 @@ def _summed(term: Term) -> Term:
 
 
 def _indices(term: Term, factors: Iterable[Factor]) -> tuple[sympy.Symbol, ...]:
-    """The indices that factors are read at, in the order of the term's own."""
+    """The indices that factors are read at: those of the accesses in order, then the others."""
     read = {i for access, _ in factors for entry in access for i in _in(term, entry)}
     read |= {
         i
@@ -332,7 +313,8 @@ def _indices(term: Term, factors: Iterable[Factor]) -> tuple[sympy.Symbol, ...]:
         for entry in access
         for i in _in(term, entry)
     }
-    return tuple(i for i, _ in term.extents if i in read)
+    order = dict.fromkeys([*term.shown, *(i for i, _ in term.extents)])
+    return tuple(i for i in order if i in read)
 
 
 def _product(
@@ -394,13 +376,29 @@ def combined(term: Term, family: Size | None = None) -> Term:
         groups = [g for g in groups if not g[0] & linking]
         merged = [f for _, factors in joined for f in factors]
         groups.append((linking.union(*(g[0] for g in joined)), [*merged, factor]))
-    if groups and loose:
-        smallest = min(range(len(groups)), key=lambda k: len(groups[k][0]))
-        groups[smallest][1].extend(loose)
+    if groups and loose:  # to what stands on the side of the result, where numbers differ
+        out = _symbols(term.out)
+        groups.sort(key=lambda group: (not group[0] & out, len(group[0])))
+        groups[0][1].extend(loose)
     elif loose:
         groups = [(set(), loose)]
     made = [_product(term, factors) for _, factors in groups]
     return replace(term, factors=tuple(sorted(made, key=lambda f: _order(term, f))))
+
+
+def added(terms: Iterable[Term], family: Size | None = None) -> tuple[Term, ...]:
+    """Like terms added where they differ in one factor at most."""
+    kept: list[Term] = []
+    for term in terms:
+        term = combined(term, family)
+        for k, other in enumerate(kept):
+            both = _sum(other, term)
+            if both is not None:
+                kept[k] = both
+                break
+        else:
+            kept.append(term)
+    return tuple(kept)
 
 
 def _order(term: Term, factor: Factor) -> tuple[int, ...]:
@@ -470,16 +468,67 @@ def aligned_to(term: Term, like: Term) -> Term:
     return _replaced(term, {**new, **rest}, extents)
 
 
+def written(
+    space: Space, term: Term, more: Sequence[Factor], write: Access, extents: Extents | None = None
+) -> Node:
+    """The product of a term's factors and more, summed over all indices but those of `write`.
+
+    `write` says where in an array of the space it goes; `extents` has the ranges of indices that
+    are not the term's.
+    """
+    factors = [*term.factors, *more] or [((), constant(sympy.S.One, R()))]
+    picked = {index: (node, access) for index, node, access in term.bound}
+    read = _symbols(*(access for access, _ in factors), write)
+    bound = [(i, access) for i, (_, access) in picked.items() if i in read]
+    read |= _symbols(*(access for _, access in bound))
+    known = {i: e for i, e in (dict(term.extents) | dict(extents or {})).items() if i in read}
+    form = make_form([*(access for access, _ in factors), write], known, bound)
+    selectors = [picked[i][0] for i, _ in bound]
+    return contraction(space, form, len(factors), [x for _, x in factors], selectors)
+
+
+def _symbols(*accesses: Access) -> set[sympy.Symbol]:
+    return {s for access in accesses for entry in access for s in entry.free_symbols}
+
+
 def applied(terms: Sequence[Term], v: Node, space: Space) -> Node:
     """The sum of the terms applied to v: D e . v for the terms of e."""
-    return linear_combination(
-        [(1, zero(space)), *((1, _applied(term, v, space)) for term in terms)]
+    return total(space, (written(space, term, [(term.into, v)], term.out) for term in terms))
+
+
+def total(space: Space, nodes: Iterable[Node]) -> Node:
+    """The sum of expressions of a space."""
+    return linear_combination([(1, zero(space)), *((1, node) for node in nodes)])
+
+
+def ties(term: Term) -> Ties:
+    """The pairs (axis of e, axis of v) that one running index goes over together."""
+    picked, running = {index for index, _, _ in term.bound}, dict(term.extents)
+    return frozenset(
+        (q, p)
+        for q, out in enumerate(term.out)
+        for p, into in enumerate(term.into)
+        if out == into and out in running and out not in picked
     )
 
 
-def _applied(term: Term, v: Node, space: Space) -> Node:
-    accesses = [access for access, _ in term.factors]
-    bound = [(index, access) for index, _, access in term.bound]
-    form = make_form([*accesses, term.into, term.out], dict(term.extents), bound)
-    selectors = [node for _, node, _ in term.bound]
-    return contraction(space, form, len(accesses) + 1, [*(x for _, x in term.factors), v], selectors)
+def whole(terms: Sequence[Term], shape: Sequence[Size], by: Sequence[Size]) -> tuple[Term, ...]:
+    """The terms as one where one of them is full but for the first axis, which is the batch's.
+
+    A diagonal beside a full matrix goes into it, and so does a product of two vectors.
+    """
+    if not any(_is_full(term) for term in terms):
+        return tuple(terms)
+    out, extents = fresh_access(shape)
+    into, more = fresh_access(by[1:])
+    space = R(*shape, *by[1:])
+    matrix = total(space, (written(space, t, [], (*t.out, *t.into[1:])) for t in terms))
+    access = (*out, *into)
+    full = Term(out, (out[0], *into), ((access, matrix),), tuple({**extents, **more}.items()))
+    alone = terms[0] if len(terms) == 1 and len(terms[0].factors) <= 1 else full
+    return (alone,)
+
+
+def _is_full(term: Term) -> bool:
+    plain = all(entry in dict(term.extents) for entry in (*term.out, *term.into))
+    return plain and ties(term) == {(0, 0)} and not term.bound

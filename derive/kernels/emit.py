@@ -194,7 +194,7 @@ def _argument_lines(kernel: Kernel) -> Iterator[str]:
     for argument, group in zip(program.arguments, kernel.arguments, strict=True):
         yield f"{argument.name}: {_shapes(group)}, {argument.role}"
     for result, group in zip(program.results, kernel.results, strict=True):
-        how = "added to, not computed where NULL" if program.accumulate else "overwritten"
+        how = "added to, not computed where NULL" if program.adds(result) else "overwritten"
         yield f"{result.name}: {_shapes(group)}, {how}"
     if kernel.saved:
         how = "read" if program.reads_saved else "written unless NULL"

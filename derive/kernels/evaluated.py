@@ -120,7 +120,7 @@ class _Evaluation:
         with np.errstate(all="ignore"):  # as compiled kernels do
             values = values_of([nodes[k] for k in asked], point, sizes)
         for k, value in zip(asked, values, strict=True):
-            _put(value, outs[k], program.accumulate)
+            _put(value, outs[k], program.adds(program.results[k]))
 
 
 def _array(address: int | None, buffer: Buffer, dtype: np.dtype[Any], sizes: Sizes) -> Array | None:

@@ -87,6 +87,12 @@ class _Lowering:
             self._buffers(r.name, nodes, "result")
             for r, nodes in zip(program.results, self.result_nodes, strict=True)
         ]
+        self.added = {
+            buffer
+            for r, buffers in zip(program.results, self.results, strict=True)
+            for buffer in buffers
+            if program.adds(r)
+        }
         self.saves = [plain[node] for node in program.saves]
         self.saved = [self._buffer(f"saved_{self._name(n)}", n, "saved") for n in self.saves]
         self.indices = Indices(self.allocator, BATCH)
@@ -142,9 +148,8 @@ class _Lowering:
         )
 
     def _schedule(self) -> Schedule:
-        readable = not self.program.accumulate
         wanted = [
-            (buffer.name, node, readable)
+            (buffer.name, node, buffer not in self.added)
             for buffers, nodes in zip(self.results, self.result_nodes, strict=True)
             for buffer, node in zip(buffers, nodes, strict=True)
         ]
@@ -181,11 +186,10 @@ class _Lowering:
 
     def _zero_results(self) -> Iterator[Statement]:
         """A result that is zero is set; one that is added to needs nothing."""
-        if not self.program.accumulate:
-            for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
-                for buffer, node in zip(buffers, nodes, strict=True):
-                    if is_zero(node):
-                        yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
+        for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
+            for buffer, node in zip(buffers, nodes, strict=True):
+                if is_zero(node) and buffer not in self.added:
+                    yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
         for stage in range(1 + max((s.stage for s in schedule.sinks), default=0)):
@@ -256,7 +260,7 @@ class _Lowering:
         return [*lets, self._line(left, sign, sink.pointwise, by_name=by_name)]
 
     def _adds(self, sink: Sink) -> bool:
-        return self.program.accumulate and self.targets[sink].kind == "result"
+        return self.targets[sink] in self.added
 
     def _sum(self, sink: Sink, weight: sympy.Expr, total: Node) -> Step:
         target = self.targets[sink]

@@ -1,0 +1,202 @@
+"""The exact hybrid of BPTT and RTRL: the sum of lemma 5.1.6 split at the start of a block.
+
+    J_{t0+k} = Lambda_{t0} . J_{t0} + sum_j Lambda_j . nabla f_j,    Lambda_j = D mu_{t0+k, j+1}
+
+Lambda is the identity at the block's end and goes down by Lambda_{j-1} = Lambda_j . D f_j (lemma
+5.1.4).  Lambda_j . nabla f_j is a product of factors: those with Lambda in them are kept for the
+times of a block, the others are what a step is given, and the sum over j is one product.
+Source: Schmidhuber 1992, cited by the thesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import sympy
+
+from .expressions import Node, Variable, constant
+from .influence import Influence, Store, Tied, composed, met, shape_of
+from .lift import lift_space
+from .programs import BATCH, Program, Result
+from .spaces import R
+from .structure import (
+    Term,
+    added,
+    fresh_access,
+    renamed,
+    summed,
+    total,
+    written,
+)
+from .transitions import is_family, step
+from .walk import rewrite
+
+TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Lambda_j . nabla f_j for one array of J: a term whose factors are kept over the times."""
+
+    store: Store
+    by: Node
+    term: Term
+
+
+class Hybrid:
+    """Lambda, its recursion, and the influence at the end of a block."""
+
+    def __init__(self, influence: Influence) -> None:
+        self.influence, self.step = influence, influence.step
+        self.transition = influence.transition
+        names = self.transition.names
+        self.tied = self._closed()
+        self.stores = {
+            (a, b): self._lambda(a, b, tied) for (a, b), tied in sorted(self.tied.items())
+        }
+        self.before = {key: f"{s.variable.name}_before" for key, s in self.stores.items()}
+        self.kept = list(self._kept())
+        nodes = [node for kept in self.kept for _, node in kept.term.factors]
+        self.stacks: dict[Node, Variable] = {}
+        self.factors: dict[Node, Variable] = {}
+        saved = self.transition.saved
+        for node in dict.fromkeys(nodes):
+            if not is_family(node):
+                continue
+            if not isinstance(node, Variable) and node not in saved:
+                self.factors[node] = names.variable("factor", node.space)
+            name = getattr(self.factors.get(node, saved.get(node, node)), "name", "state")
+            self.stacks[node] = names.variable(f"{name}_times", lift_space(node.space, TIMES))
+
+    # --- Lambda
+
+    def _closed(self) -> Tied:
+        """The axes that stay tied under Lambda = Lambda . D f from the identity on."""
+        found = self.step.identity()
+        while True:
+            new = dict(found)
+            for (b, c), terms in self.step.D.items():
+                for (a, d), known in found.items():
+                    if d == b:
+                        made = composed(known, met(terms))
+                        new[a, c] = new.get((a, c), made) & made
+            if new == found:
+                return found
+            found = new
+
+    def _lambda(self, a: int, b: int, tied: frozenset[tuple[int, int]]) -> Store:
+        h = self.step.h
+        stored = {p for _, p in tied}
+        left = (extent for p, extent in enumerate(shape_of(h[b])) if p not in stored)
+        several = f"_{a}{b}" if len(h) > 1 else ""
+        made = self.transition.names.variable(f"Lambda{several}", R(*shape_of(h[a]), *left))
+        return Store(made, a, (h[b],), tied)
+
+    def start(self) -> Program:
+        """Lambda = id."""
+        results = [
+            Result(s.variable.name, self._identity(s) if a == b else total(s.variable.space, ()))
+            for (a, b), s in self.stores.items()
+        ]
+        name = f"{self.transition.label}_identity"
+        return step(self.transition.layer, name, "Lambda = id", results)
+
+    def _identity(self, s: Store) -> Node:
+        (x,) = s.by
+        access, extents = fresh_access(shape_of(x))
+        one = constant(sympy.S.One, x.space)
+        term = Term(access, access, ((access, one),), tuple(extents.items()))
+        return written(s.variable.space, term, [], s.place(access, x, access))
+
+    def _times_lambda(self, s: Store, term: Term) -> Term:
+        """Lambda . L for a term of L: Lambda becomes one of its factors."""
+        term = renamed(term)
+        (x,) = s.by
+        out, extents = fresh_access(shape_of(self.step.h[s.component]))
+        tied = {q: term.out[p] for q, p in s.tied}
+        out = tuple(tied.get(q, index) for q, index in enumerate(out))
+        factor = (s.place(out, x, term.out), s.variable)
+        known = {**extents, **dict(term.extents)}
+        return replace(term, out=out, factors=(factor, *term.factors), extents=tuple(known.items()))
+
+    def backward(self) -> Program:
+        """Lambda_{j-1} = Lambda_j . D f_j, and the factors of Lambda_j . nabla f_j."""
+        t = self.transition
+        results = [
+            Result(self.before[key], self._before(key), adds=False) for key in self.stores
+        ]
+        results += [Result(x.name, node) for node, x in self.factors.items()]
+        saved = t.saved
+        new = rewrite([r.node for r in results], saved.get)
+        results = [replace(r, node=new[r.node]) for r in results]
+        law = ["Lambda_before = Lambda . D f", "factors of Lambda . nabla f"]
+        return step(t.layer, f"{t.label}_block_step", law, results, t.named)
+
+    def _before(self, key: tuple[int, int]) -> Node:
+        a, c = key
+        new, found = self.stores[key], []
+        (x,) = new.by
+        for (b, d), terms in self.step.D.items():
+            if d == c and (a, b) in self.stores:
+                for term in terms:
+                    moved = self._times_lambda(self.stores[a, b], term)
+                    write = new.place(moved.out, x, moved.into)
+                    found.append(written(new.variable.space, moved, [], write))
+        return total(new.variable.space, found)
+
+    # --- J at the end of a block
+
+    def _kept(self) -> Iterator[Kept]:
+        """The terms of Lambda . nabla f, like ones added."""
+        for store in self.influence.stores:
+            for x in store.by:
+                k, terms = self.step.by.index(x), []
+                for (a, b), s in self.stores.items():
+                    if a == store.component:
+                        for term in self.step.nabla.get((b, k), ()):
+                            terms.append(summed(self._times_lambda(s, term)))
+                for term in added(terms, BATCH):
+                    yield Kept(store, x, term)
+
+    def end(self) -> Program:
+        """J = Lambda . J + sum over the times of the kept factors."""
+        t = self.transition
+        results = []
+        for new in self.influence.stores:
+            moved = [*self._carried(new)]
+            moved += [self._over_times(k) for k in self.kept if k.store is new]
+            name = self.influence.next[new]
+            results.append(Result(name, total(new.variable.space, moved)))
+        law = "J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j"
+        return step(t.layer, f"{t.label}_block_end", law, results)
+
+    def _carried(self, new: Store) -> Iterator[Node]:
+        blocks = {key: (self._term(s),) for key, s in self.stores.items()}
+        yield from self.influence.products(new, blocks)
+
+    def _term(self, s: Store) -> Term:
+        """Lambda itself as a term of a block."""
+        (x,) = s.by
+        into, extents = fresh_access(shape_of(x))
+        out, more = fresh_access(shape_of(self.step.h[s.component]))
+        tied = {q: into[p] for q, p in s.tied}
+        out = tuple(tied.get(q, index) for q, index in enumerate(out))
+        factor = (s.place(out, x, into), s.variable)
+        return Term(out, into, (factor,), tuple({**more, **extents}.items()))
+
+    def _over_times(self, kept: Kept) -> Node:
+        (time,), extents = fresh_access((TIMES,))
+        term, store = kept.term, kept.store
+        factors = tuple(
+            ((time, *access), self.stacks[node]) if node in self.stacks else (access, node)
+            for access, node in term.factors
+        )
+        write = store.place(term.out, kept.by, term.into)
+        moved = replace(
+            term,
+            factors=factors,
+            extents=(*term.extents, *extents.items()),
+            bound=tuple((i, node, access) for i, node, access in term.bound),
+        )
+        return written(store.variable.space, moved, [], write)

@@ -1,0 +1,331 @@
+"""Recurrent networks over sequences (thesis chapter 5): cells, predictions and a loss.
+
+    h_i = f(h_{i-1}; x_i; theta),   y^_i = g(h_i; zeta),   J = sum over i of w_i loss(y^_i, y_i)
+
+A network is a chain of levels.  A level has one cell, or one for each direction of time, and a
+prediction g of their states; the level above takes the predictions of the one below as its input.
+All arguments are named as those of a network of layers are: what the first cell is given keeps its
+name, a parameter is called {label}_{name}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import sympy
+
+from .cells import Cell, inputs_of
+from .expressions import Node, Variable, variable
+from .layers import Layer
+from .names import checked
+from .networks import Composed
+from .resize import bound_sizes, resized_layer
+from .roles import PARAMETER, STATE, Argument
+from .spaces import R, Size, Space, SpaceError, dims, leaves
+from .stages import Path
+
+FORWARD, BACKWARD = "forward in time", "backward in time"
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A layer where it stands in a network: under its label, in the network's sizes and names."""
+
+    label: str
+    function: Layer
+    direction: str = FORWARD
+
+    @property
+    def state(self) -> Variable:
+        """The hidden state of a cell."""
+        return self.function.arguments[0].variable
+
+    @property
+    def parameters(self) -> tuple[Variable, ...]:
+        """The parameters under their names in the network."""
+        return self.function.parameters
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Cells side by side, and the prediction of their states."""
+
+    cells: tuple[Place, ...]
+    prediction: Place
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The cells, then the prediction."""
+        return (*self.cells, self.prediction)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recurrent(Composed):
+    """A recurrent network.  As a layer it is one step: (h_{i-1}, x_i) -> y^_i.
+
+    `loss` is that of one step; `learned` says that the initial state is a parameter, whose
+    gradient every method gives.
+    """
+
+    levels: tuple[Level, ...] = ()
+    loss: Place | None = None
+    learned: bool = False
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """Where each parameter hangs in the tree: {label: {name: ..}, ..}."""
+        return tuple(
+            (*place.label.split("."), p.name.removeprefix(place.label.replace(".", "_") + "_"))
+            for level in self.levels
+            for place in level.places
+            for p in place.parameters
+        )
+
+    @property
+    def cells(self) -> tuple[Place, ...]:
+        """All cells, level by level."""
+        return tuple(cell for level in self.levels for cell in level.cells)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether one cell runs forward in time, so that RTRL and the hybrid apply."""
+        return [cell.direction for cell in self.cells] == [FORWARD]
+
+    @property
+    def targets(self) -> tuple[Argument, ...]:
+        """What the loss compares the prediction with."""
+        return () if self.loss is None else self.loss.function.arguments[1:]
+
+    @property
+    def inputs(self) -> tuple[Argument, ...]:
+        """The input of one step."""
+        return inputs_of(self.levels[0].cells[0].function)
+
+    def with_loss(self, loss: Layer) -> Recurrent:
+        """The network with a loss of one step: a layer loss(y^, ..) -> R() without parameters.
+
+        Raises SpaceError where the loss has parameters, is no scalar or does not take y^.
+        """
+        return _with_loss(self, loss)
+
+
+def recurrent(
+    name: str,
+    /,
+    cell: Layer,
+    *,
+    prediction: Layer | None = None,
+    loss: Layer | None = None,
+    initial: str = "fixed",
+) -> Recurrent:
+    """A recurrent network of one cell (thesis section 5.1): f, g and the loss of a step.
+
+    Without a prediction g is the identity.  `initial` is "fixed" (the initial state is given) or
+    "learned" (its gradient is wanted).  Raises SpaceError, naming both spaces, where the prediction
+    does not take the state of the cell.
+
+    >>> from derive.library.losses import squared_loss
+    >>> from derive.library.rnn import readout, vanilla_rnn
+    >>> print(recurrent("rnn", vanilla_rnn, prediction=readout, loss=squared_loss).signature)
+    rnn(h, x; cell_W, cell_U, cell_b, prediction_V, prediction_c)
+    """
+    if initial not in ("fixed", "learned"):
+        raise ValueError(f"recurrent {name}: initial is 'fixed' or 'learned', got {initial!r}")
+    level = _level(name, {"cell": (cell, FORWARD)}, prediction)
+    made = _network(name, (level,), None, initial == "learned")
+    return made if loss is None else made.with_loss(loss)
+
+
+def bidirectional(
+    name: str,
+    /,
+    *,
+    forward: Layer,
+    backward: Layer,
+    prediction: Layer,
+    loss: Layer | None = None,
+) -> Recurrent:
+    """Two cells, one in each direction of time, and a prediction g(h, k; zeta) of both states.
+
+    Source: thesis section 5.3.2.  Its gradient is that of BPTT; RTRL would need the future.
+    Raises SpaceError where the prediction does not take the two states or the inputs differ.
+    """
+    cells = {"forward": (forward, FORWARD), "backward": (backward, BACKWARD)}
+    made = _network(name, (_level(name, cells, prediction),), None, False)
+    return made if loss is None else made.with_loss(loss)
+
+
+def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> Recurrent:
+    """Recurrent networks one above the other: each takes the predictions of the one below.
+
+    Source: thesis section 5.3.3; a chain of bidirectional networks of LSTM cells is the deep
+    bidirectional LSTM.  The first one keeps its names; others, and all parameters, have the label
+    in front.  Raises SpaceError where a network does not take the predictions of the one below, or
+    has a loss of its own.
+    """
+    levels: list[Level] = []
+    for label, part in networks.items():
+        checked(label, f"deep {name}: network")
+        if not isinstance(part, Recurrent) or part.loss is not None:
+            raise SpaceError(f"deep {name}: {label} must be a recurrent network without a loss")
+        for level in part.levels:
+            levels.append(_raised(name, label, level, levels))
+    made = _network(name, tuple(levels), None, False)
+    return made if loss is None else made.with_loss(loss)
+
+
+# --- composing
+
+
+def _level(
+    where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer | None
+) -> Level:
+    """Cells and a prediction in common sizes."""
+    placed: list[Place] = []
+    for label, (cell, direction) in cells.items():
+        if not isinstance(cell, Cell):
+            raise SpaceError(
+                f"recurrent {where}: {label} must be a cell, declared with @cell or made by "
+                f"stack(..), got {getattr(cell, 'signature', repr(cell))}"
+            )
+        placed.append(_cell(where, label, cell, direction, placed))
+    states = [cell.function.arguments[0] for cell in placed]
+    if prediction is None:
+        g = Layer("prediction", (states[0],), states[0].variable)
+        return Level(tuple(placed), Place("prediction", g))
+    return Level(tuple(placed), _prediction(where, prediction, placed))
+
+
+def _cell(where: str, label: str, cell: Cell, direction: str, beside: Sequence[Place]) -> Place:
+    sizes: dict[sympy.Symbol, Size] = {s: s for s in cell.sizes}
+    names = {p.name: f"{label}_{p.name}" for p in cell.parameters}
+    if beside:
+        inputs, others = inputs_of(cell), inputs_of(beside[0].function)
+        sizes = {s: dims(f"{label}_{s}") for s in cell.sizes}
+        for own, other in zip(inputs, others, strict=False):
+            sizes |= bound_sizes(own.variable.space, other.variable.space)
+            names[own.name] = other.name
+        names[cell.arguments[0].name] = f"{label}_{cell.arguments[0].name}"
+        if len(inputs) != len(others):
+            raise SpaceError(f"recurrent {where}: the cells must have the same inputs")
+    made = resized_layer(cell, sizes, name=label, renamed=names, prefix=f"{label}_")
+    if beside:
+        _check_same(where, inputs_of(made), inputs_of(beside[0].function))
+    return Place(label, made, direction)
+
+
+def _check_same(where: str, inputs: Sequence[Argument], others: Sequence[Argument]) -> None:
+    for own, other in zip(inputs, others, strict=True):
+        if own.variable.space != other.variable.space:
+            raise SpaceError(
+                f"recurrent {where}: the cells of a level have one input, but {own.name} is of "
+                f"{own.variable.space} in one and of {other.variable.space} in the other"
+            )
+
+
+def _prediction(where: str, g: Layer, cells: Sequence[Place]) -> Place:
+    """The prediction with its states bound to those of the cells."""
+    states = [a for a in g.arguments if a.role != PARAMETER]
+    if len(states) != len(cells) or any(a.role != STATE for a in states):
+        raise SpaceError(
+            f"recurrent {where}: the prediction {g.signature} must take the state of every cell, "
+            f"{', '.join(str(c.state.space) for c in cells)}, and nothing else left of the *"
+        )
+    sizes: dict[sympy.Symbol, Size] = {s: dims(f"prediction_{s}") for s in g.sizes}
+    names = {p.name: f"prediction_{p.name}" for p in g.parameters}
+    for own, cell in zip(states, cells, strict=True):
+        sizes |= bound_sizes(own.variable.space, cell.state.space)
+        names[own.name] = cell.state.name
+    made = resized_layer(g, sizes, name="prediction", renamed=names, prefix="prediction_")
+    for own, cell in zip(made.state, cells, strict=True):
+        if own.space != cell.state.space:
+            raise SpaceError(
+                f"recurrent {where}: the prediction takes {own.space}, but the state of "
+                f"{cell.label} is of {cell.state.space}; use a prediction of that space"
+            )
+    return Place("prediction", made)
+
+
+def _raised(where: str, label: str, level: Level, below: Sequence[Level]) -> Level:
+    """A level on top of others: its input bound to their predictions, all under its label."""
+    given = below[-1].prediction.function.output.space if below else None
+    inputs = inputs_of(level.cells[0].function)
+    bound: dict[sympy.Symbol, Size] = {}
+    if given is not None:
+        if len(inputs) != 1:
+            raise SpaceError(f"deep {where}: {label} must have one input, the predictions below")
+        bound = bound_sizes(inputs[0].variable.space, given)
+    places = [_under(label, place, bound, kept=inputs if not below else ()) for place in level.places]
+    if given is not None and inputs_of(places[0].function)[0].variable.space != given:
+        raise SpaceError(
+            f"deep {where}: {label} takes {inputs_of(places[0].function)[0].variable.space}, but "
+            f"the network below predicts {given}; use networks that fit"
+        )
+    return Level(tuple(places[:-1]), places[-1])
+
+
+def _under(
+    label: str, place: Place, bound: Mapping[sympy.Symbol, Size], kept: Sequence[Argument]
+) -> Place:
+    f = place.function
+    first = {s for a in kept for leaf in leaves(a.variable.space) for e in leaf.shape for s in e.free_symbols}
+    sizes = {s: bound.get(s, s if s in first else dims(f"{label}_{s}")) for s in f.sizes}
+    names = {a.name: f"{label}_{a.name}" for a in f.arguments if a not in kept}
+    made = resized_layer(f, sizes, name=f"{label}_{f.name}", renamed=names, prefix=f"{label}_")
+    return Place(f"{label}.{place.label}", made, place.direction)
+
+
+def _with_loss(network: Recurrent, loss: Layer) -> Recurrent:
+    if not isinstance(loss, Layer) or loss.parameters or loss.output.space != R():
+        raise SpaceError(
+            f"recurrent {network.name}: a loss is a layer without parameters and with an output of "
+            f"R(), got {getattr(loss, 'signature', repr(loss))}"
+        )
+    given = network.levels[-1].prediction.function.output.space
+    sizes = {s: dims(f"{loss.name}_{s}") for s in loss.sizes}
+    sizes |= bound_sizes(loss.arguments[0].variable.space, given)
+    taken = {a.name for a in network.arguments} | {str(size) for size in network.sizes}
+    names = {a.name: f"{loss.name}_{a.name}" for a in loss.arguments[1:] if a.name in taken}
+    names[loss.arguments[0].name] = "prediction"
+    made = resized_layer(loss, sizes, renamed=names, prefix=f"{loss.name}_")
+    if made.arguments[0].variable.space != given:
+        raise SpaceError(
+            f"recurrent {network.name}: the loss takes {made.arguments[0].variable.space}, but the "
+            f"prediction is of {given}; use a loss of that space"
+        )
+    return replace(network, loss=Place("loss", made))
+
+
+def _network(
+    name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool
+) -> Recurrent:
+    """The layer that is one step of the network."""
+    states, parameters = [], []
+    names: dict[Node, str] = {}
+    below: Node | None = None
+    for level in levels:
+        new: dict[Node, Node] = {}
+        for cell in level.cells:
+            states.append(cell.function.arguments[0])
+            new[cell.state] = _call(cell, {} if below is None else {_input(cell): below})
+            parameters += cell.parameters
+        below = _call(level.prediction, new)
+        parameters += level.prediction.parameters
+    assert below is not None
+    first = inputs_of(levels[0].cells[0].function)
+    arguments = (*states, *first, *(Argument(p, PARAMETER) for p in parameters))
+    doc = f"{name}: {', '.join(c.label for level in levels for c in level.places)}"
+    return Recurrent(name, arguments, below, names, doc, levels=levels, loss=loss, learned=learned)
+
+
+def _input(cell: Place) -> Variable:
+    return inputs_of(cell.function)[0].variable
+
+
+def _call(place: Place, values: Mapping[Node, Node]) -> Node:
+    """The layer on expressions for some of its arguments."""
+    arguments = {a.name: values.get(a.variable, a.variable) for a in place.function.arguments}
+    return place.function(**arguments)
