@@ -30,7 +30,7 @@ from .structure import (
     written,
 )
 from .transitions import is_family, step
-from .walk import rewrite
+from .walk import rewrite, storage
 
 TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
 
@@ -57,17 +57,22 @@ class Hybrid:
         }
         self.before = {key: f"{s.variable.name}_before" for key, s in self.stores.items()}
         self.kept = list(self._kept())
-        nodes = [node for kept in self.kept for _, node in kept.term.factors]
-        self.stacks: dict[Node, Variable] = {}
         self.factors: dict[Node, Variable] = {}
-        saved = self.transition.saved
+        self.stacks: dict[Node, Variable] = {}
+        self.source_of: dict[Variable, str] = {}
+        constant_in_time = storage(self.transition.initial)
+        nodes = [node for kept in self.kept for _, node in kept.term.factors]
         for node in dict.fromkeys(nodes):
-            if not is_family(node):
-                continue
-            if not isinstance(node, Variable) and node not in saved:
-                self.factors[node] = names.variable("factor", node.space)
-            name = getattr(self.factors.get(node, saved.get(node, node)), "name", "state")
-            self.stacks[node] = names.variable(f"{name}_times", lift_space(node.space, TIMES))
+            if is_family(node) and node not in constant_in_time:
+                self._stack(node)
+
+    def _stack(self, node: Node) -> None:
+        """The values of a factor over a block: of an argument, a saved value, or kept for it."""
+        names, source = self.transition.names, self.transition.saved.get(node, node)
+        if not isinstance(source, Variable):
+            source = self.factors[node] = names.variable("factor", node.space)
+        stack = names.variable(f"{source.name}_times", lift_space(node.space, TIMES))
+        self.stacks[node], self.source_of[stack] = stack, source.name
 
     # --- Lambda
 
@@ -117,7 +122,7 @@ class Hybrid:
         tied = {q: term.out[p] for q, p in s.tied}
         out = tuple(tied.get(q, index) for q, index in enumerate(out))
         factor = (s.place(out, x, term.out), s.variable)
-        known = {**extents, **dict(term.extents)}
+        known = {i: e for i, e in extents.items() if i in out} | dict(term.extents)
         return replace(term, out=out, factors=(factor, *term.factors), extents=tuple(known.items()))
 
     def backward(self) -> Program:
@@ -169,7 +174,7 @@ class Hybrid:
             name = self.influence.next[new]
             results.append(Result(name, total(new.variable.space, moved)))
         law = "J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j"
-        return step(t.layer, f"{t.label}_block_end", law, results)
+        return step(t.layer, f"{t.label}_block_end", law, results, extra=(TIMES,))
 
     def _carried(self, new: Store) -> Iterator[Node]:
         blocks = {key: (self._term(s),) for key, s in self.stores.items()}

@@ -34,6 +34,7 @@ from .functions import flat, total_sum
 from .layers import Layer
 from .names import unused
 from .networks import Network
+from .recurrent import Recurrent
 from .roles import GIVEN, MASK, Argument
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological
@@ -69,6 +70,18 @@ class Program:
     saves: tuple[Node, ...]
     reads_saved: bool
     names: Mapping[Node, str]
+    extra: tuple[sympy.Symbol, ...] = ()  # sizes that are not the layer's
+
+    @property
+    def sizes(self) -> tuple[sympy.Symbol, ...]:
+        """The sizes of a call: the batch's, the layer's, others."""
+        return (BATCH, *(s for s in self.layer.sizes if s != BATCH), *self.extra)
+
+    @property
+    def mode(self) -> str:
+        """Whether a result that is made for the caller has to start from zero."""
+        adds = any(self.adds(result) for result in self.results)
+        return "accumulate" if adds else "overwrite"
 
     def adds(self, result: Result) -> bool:
         """Whether a result is added to what is there, rather than overwritten."""
@@ -76,7 +89,12 @@ class Program:
 
 
 def programs(layer: Layer) -> tuple[Program, ...]:
-    """The kernels of a layer in the order of their definition; a network has its loss's too."""
+    """The kernels of a layer in the order of their definition; a network has its loss's too.
+
+    A recurrent network has none of one step: its kernels run over sequences.
+    """
+    if isinstance(layer, Recurrent):
+        return ()
     made = tuple(Derivation(layer).programs())
     if isinstance(layer, Network) and layer.loss is not None:
         loss = Derivation(layer.loss_layer, ("J", "loss", "value"))

@@ -243,7 +243,7 @@ def _read_at(
     for entry, at in zip(term.out, place, strict=True):
         at = at.xreplace(outer)
         if entry in own:
-            if at not in known or known[at] != own[entry]:
+            if not _stays_inside(at, own[entry], known):
                 term = _read_inside(term, entry, own[entry])
             values[entry] = at
         elif at in known:
@@ -256,6 +256,13 @@ def _read_at(
     picked = tuple((i, node, _renamed(access, outer)) for i, node, access in bound)
     moved = replace(moved, bound=(*moved.bound, *picked))
     return _replaced(moved, outer, rest | left) if outer else moved, outer
+
+
+def _stays_inside(place: sympy.Expr, extent: Size, extents: Extents) -> bool:
+    """An index that runs over the axis, or a number on it."""
+    if place.is_Integer and extent.is_Integer:
+        return bool(0 <= place < extent)
+    return place in extents and extents[place] == extent
 
 
 def _read_inside(term: Term, index: sympy.Symbol, extent: Size) -> Term:

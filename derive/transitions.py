@@ -27,7 +27,7 @@ from .lift import lift_space
 from .maps import variables_of
 from .names import unused
 from .programs import BATCH, Program, Result, saved_border, stored_parts
-from .recurrent import FORWARD, Place, Recurrent
+from .recurrent import FORWARD, Level, Place, Recurrent
 from .roles import GIVEN, MASK, STATE, Argument
 from .spaces import Product, R, Space, leaves
 from .text import spoken
@@ -60,13 +60,16 @@ def step(
     law: str | Sequence[str],
     results: Sequence[Result],
     names: Mapping[Node, str] | None = None,
+    extra: tuple[sympy.Symbol, ...] = (),
 ) -> Program:
     """A program of these results, its arguments being the variables in them."""
     roles = {a.variable: a.role for a in layer.arguments}
     found = variables_of(*(r.node for r in results))
     arguments = tuple(Argument(x, roles.get(x, GIVEN)) for x in found)
     lines = (law,) if isinstance(law, str) else tuple(law)
-    return Program(layer, name, lines, arguments, tuple(results), False, (), False, names or {})
+    return Program(
+        layer, name, lines, arguments, tuple(results), False, (), False, names or {}, extra
+    )
 
 
 def is_family(node: Node) -> bool:
@@ -138,6 +141,7 @@ class Transition:
         dots = {v: self.names.variable(f"{v.name}_dot", v.space) for v in x}
         self.eps = self.names.variable(f"{self.cell.state.name}_bar", self.h.space)
         self.error = self.names.variable(f"{self.cell.state.name}_error", self.h.space)
+        self.eps_before = f"{self.eps.name}_before"
         moved = tangents([self.output], dots)
         pulled, summed = cotangents(moved[self.output], flat(self.eps), tuple(dots.values()))
         bars = {v: flat(pulled[dots[v]], inverse=True) for v in x}
@@ -191,19 +195,20 @@ class Transition:
 
     # --- programs
 
-    def forward(self) -> Program:
+    def forward(self, saving: bool) -> Program:
         """h_i = F(h_{i-1}; x_i), and what the backward step needs."""
         results = [Result(self.next.name, self.output)]
-        results += [Result(x.name, node, adds=False) for node, x in self.saved.items()]
+        results += [Result(x.name, node) for node, x in self.saved.items() if saving]
         law = f"{self.next.name} = {self.cell.function.signature}"
-        return step(self.layer, f"{self.label}_transition", law, results, self.layer.names)
+        name = f"{self.label}_saving_transition" if saving else f"{self.label}_transition"
+        return step(self.layer, name, law, results, self.layer.names)
 
     def backward(self) -> Program:
         """eps_{i-1} = D*f_i . eps_i + D*g . e_{i-1} (thesis (5.14))."""
         h = self.cell.state.name
         before = linear_combination([(1, self.error), (1, self.h_bar)])
-        law = [f"{h}_bar_before = {h}_error + D*_{h} f . {h}_bar"]
-        results = [Result(f"{h}_bar_before", before)]
+        law = [f"{self.eps_before} = {h}_error + D*_{h} f . {h}_bar"]
+        results = [Result(self.eps_before, before)]
         if self.initial_bar is not None:
             law.append(f"{self.initial.name}_bar += D*_{self.initial.name} f . {h}_bar")
             results.append(Result(f"{self.initial.name}_bar", self.initial_bar, adds=True))
@@ -228,16 +233,25 @@ class Observation:
     """The programs of a level's prediction, and of the loss behind it."""
 
     def __init__(
-        self, network: Recurrent, prediction: Place, states: Sequence[Variable], names: Names
+        self,
+        network: Recurrent,
+        level: Level,
+        names: Names,
+        total: str,
+        weight: Variable,
     ) -> None:
-        self.network, self.names = network, names
+        self.network, self.total = network, total
+        self.weight = variable(weight.name, lift_space(weight.space, BATCH))
+        prediction, states = level.prediction, [cell.state for cell in level.cells]
         self.label = prediction.label.replace(".", "_")
         self.g = prediction.function.batched(BATCH)
         own = {a.name: a.variable for a in self.g.arguments}
         self.states = [own[x.name] for x in states]
         self.parameters = self.g.parameters
         self.prediction = self.g.output
+        self.predicted_space = prediction.function.output.space
         self.predicted = names.variable("prediction", self.prediction.space)
+        self.bar = names.variable(f"{self.predicted.name}_bar", self.prediction.space)
 
     def predict(self) -> Program:
         """y^_i = g(h_i; zeta)."""
@@ -247,31 +261,32 @@ class Observation:
 
     def backward(self) -> Program:
         """D*g and nabla*g of a cotangent of the prediction, for a level below others."""
-        bar = self.names.variable(f"{self.predicted.name}_bar", self.prediction.space)
-        self.bar = bar
+        bar = self.bar
         results, law = self._pulled([self.prediction], flat(bar), f". {bar.name}")
         return step(self.g, f"{self.label}_backward", law, results, self.g.names)
 
-    def observed(self) -> tuple[Node, list[Variable], Variable]:
-        """J = sum over the samples of weight loss(g(h), y), the targets, the weights."""
+    def observed(self) -> Node:
+        """J = sum over the samples of weight loss(g(h), y)."""
         loss = self.network.loss
         assert loss is not None
         layer = loss.function.batched(BATCH)
-        targets = [a.variable for a in layer.arguments[1:]]
-        weight = self.names.variable("weight", lift_space(R(), BATCH))
         each = rewrite([layer.output], {layer.arguments[0].variable: self.prediction}.get)
-        weighed = linear_combination([(1, total_sum(weight * each[layer.output]))])
-        return weighed, targets, weight
+        return total_sum(self.weight * each[layer.output])
 
-    def losses(self) -> Iterator[Program]:
-        """The weighed sum of the losses; and it with D*g . e and nabla*g . e (thesis (5.8))."""
-        value, self.targets, self.weight = self.observed()
-        name = self.names.variable("J", R()).name
-        law = f"{name} += weighed sum of the losses of {self.g.signature}"
-        result = Result(name, value, batched=False, adds=True)
-        yield step(self.g, "loss_value", law, [result], self.g.names)
-        results, laws = self._pulled([value], None, "J")
-        yield step(self.g, "observe", [law, *laws], [result, *results], self.g.names)
+    def loss(self) -> Program:
+        """The weighed sum of the losses."""
+        result = Result(self.total, self.observed(), batched=False, adds=True)
+        return step(self.g, "observed_loss", self._law(), [result], self.g.names)
+
+    def observe(self) -> Program:
+        """The weighed sum of the losses, D*g . e and nabla*g . e (thesis (5.8))."""
+        value = self.observed()
+        result = Result(self.total, value, batched=False, adds=True)
+        results, laws = self._pulled([value], None, self.total)
+        return step(self.g, "observe", [self._law(), *laws], [result, *results], self.g.names)
+
+    def _law(self) -> str:
+        return f"{self.total} += the weighed sum of the losses of {self.g.signature}"
 
     def _pulled(
         self, roots: Sequence[Node], cotangent: Node | None, of: str

@@ -11,6 +11,7 @@ from .loops import (
     Accumulate,
     Apply,
     Asked,
+    Copy,
     Fill,
     For,
     Gemm,
@@ -53,7 +54,7 @@ class Cost:
 
 def cost(kernel: Kernel) -> tuple[str, ...]:
     """The lines of a kernel's cost."""
-    return cost_of(kernel).lines
+    return cost_of(kernel).lines if kernel.costs is None else kernel.costs
 
 
 def cost_of(kernel: Kernel) -> Cost:
@@ -127,6 +128,11 @@ def _(s: Largest) -> Count:
 @_count.register
 def _(s: Select | Fill) -> Count:
     return sympy.S.Zero, sympy.S.Zero
+
+
+@_count.register
+def _(s: Copy) -> Count:
+    return (s.count if s.add else sympy.S.Zero), sympy.S.Zero
 
 
 @_count.register

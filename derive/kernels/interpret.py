@@ -89,7 +89,7 @@ class Interpreted:
             return self.declaration.outputs(out)  # type: ignore[return-value]
         pairs = zip(self.buffers, arguments, strict=True)
         alone = any(array.ndim < len(buffer.shape) for buffer, array in pairs)
-        make = np.zeros if self.kernel.program.accumulate else np.empty
+        make = np.zeros if self.kernel.program.mode == "accumulate" else np.empty
         leaves_ = [leaf for result in self.declaration.results for leaf in result.leaves]
         made: list[Array | None] = []
         for buffer, leaf in zip(self.outputs, leaves_, strict=True):
@@ -173,7 +173,7 @@ def declaration_of(name: str, kernel: Kernel) -> Declaration:
             Argument(r.name, "result", tuple(_leaf(b, None, "", kernel) for b in buffers))
             for r, buffers in zip(program.results, kernel.results, strict=True)
         ),
-        "accumulate" if program.accumulate else "overwrite",
+        program.mode,
         role,
     )
 

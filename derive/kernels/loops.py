@@ -169,6 +169,34 @@ class Fill(Statement):
 
 
 @dataclass(frozen=True)
+class Pointer:
+    """A place in a buffer, by its distance from the beginning."""
+
+    buffer: Buffer
+    offset: sympy.Expr = sympy.S.Zero
+
+
+@dataclass(frozen=True)
+class Copy(Statement):
+    """Entries from one place on copied to another, or added to what is there."""
+
+    count: sympy.Expr
+    source: Pointer
+    target: Pointer
+    add: bool = False
+
+
+@dataclass(frozen=True)
+class Call(Statement):
+    """Another kernel called: by its name, its sizes in order, a pointer or none for each array."""
+
+    name: str
+    sizes: tuple[tuple[sympy.Symbol, sympy.Expr], ...]
+    arrays: tuple[Pointer | None, ...]
+    workspace: Pointer | None
+
+
+@dataclass(frozen=True)
 class Matrix:
     """A part of a buffer read as a matrix: where it begins and the strides of rows and columns."""
 

@@ -53,6 +53,7 @@ class Kernel:
     lines: Mapping[str, Line]
     saved_nodes: tuple[Node, ...]
     result_nodes: tuple[tuple[Node, ...], ...]
+    costs: tuple[str, ...] | None = None  # lines about the cost, where they are not counted
 
     @property
     def saved_count(self) -> sympy.Expr:
@@ -72,7 +73,7 @@ def lower(program: Program) -> Kernel:
 class _Lowering:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.sizes = (BATCH, *program.layer.sizes)
+        self.sizes = program.sizes
         roots = [*(r.node for r in program.results), *program.saves, *program.names]
         plain = prepared(roots, program.names)
         named = program.names.items()

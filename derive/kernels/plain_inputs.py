@@ -15,6 +15,7 @@ import numpy as np
 
 from ..runtime.declare import (
     BATCH,
+    MAY_BE_ZERO,
     Declaration,
     Leaf,
     axes_sentence,
@@ -154,14 +155,14 @@ class Inputs:
     # --- sizes and shapes
 
     def _settle_sizes(self) -> None:
-        """Every size is at least 1, that of the batch at least 0; then every shape fits."""
+        """Every size is at least 1, or 0 for samples and times; then every shape fits."""
         self._take_keywords()
         for leaf, array in self._inputs():
             for extent, found in zip(leaf.shown(self.batched), array.shape, strict=True):
                 if isinstance(extent, str):
                     self.sizes.setdefault(extent, found)
         for name, value in self.known().items():
-            if value < 1 and name != BATCH:
+            if value < 1 and name not in MAY_BE_ZERO:
                 raise self._refused(f"{self._origins()[name]}, must be at least 1")
         for leaf, array in self._inputs():
             self._check_shape(leaf, array)

@@ -24,6 +24,7 @@ from .loops import (
     Matrix,
     Number,
     Place,
+    Pointer,
     Scalar,
     Sum,
     Times,
@@ -72,6 +73,9 @@ def integer(expression: sympy.Expr) -> str:
     if isinstance(expression, (sympy.Max, sympy.Min)):
         word = "max" if isinstance(expression, sympy.Max) else "min"
         return f"{word}({', '.join(integer(part) for part in expression.args)})"
+    if isinstance(expression, sympy.Mod):
+        above, below = expression.args
+        return f"({integer(above)}) % {_integer_factor(below)}"
     return str(expression)
 
 
@@ -82,7 +86,8 @@ def _position(term: sympy.Expr) -> tuple[bool, bool]:
 
 def _integer_factor(expression: sympy.Expr) -> str:
     text = integer(expression)
-    return f"({text})" if expression.is_Add or isinstance(expression, sympy.floor) else text
+    loose = expression.is_Add or isinstance(expression, (sympy.floor, sympy.Mod))
+    return f"({text})" if loose else text
 
 
 def entry(buffer: Buffer, place: Place) -> str:
@@ -104,10 +109,10 @@ def flat(place: Place, shape: Place) -> str:
     return text or "0"
 
 
-def pointer(matrix: Matrix) -> str:
-    """The address of a matrix."""
-    offset = integer(sympy.expand(matrix.offset))
-    return matrix.buffer.name if offset == "0" else f"{matrix.buffer.name} + {offset}"
+def pointer(place: Matrix | Pointer) -> str:
+    """The address of a matrix, or of a place in a buffer."""
+    offset = integer(sympy.expand(place.offset))
+    return place.buffer.name if offset == "0" else f"{place.buffer.name} + {offset}"
 
 
 def inside(guards: Guards) -> str:

@@ -7,15 +7,20 @@ from functools import singledispatch
 from textwrap import TextWrapper
 from typing import Any
 
+import sympy
+
 from .loops import (
     Accumulate,
     Asked,
+    Call,
+    Copy,
     Fill,
     For,
     Gemm,
     Largest,
     Let,
     Matrix,
+    Pointer,
     Select,
     Statement,
     Step,
@@ -107,6 +112,29 @@ def _(s: Largest) -> dict[str, Any]:
 @_view.register
 def _(s: Fill) -> dict[str, Any]:
     return {"kind": "Fill", "count": integer(s.buffer.count), "name": s.buffer.name}
+
+
+@_view.register
+def _(s: Copy) -> dict[str, Any]:
+    name = "add" if s.add else "copy"
+    return {
+        "kind": "Copy",
+        "name": name,
+        "lines": [f"{integer(s.count)}, {pointer(s.source)}, {pointer(s.target)}"],
+    }
+
+
+@_view.register
+def _(s: Call) -> dict[str, Any]:
+    sizes = ", ".join(integer(sympy.expand(size)) for _, size in s.sizes)
+    arrays = [_address(array) for array in s.arrays]
+    arrays += [pointer(s.workspace)] if s.workspace is not None else []
+    rows = [", ".join(arrays[k : k + 4]) for k in range(0, len(arrays), 4)]
+    return {"kind": "Call", "name": s.name, "lines": [f"{line}," for line in (sizes, *rows)]}
+
+
+def _address(array: Pointer | None) -> str:
+    return "NULL" if array is None else pointer(array)
 
 
 @_view.register

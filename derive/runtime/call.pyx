@@ -248,11 +248,11 @@ cdef class Call:
         return plain
 
     cdef int check_sizes(self) except -1:
-        """Every size is at least 1, that of the batch at least 0."""
+        """Every size is at least 1, those of samples and times at least 0."""
         cdef Layout kernel = self.kernel
         cdef int i
         for i in range(kernel.sizes_count):
-            if self.size[i] < 1 and i != kernel.batch:
+            if self.size[i] < 1 and i != kernel.batch and i != kernel.steps:
                 known = origins(kernel.leaves, self.shapes(), self.keywords or {}, self.batched)
                 name = kernel.declaration.sizes[i]
                 raise ValueError(f"{kernel.name}: {known[name]}, must be at least 1")

@@ -13,6 +13,7 @@ from inspect import Parameter, Signature
 Extent = str | int | Callable[..., int]
 
 BATCH = "batch"
+MAY_BE_ZERO = (BATCH, "steps")  # sizes of families, of samples and of times
 KINDS = ("real", "index", "mask")
 ROLES = ("state", "parameter", "given", "tangent", "cotangent", "result")
 MODES = ("overwrite", "accumulate")

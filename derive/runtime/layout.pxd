@@ -28,7 +28,7 @@ cdef class Layout:
     cdef tuple derived       # functions of the sizes
     cdef tuple asked         # sizes that a call has to give
     cdef int arguments_count, inputs, outputs, saved, workspace, slots  # ends of pointer ranges
-    cdef int sizes_count, batch
+    cdef int sizes_count, batch, steps
     cdef bint accumulate, reads, ranged, single
     cdef int* width          # leaves of each argument
     cdef Slot* slot

@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Free
 
 from derive.runtime.buffers cimport FLOAT32, FLOAT64, taken
 
-from derive.runtime.declare import KINDS, Declaration, Leaf
+from derive.runtime.declare import KINDS, MAY_BE_ZERO, Declaration, Leaf
 
 
 def nothing(*sizes):
@@ -55,7 +55,8 @@ cdef class Layout:
         self.saved = self.workspace - 1 if extra else -1
         self.outputs = self.workspace - len(extra)
         self.single = all(len(result.leaves) == 1 for result in made.results)
-        self.batch = made.sizes.index("batch") if "batch" in made.sizes else -1
+        self.batch, self.steps = [
+            made.sizes.index(name) if name in made.sizes else -1 for name in MAY_BE_ZERO]
         return 0
 
     cdef int lay_out_extents(self) except -1:

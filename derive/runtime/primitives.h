@@ -8,6 +8,7 @@
 #define LAYERWISE_PRIMITIVES_H
 
 #include <stddef.h>
+#include <string.h>
 
 enum {
     LAYERWISE_LANES = 16, /* independent partial sums of a dot product */
@@ -20,6 +21,17 @@ static inline void fill_##TYPE(ptrdiff_t count, T value, T *array)              
 {                                                                                                 \
     for (ptrdiff_t i = 0; i < count; i++)                                                         \
         array[i] = value;                                                                         \
+}                                                                                                 \
+                                                                                                  \
+static inline void copy_##TYPE(ptrdiff_t count, const T *source, T *target)                       \
+{                                                                                                 \
+    memcpy(target, source, (size_t)count * sizeof(T));                                            \
+}                                                                                                 \
+                                                                                                  \
+static inline void add_##TYPE(ptrdiff_t count, const T *restrict source, T *restrict target)      \
+{                                                                                                 \
+    for (ptrdiff_t i = 0; i < count; i++)                                                         \
+        target[i] += source[i];                                                                   \
 }                                                                                                 \
                                                                                                   \
 /* y += a * x */                                                                                  \

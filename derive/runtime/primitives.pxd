@@ -15,6 +15,10 @@ cdef extern from "primitives.h" nogil:
         float* C, Py_ssize_t cm, Py_ssize_t cn) noexcept
     void fill_float64(Py_ssize_t count, double value, double* array) noexcept
     void fill_float32(Py_ssize_t count, float value, float* array) noexcept
+    void copy_float64(Py_ssize_t count, const double* source, double* target) noexcept
+    void copy_float32(Py_ssize_t count, const float* source, float* target) noexcept
+    void add_float64(Py_ssize_t count, const double* source, double* target) noexcept
+    void add_float32(Py_ssize_t count, const float* source, float* target) noexcept
 
 
 cdef inline void gemm(
@@ -35,3 +39,19 @@ cdef inline void fill(Py_ssize_t count, real value, real* array) noexcept nogil:
         fill_float64(count, value, array)
     else:
         fill_float32(count, value, array)
+
+
+cdef inline void copy(Py_ssize_t count, const real* source, real* target) noexcept nogil:
+    """target[:count] = source[:count]; the two do not overlap."""
+    if real is double:
+        copy_float64(count, source, target)
+    else:
+        copy_float32(count, source, target)
+
+
+cdef inline void add(Py_ssize_t count, const real* source, real* target) noexcept nogil:
+    """target[:count] += source[:count]; the two do not overlap."""
+    if real is double:
+        add_float64(count, source, target)
+    else:
+        add_float32(count, source, target)
