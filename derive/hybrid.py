@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import sympy
 
-from .expressions import Node, Variable, constant
-from .influence import Influence, Store, Tied, composed, met, shape_of
+from .expressions import Node, Variable
+from .influence import Influence, Store, Tied, composed, identity, met, shape_of
 from .lift import lift_space
 from .programs import BATCH, Program, Result
 from .spaces import R
@@ -101,18 +101,11 @@ class Hybrid:
     def start(self) -> Program:
         """Lambda = id."""
         results = [
-            Result(s.variable.name, self._identity(s) if a == b else total(s.variable.space, ()))
+            Result(s.variable.name, identity(s) if a == b else total(s.variable.space, ()))
             for (a, b), s in self.stores.items()
         ]
         name = f"{self.transition.label}_identity"
         return step(self.transition.layer, name, "Lambda = id", results)
-
-    def _identity(self, s: Store) -> Node:
-        (x,) = s.by
-        access, extents = fresh_access(shape_of(x))
-        one = constant(sympy.S.One, x.space)
-        term = Term(access, access, ((access, one),), tuple(extents.items()))
-        return written(s.variable.space, term, [], s.place(access, x, access))
 
     def _times_lambda(self, s: Store, term: Term) -> Term:
         """Lambda . L for a term of L: Lambda becomes one of its factors."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from .expressions import Node, Variable
+from .expressions import Node, Variable, constant, zero
 from .forms import Access
 from .functions import flat
 from .programs import BATCH, Program, Result
@@ -201,6 +201,16 @@ class Influence:
 
     # --- J_i = D f_i . J_{i-1} + nabla f_i
 
+    def start(self) -> Program:
+        """J_0: zero, but the identity for the initial state itself."""
+        results = []
+        for s in self.stores:
+            (x, *_), space = s.by, s.variable.space
+            own = x in self.step.initial and self.step.initial.index(x) == s.component
+            results.append(Result(s.variable.name, identity(s) if own else zero(space)))
+        law = "the influence of the parameters on the initial state"
+        return step(self.transition.layer, "start", law, results)
+
     def forward(self) -> Program:
         """One step of the state and of the influence (thesis (5.1), lemma 5.1.2)."""
         t = self.transition
@@ -291,6 +301,14 @@ class Influence:
         law = "the gradient of each parameter from its columns"
         name = f"{self.transition.label}_gradients"
         return step(self.transition.layer, name, law, results) if results else None
+
+
+def identity(s: Store) -> Node:
+    """The identity on a component of the state, where an array of derivatives stores it."""
+    (x,) = s.by
+    access, extents = fresh_access(shape_of(x))
+    term = Term(access, access, ((access, constant(sympy.S.One, x.space)),), tuple(extents.items()))
+    return written(s.variable.space, term, [], s.place(access, x, access))
 
 
 def product(term: Term, old: Store, new: Store) -> Node:

@@ -25,8 +25,8 @@ normal_gelu gemm fill copy add print range len max min int64_t"""
 _EDGE = frozenset(["out", "saved", "workspace", "size", "sizes", "array", "batch", "steps"]) | frozenset(
     ["forward", "tangent", "backward"]
 )
-_MODULE = """forward tangent backward tangent_backward gradient loss Kernel Argument Leaf admit
-features source_hash CONVENTION"""
+_MODULE = """forward tangent backward tangent_backward gradient loss bptt truncated_bptt rtrl hybrid
+start recurrence Recurrence Kernel Argument Leaf admit features source_hash CONVENTION"""
 RESERVED = frozenset(
     [*keyword.kwlist, *keyword.softkwlist, *_C.split(), *_CYTHON.split(), *_RUNTIME.split()]
 )

@@ -2,8 +2,8 @@
 
 A transition is wrapped once, as a formula, so that everything else is derived:
 
-    F(h; x, h_0, reset, active; theta) = active f((1 - reset) h + reset h_0; x; theta)
-                                         + (1 - active) h
+    F(h; x, h_reset, reset, active; theta) = active f((1 - reset) h + reset h_reset; x; theta)
+                                             + (1 - active) h
 
 where a reset begins anew inside a stream and a step beyond a sequence's length is not active.  Its
 backward step is (5.14) of the thesis, eps_{i-1} = D*F . eps_i + D*g . e_{i-1}; the parameters'
@@ -122,7 +122,8 @@ class Transition:
     def __init__(self, network: Recurrent, cell: Place, names: Names, masks: Masks) -> None:
         self.network, self.cell, self.names = network, cell, names
         self.label = cell.label.replace(".", "_")
-        initial = names.variable(f"{cell.state.name}_0", cell.state.space)
+        self.first = names.variable(f"{cell.state.name}_0", cell.state.space)
+        initial = names.variable(f"{cell.state.name}_reset", cell.state.space)
         self.layer = wrapped(cell, initial, masks).batched(BATCH)
         self.by_name = {a.name: a.variable for a in self.layer.arguments}
         self.h = self.by_name[cell.state.name]

@@ -61,13 +61,16 @@ def emit(layer: Layer, made: Sequence[Program] | None = None) -> Emitted:
     A recurrent network's are those over sequences; its steps are functions that these call.
     """
     steps: list[Kernel] = []
+    roles: dict[str, object] = {}
     if isinstance(layer, Recurrent) and made is None:
-        steps, kernels = sequences(layer)
+        over_time = sequences(layer)
+        steps, kernels, roles = over_time.steps, over_time.kernels, over_time.roles
     else:
         kernels = [lower(program) for program in (programs(layer) if made is None else made)]
     context = _context(layer, [*steps, *kernels])
     context |= {"steps": context["kernels"][: len(steps)]}
     context |= {"kernels": context["kernels"][len(steps) :]}
+    context |= {"roles": [f"{name}={_literal(value)}" for name, value in roles.items()]}
     pyx, pxd = (render(f"module.{kind}.j2", **context) for kind in ("pyx", "pxd"))
     return Emitted(layer.name, pyx, pxd)
 
@@ -306,6 +309,13 @@ def _derived(kernel: Kernel, expression: sympy.Expr) -> str:
     """A count in the sizes: its formula, for sentences, and the function that computes it."""
     formula = integer(sympy.expand(expression))
     return f'Derived("{formula}", lambda {", ".join(map(str, kernel.sizes))}: {formula})'
+
+
+def _literal(value: object) -> str:
+    """A name, names or a truth value as Python text."""
+    if isinstance(value, tuple):
+        return _tuple(f'"{name}"' for name in value)
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _tuple(texts: Iterable[str]) -> str:

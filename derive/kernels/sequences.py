@@ -68,6 +68,7 @@ class Steps:
         }
         self.total = self.names.variable("J", R()).name
         self.weight = self.names.variable("weight", R())
+        self.prediction = self.names.variable("prediction", R()).name
         self.observations = {
             level: Observation(network, level, self.names, self.total, self.weight)
             for level in network.levels
@@ -253,9 +254,12 @@ class Given:
     def __init__(self, draft: Draft, observed: bool) -> None:
         steps, network = draft.steps, draft.network
         self.initial = {
-            cell: draft.argument(t.initial.name, cell.state.space, STATE, (BATCH,))
+            cell: draft.argument(t.first.name, cell.state.space, STATE, (BATCH,))
             for cell, t in steps.transitions.items()
         }
+        for cell, t in steps.transitions.items():
+            if t.reset is not None:
+                draft.argument(t.initial.name, cell.state.space, STATE, (BATCH,))
         self.timed = {
             a.name: draft.argument(a.name, a.variable.space, a.role, (STEPS, BATCH))
             for a in network.inputs
@@ -417,8 +421,9 @@ def forward(steps: Steps) -> Kernel:
     """h_i and y^_i for all times."""
     draft = Draft(steps, "forward")
     given = Given(draft, observed=False)
-    name = draft.allocator.fresh("prediction")
-    predicted = draft.result(name, steps.last.predicted_space, (STEPS, BATCH), adds=False)
+    predicted = draft.result(
+        steps.prediction, steps.last.predicted_space, (STEPS, BATCH), adds=False
+    )
     states = {
         cell: draft.result(
             f"{cell.state.name}_sequence", cell.state.space, (STEPS, BATCH), adds=False
@@ -525,17 +530,20 @@ def through_time(draft: Draft, given: Given, p: Pass) -> None:
     time = STEPS - 1 - r if p.ahead else r
     draft.body.append(For(r, STEPS, (p.back(given, time, ZERO),)))
     draft.body.append(p.adjoints(given, ZERO, ZERO, STEPS))
-    bar = draft.arrays[f"{p.t.initial.name}_bar"]
+    bar = draft.arrays[f"{p.t.first.name}_bar"]
     draft.body += draft.copy(p.eps, p.eps.at(p.start), bar, add=True)
 
 
 def initial_bars(draft: Draft) -> None:
-    """The gradient by the initial state of every cell."""
-    for cell, t in draft.steps.transitions.items():
-        initial_bar(draft, t)
+    """The gradients by the state before the first step, and by that which resets begin from."""
+    for t in draft.steps.transitions.values():
+        draft.result(f"{t.first.name}_bar", t.cell.state.space, (BATCH,))
+        if t.reset is not None:
+            initial_bar(draft, t)
 
 
 def initial_bar(draft: Draft, t: Transition) -> None:
+    """The gradient by the state that resets begin from."""
     stack = draft.result(f"{t.initial.name}_bar", t.cell.state.space, (BATCH,))
     for leaf, at in zip(storage(t.initial), stack.start, strict=True):
         draft.arrays[bar_name(leaf)] = (at,)
@@ -561,7 +569,7 @@ def truncated_bptt(steps: Steps) -> Kernel:
     draft.body += draft.fill(nothing)
     r, q, z = draft.index("t"), draft.index("t"), draft.index("z")
     inside = end - begin - 1
-    bar = draft.arrays[f"{p.t.initial.name}_bar"]
+    bar = draft.arrays[f"{p.t.first.name}_bar"]
     window: list[Statement] = [
         *draft.copy(p.eps, p.error.at(end), p.eps.at(end)),
         For(r, inside, (p.back(given, end - 1 - r, ZERO),)),
@@ -668,6 +676,9 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
         initial_bar(draft, t)
     last, left = last_states(draft), carried.results()
     readout = Readout(draft, influence)
+    predicted = draft.result(
+        steps.prediction, observation.predicted_space, (STEPS, BATCH), adds=False
+    )
     error = draft.stack(f"{cell.state.name}_error", cell.state.space, (ONE, BATCH))
     i = draft.index("t")
     at = {**given.at(i), **carried.at(i)}
@@ -677,8 +688,11 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
         f"{cell.state.name}_error": error.start,
     }
     new = {name: at[after] for name, after in carried.after.items()}
+    shown = {cell.state.name: at[t.next.name], observation.predicted.name: predicted.at(i)}
+    names = tuple(buffer.name for buffer in predicted.buffers)
     body = (
         draft.call(influence.forward(), at),
+        Asked(names, (draft.call(observation.predict(), shown),)),
         draft.call(observation.observe(), seen),
         readout.call(error.start, new),
     )
@@ -778,17 +792,54 @@ def stacks_of(
     return {stack.name: known[lemma.source_of[stack]] for stack in lemma.stacks.values()}
 
 
-def sequences(network: Recurrent) -> tuple[list[Kernel], list[Kernel]]:
-    """The steps of a network, and its kernels over sequences that call them."""
+WHY = "a cell runs backward in time, and its state depends on the whole future of the sequence"
+WHY_LEVELS = "several cells one above the other; make one cell of them by stack(..)"
+
+
+@dataclass(frozen=True)
+class Made:
+    """The steps of a network, its kernels over sequences, and what their arguments are."""
+
+    steps: list[Kernel]
+    kernels: list[Kernel]
+    roles: dict[str, object]
+
+
+def sequences(network: Recurrent) -> Made:
+    """The kernels over sequences that a network has, and the steps that they call."""
     steps = Steps(network)
-    made = [forward(steps)]
+    made, influence = [forward(steps)], None
     if network.loss is not None:
         made += [loss(steps), bptt(steps)]
         if network.is_online:
             (transition,) = steps.transitions.values()
             influence = Influence(transition)
-            lemma = Hybrid(influence)
-            made += [
-                truncated_bptt(steps), rtrl(steps, influence), hybrid(steps, influence, lemma)
-            ]
-    return steps.used, made
+            made += [lower(influence.start()), truncated_bptt(steps), rtrl(steps, influence)]
+            made.append(hybrid(steps, influence, Hybrid(influence)))
+    return Made(steps.used, made, _roles(steps, influence))
+
+
+def _roles(steps: Steps, influence: Influence | None) -> dict[str, object]:
+    """The arguments of the kernels by what they are for."""
+    network, transitions = steps.network, list(steps.transitions.values())
+    reset = steps.masks.reset
+    places = [place for level in network.levels for place in level.places]
+    backward = any(cell.direction != FORWARD for cell in network.cells)
+    roles: dict[str, object] = {
+        "initial": tuple(t.first.name for t in transitions),
+        "inputs": tuple(a.name for a in network.inputs),
+        "anew": () if reset is None else tuple(t.initial.name for t in transitions),
+        "reset": "" if reset is None else reset.name,
+        "active": steps.masks.active.name,
+        "prediction": steps.prediction,
+        "parameters": tuple(theta.name for place in places for theta in place.parameters),
+    }
+    if network.loss is not None:
+        targets = tuple(a.name for a in network.targets)
+        roles |= {"targets": targets, "weight": steps.weight.name, "total": steps.total}
+    if influence is not None:
+        roles["influence"] = tuple(s.variable.name for s in influence.stores)
+        roles["learned"] = network.learned
+    else:
+        roles["why"] = WHY if backward else WHY_LEVELS
+    return roles
