@@ -22,6 +22,7 @@ _HOMES = {
     "declaration": "cell layer",
     "proofs.components": "to_sympy",
     "networks": "Network network with_sizes",
+    "levels": "Recurrent bidirectional deep recurrent",
     "training.algorithms": "fit gradient gradient_descent",
     "training.gradients": "NotFinite clip_by_norm clip_by_value",
     "training.optimise": "Adam GradientDescent constant cosine",

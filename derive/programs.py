@@ -34,7 +34,7 @@ from .functions import flat, total_sum
 from .layers import Layer
 from .names import unused
 from .networks import Network
-from .recurrent import Recurrent
+from .levels import Recurrent
 from .roles import GIVEN, MASK, Argument
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological

@@ -27,7 +27,7 @@ from .lift import lift_space
 from .maps import variables_of
 from .names import unused
 from .programs import BATCH, Program, Result, saved_border, stored_parts
-from .recurrent import FORWARD, Level, Place, Recurrent
+from .levels import FORWARD, Level, Place, Recurrent
 from .roles import GIVEN, MASK, STATE, Argument
 from .spaces import Product, R, Space, leaves
 from .text import spoken

@@ -13,7 +13,7 @@ from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
 from ..layers import Layer
 from ..programs import Program, programs
-from ..recurrent import Recurrent
+from ..levels import Recurrent
 from ..rendering import render
 from ..roles import MASK, Argument
 from ..spaces import Indices, leaves

@@ -25,7 +25,7 @@ from ..influence import Influence, bar_name
 from ..lift import lift_space
 from ..names import Allocator
 from ..programs import BATCH, Program, Result
-from ..recurrent import FORWARD, Level, Place, Recurrent
+from ..levels import FORWARD, Level, Place, Recurrent
 from ..roles import GIVEN, MASK, PARAMETER, STATE, Argument
 from ..spaces import Indices, R, Space, leaves
 from ..transitions import Masks, Names, Observation, Transition, masks_of

@@ -11,5 +11,6 @@ from derive.layers import Layer
 def layers() -> dict[str, Layer]:
     """Every layer of the library by name, family by family."""
     families = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
-    declared = [value for family in families for value in vars(family).values()]
+    shown = [vars(family).items() for family in families]
+    declared = [value for items in shown for name, value in items if not name.startswith("_")]
     return {value.name: value for value in declared if isinstance(value, Layer)}

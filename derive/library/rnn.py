@@ -99,5 +99,13 @@ def readout_of_pair(s: H * H, *, V: Hom(H, Y), c: Y) -> Y:
 
 @layer
 def readout_of_both(h: H, g: X, *, V: Hom(H, Y), U: Hom(X, Y), c: Y) -> Y:
-    """A prediction from the states of two directions (thesis section 5.3.2): V h + U g + c."""
+    """A prediction from the states of two directions of time (thesis 5.3.2): V h + U g + c."""
+    return V @ h + U @ g + c
+
+
+@layer
+def readout_of_pairs(s: H * H, t: X * X, *, V: Hom(H, Y), U: Hom(X, Y), c: Y) -> Y:
+    """A prediction from the first of two states in each direction of time: V h + U g + c."""
+    h, _ = s
+    g, _ = t
     return V @ h + U @ g + c

@@ -241,7 +241,7 @@ class Recurrence:
             if name not in theta:
                 raise ValueError(f"{self.name}: theta has no learned initial state {name}")
             return theta[name]
-        sizes = self.sizes(theta)
+        sizes = {**self.sizes(theta), "batch": 1}
         (argument,) = (a for a in self.kernels["forward"].arguments if a.name == name)
         order = self.kernels["forward"].sizes
         made = [np.zeros(_shape(leaf, order, sizes)[1:], dtype) for leaf in argument.leaves]
