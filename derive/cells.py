@@ -10,7 +10,7 @@ import sympy
 from .expressions import Node, tuple_of, variable
 from .layers import Layer
 from .names import checked
-from .resize import bound_sizes, resized_layer, symbols_of
+from .resize import bound_sizes, resized_layer
 from .roles import PARAMETER, STATE, Argument
 from .spaces import Product, Size, Space, SpaceError, dims, factors
 
@@ -73,7 +73,9 @@ def stack(name: str, /, **cells: Layer) -> Cell:
     output, below, taken = [], None, 0
     for cell in placed:
         count = len(factors(cell.output.space))
-        own = whole[taken] if count == 1 else tuple_of(whole[k] for k in range(taken, taken + count))
+        own = (
+            whole[taken] if count == 1 else tuple_of(whole[k] for k in range(taken, taken + count))
+        )
         taken += count
         values: dict[str, Node] = {cell.arguments[0].name: own}
         if below is not None:

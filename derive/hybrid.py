@@ -15,20 +15,13 @@ from dataclasses import dataclass, replace
 
 import sympy
 
+from .combining import added, summed
 from .expressions import Node, Variable
 from .influence import Influence, Store, Tied, composed, identity, met, shape_of
 from .lift import lift_space
 from .programs import BATCH, Program, Result
 from .spaces import R
-from .structure import (
-    Term,
-    added,
-    fresh_access,
-    renamed,
-    summed,
-    total,
-    written,
-)
+from .terms import Term, fresh_access, renamed, total, written
 from .transitions import is_family, step
 from .walk import rewrite, storage
 
@@ -50,7 +43,6 @@ class Hybrid:
     def __init__(self, influence: Influence) -> None:
         self.influence, self.step = influence, influence.step
         self.transition = influence.transition
-        names = self.transition.names
         self.tied = self._closed()
         self.stores = {
             (a, b): self._lambda(a, b, tied) for (a, b), tied in sorted(self.tied.items())
@@ -121,9 +113,7 @@ class Hybrid:
     def backward(self) -> Program:
         """Lambda_{j-1} = Lambda_j . D f_j, and the factors of Lambda_j . nabla f_j."""
         t = self.transition
-        results = [
-            Result(self.before[key], self._before(key), adds=False) for key in self.stores
-        ]
+        results = [Result(self.before[key], self._before(key), adds=False) for key in self.stores]
         results += [Result(x.name, node) for node, x in self.factors.items()]
         saved = t.saved
         new = rewrite([r.node for r in results], saved.get)

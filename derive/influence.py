@@ -11,7 +11,7 @@ is always zero is not there at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -20,8 +20,9 @@ from .expressions import Node, Variable, constant, zero
 from .forms import Access
 from .functions import flat
 from .programs import BATCH, Program, Result
-from .spaces import R, Real, Size
-from .structure import Derivative, Term, Ties, fresh_access, renamed, ties, total, whole, written
+from .spaces import R, Real, Size, Space
+from .structure import Derivative, whole
+from .terms import Term, Ties, fresh_access, renamed, ties, total, written
 from .transitions import Transition, step
 from .walk import storage
 
@@ -226,7 +227,9 @@ class Influence:
         moved = [*self.products(new, self.step.D), *self._immediate(new)]
         return total(new.variable.space, moved)
 
-    def products(self, new: Store, blocks: Blocks) -> Iterator[Node]:
+    def products(
+        self, new: Store, blocks: Mapping[tuple[int, int], tuple[Term, ...]]
+    ) -> Iterator[Node]:
         """The products of blocks and J that belong into one array of the new J."""
         for (a, b), terms in blocks.items():
             old = self.store(b, new.by[0])
@@ -274,7 +277,7 @@ class Influence:
             law.append(f"{name} += J* . {t.eps.name}")
         return step(t.layer, f"{t.label}_readout", law, results)
 
-    def _read_columns(self, s: Store, eps: Node, space: Real) -> Node:
+    def _read_columns(self, s: Store, eps: Node, space: Space) -> Node:
         access, extents = fresh_access(shape_of(s.variable))
         term = Term(access, (), ((access, s.variable),), tuple(extents.items()))
         return written(space, term, [(access[:-1], eps)], access[-1:])
@@ -284,7 +287,9 @@ class Influence:
         entry, more = fresh_access(shape_of(x))
         tied = {p: out[q] for q, p in s.tied}
         entry = tuple(tied.get(p, e) for p, e in enumerate(entry))
-        term = Term(out, entry, ((s.place(out, x, entry), s.variable),), tuple({**extents, **more}.items()))
+        term = Term(
+            out, entry, ((s.place(out, x, entry), s.variable),), tuple({**extents, **more}.items())
+        )
         return written(x.space, term, [(out, eps)], entry)
 
     def parted(self) -> Program | None:

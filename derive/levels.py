@@ -10,21 +10,20 @@ name, a parameter is called {label}_{name}.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import sympy
 
 from .cells import Cell, inputs_of
-from .expressions import Node, Variable, variable
+from .expressions import Node, Variable
 from .layers import Layer
 from .names import checked
 from .networks import Composed
 from .resize import bound_sizes, resized_layer
 from .roles import PARAMETER, STATE, Argument
-from .spaces import R, Size, Space, SpaceError, dims, leaves
+from .spaces import R, Size, SpaceError, dims, leaves
 from .stages import Path
 
 FORWARD, BACKWARD = "forward in time", "backward in time"
@@ -180,9 +179,7 @@ def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> R
 # --- composing
 
 
-def _level(
-    where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer | None
-) -> Level:
+def _level(where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer | None) -> Level:
     """Cells and a prediction in common sizes."""
     placed: list[Place] = []
     for label, (cell, direction) in cells.items():
@@ -240,10 +237,10 @@ def _prediction(where: str, g: Layer, cells: Sequence[Place]) -> Place:
         sizes |= bound_sizes(own.variable.space, cell.state.space)
         names[own.name] = cell.state.name
     made = resized_layer(g, sizes, name="prediction", renamed=names, prefix="prediction_")
-    for own, cell in zip(made.state, cells, strict=True):
-        if own.space != cell.state.space:
+    for x, cell in zip(made.state, cells, strict=True):
+        if x.space != cell.state.space:
             raise SpaceError(
-                f"recurrent {where}: the prediction takes {own.space}, but the state of "
+                f"recurrent {where}: the prediction takes {x.space}, but the state of "
                 f"{cell.label} is of {cell.state.space}; use a prediction of that space"
             )
     return Place("prediction", made)
@@ -258,7 +255,9 @@ def _raised(where: str, label: str, level: Level, below: Sequence[Level]) -> Lev
         if len(inputs) != 1:
             raise SpaceError(f"deep {where}: {label} must have one input, the predictions below")
         bound = bound_sizes(inputs[0].variable.space, given)
-    places = [_under(label, place, bound, kept=inputs if not below else ()) for place in level.places]
+    places = [
+        _under(label, place, bound, kept=inputs if not below else ()) for place in level.places
+    ]
     if given is not None and inputs_of(places[0].function)[0].variable.space != given:
         raise SpaceError(
             f"deep {where}: {label} takes {inputs_of(places[0].function)[0].variable.space}, but "
@@ -271,7 +270,13 @@ def _under(
     label: str, place: Place, bound: Mapping[sympy.Symbol, Size], kept: Sequence[Argument]
 ) -> Place:
     f = place.function
-    first = {s for a in kept for leaf in leaves(a.variable.space) for e in leaf.shape for s in e.free_symbols}
+    first = {
+        s
+        for a in kept
+        for leaf in leaves(a.variable.space)
+        for e in leaf.shape
+        for s in e.free_symbols
+    }
     sizes = {s: bound.get(s, s if s in first else dims(f"{label}_{s}")) for s in f.sizes}
     names = {a.name: f"{label}_{a.name}" for a in f.arguments if a not in kept}
     made = resized_layer(f, sizes, name=f"{label}_{f.name}", renamed=names, prefix=f"{label}_")
@@ -299,11 +304,10 @@ def _with_loss(network: Recurrent, loss: Layer) -> Recurrent:
     return replace(network, loss=Place("loss", made))
 
 
-def _network(
-    name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool
-) -> Recurrent:
+def _network(name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool) -> Recurrent:
     """The layer that is one step of the network."""
-    states, parameters = [], []
+    states: list[Argument] = []
+    parameters: list[Variable] = []
     names: dict[Node, str] = {}
     below: Node | None = None
     for level in levels:

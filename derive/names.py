@@ -22,9 +22,9 @@ _RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs
 normal_gelu gemm fill copy add print range len max min int64_t"""
 # what a kernel's module imports; other words of libm are free, since Cython puts a prefix before
 # every name of its own
-_EDGE = frozenset(["out", "saved", "workspace", "size", "sizes", "array", "batch", "steps"]) | frozenset(
-    ["forward", "tangent", "backward"]
-)
+_EDGE = frozenset(
+    ["out", "saved", "workspace", "size", "sizes", "array", "batch", "steps"]
+) | frozenset(["forward", "tangent", "backward"])
 _MODULE = """forward tangent backward tangent_backward gradient loss bptt truncated_bptt rtrl hybrid
 start recurrence Recurrence Kernel Argument Leaf admit features source_hash CONVENTION"""
 RESERVED = frozenset(

@@ -32,9 +32,9 @@ from .expressions import (
 )
 from .functions import flat, total_sum
 from .layers import Layer
+from .levels import Recurrent
 from .names import unused
 from .networks import Network
-from .levels import Recurrent
 from .roles import GIVEN, MASK, Argument
 from .spaces import Indices, R
 from .walk import depends_on, storage, topological

@@ -13,7 +13,7 @@ product over all times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -23,11 +23,11 @@ from .cells import inputs_of
 from .expressions import Node, Variable, constant, linear_combination, tuple_of, variable
 from .functions import flat, scale, total_sum
 from .layers import Layer
+from .levels import FORWARD, Level, Place, Recurrent
 from .lift import lift_space
-from .maps import variables_of
+from .maps import substituted, variables_of
 from .names import unused
 from .programs import BATCH, Program, Result, saved_border, stored_parts
-from .levels import FORWARD, Level, Place, Recurrent
 from .roles import GIVEN, MASK, STATE, Argument
 from .spaces import Product, R, Space, leaves
 from .text import spoken
@@ -103,7 +103,7 @@ def wrapped(cell: Place, initial: Variable, masks: Masks) -> Layer:
     after = mixed(masks.active, f(begun, **given), h)
     more = [] if masks.reset is None else [Argument(initial, STATE), Argument(masks.reset, MASK)]
     arguments = (*f.arguments, *more, Argument(masks.active, MASK))
-    new = {h: begun}
+    new: dict[Node, Node] = {h: begun}
     moved = rewrite([f.output], new.get)
     local = {moved[node]: name for node, name in f.names.items() if node in moved}
     return Layer(cell.label.replace(".", "_"), arguments, after, local)
@@ -271,8 +271,8 @@ class Observation:
         loss = self.network.loss
         assert loss is not None
         layer = loss.function.batched(BATCH)
-        each = rewrite([layer.output], {layer.arguments[0].variable: self.prediction}.get)
-        return total_sum(self.weight * each[layer.output])
+        each = substituted(layer.output, {layer.arguments[0].variable: self.prediction})
+        return total_sum(self.weight * each)
 
     def loss(self) -> Program:
         """The weighed sum of the losses."""

@@ -12,8 +12,8 @@ from ..describe import formula, spaces
 from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
 from ..layers import Layer
-from ..programs import Program, programs
 from ..levels import Recurrent
+from ..programs import Program, programs
 from ..rendering import render
 from ..roles import MASK, Argument
 from ..spaces import Indices, leaves

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -20,14 +20,17 @@ import numpy as np
 import sympy
 
 from ..layers import Layer
+from ..levels import Recurrent
 from ..programs import programs
-from ..reference import Array, Sizes, Value, extent, flat_arrays, values_of
+from ..reference import Array, Sizes, extent, values_of
 from ..runtime.declare import Argument, Derived, Leaf
-from ..spaces import Product, Space
+from ..runtime.recurrence import Recurrence
+from .driving import Drive, element, put
 from .interpret import declaration_of
 from .loops import Buffer
 from .lower import Kernel, lower
 from .plain_edge import Called
+from .sequences import sequences
 from .source import integer
 
 DTYPES = ("float64", "float32")
@@ -40,8 +43,13 @@ PROTOCOL = (
 def evaluated_module(layer: Layer, edge: Any) -> ModuleType:
     """The kernels of a layer, behind an `edge`, evaluated anew at every call."""
     module = ModuleType(layer.name, f"{layer.signature}, evaluated by the NumPy reference.")
-    for program in programs(layer):
-        setattr(module, program.name, EvaluatedKernel(layer.name, lower(program), edge))
+    over_time = sequences(layer) if isinstance(layer, Recurrent) else None
+    kernels = over_time.kernels if over_time else [lower(program) for program in programs(layer)]
+    made = {k.program.name: EvaluatedKernel(layer.name, k, edge) for k in kernels}
+    for name, kernel in made.items():
+        setattr(module, name, kernel)
+    if over_time:
+        module.recurrence = Recurrence(layer.name, made, **over_time.roles)  # type: ignore[attr-defined]
     return module
 
 
@@ -111,16 +119,22 @@ class _Evaluation:
         """All values first: a failure leaves every array as it was."""
         kernel, program = self.kernel, self.kernel.program
         sizes = {symbol: size[k] for k, symbol in enumerate(kernel.sizes)}
-        buffers = chain(*kernel.arguments, *kernel.results)
-        arrays = iter([_array(address[k], b, dtype, sizes) for k, b in enumerate(buffers)])
-        point = {x: _element(x.space, arrays) for x in (a.variable for a in program.arguments)}
+        buffers = list(chain(*kernel.arguments, *kernel.results))
+        given = [_array(address[k], b, dtype, sizes) for k, b in enumerate(buffers)]
+        if kernel.callees:
+            flat = {b.name: _flat(a) for b, a in zip(buffers, given, strict=True)}
+            with np.errstate(all="ignore"):
+                Drive(kernel, sizes, flat)()
+            return
+        arrays = iter(given)
+        point = {x: element(x.space, arrays) for x in (a.variable for a in program.arguments)}
         outs = [list(islice(arrays, len(group))) for group in kernel.results]
         nodes = [result.node for result in program.results]
         asked = [k for k, out in enumerate(outs) if any(array is not None for array in out)]
         with np.errstate(all="ignore"):  # as compiled kernels do
             values = values_of([nodes[k] for k in asked], point, sizes)
         for k, value in zip(asked, values, strict=True):
-            _put(value, outs[k], program.adds(program.results[k]))
+            put(value, outs[k], program.adds(program.results[k]))
 
 
 def _array(address: int | None, buffer: Buffer, dtype: np.dtype[Any], sizes: Sizes) -> Array | None:
@@ -133,16 +147,8 @@ def _array(address: int | None, buffer: Buffer, dtype: np.dtype[Any], sizes: Siz
     return np.asarray(SimpleNamespace(__array_interface__=told))
 
 
-def _element(space: Space, arrays: Iterator[Array | None]) -> Value:
-    if isinstance(space, Product):
-        return tuple(_element(factor, arrays) for factor in space.factors)
-    return next(arrays)
-
-
-def _put(value: Value, arrays: Iterable[Array | None], accumulate: bool) -> None:
-    for computed, array in zip(flat_arrays(value), arrays, strict=True):
-        if array is not None:
-            array[...] = array + computed if accumulate else computed
+def _flat(array: Array | None) -> Array | None:
+    return None if array is None else array.reshape(-1)
 
 
 # --- the declaration, with the formulas that sentences show

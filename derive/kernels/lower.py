@@ -8,7 +8,7 @@ nest of its own.  Nothing here knows a layer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy
 
@@ -54,6 +54,7 @@ class Kernel:
     saved_nodes: tuple[Node, ...]
     result_nodes: tuple[tuple[Node, ...], ...]
     costs: tuple[str, ...] | None = None  # lines about the cost, where they are not counted
+    callees: Mapping[str, Kernel] = field(default_factory=dict)  # the kernels that it calls
 
     @property
     def saved_count(self) -> sympy.Expr:

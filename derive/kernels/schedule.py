@@ -368,6 +368,8 @@ class Schedule:
             for source in self._sources(sink):
                 asked[source] |= asked[sink]
         everyone = {name for name, _, readable in self.results if not readable and name != "saved"}
+        if any(readable for _, _, readable in self.results):
+            everyone = set()  # a call that asks for these alone is one, too
         for sink, names in asked.items():
             always = ALWAYS in names or (everyone and names >= everyone)
             sink.asked = frozenset() if always else frozenset(names)

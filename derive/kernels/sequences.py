@@ -13,8 +13,9 @@ a program of its own, lowered like any other; here is only where its arrays lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sympy
 
@@ -22,10 +23,10 @@ from ..cells import inputs_of
 from ..expressions import variable
 from ..hybrid import TIMES, Hybrid
 from ..influence import Influence, bar_name
+from ..levels import FORWARD, Level, Place, Recurrent
 from ..lift import lift_space
 from ..names import Allocator
 from ..programs import BATCH, Program, Result
-from ..levels import FORWARD, Level, Place, Recurrent
 from ..roles import GIVEN, MASK, PARAMETER, STATE, Argument
 from ..spaces import Indices, R, Space, leaves
 from ..transitions import Masks, Names, Observation, Transition, masks_of
@@ -105,6 +106,7 @@ class Draft:
         self.needed: list[sympy.Expr] = []
         self.arrays: dict[str, Pointers] = {}
         self.body: list[Statement] = []
+        self.callees: dict[str, Kernel] = {}
 
     @property
     def sizes(self) -> tuple[sympy.Symbol, ...]:
@@ -178,14 +180,8 @@ class Draft:
         kernel = self.steps.kernel(program)
         given = {BATCH: count * BATCH, TIMES: times}
         sizes = tuple((s, given.get(s, s)) for s in kernel.sizes)
-        arrays: list[Pointer | None] = []
-        groups = [
-            *((a.name, group) for a, group in zip(program.arguments, kernel.arguments, strict=True)),
-            *((r.name, group) for r, group in zip(program.results, kernel.results, strict=True)),
-        ]
-        for name, group in groups:
-            found = at[name] if name in at else self.arrays.get(name)
-            arrays += found if found is not None else [None] * len(group)
+        inputs = self._found(at, [x.name for x in program.arguments], kernel.arguments)
+        outputs = self._found(at, [r.name for r in program.results], kernel.results)
         if kernel.workspace:
             bound = count if most is None else most
             together = bound if times == 0 else count
@@ -193,9 +189,26 @@ class Draft:
             self.needed.append(kernel.workspace_count.xreplace(largest))
         place = Pointer(self.scratch) if kernel.workspace else None
         name = f"{self.network.name}_{program.name}"
-        return Step(program.law, (Call(name, sizes, tuple(arrays), place),))
+        self.callees[name] = kernel
+        made = Call(name, sizes, (*inputs, *outputs), place)
+        return Step(program.law, tuple(_where_asked(made, outputs)))
 
-    def copy(self, count_like: Stack, source: Pointers, target: Pointers, add: bool = False) -> Iterator[Statement]:
+    def _found(
+        self,
+        at: Mapping[str, Pointers | None],
+        names: Sequence[str],
+        groups: Sequence[tuple[Buffer, ...]],
+    ) -> list[Pointer | None]:
+        """The arrays of a step by name; none for a result that nobody asks for."""
+        arrays: list[Pointer | None] = []
+        for name, group in zip(names, groups, strict=True):
+            found = at[name] if name in at else self.arrays.get(name)
+            arrays += [None] * len(group) if found is None else found
+        return arrays
+
+    def copy(
+        self, count_like: Stack, source: Pointers, target: Pointers, add: bool = False
+    ) -> Iterator[Statement]:
         """The arrays of one time copied, or added; into a result only where it is asked for."""
         for buffer, a, b in zip(count_like.buffers, source, target, strict=True):
             made: Statement = Copy(sympy.Mul(*buffer.shape[1:]), a, b, add)
@@ -242,7 +255,18 @@ class Draft:
             (),
             (),
             (),
+            self.callees,
         )
+
+
+def _where_asked(call: Call, outputs: Sequence[Pointer | None]) -> Iterator[Statement]:
+    """A call that only makes results of the kernel itself: where one of these is asked for."""
+    buffers = [pointer.buffer for pointer in outputs if pointer is not None]
+    if all(buffer.kind == "result" for buffer in buffers):
+        names = tuple(dict.fromkeys(buffer.name for buffer in buffers))
+        yield from [Asked(names, (call,))] if names else []
+    else:
+        yield call
 
 
 # --- arguments and results that several kernels have
@@ -689,10 +713,9 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
     }
     new = {name: at[after] for name, after in carried.after.items()}
     shown = {cell.state.name: at[t.next.name], observation.predicted.name: predicted.at(i)}
-    names = tuple(buffer.name for buffer in predicted.buffers)
     body = (
         draft.call(influence.forward(), at),
-        Asked(names, (draft.call(observation.predict(), shown),)),
+        draft.call(observation.predict(), shown),
         draft.call(observation.observe(), seen),
         readout.call(error.start, new),
     )
@@ -724,9 +747,7 @@ def hybrid(steps: Steps, influence: Influence, lemma: Hybrid) -> Kernel:
     lambdas = {
         key: draft.stack(s.variable.name, s.variable.space, two) for key, s in lemma.stores.items()
     }
-    factors = {
-        x.name: draft.stack(x.name, x.space, (long,)) for x in lemma.factors.values()
-    }
+    factors = {x.name: draft.stack(x.name, x.space, (long,)) for x in lemma.factors.values()}
     draft.body += draft.copy(p.h, given.initial[cell].start, p.h.at(ZERO))
     b = draft.index("b")
     first = b * BLOCK
@@ -743,16 +764,13 @@ def hybrid(steps: Steps, influence: Influence, lemma: Hybrid) -> Kernel:
     stepped = {
         **p.at(given, below, first),
         **{s.variable.name: lambdas[key].at(sympy.Mod(up, 2)) for key, s in lemma.stores.items()},
-        **{
-            lemma.before[key]: stack.at(sympy.Mod(up + 1, 2)) for key, stack in lambdas.items()
-        },
+        **{lemma.before[key]: stack.at(sympy.Mod(up + 1, 2)) for key, stack in lambdas.items()},
         **{name: stack.at(below) for name, stack in factors.items()},
     }
     ended = {
         **turn,
         **{
-            s.variable.name: lambdas[key].at(sympy.Mod(count, 2))
-            for key, s in lemma.stores.items()
+            s.variable.name: lambdas[key].at(sympy.Mod(count, 2)) for key, s in lemma.stores.items()
         },
         **stacks_of(lemma, p, given, factors, first),
     }
@@ -802,7 +820,7 @@ class Made:
 
     steps: list[Kernel]
     kernels: list[Kernel]
-    roles: dict[str, object]
+    roles: dict[str, Any]
 
 
 def sequences(network: Recurrent) -> Made:
@@ -819,13 +837,13 @@ def sequences(network: Recurrent) -> Made:
     return Made(steps.used, made, _roles(steps, influence))
 
 
-def _roles(steps: Steps, influence: Influence | None) -> dict[str, object]:
+def _roles(steps: Steps, influence: Influence | None) -> dict[str, Any]:
     """The arguments of the kernels by what they are for."""
     network, transitions = steps.network, list(steps.transitions.values())
     reset = steps.masks.reset
     places = [place for level in network.levels for place in level.places]
     backward = any(cell.direction != FORWARD for cell in network.cells)
-    roles: dict[str, object] = {
+    roles: dict[str, Any] = {
         "initial": tuple(t.first.name for t in transitions),
         "inputs": tuple(a.name for a in network.inputs),
         "anew": () if reset is None else tuple(t.initial.name for t in transitions),

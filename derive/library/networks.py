@@ -28,9 +28,7 @@ bidirectional_rnn = bidirectional(
     loss=squared_loss,
 )
 
-_both_ways = bidirectional(
-    "both_ways", forward=lstm, backward=lstm, prediction=readout_of_pairs
-)
+_both_ways = bidirectional("both_ways", forward=lstm, backward=lstm, prediction=readout_of_pairs)
 deep_bidirectional_lstm = deep(
     "deep_bidirectional_lstm", lower=_both_ways, upper=_both_ways, loss=cross_entropy_index
 )

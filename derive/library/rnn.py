@@ -48,9 +48,7 @@ def lstm(s: H * H, x: X, *, W: Hom(H, H**4), U: Hom(X, H**4), b: H**4) -> H * H:
 
 
 @cell
-def peephole_lstm(
-    s: H * H, x: X, *, W: Hom(H, H**4), U: Hom(X, H**4), b: H**4, p: H**3
-) -> H * H:
+def peephole_lstm(s: H * H, x: X, *, W: Hom(H, H**4), U: Hom(X, H**4), b: H**4, p: H**3) -> H * H:
     """An LSTM whose gates see the memory through diagonal peepholes (Gers et al. 2002)."""
     h, c = s
     i, f, g, o = W @ h + U @ x + b

@@ -82,9 +82,11 @@ class Recurrence:
         """
         sizes = self._method_sizes(method, options)
         results = self._called(method, theta, data, options, sizes)
-        influence = tuple(results[f"{name}_last"] for name in self.influence) if (
-            method in ("rtrl", "hybrid")
-        ) else ()
+        influence = (
+            tuple(results[f"{name}_last"] for name in self.influence)
+            if (method in ("rtrl", "hybrid"))
+            else ()
+        )
         bars = {name: results[f"{name}_bar"] for name in self.parameters}
         starts = self._by_initial(results, options.get("state") is None)
         if self.learned:
@@ -168,7 +170,7 @@ class Recurrence:
         arrays = dict(zip(self.inputs, inputs, strict=True))
         first = _first(arrays[self.inputs[0]])
         is_batch = first.ndim > self._rank(self.inputs[0]) + 1
-        times, batch = first.shape[0], (first.shape[1] if is_batch else None)
+        batch = first.shape[1] if is_batch else None
         shape = first.shape[: 2 if is_batch else 1]
         dtype = _first(theta[self.parameters[0]]).dtype
         active = self._active(options, shape).astype(dtype)
@@ -177,7 +179,9 @@ class Recurrence:
         given[self.active] = active
         if self.reset:
             reset = options.pop("reset", None)
-            given[self.reset] = np.zeros(shape, dtype) if reset is None else np.asarray(reset, dtype)
+            given[self.reset] = (
+                np.zeros(shape, dtype) if reset is None else np.asarray(reset, dtype)
+            )
         elif options.pop("reset", None) is not None:
             raise ValueError(f"{self.name}: a cell runs backward in time, so nothing can be reset")
         begun = self._initial(theta, options.pop("initial", None), batch, dtype)
@@ -194,7 +198,7 @@ class Recurrence:
             given |= {name: _where(given[self.weight], y) for name, y in pairs}
         influence = options.pop("influence", None)
         if self.influence:
-            known = self.start(theta, batch) if not influence else influence
+            known = influence or self.start(theta, batch)
             given |= dict(zip(self.influence, known, strict=True))
         if options:
             raise TypeError(f"{self.name}: no option is called {', '.join(options)}")
@@ -213,7 +217,7 @@ class Recurrence:
                 f"{self.name}: lengths are whole numbers of shape {shape[1:]}, one for each "
                 f"sample, got {lengths.dtype} of shape {lengths.shape}"
             )
-        if lengths.size and not (0 <= lengths.min() and lengths.max() <= shape[0]):
+        if lengths.size and not (lengths.min() >= 0 and lengths.max() <= shape[0]):
             raise ValueError(f"{self.name}: a length is between 0 and {shape[0]}, got {lengths}")
         times = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 1))
         return np.asarray(times < lengths)
@@ -276,7 +280,9 @@ class Recurrence:
 
     def _require_count(self, what: str, found: Sequence[Any], names: Sequence[str]) -> None:
         if len(found) != len(names):
-            raise TypeError(f"{self.name}: expected the {what} {', '.join(names)}, got {len(found)}")
+            raise TypeError(
+                f"{self.name}: expected the {what} {', '.join(names)}, got {len(found)}"
+            )
 
     def _last(self, results: Mapping[str, Any]) -> tuple[Arrays, ...]:
         return tuple(value for name, value in results.items() if name.endswith("_last"))[
