@@ -1,17 +1,29 @@
-"""A layer in words: formula and spaces, derived maps of both orders, kernels and their cost."""
+"""A layer in words: formula and spaces, derived maps of both orders, kernels and their cost.
+
+Of a cell and of a recurrent network also: which form of RTRL applies and why, and what each method
+costs at a step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from .cells import Cell
 from .expressions import is_zero
+from .hybrid import Hybrid
+from .influence import Influence
 from .kernels.cost import Cost, cost_of
+from .kernels.draft import Steps
 from .kernels.lower import lower
+from .kernels.recurrent_cost import MethodCost, bptt_cost, forward_cost, hybrid_cost, rtrl_cost
+from .kernels.sequences import why_offline
 from .layers import Layer
+from .levels import Recurrent, recurrent
 from .maps import LinearMap
 from .places import Place
-from .programs import programs
+from .programs import Program, programs
+from .recurrent_forms import InfluenceForm, RecurrentForms, recurrent_forms
 from .text import Writer
 from .walk import topological
 
@@ -52,6 +64,18 @@ class KernelText:
 
 
 @dataclass(frozen=True)
+class RecurrentText:
+    """The gradients over a sequence: the form of RTRL, why none applies, the cost of each method.
+
+    `forms` is None and `why_offline` says why where RTRL does not apply.
+    """
+
+    forms: RecurrentForms | None
+    why_offline: str
+    costs: tuple[MethodCost, ...]
+
+
+@dataclass(frozen=True)
 class Description:
     """All that `derive show` tells of a layer."""
 
@@ -64,6 +88,7 @@ class Description:
     formula: tuple[str, ...]
     maps: tuple[MapText, ...]
     kernels: tuple[KernelText, ...]
+    recurrent: RecurrentText | None
 
 
 def describe(layer: Layer) -> Description:
@@ -80,6 +105,7 @@ def describe(layer: Layer) -> Description:
         formula=tuple(formula(layer)),
         maps=tuple(maps(layer)),
         kernels=tuple(KernelText(p.name, p.law, cost_of(lower(p))) for p in programs(layer)),
+        recurrent=recurrent_gradients(layer),
     )
 
 
@@ -99,7 +125,13 @@ def spaces(layer: Layer) -> list[str]:
 
 
 def maps(layer: Layer) -> Iterator[MapText]:
-    """Each first derivative and its adjoint, then the adjoint of each second derivative's hook."""
+    """Each first derivative and its adjoint, then the adjoint of each second derivative's hook.
+
+    A recurrent network has none of its own: those of its cells and predictions are composed over
+    the times, and one line for a step of several cells would have thousands of terms.
+    """
+    if isinstance(layer, Recurrent):
+        return
     for x in layer.differentiable:
         derivative = layer.derivative(x.name)
         for linear in (derivative, derivative.adjoint):
@@ -108,6 +140,35 @@ def maps(layer: Layer) -> Iterator[MapText]:
         for y in layer.differentiable:
             second = layer.second(x.name, y.name)
             yield _map(layer, second.name, second.hook().adjoint, order=2)
+
+
+def recurrent_gradients(layer: Layer) -> RecurrentText | None:
+    """The gradients of a recurrent network, or of a cell whose state is the prediction."""
+    if isinstance(layer, Recurrent):
+        return _gradients(layer)
+    return _gradients(recurrent(layer.name, layer)) if isinstance(layer, Cell) else None
+
+
+def _gradients(network: Recurrent) -> RecurrentText:
+    steps = Steps(network)
+    transitions, seen = list(steps.transitions.values()), _observations(steps)
+    costs = [
+        forward_cost(steps.kernel, transitions, steps.observations.values()),
+        bptt_cost(steps.kernel, transitions, seen),
+    ]
+    if not network.is_online:
+        return RecurrentText(None, why_offline(network), tuple(costs))
+    influence = Influence(transitions[0])
+    costs.append(rtrl_cost(steps.kernel, influence, seen))
+    costs.append(hybrid_cost(steps.kernel, Hybrid(influence), seen))
+    return RecurrentText(recurrent_forms(influence), "", tuple(costs))
+
+
+def _observations(steps: Steps) -> list[Program]:
+    """What sends the losses back through the predictions, from the last level down."""
+    *below, last = steps.observations.values()
+    seen = [] if steps.network.loss is None else [last.observe()]
+    return [*seen, *(level.backward() for level in reversed(below))]
 
 
 def _map(layer: Layer, name: str, linear: LinearMap, order: int) -> MapText:
@@ -130,16 +191,22 @@ def lines(found: Description) -> Iterator[str]:
     """The lines of `derive show`; second-order maps that are zero share one."""
     first = [m for m in found.maps if m.order == 1]
     second = [m for m in found.maps if m.order == 2 and not m.zero]
-    zero = [m.symbol for m in found.maps if m.order == 2 and m.zero]
+    zeros = [m.symbol for m in found.maps if m.order == 2 and m.zero]
     yield found.signature
     if found.doc:
         yield f"    {found.doc.splitlines()[0]}"
     yield from _section("spaces", _space_lines(found))
     yield from _section("formula", found.formula)
-    yield from _section("first order", _map_lines(first))
-    zeros = [f"zero: {', '.join(zero)}"] if zero else []
-    yield from _section("second order, adjoint", [*_map_lines(second), *zeros])
-    yield from _section("kernels", _kernel_lines(found.kernels))
+    if found.maps:
+        yield from _section("first order", _map_lines(first))
+        last = [f"zero: {', '.join(zeros)}"] if zeros else []
+        yield from _section("second order, adjoint", [*_map_lines(second), *last])
+    if found.kernels:
+        yield from _section("kernels", _kernel_lines(found.kernels))
+    if found.recurrent:
+        yield from _section("recurrent gradients", _form_lines(found.recurrent))
+        costs = _method_lines(found.recurrent.costs)
+        yield from _section("cost of one step and one sample", costs)
 
 
 def _section(title: str, lines_: Iterable[str]) -> Iterator[str]:
@@ -163,3 +230,40 @@ def _kernel_lines(found: Iterable[KernelText]) -> Iterator[str]:
     for kernel in found:
         yield f"{kernel.name}: {'; '.join(kernel.law)}"
         yield from (f"    {line}" for line in kernel.cost.lines)
+
+
+def _form_lines(found: RecurrentText) -> Iterator[str]:
+    """The form of RTRL and what it is read off."""
+    forms = found.forms
+    if forms is None:
+        yield f"no RTRL: {found.why_offline}"
+        return
+    yield f"RTRL is {forms.form}: {forms.why}"
+    yield "D f:"
+    yield from (f"    {b.row} by {b.column}: {b.form}" for b in forms.blocks)
+    yield "nabla f:"
+    shown = (i for i in forms.immediate if i.form != "zero")
+    yield from (f"    {i.row} by {i.parameter}: {i.form}" for i in shown)
+    yield f"J: {forms.numbers} numbers"
+    for s in forms.influence:
+        yield from (f"    {line}" for line in _influence_lines(s))
+
+
+def _influence_lines(s: InfluenceForm) -> Iterator[str]:
+    yield f"{s.name}, {s.row} by {', '.join(s.parameters)}: {s.form}, {s.shape}"
+    yield f"    {s.numbers} numbers, {s.why}"
+
+
+def _method_lines(costs: Iterable[MethodCost]) -> Iterator[str]:
+    for method in costs:
+        yield f"{method.method}: {_work(method.flops, method.leading, method.calls)}"
+        yield f"    keeps {method.numbers} numbers, {method.kept}"
+        for part in method.parts:
+            yield f"    {part.part}: {'; '.join(part.law)}"
+            yield f"        {_work(part.flops, part.leading, part.calls)}"
+
+
+def _work(flops: str, leading: str, calls: str) -> str:
+    short = "" if leading == flops else f", leading {leading}"
+    called = f", {calls} calls of elementwise functions" if calls != "0" else ""
+    return f"{flops} flops{short}{called}"

@@ -16,14 +16,15 @@ from dataclasses import dataclass, replace
 import sympy
 
 from .combining import added, summed
-from .expressions import Node, Variable
+from .expressions import Argmax, Node, Variable, variable
+from .forms import Access
 from .influence import Influence, Store, Tied, composed, identity, met, shape_of
-from .lift import lift_space
+from .lift import lift, lift_space
 from .programs import BATCH, Program, Result
 from .spaces import R
 from .terms import Term, fresh_access, renamed, total, written
 from .transitions import is_family, step
-from .walk import rewrite, storage
+from .walk import rebuild, rewrite, storage
 
 TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
 
@@ -54,6 +55,7 @@ class Hybrid:
         self.source_of: dict[Variable, str] = {}
         constant_in_time = storage(self.transition.initial)
         nodes = [node for kept in self.kept for _, node in kept.term.factors]
+        nodes += [_read_by(pick) for kept in self.kept for _, pick, _ in kept.term.bound]
         for node in dict.fromkeys(nodes):
             if is_family(node) and node not in constant_in_time:
                 self._stack(node)
@@ -61,7 +63,8 @@ class Hybrid:
     def _stack(self, node: Node) -> None:
         """The values of a factor over a block: of an argument, a saved value, or kept for it."""
         names, source = self.transition.names, self.transition.saved.get(node, node)
-        if not isinstance(source, Variable):
+        own = [s.variable for s in self.stores.values()]
+        if not isinstance(source, Variable) or source in own:
             source = self.factors[node] = names.variable("factor", node.space)
         stack = names.variable(f"{source.name}_times", lift_space(node.space, TIMES))
         self.stacks[node], self.source_of[stack] = stack, source.name
@@ -185,6 +188,23 @@ class Hybrid:
             term,
             factors=factors,
             extents=(*term.extents, *extents.items()),
-            bound=tuple((i, node, access) for i, node, access in term.bound),
+            bound=tuple((i, *self._picked(time, node, at)) for i, node, at in term.bound),
         )
         return written(store.variable.space, moved, [], write)
+
+    def _picked(self, time: sympy.Symbol, selector: Node, access: Access) -> tuple[Node, Access]:
+        """A selector over the times of a block, and the access with the time in it."""
+        x = _read_by(selector)
+        if x not in self.stacks:
+            return selector, access
+        stack = self.stacks[x]
+        if x is selector:
+            return stack, (time, *access)
+        one = variable(stack.name, x.space)
+        (lifted,), _ = lift([rebuild(selector, [one])], [one], TIMES)
+        return lifted, (time, *access)
+
+
+def _read_by(selector: Node) -> Node:
+    """What is kept of a selector: itself, or the array whose largest entry it finds."""
+    return selector.operand if isinstance(selector, Argmax) else selector

@@ -559,11 +559,12 @@ cdef void bidirectional_rnn_forward(
             x + batch*m*steps - batch*m*t_2 - batch*m, backward_b, backward_h + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, scratch,
         )
     # prediction_2 = prediction(h, backward_h; prediction_V, prediction_U, prediction_c)
-    bidirectional_rnn_prediction_predict[real](
-        batch*steps, n, backward_n, prediction_k,
-        prediction_V, h + batch*n, prediction_U, backward_h,
-        prediction_c, prediction,
-    )
+    if prediction is not NULL:
+        bidirectional_rnn_prediction_predict[real](
+            batch*steps, n, backward_n, prediction_k,
+            prediction_V, h + batch*n, prediction_U, backward_h,
+            prediction_c, prediction,
+        )
     copy(batch*n*steps, h + batch*n, h_sequence)
     if h_last is not NULL:
         copy(batch*n, h + batch*n*steps, h_last)
@@ -647,12 +648,13 @@ cdef void bidirectional_rnn_loss(
         )
     # J += the weighed sum of the losses of prediction(h, backward_h; prediction_V,
     #     prediction_U, prediction_c)
-    bidirectional_rnn_observed_loss[real](
-        batch*steps, n, backward_n, prediction_k,
-        weight, prediction_V, h + batch*n, prediction_U,
-        backward_h, prediction_c, y, J,
-        scratch,
-    )
+    if J is not NULL:
+        bidirectional_rnn_observed_loss[real](
+            batch*steps, n, backward_n, prediction_k,
+            weight, prediction_V, h + batch*n, prediction_U,
+            backward_h, prediction_c, y, J,
+            scratch,
+        )
     if h_last is not NULL:
         copy(batch*n, h + batch*n*steps, h_last)
     if backward_h_last is not NULL:
@@ -788,11 +790,15 @@ cdef void bidirectional_rnn_bptt(
     # forward_U_bar += nabla*_forward_U f . h_bar
     # forward_b_bar += nabla*_forward_b f . h_bar
     # x_bar += D*_x f . h_bar
-    bidirectional_rnn_forward_adjoints[real](
-        batch*steps, n, m,
-        h, forward_delta_forward_z_bar, x, forward_U,
-        forward_W_bar, forward_U_bar, forward_b_bar, x_bar,
-    )
+    if (
+        forward_W_bar is not NULL or forward_U_bar is not NULL or forward_b_bar is not NULL or
+        x_bar is not NULL
+    ):
+        bidirectional_rnn_forward_adjoints[real](
+            batch*steps, n, m,
+            h, forward_delta_forward_z_bar, x, forward_U,
+            forward_W_bar, forward_U_bar, forward_b_bar, x_bar,
+        )
     if h_0_bar is not NULL:
         add(batch*n, h_bar, h_0_bar)
     copy(backward_n*batch, backward_h_error, backward_h_bar)
@@ -807,11 +813,15 @@ cdef void bidirectional_rnn_bptt(
     # backward_U_bar += nabla*_backward_U f . backward_h_bar
     # backward_b_bar += nabla*_backward_b f . backward_h_bar
     # x_bar += D*_x f . backward_h_bar
-    bidirectional_rnn_backward_adjoints[real](
-        batch*steps, backward_n, m,
-        backward_h + backward_n*batch, backward_delta_backward_z_bar, x, backward_U,
-        backward_W_bar, backward_U_bar, backward_b_bar, x_bar,
-    )
+    if (
+        backward_W_bar is not NULL or backward_U_bar is not NULL or backward_b_bar is not NULL or
+        x_bar is not NULL
+    ):
+        bidirectional_rnn_backward_adjoints[real](
+            batch*steps, backward_n, m,
+            backward_h + backward_n*batch, backward_delta_backward_z_bar, x, backward_U,
+            backward_W_bar, backward_U_bar, backward_b_bar, x_bar,
+        )
     if backward_h_0_bar is not NULL:
         add(backward_n*batch, backward_h_bar + backward_n*batch*steps, backward_h_0_bar)
     if h_last is not NULL:

@@ -1697,11 +1697,12 @@ cdef void deep_bidirectional_lstm_forward(
         )
     # prediction_3 = upper_prediction(upper_s, upper_backward_s; upper_prediction_V,
     #     upper_prediction_U, upper_prediction_c)
-    deep_bidirectional_lstm_upper_prediction_predict[real](
-        batch*steps, upper_n, upper_backward_n, upper_prediction_k,
-        upper_prediction_V, upper_s_0 + batch*upper_n, upper_s_1 + batch*upper_n, upper_prediction_U,
-        upper_backward_s_0, upper_backward_s_1, upper_prediction_c, prediction,
-    )
+    if prediction is not NULL:
+        deep_bidirectional_lstm_upper_prediction_predict[real](
+            batch*steps, upper_n, upper_backward_n, upper_prediction_k,
+            upper_prediction_V, upper_s_0 + batch*upper_n, upper_s_1 + batch*upper_n, upper_prediction_U,
+            upper_backward_s_0, upper_backward_s_1, upper_prediction_c, prediction,
+        )
     copy(batch*lower_n*steps, lower_s_0 + batch*lower_n, lower_s_sequence_0)
     copy(batch*lower_n*steps, lower_s_1 + batch*lower_n, lower_s_sequence_1)
     if lower_s_last_0 is not NULL:
@@ -1883,12 +1884,13 @@ cdef void deep_bidirectional_lstm_loss(
         )
     # J += the weighed sum of the losses of upper_prediction(upper_s, upper_backward_s;
     #     upper_prediction_V, upper_prediction_U, upper_prediction_c)
-    deep_bidirectional_lstm_observed_loss[real](
-        batch*steps, upper_n, upper_backward_n, upper_prediction_k,
-        weight, upper_prediction_V, upper_s_0 + batch*upper_n, upper_s_1 + batch*upper_n,
-        upper_prediction_U, upper_backward_s_0, upper_backward_s_1, upper_prediction_c,
-        k, J, scratch,
-    )
+    if J is not NULL:
+        deep_bidirectional_lstm_observed_loss[real](
+            batch*steps, upper_n, upper_backward_n, upper_prediction_k,
+            weight, upper_prediction_V, upper_s_0 + batch*upper_n, upper_s_1 + batch*upper_n,
+            upper_prediction_U, upper_backward_s_0, upper_backward_s_1, upper_prediction_c,
+            k, J, scratch,
+        )
     if lower_s_last_0 is not NULL:
         copy(batch*lower_n, lower_s_0 + batch*lower_n*steps, lower_s_last_0)
     if lower_s_last_1 is not NULL:
@@ -2284,12 +2286,16 @@ cdef void deep_bidirectional_lstm_bptt(
     # lower_forward_U_bar += nabla*_lower_forward_U f . lower_s_bar
     # lower_forward_b_bar += nabla*_lower_forward_b f . lower_s_bar
     # x_bar += D*_x f . lower_s_bar
-    deep_bidirectional_lstm_lower_forward_adjoints[real](
-        batch*steps, lower_n, m,
-        lower_s_0, lower_s_1, lower_forward_delta_value, x,
-        lower_forward_U, lower_forward_W_bar, lower_forward_U_bar, lower_forward_b_bar,
-        x_bar,
-    )
+    if (
+        lower_forward_W_bar is not NULL or lower_forward_U_bar is not NULL or lower_forward_b_bar is not NULL or
+        x_bar is not NULL
+    ):
+        deep_bidirectional_lstm_lower_forward_adjoints[real](
+            batch*steps, lower_n, m,
+            lower_s_0, lower_s_1, lower_forward_delta_value, x,
+            lower_forward_U, lower_forward_W_bar, lower_forward_U_bar, lower_forward_b_bar,
+            x_bar,
+        )
     if lower_s_0_bar_0 is not NULL:
         add(batch*lower_n, lower_s_bar_0, lower_s_0_bar_0)
     if lower_s_0_bar_1 is not NULL:
@@ -2312,12 +2318,16 @@ cdef void deep_bidirectional_lstm_bptt(
     # lower_backward_U_bar += nabla*_lower_backward_U f . lower_backward_s_bar
     # lower_backward_b_bar += nabla*_lower_backward_b f . lower_backward_s_bar
     # x_bar += D*_x f . lower_backward_s_bar
-    deep_bidirectional_lstm_lower_backward_adjoints[real](
-        batch*steps, lower_backward_n, m,
-        lower_backward_s_0 + batch*lower_backward_n, lower_backward_s_1 + batch*lower_backward_n, lower_backward_delta_value, x,
-        lower_backward_U, lower_backward_W_bar, lower_backward_U_bar, lower_backward_b_bar,
-        x_bar,
-    )
+    if (
+        lower_backward_W_bar is not NULL or lower_backward_U_bar is not NULL or lower_backward_b_bar is not NULL or
+        x_bar is not NULL
+    ):
+        deep_bidirectional_lstm_lower_backward_adjoints[real](
+            batch*steps, lower_backward_n, m,
+            lower_backward_s_0 + batch*lower_backward_n, lower_backward_s_1 + batch*lower_backward_n, lower_backward_delta_value, x,
+            lower_backward_U, lower_backward_W_bar, lower_backward_U_bar, lower_backward_b_bar,
+            x_bar,
+        )
     if lower_backward_s_0_bar_0 is not NULL:
         add(batch*lower_backward_n, lower_backward_s_bar_0 + batch*lower_backward_n*steps, lower_backward_s_0_bar_0)
     if lower_backward_s_0_bar_1 is not NULL:

@@ -293,7 +293,8 @@ cdef void elman_cell_backward(
                 + cell_saved_value[s]*h_bar[s*n + i]
                 + cell_saved_value_2[s]*t[s*n + i]
             )
-            h_reset_bar[s*n + i] += reset[s]*t[s*n + i]
+            if h_reset_bar is not NULL:
+                h_reset_bar[s*n + i] += reset[s]*t[s*n + i]
 
 
 cdef void elman_cell_adjoints(
@@ -616,10 +617,11 @@ cdef void elman_forward(
             h + batch*n*t + batch*n, scratch,
         )
     # prediction_2 = prediction(h; prediction_V, prediction_c)
-    elman_prediction_predict[real](
-        batch*steps, n, prediction_k,
-        prediction_V, h + batch*n, prediction_c, prediction,
-    )
+    if prediction is not NULL:
+        elman_prediction_predict[real](
+            batch*steps, n, prediction_k,
+            prediction_V, h + batch*n, prediction_c, prediction,
+        )
     copy(batch*n*steps, h + batch*n, h_sequence)
     if h_last is not NULL:
         copy(batch*n, h + batch*n*steps, h_last)
@@ -682,11 +684,12 @@ cdef void elman_loss(
             h + batch*n*t + batch*n, scratch,
         )
     # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
-    elman_observed_loss[real](
-        batch*steps, n, prediction_k,
-        weight, prediction_V, h + batch*n, prediction_c,
-        y, J, scratch,
-    )
+    if J is not NULL:
+        elman_observed_loss[real](
+            batch*steps, n, prediction_k,
+            weight, prediction_V, h + batch*n, prediction_c,
+            y, J, scratch,
+        )
     if h_last is not NULL:
         copy(batch*n, h + batch*n*steps, h_last)
 
@@ -791,11 +794,15 @@ cdef void elman_bptt(
     # cell_U_bar += nabla*_cell_U f . h_bar
     # cell_b_bar += nabla*_cell_b f . h_bar
     # x_bar += D*_x f . h_bar
-    elman_cell_adjoints[real](
-        batch*steps, n, m,
-        cell_saved_value_3, cell_delta_cell_z_bar, x, cell_U,
-        cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
-    )
+    if (
+        cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL or
+        x_bar is not NULL
+    ):
+        elman_cell_adjoints[real](
+            batch*steps, n, m,
+            cell_saved_value_3, cell_delta_cell_z_bar, x, cell_U,
+            cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
+        )
     if h_0_bar is not NULL:
         add(batch*n, h_bar, h_0_bar)
     if h_last is not NULL:
@@ -948,11 +955,15 @@ cdef void elman_truncated_bptt(
         # cell_U_bar += nabla*_cell_U f . h_bar
         # cell_b_bar += nabla*_cell_b f . h_bar
         # x_bar += D*_x f . h_bar
-        elman_cell_adjoints[real](
-            min(steps, max(down, every), every*w + every)*batch, n, m,
-            cell_saved_value_3 + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
-            cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
-        )
+        if (
+            cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL or
+            x_bar is not NULL
+        ):
+            elman_cell_adjoints[real](
+                min(steps, max(down, every), every*w + every)*batch, n, m,
+                cell_saved_value_3 + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
+                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
+            )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
             if h_0_bar is not NULL:
                 add(batch*n, h_bar, h_0_bar)
@@ -1039,8 +1050,8 @@ cdef void elman_rtrl(
             h + ((t) % 2)*batch*n, cell_U, x + batch*m*t, cell_b,
             influence_W_U_b_next + ((t) % 2)*batch*m*n*n + ((t) % 2)*batch*n*n*n + ((t) % 2)*batch*n*n, h + ((t + 1) % 2)*batch*n, influence_W_U_b_next + ((t + 1) % 2)*batch*m*n*n + ((t + 1) % 2)*batch*n*n*n + ((t + 1) % 2)*batch*n*n, scratch,
         )
+        # prediction_2 = prediction(h; prediction_V, prediction_c)
         if prediction is not NULL:
-            # prediction_2 = prediction(h; prediction_V, prediction_c)
             elman_prediction_predict[real](
                 batch, n, prediction_k,
                 prediction_V, h + ((t + 1) % 2)*batch*n, prediction_c, prediction + batch*prediction_k*t,
@@ -1061,10 +1072,11 @@ cdef void elman_rtrl(
             influence_W_U_b_next + ((t + 1) % 2)*batch*m*n*n + ((t + 1) % 2)*batch*n*n*n + ((t + 1) % 2)*batch*n*n, h_error, gradient_W_U_b,
         )
     # the gradient of each parameter from its columns
-    elman_cell_gradients[real](
-        batch, n, m,
-        gradient_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
-    )
+    if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
+        elman_cell_gradients[real](
+            batch, n, m,
+            gradient_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
+        )
     if influence_W_U_b_last is not NULL:
         copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + ((steps) % 2)*batch*m*n*n + ((steps) % 2)*batch*n*n*n + ((steps) % 2)*batch*n*n, influence_W_U_b_last)
     if h_last is not NULL:
@@ -1183,11 +1195,12 @@ cdef void elman_hybrid(
         # cell_U_bar += nabla*_cell_U f . h_bar
         # cell_b_bar += nabla*_cell_b f . h_bar
         # x_bar += D*_x f . h_bar
-        elman_cell_adjoints[real](
-            min(block, steps - b*block)*batch, n, m,
-            cell_saved_value_3, cell_delta_cell_z_bar, x + b*batch*block*m, cell_U,
-            cell_W_bar, cell_U_bar, cell_b_bar, NULL,
-        )
+        if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
+            elman_cell_adjoints[real](
+                min(block, steps - b*block)*batch, n, m,
+                cell_saved_value_3, cell_delta_cell_z_bar, x + b*batch*block*m, cell_U,
+                cell_W_bar, cell_U_bar, cell_b_bar, NULL,
+            )
         # gradient_W_U_b += J* . h_bar
         elman_cell_readout[real](
             batch, n, m,
@@ -1215,10 +1228,11 @@ cdef void elman_hybrid(
         )
         copy(batch*n, h + min(block, steps - b*block)*batch*n, h)
     # the gradient of each parameter from its columns
-    elman_cell_gradients[real](
-        batch, n, m,
-        gradient_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
-    )
+    if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
+        elman_cell_gradients[real](
+            batch, n, m,
+            gradient_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
+        )
     if h_last is not NULL:
         copy(batch*n, h, h_last)
     if influence_W_U_b_last is not NULL:

@@ -1163,33 +1163,33 @@ cdef void lstm_classifier_cell_block_end(
                     for l in range(n):
                         if 0 <= k*n + l + 3*n*n < (4*m*n + 4*n*n + 4*n):
                             influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + 3*n*n] += factor_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_2_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + n**2 + p]
+    # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
+    #     factor_2_times[i, l, p] -> [l, k + n**2 + n*p]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
                     for l in range(n):
-                        if 0 <= k*n + l + n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + n*n] += factor_2_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_3_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + p]
+                        if 0 <= j + l*n + n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_2_times[((i*batch + s)*n + k)*n + l]
+    # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
+    #     factor_3_times[i, l, p] -> [l, k + n*p]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
                     for l in range(n):
-                        if 0 <= k*n + l < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l] += factor_3_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_4_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + 2*n**2 + p]
+                        if 0 <= j + l*n < (4*m*n + 4*n*n + 4*n):
+                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_3_times[((i*batch + s)*n + k)*n + l]
+    # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
+    #     factor_4_times[i, l, p] -> [l, k + 2*n**2 + n*p]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
                     for l in range(n):
-                        if 0 <= k*n + l + 2*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + 2*n*n] += factor_4_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
+                        if 0 <= j + l*n + 2*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + 2*n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_4_times[((i*batch + s)*n + k)*n + l]
     # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] x_times[i, p] -> [k, l*m
     #     + 3*m*n + 4*n**2 + p]
     for i in range(times):
@@ -1199,33 +1199,33 @@ cdef void lstm_classifier_cell_block_end(
                     for l in range(m):
                         if 0 <= k*m + l + 3*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
                             influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 3*m*n + 4*n*n] += factor_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_2_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + m*n + 4*n**2 + p]
+    # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_2_times[i, l, p] -> [l, k
+    #     + m*n + m*p + 4*n**2]
     for i in range(times):
         for s in range(batch):
-            for j in range(n):
+            for j in range(m):
                 for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + m*n + 4*n*n] += factor_2_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_3_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + 4*n**2 + p]
+                    for l in range(n):
+                        if 0 <= j + l*m + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_2_times[((i*batch + s)*n + k)*n + l]
+    # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_3_times[i, l, p] -> [l, k
+    #     + m*p + 4*n**2]
     for i in range(times):
         for s in range(batch):
-            for j in range(n):
+            for j in range(m):
                 for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 4*n*n] += factor_3_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_4_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + 2*m*n + 4*n**2 + p]
+                    for l in range(n):
+                        if 0 <= j + l*m + 4*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_3_times[((i*batch + s)*n + k)*n + l]
+    # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_4_times[i, l, p] -> [l, k
+    #     + 2*m*n + m*p + 4*n**2]
     for i in range(times):
         for s in range(batch):
-            for j in range(n):
+            for j in range(m):
                 for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 2*m*n + 4*n*n] += factor_4_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
+                    for l in range(n):
+                        if 0 <= j + l*m + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 2*m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_4_times[((i*batch + s)*n + k)*n + l]
     # influence_0_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + 4*m*n + 4*n**2
     #     + 3*n]
     for i in range(times):
@@ -1276,33 +1276,33 @@ cdef void lstm_classifier_cell_block_end(
                     for l in range(n):
                         if 0 <= k*n + l + 3*n*n < (4*m*n + 4*n*n + 4*n):
                             influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + 3*n*n] += factor_5_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_6_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + n**2 + p]
+    # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
+    #     factor_6_times[i, l, p] -> [l, k + n**2 + n*p]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
                     for l in range(n):
-                        if 0 <= k*n + l + n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + n*n] += factor_6_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_7_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + p]
+                        if 0 <= j + l*n + n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_6_times[((i*batch + s)*n + k)*n + l]
+    # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
+    #     factor_7_times[i, l, p] -> [l, k + n*p]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
                     for l in range(n):
-                        if 0 <= k*n + l < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l] += factor_7_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_8_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + 2*n**2 + p]
+                        if 0 <= j + l*n < (4*m*n + 4*n*n + 4*n):
+                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_7_times[((i*batch + s)*n + k)*n + l]
+    # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
+    #     factor_8_times[i, l, p] -> [l, k + 2*n**2 + n*p]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
                     for l in range(n):
-                        if 0 <= k*n + l + 2*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + 2*n*n] += factor_8_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
+                        if 0 <= j + l*n + 2*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + 2*n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_8_times[((i*batch + s)*n + k)*n + l]
     # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] x_times[i, p] -> [k,
     #     l*m + 3*m*n + 4*n**2 + p]
     for i in range(times):
@@ -1312,33 +1312,33 @@ cdef void lstm_classifier_cell_block_end(
                     for l in range(m):
                         if 0 <= k*m + l + 3*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
                             influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 3*m*n + 4*n*n] += factor_5_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_6_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + m*n + 4*n**2 + p]
+    # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_6_times[i, l, p] -> [l, k
+    #     + m*n + m*p + 4*n**2]
     for i in range(times):
         for s in range(batch):
-            for j in range(n):
+            for j in range(m):
                 for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + m*n + 4*n*n] += factor_6_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_7_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + 4*n**2 + p]
+                    for l in range(n):
+                        if 0 <= j + l*m + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_6_times[((i*batch + s)*n + k)*n + l]
+    # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_7_times[i, l, p] -> [l, k
+    #     + m*p + 4*n**2]
     for i in range(times):
         for s in range(batch):
-            for j in range(n):
+            for j in range(m):
                 for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 4*n*n] += factor_7_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_8_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + 2*m*n + 4*n**2 + p]
+                    for l in range(n):
+                        if 0 <= j + l*m + 4*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_7_times[((i*batch + s)*n + k)*n + l]
+    # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_8_times[i, l, p] -> [l, k
+    #     + 2*m*n + m*p + 4*n**2]
     for i in range(times):
         for s in range(batch):
-            for j in range(n):
+            for j in range(m):
                 for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 2*m*n + 4*n*n] += factor_8_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
+                    for l in range(n):
+                        if 0 <= j + l*m + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
+                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 2*m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_8_times[((i*batch + s)*n + k)*n + l]
     # influence_1_W_U_b_next += sum_{i,l} factor_5_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 3*n]
     for i in range(times):
@@ -1412,11 +1412,12 @@ cdef void lstm_classifier_forward(
             scratch,
         )
     # prediction_2 = prediction(s; prediction_V, prediction_c)
-    lstm_classifier_prediction_predict[real](
-        batch*steps, n, prediction_k,
-        prediction_V, s_0 + batch*n, s_1 + batch*n, prediction_c,
-        prediction,
-    )
+    if prediction is not NULL:
+        lstm_classifier_prediction_predict[real](
+            batch*steps, n, prediction_k,
+            prediction_V, s_0 + batch*n, s_1 + batch*n, prediction_c,
+            prediction,
+        )
     copy(batch*n*steps, s_0 + batch*n, s_sequence_0)
     copy(batch*n*steps, s_1 + batch*n, s_sequence_1)
     if s_last_0 is not NULL:
@@ -1488,11 +1489,12 @@ cdef void lstm_classifier_loss(
             scratch,
         )
     # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
-    lstm_classifier_observed_loss[real](
-        batch*steps, n, prediction_k,
-        weight, prediction_V, s_0 + batch*n, s_1 + batch*n,
-        prediction_c, k, J, scratch,
-    )
+    if J is not NULL:
+        lstm_classifier_observed_loss[real](
+            batch*steps, n, prediction_k,
+            weight, prediction_V, s_0 + batch*n, s_1 + batch*n,
+            prediction_c, k, J, scratch,
+        )
     if s_last_0 is not NULL:
         copy(batch*n, s_0 + batch*n*steps, s_last_0)
     if s_last_1 is not NULL:
@@ -1625,11 +1627,15 @@ cdef void lstm_classifier_bptt(
     # cell_U_bar += nabla*_cell_U f . s_bar
     # cell_b_bar += nabla*_cell_b f . s_bar
     # x_bar += D*_x f . s_bar
-    lstm_classifier_cell_adjoints[real](
-        batch*steps, n, m,
-        cell_saved_cell_h, cell_delta_value, x, cell_U,
-        cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
-    )
+    if (
+        cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL or
+        x_bar is not NULL
+    ):
+        lstm_classifier_cell_adjoints[real](
+            batch*steps, n, m,
+            cell_saved_cell_h, cell_delta_value, x, cell_U,
+            cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
+        )
     if s_0_bar_0 is not NULL:
         add(batch*n, s_bar_0, s_0_bar_0)
     if s_0_bar_1 is not NULL:
@@ -1823,11 +1829,15 @@ cdef void lstm_classifier_truncated_bptt(
         # cell_U_bar += nabla*_cell_U f . s_bar
         # cell_b_bar += nabla*_cell_b f . s_bar
         # x_bar += D*_x f . s_bar
-        lstm_classifier_cell_adjoints[real](
-            min(steps, max(down, every), every*w + every)*batch, n, m,
-            cell_saved_cell_h + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_value + 4*min(steps, every*w + every)*batch*n - 4*min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
-            cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
-        )
+        if (
+            cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL or
+            x_bar is not NULL
+        ):
+            lstm_classifier_cell_adjoints[real](
+                min(steps, max(down, every), every*w + every)*batch, n, m,
+                cell_saved_cell_h + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_value + 4*min(steps, every*w + every)*batch*n - 4*min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
+                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
+            )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
             if s_0_bar_0 is not NULL:
                 add(batch*n, s_bar_0, s_0_bar_0)
@@ -1932,8 +1942,8 @@ cdef void lstm_classifier_rtrl(
             s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, influence_0_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n, influence_1_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n,
             scratch,
         )
+        # prediction_2 = prediction(s; prediction_V, prediction_c)
         if prediction is not NULL:
-            # prediction_2 = prediction(s; prediction_V, prediction_c)
             lstm_classifier_prediction_predict[real](
                 batch, n, prediction_k,
                 prediction_V, s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, prediction_c,
@@ -1956,10 +1966,11 @@ cdef void lstm_classifier_rtrl(
             gradient_0_W_U_b,
         )
     # the gradient of each parameter from its columns
-    lstm_classifier_cell_gradients[real](
-        batch, n, m,
-        gradient_0_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
-    )
+    if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
+        lstm_classifier_cell_gradients[real](
+            batch, n, m,
+            gradient_0_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
+        )
     if influence_0_W_U_b_last is not NULL:
         copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + 4*((steps) % 2)*batch*m*n*n + 4*((steps) % 2)*batch*n*n*n + 4*((steps) % 2)*batch*n*n, influence_0_W_U_b_last)
     if influence_1_W_U_b_last is not NULL:
@@ -2124,11 +2135,12 @@ cdef void lstm_classifier_hybrid(
         # cell_U_bar += nabla*_cell_U f . s_bar
         # cell_b_bar += nabla*_cell_b f . s_bar
         # x_bar += D*_x f . s_bar
-        lstm_classifier_cell_adjoints[real](
-            min(block, steps - b*block)*batch, n, m,
-            cell_saved_cell_h, cell_delta_value, x + b*batch*block*m, cell_U,
-            cell_W_bar, cell_U_bar, cell_b_bar, NULL,
-        )
+        if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
+            lstm_classifier_cell_adjoints[real](
+                min(block, steps - b*block)*batch, n, m,
+                cell_saved_cell_h, cell_delta_value, x + b*batch*block*m, cell_U,
+                cell_W_bar, cell_U_bar, cell_b_bar, NULL,
+            )
         # gradient_0_W_U_b += J* . s_bar
         lstm_classifier_cell_readout[real](
             batch, n, m,
@@ -2166,10 +2178,11 @@ cdef void lstm_classifier_hybrid(
         copy(batch*n, s_0 + min(block, steps - b*block)*batch*n, s_0)
         copy(batch*n, s_1 + min(block, steps - b*block)*batch*n, s_1)
     # the gradient of each parameter from its columns
-    lstm_classifier_cell_gradients[real](
-        batch, n, m,
-        gradient_0_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
-    )
+    if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
+        lstm_classifier_cell_gradients[real](
+            batch, n, m,
+            gradient_0_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
+        )
     if s_last_0 is not NULL:
         copy(batch*n, s_0, s_last_0)
     if s_last_1 is not NULL:

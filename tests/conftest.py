@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from declared import LAYERS
 from edge_kernels import HAND_WRITTEN, load
+from recurrent_networks import NETWORKS
 
 from derive.build import load_kernels, runtime_modules, texts, write_texts
 from derive.compile import Module, compile_modules
@@ -28,6 +29,21 @@ def compiled(tmp_path_factory) -> dict[str, ModuleType]:
     compile_modules(runtime_modules())
     compile_modules([Module(name, folder / f"{name}.pyx") for name in LAYERS], flags=QUICK)
     return {name: load_kernels(name, folder) for name in LAYERS}
+
+
+@pytest.fixture(scope="session")
+def recurrent_kernels(request: pytest.FixtureRequest) -> dict[str, ModuleType]:
+    """The kernels of every network in `recurrent_networks`, by its name there.
+
+    They stay in pytest's cache, and are compiled again only where their text has changed.
+    """
+    folder = Path(request.config.cache.mkdir("recurrent"))
+    by_module = {network.name: network for network in NETWORKS.values()}
+    write_texts(texts(by_module), folder)
+    compile_modules(runtime_modules())
+    modules = [Module(name, folder / f"{name}.pyx") for name in by_module]
+    compile_modules(modules, flags=QUICK)
+    return {name: load_kernels(network.name, folder) for name, network in NETWORKS.items()}
 
 
 @pytest.fixture(scope="session")

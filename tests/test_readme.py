@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+RECURRENT = """
+for other in (same, also):
+    for name, bar in exact.by.items():
+        assert abs(other.by[name] - bar).max() <= 1e-12 * abs(bar).max(), name
+print(stepper.loss > 0)
+"""
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
@@ -29,11 +35,12 @@ def run(folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
-    declare, call, train = blocks()
+    declare, call, train, recur = blocks()
     (place / "cells.py").write_text(declare, "utf-8")
     (place / "train.py").write_text(
         train + "print(losses[-1] < losses[0], logits.shape)\n", "utf-8"
     )
+    (place / "recur.py").write_text(recur + RECURRENT, "utf-8")
     (place / "call.py").write_text(call + "print(x_bar.shape, A_bar.shape, c_bar.shape)\n", "utf-8")
     return place
 
@@ -53,3 +60,7 @@ def test_the_third_block_trains_a_network(folder: Path) -> None:
     printed = run(folder, "train.py").splitlines()
     first, last = map(float, printed[0].split())
     assert last < 0.8 * first and printed[1:] == ["True (60, 3)"]
+
+
+def test_the_fourth_block_has_one_gradient_by_three_methods(folder: Path) -> None:
+    assert run(folder, "recur.py").strip() == "True"

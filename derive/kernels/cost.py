@@ -60,7 +60,7 @@ def cost(kernel: Kernel) -> tuple[str, ...]:
 def cost_of(kernel: Kernel) -> Cost:
     """The cost of a kernel with everything asked for."""
     flops, calls = count(kernel)
-    return Cost(_text(flops), _text(calls), _text(8 * _traffic(kernel)))
+    return Cost(closed_form(flops), closed_form(calls), closed_form(8 * _traffic(kernel)))
 
 
 def count(kernel: Kernel) -> Count:
@@ -68,7 +68,8 @@ def count(kernel: Kernel) -> Count:
     return _all(kernel.steps)
 
 
-def _text(expression: sympy.Expr) -> str:
+def closed_form(expression: sympy.Expr) -> str:
+    """An expression in the sizes as it is printed; `^` is a power."""
     return str(sympy.factor_terms(sympy.expand(expression))).replace("**", "^")
 
 

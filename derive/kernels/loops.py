@@ -34,6 +34,24 @@ class Buffer:
         return sympy.Mul(*self.shape[axis + 1 :])
 
 
+class Pieces(sympy.Function):
+    """The number of pieces of at most `long` that `count` things are cut into: ceil(count / long).
+
+    SymPy's own ceiling becomes floor((count - 1) / long) + 1, which C rounds otherwise at 0.
+    """
+
+    nargs = 2
+    is_integer = True
+    is_nonnegative = True
+
+    @classmethod
+    def eval(cls, count: sympy.Expr, long: sympy.Expr) -> sympy.Expr | None:
+        """The number, where both are numbers."""
+        if count.is_Integer and long.is_Integer:
+            return -(-count // long)
+        return None
+
+
 # --- scalars
 
 

@@ -12,6 +12,7 @@ from ..expressions import Argmax, Constant, Contraction, Elementwise, LinearComb
 from ..forms import Access
 from ..names import Allocator
 from ..text import spoken
+from .accesses import stays_inside
 from .loops import (
     Apply,
     Buffer,
@@ -99,8 +100,7 @@ class Indices:
         return tuple(
             (entry, extent)
             for entry, extent in zip(access, shape, strict=True)
-            if self.extents.get(entry) != extent
-            and not (entry.is_Integer and extent.is_Integer and 0 <= entry < extent)
+            if not stays_inside(entry, extent, self.extents)
         )
 
 

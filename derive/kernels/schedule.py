@@ -30,6 +30,7 @@ from ..expressions import (
     linear_combination,
 )
 from ..walk import rebuild, topological
+from .accesses import is_linear, running
 
 ALWAYS = "always"
 
@@ -110,21 +111,28 @@ def reads_in_place(node: Node, operand: int) -> bool:
 
 
 def as_product(node: Contraction) -> bool:
-    """Two arrays, read plainly, are contracted to a plain result: a matrix product can do it."""
+    """Two arrays, read plainly, are contracted to a result with strides: a matrix product does."""
+    if len(node.filled) != 2 or node.selectors:
+        return False
+    left, right = (set(node.access(k)) for k in range(2))
+    shown = set(shown_indices(node))
     return (
-        len(node.filled) == 2
-        and not node.selectors
-        and node.form.is_plain(node.opened)
+        is_linear(node.output, node.space.shape, dict(node.form.extents))  # type: ignore[attr-defined]
         and all(_linear_access(node, k) for k in range(2))
-        and bool(set(node.output) - set(node.access(0)) or set(node.output) - set(node.access(1)))
-        and all(i in (*node.access(0), *node.access(1)) for i in node.form.free)
-        and all(i in node.access(0) and i in node.access(1) for i in node.summed)
+        and bool(shown - left or shown - right)
+        and all(i in left or i in right for i in node.form.free)
+        and all(i in left and i in right for i in node.form.free if i not in shown)
     )
 
 
+def shown_indices(node: Contraction) -> list[sympy.Symbol]:
+    """The running indices of the result, its contiguous one last."""
+    return running(node.output, {i: node.form.extent(i) for i in node.form.free})
+
+
 def _linear_access(node: Contraction, operand: int) -> bool:
-    running = [entry for entry in node.access(operand) if not entry.is_number]
-    return len(set(running)) == len(running) and is_strided(node, operand)
+    entries = [entry for entry in node.access(operand) if not entry.is_number]
+    return len(set(entries)) == len(entries) and is_strided(node, operand)
 
 
 def visits_again(node: Contraction, operand: int) -> bool:

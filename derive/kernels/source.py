@@ -23,6 +23,7 @@ from .loops import (
     Local,
     Matrix,
     Number,
+    Pieces,
     Place,
     Pointer,
     Scalar,
@@ -73,6 +74,9 @@ def integer(expression: sympy.Expr) -> str:
     if isinstance(expression, (sympy.Max, sympy.Min)):
         word = "max" if isinstance(expression, sympy.Max) else "min"
         return f"{word}({', '.join(integer(part) for part in expression.args)})"
+    if isinstance(expression, Pieces):
+        count, long = expression.args
+        return f"({integer(count + long - 1)}) // {_integer_factor(long)}"
     if isinstance(expression, sympy.Mod):
         above, below = expression.args
         return f"({integer(above)}) % {_integer_factor(below)}"
@@ -86,7 +90,7 @@ def _position(term: sympy.Expr) -> tuple[bool, bool]:
 
 def _integer_factor(expression: sympy.Expr) -> str:
     text = integer(expression)
-    loose = expression.is_Add or isinstance(expression, (sympy.floor, sympy.Mod))
+    loose = expression.is_Add or isinstance(expression, (sympy.floor, sympy.Mod, Pieces))
     return f"({text})" if loose else text
 
 

@@ -10,7 +10,7 @@ from ..expressions import Contraction, Node
 from ..forms import Access
 from .loops import Accumulate, Buffer, Fill, Gemm, Let, Local, Matrix, Number, Statement, Store
 from .nests import Indices, Memory, Points, placed, weighted, wrapped
-from .schedule import as_product, is_rearranged, strided_base
+from .schedule import as_product, is_rearranged, shown_indices, strided_base
 
 
 def sum_statements(
@@ -73,9 +73,9 @@ def _matrix_product(
     """C += weight A B, with loops over the indices that one matrix product can't take."""
     left, right = (_strides(memory, x, node.access(k)) for k, x in enumerate(node.filled))
     out = _strides_of(target, node.output)
-    if node.output[-1] not in right.strides:  # the result's last axis is the columns'
+    output = shown_indices(node)
+    if output[-1] not in right.strides:  # the result's last axis is the columns'
         left, right = right, left
-    output = [i for i in node.output if i in node.form.free]
     rows = [i for i in output if i not in right.strides]
     columns = [i for i in output if i not in left.strides]
     both = [i for i in output if i in left.strides and i in right.strides]
@@ -136,10 +136,12 @@ def _strides_of(buffer: Buffer, access: Access) -> _Strided:
     strides: dict[sympy.Symbol, sympy.Expr] = {}
     start = sympy.S.Zero
     for axis, entry in enumerate(access):
-        if entry.is_number:
-            start = start + entry * buffer.stride(axis)
-        else:
-            strides[entry] = strides.get(entry, 0) + buffer.stride(axis)
+        rest = entry
+        for index in (s for s in entry.free_symbols if not s.is_positive):
+            step = sympy.expand(entry).coeff(index)
+            strides[index] = strides.get(index, 0) + step * buffer.stride(axis)
+            rest = rest.xreplace({index: sympy.S.Zero})
+        start = start + rest * buffer.stride(axis)
     return _Strided(buffer, start, strides)
 
 

@@ -44,13 +44,23 @@ Meaning = Node | Difference
 
 
 @dataclass(frozen=True)
+class Sums:
+    """A sum over times and what is added to it: each part behind its sign, "" for a plain one."""
+
+    parts: tuple[tuple[str, Node], ...]
+
+
+Shown = Node | Sums | tuple[Pair, ...] | str
+
+
+@dataclass(frozen=True)
 class Side:
     """One side of an equation: what is printed, an expression, pairings or text, and its value.
 
     `otherwise` is printed where `shown` is too wide, the same with more names.
     """
 
-    shown: Node | tuple[Pair, ...] | str
+    shown: Shown
     meaning: Meaning
     otherwise: Node | None = None
 

@@ -30,6 +30,7 @@ from ..notation import (
 )
 from ..patterns import pattern
 from ..spaces import Real
+from .diagonals import diagonal
 from .jets import Jets
 from .letters import Letters, word
 from .multilinear import FormNames
@@ -243,7 +244,8 @@ class LinearAlgebra(Notation):
     # --- what is left
 
     def multilinear(self, w: Writes, node: Contraction) -> Written:
-        return self.forms.write(w, node)
+        found = None if self.forms.has_name(w, node) else diagonal(w, node)
+        return found or self.forms.write(w, node)
 
     def family_sum(self, w: Writes, term: Written) -> Written:
         family = "" if w.family is None else self.letters(w.family.name)

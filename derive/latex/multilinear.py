@@ -47,6 +47,11 @@ class FormNames:
         u = w(last, MAPPED) if isinstance(last, Node) else ONES
         return rf"{_opened(w, name, inputs, selectors)}^{{*}} \cdot {u}", DOT
 
+    def has_name(self, w: Writes, node: Contraction) -> bool:
+        """The form has a name of the user's or one that was given."""
+        form = without(node.form, w.family)
+        return form in self.given or self.called.get(form) is not None
+
     def argmax(self, w: Writes, node: Argmax) -> str:
         """The operator of which the node is the value: over all entries, or by a form."""
         if is_over_all(node, w.family):

@@ -14,9 +14,9 @@ from ..expressions import Node
 from ..text import Writer
 from .algorithm import Assignment
 from .blocks import Algorithm, Asserted, Display, Heading, Prose, Verbatim
-from .claims import Equation, Side
+from .claims import Equation, Shown, Side, Sums
 from .lines import broken, width
-from .typography import enclosed
+from .typography import enclosed, parenthesised
 
 TEXT = 483.0  # of a line on the page
 REASON = 122.0  # of the column of reasons
@@ -108,15 +108,30 @@ class Typesetter:
         """A side in one line."""
         return " ".join(self.pieces(side.shown))
 
-    def pieces(self, shown: Node | tuple[tuple[Node, Node], ...] | str) -> list[str]:
+    def pieces(self, shown: Shown) -> list[str]:
         """A side in pieces, between which a line may end."""
         if isinstance(shown, str):
             return [shown]
         if isinstance(shown, Node):
             return self.writer.terms(shown)
+        if isinstance(shown, Sums):
+            return list(self._summed(shown))
         signs = ["", *["+ "] * (len(shown) - 1)]
         pairs = zip(signs, shown, strict=True)
         return [piece for sign, (u, e) in pairs for piece in self._paired(sign, u, e)]
+
+    def _summed(self, sums: Sums) -> Iterator[str]:
+        """The parts, each behind its sign; a sum of several terms in parentheses."""
+        plus = ""
+        for sign, node in sums.parts:
+            terms = self.writer.terms(node)
+            if not sign:
+                yield from (f"{plus}{terms[0]}", *terms[1:])
+            elif len(terms) == 1 and not terms[0].startswith("-"):
+                yield f"{plus}{sign} {terms[0]}"
+            else:
+                yield f"{plus}{sign} {parenthesised(' '.join(terms))}"
+            plus = "+ "
 
     def _paired(self, sign: str, u: Node, e: Node) -> list[str]:
         """<u, e>, in pieces where it is wide."""

@@ -1,0 +1,84 @@
+"""What is known of an access before any size is: whether it stays inside, and its strides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import permutations
+
+import sympy
+
+from ..forms import Access
+
+Extents = Mapping[sympy.Symbol, sympy.Expr]
+
+
+def running(access: Access, extents: Extents) -> list[sympy.Symbol]:
+    """The indices of an access in order; within an entry, that of the coefficient one last."""
+    found: dict[sympy.Symbol, None] = {}
+    for entry in access:
+        own = sorted((s for s in entry.free_symbols if s in extents), key=str)
+        own.sort(key=lambda index: entry.coeff(index) == 1)
+        found.update(dict.fromkeys(own))
+    return list(found)
+
+
+def stays_inside(entry: sympy.Expr, extent: sympy.Expr, extents: Extents) -> bool:
+    """0 <= entry < extent for all values of the indices and all sizes of at least one."""
+    if extents.get(entry) == extent:
+        return True
+    own = tuple((s, extents[s]) for s in sorted(entry.free_symbols, key=str) if s in extents)
+    return _between(entry, extent, own)
+
+
+@lru_cache(maxsize=4096)
+def _between(
+    entry: sympy.Expr, extent: sympy.Expr, own: tuple[tuple[sympy.Symbol, sympy.Expr], ...]
+) -> bool:
+    least, most = entry, entry
+    for index, count in own:
+        step = sympy.expand(entry).coeff(index)
+        if sympy.expand(entry - step * index).has(index) or not _is_at_least_zero(step):
+            return False
+        least, most = least.xreplace({index: sympy.S.Zero}), most.xreplace({index: count - 1})
+    return _is_at_least_zero(least) and _is_at_least_zero(extent - 1 - most)
+
+
+def _is_at_least_zero(expression: sympy.Expr) -> bool:
+    """Sizes are one and more of something: then every coefficient is no less than zero."""
+    sizes = [s for s in expression.free_symbols if s.is_positive]
+    if len(sizes) < len(expression.free_symbols):
+        return False
+    more = {s: 1 + sympy.Dummy(s.name, nonnegative=True, integer=True) for s in sizes}
+    terms = sympy.expand(expression.xreplace(more)).as_coefficients_dict()
+    return all(number >= 0 for number in terms.values())
+
+
+def is_linear(access: Access, shape: Sequence[sympy.Expr], extents: Extents) -> bool:
+    """Every index stands in one entry, every entry stays on its axis, places are met once.
+
+    An entry of several indices counts as digits do: i*n + j with j below n.
+    """
+    indices = [s for entry in access for s in entry.free_symbols if s in extents]
+    return len(set(indices)) == len(indices) and all(
+        stays_inside(entry, extent, extents) and _counts(entry, extents)
+        for entry, extent in zip(access, shape, strict=True)
+    )
+
+
+def _counts(entry: sympy.Expr, extents: Extents) -> bool:
+    """Different values of the indices give different values of the entry."""
+    steps = {s: sympy.expand(entry).coeff(s) for s in entry.free_symbols if s in extents}
+    return any(_are_digits(order, steps, extents) for order in permutations(steps))
+
+
+def _are_digits(
+    order: Sequence[sympy.Symbol], steps: Mapping[sympy.Symbol, sympy.Expr], extents: Extents
+) -> bool:
+    """Each step is larger than all that the indices before it can reach."""
+    reached = sympy.S.Zero
+    for digit in order:
+        if not _is_at_least_zero(steps[digit] - 1 - reached):
+            return False
+        reached = sympy.expand(reached + steps[digit] * (extents[digit] - 1))
+    return True

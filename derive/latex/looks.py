@@ -1,0 +1,111 @@
+"""How the names of a recurrent network look: short where that is clear, and with a time below.
+
+A place of the network calls its parameters {label}_{name}; in a document they have their own
+names where no other place has them too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import sympy
+
+from ..expressions import Variable, variable
+from ..layers import Layer
+from ..levels import Level, Place, Recurrent
+from ..maps import free_name
+from ..resize import resized_layer
+from ..spaces import dims
+from .letters import Letters
+
+_SUBSCRIPT = re.compile(r"(.*[^\\])_\{((?:[^{}]|\{[^{}]*\})*)\}")
+
+
+def words_of(place: Place) -> Iterator[str]:
+    """The names of arguments, sizes and locals."""
+    yield from sorted(place.function.words)
+
+
+def _short(place: Place, name: str) -> str:
+    short = name.removeprefix(place.label.replace(".", "_") + "_")
+    return short if short.isidentifier() else name
+
+
+def shortened(network: Recurrent) -> tuple[tuple[Level, ...], dict[sympy.Symbol, sympy.Symbol]]:
+    """The levels under short names, and the new sizes by the old ones."""
+    places = [place for level in network.levels for place in level.places]
+    full = {name: _short(place, name) for place in places for name in words_of(place)}
+    other = [a.name for a in network.targets]
+    uses = Counter([*full.values(), *other])
+    names = {name: short for name, short in full.items() if uses[short] == 1}
+    levels = tuple(
+        Level(
+            tuple(_renamed(cell, names) for cell in level.cells), _renamed(level.prediction, names)
+        )
+        for level in network.levels
+    )
+    every = (s for place in places for s in place.function.sizes)
+    return levels, {s: dims(names.get(str(s), str(s))) for s in every}
+
+
+def _renamed(place: Place, names: Mapping[str, str]) -> Place:
+    f = place.function
+    sizes = {s: dims(names.get(str(s), str(s))) for s in f.sizes}
+    made = resized_layer(f, sizes, renamed=names)
+    local = {node: names.get(name, name) for node, name in made.names.items()}
+    return Place(place.label, replace(made, names=local), place.direction)
+
+
+def loss_of(network: Recurrent, sizes: Mapping[sympy.Symbol, sympy.Symbol]) -> Layer | None:
+    """The loss in the new sizes."""
+    if network.loss is None:
+        return None
+    f = network.loss.function
+    return resized_layer(f, {s: sizes.get(s, s) for s in f.sizes})
+
+
+def below(look: str, script: str) -> str:
+    r"""A look with one more subscript.
+
+    >>> print(below(r"c_{\\mathrm{next}}", "i"), below("h", "i-1"))
+    c_{\\mathrm{next},i} h_{i-1}
+    """
+    found = _SUBSCRIPT.fullmatch(look)
+    return f"{found[1]}_{{{found[2]},{script}}}" if found else f"{look}_{{{script}}}"
+
+
+@dataclass(eq=False)
+class Times:
+    """Variables at times, as they are shown: z of a place at the time i is z_{i}.
+
+    `symbols` has the look of every name that was made.
+    """
+
+    letters: Letters
+    symbols: dict[str, str] = field(default_factory=dict)
+    _owners: dict[str, str] = field(default_factory=dict)
+    _made: dict[tuple[Variable, str, str], Variable] = field(default_factory=dict)
+
+    def __call__(self, x: Variable, time: str, place: str = "") -> Variable:
+        """The variable of that place at a time."""
+        if (x, time, place) not in self._made:
+            look = self.letters(x.name)
+            if self._owners.setdefault(look, place) != place and place:
+                look = below(look, rf"\mathrm{{{place.split('.')[-1]}}}")
+            self._made[x, time, place] = self.named(x, below(look, time))
+        return self._made[x, time, place]
+
+    def named(self, x: Variable, look: str) -> Variable:
+        """A variable of the same space that looks so."""
+        name = free_name(f"{x.name}_shown", (), self.symbols)
+        self.symbols[name] = look
+        return variable(name, x.space)
+
+
+def free_letter(letters: Iterable[str], taken: Iterable[str]) -> str:
+    """The first letter that is no name."""
+    used = set(taken)
+    return next(letter for letter in letters if letter not in used)

@@ -1,0 +1,199 @@
+"""What is derived of a recurrent network: its places as problems, its steps, the point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+
+import numpy as np
+import sympy
+
+from ..checks.sampling import Point, draw, gram_values, unequal_sizes
+from ..expressions import Node, Variable, variable
+from ..levels import FORWARD, Place, Recurrent
+from ..maps import variables_of
+from ..reference import Value
+from ..roles import MASK
+from ..spaces import R, leaves
+from ..walk import topological
+from .claims import Difference, Equation
+from .escapes import plain
+from .labels import Labels
+from .letters import Letters
+from .looks import Times, free_letter, loss_of, shortened
+from .parts import Part
+from .problem import SEED, Problem
+from .steps import Steps
+from .unrolled import ONE, Backward, Floor, Sequence_, every_cell
+
+TRANSITIONS, PREDICTIONS = (("f", "f"), ("phi", r"\phi")), (("g", "g"), ("gamma", r"\gamma"))
+WEIGHTS = ("omega", "kappa", "varpi")
+
+
+@dataclass(eq=False)
+class NetworkProblem:
+    """A recurrent network in short names.
+
+    i, length   the letters of a time and of the number of times
+    """
+
+    network: Recurrent
+
+    def __post_init__(self) -> None:
+        self.levels, self.new_sizes = shortened(self.network)
+        words = {w for level in self.levels for p in level.places for w in p.function.words}
+        words |= {a.name for a in self.network.targets}
+        names = (_free(pool, words) for pool in (TRANSITIONS, PREDICTIONS))
+        f, g = names
+        self.floors = [
+            Floor(
+                tuple(self._part(cell, f, True) for cell in level.cells),
+                self._part(level.prediction, g, False),
+            )
+            for level in self.levels
+        ]
+        loss = loss_of(self.network, self.new_sizes)
+        made = (
+            None if loss is None else Problem(loss, first=[loss.arguments[0].name], cotangent=ONE)
+        )
+        self.loss = None if made is None else Part(Place("loss", made.layer), made, r"\ell")
+        self.weight = variable(free_letter(WEIGHTS, words), R())
+        self.i = free_letter(("i", "t", "s", "j"), words)
+        self.length = free_letter(("L", "T", "N"), words)
+
+    def _part(self, place: Place, f: str, is_cell: bool) -> Part:
+        several = len(self.levels) > 1 or (is_cell and len(self.levels[0].cells) > 1)
+        words = [word for word in place.label.split(".") if word not in ("cell", "prediction")]
+        script = ",".join(rf"\mathrm{{{plain(word)}}}" for word in words)
+        look = f"{f}_{{{script}}}" if several and script else f
+        return Part(place, Problem(place.function), look, is_cell)
+
+    # --- letters
+
+    @cached_property
+    def letters(self) -> Letters:
+        """The symbols of the names, the arguments' first."""
+        names = [a.name for part in self.parts for a in part.place.function.arguments]
+        names += [str(size) for part in self.parts for size in part.place.function.sizes]
+        names += [line.variable.name for p in self.parts for line in p.problem.definitions.lines]
+        names += [x.name for part in self.parts for x in part.states]
+        return Letters(names=dict.fromkeys([*(a.name for a in self.network.targets), *names]))
+
+    @cached_property
+    def times(self) -> Times:
+        """Variables at times."""
+        made = Times(self.letters)
+        for a in self.network.targets:
+            made(a.variable, self.i)
+        return made
+
+    def labels(self, part: Part) -> Labels:
+        """The names of a part's maps."""
+        return Labels(part.place.function, part.f, self.letters)
+
+    def steps(self, part: Part) -> Steps:
+        """The four steps of a part."""
+        return Steps(part.problem, self.labels(part))
+
+    # --- parts
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The cells and predictions level by level, then the loss."""
+        own = [p for floor in self.floors for p in (*floor.cells, floor.prediction)]
+        return (*own, *(() if self.loss is None else (self.loss,)))
+
+    @property
+    def cells(self) -> Iterator[tuple[Floor | None, Floor, Part]]:
+        """Each cell with the floor under it and its own."""
+        return every_cell(self.floors)
+
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+        return self.network.name
+
+    def before(self, cell: Part) -> str:
+        """The time from which a cell comes to i."""
+        return f"{self.i}-1" if cell.place.direction == FORWARD else f"{self.i}+1"
+
+    def first(self, cell: Part) -> str:
+        """The time of the initial state."""
+        return "0" if cell.place.direction == FORWARD else f"{self.length}+1"
+
+    def after(self, part: Part) -> str:
+        """The time of a part's state behind its step."""
+        return self.i
+
+    # --- the steps
+
+    @cached_property
+    def sequence(self) -> Sequence_:
+        """A few steps as expressions."""
+        return Sequence_(self.floors, self.loss, self.weight)
+
+    @cached_property
+    def backward(self) -> Backward:
+        """The recursion of BPTT over these."""
+        return Backward(self.sequence)
+
+    @cached_property
+    def gradients(self) -> dict[Variable, Node]:
+        """The gradient of J by all parameters and initial states, by the calculus at once."""
+        s = self.sequence
+        xs = [x for part in self.parts for x in part.parameters]
+        xs += [s.copy(x, s.first(cell)) for _, _, cell in self.cells for x in cell.states]
+        return s.gradients(xs)
+
+    # --- the point
+
+    @cached_property
+    def sizes(self) -> dict[sympy.Symbol, int]:
+        """Unequal sizes."""
+        chosen = unequal_sizes(self.network)
+        return {new: chosen[old] for old, new in self.new_sizes.items() if old in chosen}
+
+    def point(self, equations: Iterable[Equation]) -> Point:
+        """Values of all variables of some equations, drawn with one seed."""
+        random = np.random.default_rng(SEED)
+        nodes = [side.meaning for e in equations for side in (e.left, e.right)]
+        plain = [m.node if isinstance(m, Difference) else m for m in nodes]
+        sizes = self._with_all(plain)
+        values: dict[Variable, Value] = {}
+        for part in self.parts:
+            values.update(gram_values(random, part.place.function, sizes))
+        for x in variables_of(*plain):
+            if x not in values:
+                values[x] = self._drawn(random, x, sizes)
+        return Point(sizes, values)
+
+    def _with_all(self, nodes: Iterable[Node]) -> dict[sympy.Symbol, int]:
+        """The sizes, one more for every size that the network itself has not."""
+        sizes, numbers = dict(self.sizes), count(max(self.sizes.values(), default=2) + 1)
+        for node in topological(*nodes):
+            for leaf in leaves(node.space):
+                for extent in leaf.shape:
+                    for size in sorted(extent.free_symbols, key=str):
+                        if size not in sizes:
+                            sizes[size] = next(numbers)
+        return sizes
+
+    def _drawn(
+        self, random: np.random.Generator, x: Variable, sizes: dict[sympy.Symbol, int]
+    ) -> Value:
+        value = draw(random, x.space, sizes)
+        return (np.asarray(value) > 0).astype(np.float64) if x in self.masks else value
+
+    @cached_property
+    def masks(self) -> set[Variable]:
+        """The masks and their copies in the steps."""
+        own = {a.variable for p in self.parts for a in p.place.function.arguments if a.role == MASK}
+        return own | {made for (x, _), made in self.sequence.copies.items() if x in own}
+
+
+def _free(pool: Iterable[tuple[str, str]], words: Iterable[str]) -> str:
+    """The look of the first function whose name is no word."""
+    looks = dict(pool)
+    return looks[free_letter(looks, words)]

@@ -1,0 +1,231 @@
+"""How far gradients reach: derivatives of a late state and a late loss by the states before it.
+
+In a recurrent network the derivative over a distance of d steps, and the gradient that it carries,
+
+    D mu_{T, T-d+1} = D f_T . .. . D f_{T-d+1}                                (thesis lemma 5.1.4)
+    D_{h_{T-d}} J_T = D* mu_{T, T-d+1} . D*g . e_T                            (thesis (5.18))
+
+vanish or explode with d (thesis section 5.3.1).  D f is the map that the calculus derives of the
+cell, at the arrays of every step; the gradient is that of the compiled BPTT, with the weight on the
+last loss alone.
+
+Sources: Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..layers import Layer
+from ..levels import Recurrent
+from ..maps import LinearMap, substituted
+from ..programs import BATCH
+from ..reference import Value, flat_arrays, value
+from ..spaces import Real, SpaceError
+from ..spaces import leaves as array_spaces
+from .parameters import Array
+
+DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # the rows of a table
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlow:
+    """Norms by distance, at d = 0, 1, .., T; those of a batch have a second axis.
+
+    `norm` is ||D mu_{T, T-d+1}||, the largest singular value, `frobenius` the root of the sum of
+    the squares of all; `gradient` is ||D_{h_{T-d}} J_T||, None where no target was given.
+    """
+
+    name: str
+    norm: Array
+    frobenius: Array
+    gradient: Array | None = None
+
+    def per_step(self, distance: int) -> Array:
+        """The factor by which ||D mu|| changes in a step, on average over a distance."""
+        return np.asarray(self.norm[distance] ** (1 / distance))
+
+    def __str__(self) -> str:
+        """A table; over a batch, of the means."""
+        columns = {"||D mu||_2": self.norm, "||D mu||_F": self.frobenius}
+        columns |= {} if self.gradient is None else {"||D_h J_T||": self.gradient}
+        lines = [self.name, f"{'distance':>8}" + "".join(f"{head:>13}" for head in columns)]
+        for d in (d for d in DISTANCES if d < len(self.norm)):
+            row = "".join(f"{np.mean(column[d]):13.3e}" for column in columns.values())
+            lines.append(f"{d:8d}{row}")
+        return "\n".join(lines)
+
+
+def flow_of_gradients(
+    network: Recurrent,
+    theta: Mapping[str, Value],
+    *data: Value,
+    initial: Value | None = None,
+    kernels: ModuleType | None = None,
+) -> GradientFlow:
+    """The norms of D mu, and of a late loss's gradient, by distance from the last step.
+
+    `theta` holds the parameters by name, as `network.flat` has them; `data` the arrays of the input
+    with the axes (time, ..) or (time, batch, ..), then, where the gradient is wanted, those of the
+    targets, whose last time alone counts.  `initial` is the state before the first step, by default
+    zero or the learned one; `kernels` is what `network.compile()` gives.  Raises SpaceError for a
+    network of several cells, of one that runs backward in time, or with a Gram matrix.
+    """
+    cell = _only_cell(network)
+    recurrence = (kernels or network.compile()).recurrence
+    inputs = data[: len(network.inputs)]
+    options = {} if initial is None else {"initial": initial}
+    states = _states(recurrence, theta, inputs, options)
+    steps = step_derivatives(cell, theta, _mapped(lambda h: h[:-1], states), inputs)
+    norm, frobenius = _norms(steps)
+    gradient = None
+    if len(data) > len(inputs):
+        gradient = _late_gradients(network, recurrence, theta, states, data)
+    return GradientFlow(network.name, norm, frobenius, gradient)
+
+
+def _only_cell(network: Recurrent) -> Layer:
+    """The cell; SpaceError where there is none that runs forward alone."""
+    if not network.is_online:
+        raise SpaceError(
+            f"network {network.name}: D mu is that of one cell which runs forward in time, got "
+            f"{', '.join(f'{c.label} ({c.direction})' for c in network.cells)}; make one cell of "
+            "those above each other by stack(..)"
+        )
+    cell = network.cells[0].function
+    if any(leaf.grams != (None,) * leaf.rank for leaf in _state_leaves(cell)):
+        raise SpaceError(
+            f"network {network.name}: the norms are of standard inner products, but the state "
+            f"is of {cell.output.space}; declare it without a Gram matrix"
+        )
+    return cell
+
+
+def _state_leaves(cell: Layer) -> list[Real]:
+    return [leaf for leaf in array_spaces(cell.output.space) if isinstance(leaf, Real)]
+
+
+# --- D f and D mu as matrices
+
+
+def step_derivatives(
+    cell: Layer, theta: Mapping[str, Value], states: Value, inputs: Sequence[Value]
+) -> Array:
+    """D f at every state and its input: matrices (.., n, n) for arrays with the axes (.., *state).
+
+    n is the dimension of the state, the arrays of a direct product one behind the other.
+    """
+    ranks = [leaf.rank for leaf in _state_leaves(cell)]
+    h = flat_arrays(states)
+    lead = h[0].shape[: h[0].ndim - ranks[0]]
+    shapes = [a.shape[len(lead) :] for a in h]
+    n = sum(int(np.prod(shape)) for shape in shapes)
+    count = int(np.prod(lead))
+    units = _like(states, iter(np.split(np.tile(np.eye(n), (count, 1)), _ends(shapes), axis=1)))
+    names = [a.name for a in cell.arguments[: 1 + len(inputs)]]
+
+    def rows(a: Array) -> Array:
+        return np.repeat(np.reshape(a, (count, *np.shape(a)[len(lead) :])), n, axis=0)
+
+    given = {name: _mapped(rows, x) for name, x in zip(names, (states, *inputs), strict=True)}
+    units = _mapped(lambda u, a: u.reshape(len(u), *np.shape(a)[len(lead) :]), units, states)
+    f = cell.batched(BATCH)
+    moved = _applied(f, f.D(), units, {**theta, **given})
+    columns = np.concatenate([a.reshape(count, n, -1) for a in flat_arrays(moved)], axis=2)
+    return np.swapaxes(columns, 1, 2).reshape(*lead, n, n)
+
+
+def _ends(shapes: Sequence[tuple[int, ...]]) -> Array:
+    return np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+
+
+def _applied(f: Layer, map_: LinearMap, v: Value, named: Mapping[str, Value]) -> Value:
+    """The map at v, with arrays for the arguments of the layer, from which sizes are read too."""
+    at = {a.variable: named[a.name] for a in f.arguments}
+    return value(map_.body, {**at, map_.variable: v})
+
+
+def _norms(steps: Array) -> tuple[Array, Array]:
+    """The norms of D mu_{T, T-d+1} for d = 0, .., T, from D f_1, .., D f_T."""
+    product = np.broadcast_to(np.eye(steps.shape[-1]), steps.shape[1:])
+    products = [product]
+    for step in steps[::-1]:
+        product = product @ step  # D mu_{j, i} = D mu_{j, i+1} . D f_i (thesis (5.13))
+        products.append(product)
+    flow = np.array(products)
+    return np.linalg.norm(flow, 2, axis=(-2, -1)), np.linalg.norm(flow, axis=(-2, -1))
+
+
+# --- the states, and the gradient of the last loss by each of them
+
+
+def _states(recurrence: Any, theta: Any, inputs: Sequence[Value], options: Any) -> Value:
+    """h_0, .., h_T, with the axes (time, ..) or (time, batch, ..)."""
+    nothing = [_mapped(lambda a: a[:0], x) for x in inputs]
+    _, _, first = recurrence.forward(theta, *nothing, **options)
+    _, after, _ = recurrence.forward(theta, *inputs, **options)
+    return _mapped(lambda h, more: np.concatenate([h[None], more]), first, after)
+
+
+def _late_gradients(
+    network: Recurrent, recurrence: Any, theta: Any, states: Value, data: Sequence[Value]
+) -> Array:
+    """||D_{h_{T-d}} J_T|| for d = 0, .., T, J_T being the loss of the last step."""
+    (name,), leaf = recurrence.initial, _state_leaves(network.cells[0].function)[0]
+    samples = flat_arrays(states)[0].shape[1:][: -leaf.rank or None]
+    targets = [_mapped(lambda y: y[-1], y) for y in data[len(network.inputs) :]]
+    last = _mapped(lambda h: h[-1], states)
+    found = [_length(_by_its_state(network, theta, last, targets, samples), samples)]
+    for t in range(len(flat_arrays(data[0])[0]) - 1, -1, -1):
+        rest = [_mapped(lambda a, t=t: a[t:], array) for array in data]
+        weight = np.zeros((len(flat_arrays(rest[0])[0]), *samples))
+        weight[-1] = 1
+        now = _mapped(lambda h, t=t: h[t], states)
+        gradient = recurrence.gradient(theta, *rest, initial=now, weight=weight)
+        found.append(_length(gradient.by_initial[name], samples))
+    return np.array(found)
+
+
+def _by_its_state(
+    network: Recurrent,
+    theta: Mapping[str, Value],
+    state: Value,
+    targets: Sequence[Value],
+    samples: tuple[int, ...],
+) -> Value:
+    """D*g . e, the gradient of a step's loss by the state of that step (thesis (5.14))."""
+    assert network.loss is not None
+    g, loss = network.levels[-1].prediction.function, network.loss.function
+    observed = substituted(loss.output, {loss.arguments[0].variable: g.output})
+    h, *zeta = g.arguments
+    f = Layer("late_loss", (h, *loss.arguments[1:], *zeta), observed)
+    named = {h.name: state} | {a.name: y for a, y in zip(network.targets, targets, strict=True)}
+    if samples:
+        f = f.batched(BATCH)
+    return _applied(f, f.D().adjoint, np.ones(samples), {**theta, **named})
+
+
+def _length(bar: Value, samples: tuple[int, ...]) -> Array:
+    """The norm of an element of the space of states, for every sample."""
+    parts = [np.reshape(a, (*samples, -1)) for a in flat_arrays(bar)]
+    return np.asarray(np.linalg.norm(np.concatenate(parts, axis=-1), axis=-1))
+
+
+# --- elements of direct products
+
+
+def _mapped(f: Callable[..., Any], *values: Value) -> Value:
+    """The value with f of every array, or of the arrays at a place in several values."""
+    if isinstance(values[0], tuple):
+        return tuple(_mapped(f, *parts) for parts in zip(*values, strict=True))
+    return f(*(np.asarray(a) for a in values))
+
+
+def _like(value_: Value, arrays: Iterator[Array]) -> Value:
+    """The arrays in the order and the nesting of another value."""
+    return _mapped(lambda _: next(arrays), value_)

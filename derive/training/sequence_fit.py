@@ -1,0 +1,109 @@
+"""Gradient descent on recurrent networks: Algorithms 5.1.1 and 5.1.2 of the thesis, and training.
+
+The gradient is that of a network's compiled kernels over whole sequences, by any of their methods:
+"bptt", "truncated_bptt", "rtrl", "hybrid".  It is averaged over the batch and summed over the
+times, J = sum_t l(y_t, y^_t) (thesis (5.4)), where no `weight` says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count, takewhile
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..reference import Value, flat_arrays
+from .algorithms import fit
+from .optimise import GradientDescent
+from .parameters import Array, Tree, map_tree
+
+
+class SequenceGradient:
+    """A network's gradient over sequences as `fit` calls it.
+
+    `SequenceGradient(kernels, method, **options)(x, y, cell_W=.., out=out)` adds J to out["J"] and
+    the gradient to out["cell_W_bar"], ..; a batch is (x, .., y, ..), and may end with a dict of
+    options of its own, such as {"lengths": ..}.  With `carried`, each batch is the piece of its
+    streams that follows the batch before: it begins from the state that was left there, through
+    which no gradient goes back.  `restart` begins anew from the initial state.
+
+    The influence of RTRL is never carried from batch to batch: it would belong to the parameters
+    before the step, and the gradient would not be exact.
+    """
+
+    def __init__(
+        self, kernels: ModuleType, method: str = "bptt", *, carried: bool = False, **options: Any
+    ) -> None:
+        self.recurrence, self.method, self.options = kernels.recurrence, method, options
+        self.carried = carried
+        self.state: tuple[Value, ...] | None = None
+
+    def restart(self) -> None:
+        """The next batch begins from the initial state."""
+        self.state = None
+
+    def __call__(self, *batch: Any, out: Mapping[str, Array], **theta: Array) -> None:
+        """Adds J and the gradient of a batch at these parameters into the arrays of `out`."""
+        *data, own = batch if batch and isinstance(batch[-1], Mapping) else (*batch, {})
+        found = self.recurrence.gradient(
+            self._grouped(theta), *data, method=self.method, **self.options, **own, **self._begun()
+        )
+        self.state = found.last if self.carried else None
+        out["J"][...] += found.loss
+        for name, bar in found.by.items():
+            for key, array in zip(_keys(name, bar), flat_arrays(bar), strict=True):
+                out[f"{key}_bar"][...] += array
+
+    def _begun(self) -> dict[str, Any]:
+        return {} if self.state is None else {"state": self.state}
+
+    def _grouped(self, theta: Mapping[str, Array]) -> dict[str, Value]:
+        """The parameters by name, those in direct products as tuples."""
+        r = self.recurrence
+        names = (*r.parameters, *(r.initial if r.learned else ()))
+        return {name: _of_keys(name, theta) for name in names}
+
+
+def _of_keys(name: str, theta: Mapping[str, Array]) -> Value:
+    """A parameter of the arrays that `fit` has of it: W, or W_0, W_1, .. of a direct product."""
+    if name in theta:
+        return theta[name]
+    keys = takewhile(lambda key: key in theta, (f"{name}_{k}" for k in count()))
+    parts = tuple(theta[key] for key in keys)
+    if not parts:
+        raise ValueError(f"expected the parameter {name}, got {list(theta)}; add it to the tree")
+    return parts
+
+
+def _keys(name: str, bar: Value) -> list[str]:
+    """What `fit` calls the arrays of a parameter."""
+    return [f"{name}_{k}" for k in range(len(bar))] if isinstance(bar, tuple) else [name]
+
+
+def sequence_descent(
+    kernels: ModuleType,
+    theta: Tree,
+    *data: Any,
+    eta: float,
+    method: str = "bptt",
+    decay: float = 0.0,
+    **options: Any,
+) -> Any:
+    """One iteration of gradient descent for a recurrent network: the new theta.
+
+    Algorithm 5.1.1 with method="rtrl", Algorithm 5.1.2 with method="bptt", and the same by the
+    hybrid; both update theta and zeta at the end of the sequence, as their last two lines say.
+    `theta` is the tree of all parameters and is left as it is; `data` are the inputs, then the
+    targets; `options` are those of `Recurrence.gradient`.  Weight decay is that of Remark 3.2.6.
+    Raises NotFinite where the loss or the gradient is not finite.
+    """
+    theta = map_tree(np.copy, theta)
+    fit(
+        SequenceGradient(kernels, method, **options),
+        theta,
+        [data],
+        GradientDescent(eta, decay=decay),
+    )
+    return theta

@@ -1,0 +1,283 @@
+"""Recurrent networks that the tests of sequences run: every cell of the library, and odd ones."""
+
+from typing import Any
+
+import numpy as np
+
+from derive import (
+    Cell,
+    Hom,
+    Index,
+    R,
+    bidirectional,
+    cell,
+    deep,
+    dims,
+    entry,
+    form,
+    given,
+    indices,
+    inner,
+    layer,
+    library,
+    recurrent,
+    relu,
+    sigmoid,
+    stack,
+    tanh,
+)
+from derive.expressions import contraction
+from derive.forms import make_form
+from derive.levels import Recurrent
+from derive.library.losses import cross_entropy_index, squared_loss
+from derive.library.rnn import (
+    gru,
+    lstm,
+    readout,
+    readout_of_both,
+    readout_of_pair,
+    readout_of_pairs,
+    vanilla_rnn,
+)
+from derive.spaces import Product, leaves
+
+n, m, k, p = dims("n m k p")
+H, X, Y, P = R(n), R(m), R(k), R(p)
+i, j, s = indices("i j s")
+
+
+# --- cells that are in no library
+
+
+@cell
+def linear(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H)) -> H:
+    """Its transition is W itself at every time."""
+    return W @ h + U @ x
+
+
+@cell
+def antisymmetric(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H), b: H) -> H:
+    """W - W^T between product and nonlinearity (Chang et al. 2019): two row patterns."""
+    back = form("back", W=(i, j), h=(i,), to=(j,))
+    return h + 0.1 * tanh(W @ h - back(W, h) + U @ x + b)
+
+
+@cell
+def reversing(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H), b: H) -> H:
+    """A permutation between product and nonlinearity."""
+    turned = form("turned", z=(n - 1 - i,), to=(i,), ranges={i: n})
+    return tanh(turned(W @ h) + U @ x + b)
+
+
+@cell
+def tied(h: H, x: H, *, W: Hom(H, H), b: H) -> H:
+    """One matrix for state and input, and for the state twice."""
+    return tanh(W @ h + W @ x + W @ sigmoid(h) + b)
+
+
+@cell
+def matrix_state(M: R(n, p), x: X, *, A: Hom(R(n, p), R(n, p)), q: R(n, p), U: Hom(X, P)) -> R(
+    n, p
+):
+    """A state of two axes."""
+    along = form("along", q=(i, j), u=(j,), to=(i, j))
+    return tanh(A @ M + along(q, U @ x))
+
+
+@cell
+def unequal_product(s: H * P, x: X, *, W: Hom(H * P, H * P), U: Hom(X, H * P), a: P) -> H * P:
+    """A state of two spaces, maps of direct products, one part of the state diagonal."""
+    h, g = s
+    z, y = W @ (h, g)
+    u, v = U @ x
+    return tanh(z + u), 0.5 * g * a + tanh(y + v)
+
+
+@cell
+def by_blocks(M: R(n, 2), x: X, *, B: R(n, 2, 2), U: Hom(X, R(n, 2))) -> R(n, 2):
+    """Pairs of units, each with a full 2x2 block of its own."""
+    turn = form("turn", B=(i, j, s), M=(i, s), to=(i, j))
+    return tanh(turn(B, M) + U @ x)
+
+
+@cell
+def reading(h: H, c: Index(m), *, E: R(m, n), W: Hom(H, H)) -> H:
+    """The input is a class index: a row of a table."""
+    row = contraction(H, make_form([(j, i), (i,)], {j: m, i: n}, [(j, ())]), 1, (E,), (c,))
+    return tanh(W @ h + row)
+
+
+@cell
+def normalised(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H), g: R()) -> H:
+    """A rank-one derivative, a scalar parameter, an activation with a kink."""
+    z = W @ h + U @ x
+    from_norm = form("scaled", a=(), z=(i,), to=(i,))
+    return from_norm(g / (1 + inner(z, z)), z) + 0.3 * relu(z)
+
+
+@layer
+def two_layers(h: H, *, A: Hom(H, P), V: Hom(P, Y), c: Y) -> Y:
+    """A prediction that is itself a layered network."""
+    return V @ tanh(A @ h + 0.1) + c
+
+
+@layer
+def first_of(M: R(n, p), *, V: Hom(R(n, p), Y)) -> Y:
+    """A prediction from a state of two axes."""
+    return V @ M
+
+
+@layer
+def of_pairs(M: R(n, 2), *, V: Hom(R(n, 2), Y)) -> Y:
+    """A prediction from pairs of units."""
+    return V @ M
+
+
+@layer
+def of_product(s: H * P, *, V: Hom(H * P, Y)) -> Y:
+    """A prediction from a direct product."""
+    return V @ s
+
+
+@layer
+def paired(x: Y, y: given(Y), k_: Index(k)) -> R():
+    """A loss of two targets."""
+    e = x - y
+    return inner(e, e) / 2 - entry(x, k_)
+
+
+def _prediction(f: Cell) -> Any:
+    """A prediction of the state of a library's cell."""
+    space = f.output.space
+    if not isinstance(space, Product):
+        return readout
+    return readout_of_pair if len({leaf.shape for leaf in leaves(space)}) == 1 else None
+
+
+def _library() -> dict[str, Recurrent]:
+    cells = [f for f in library.layers().values() if isinstance(f, Cell)]
+    found = {}
+    for f in cells:
+        g = _prediction(f)
+        if g is not None:
+            found[f.name] = recurrent(
+                f"{f.name}_net", f, prediction=g, loss=squared_loss, initial="learned"
+            )
+    return found
+
+
+@layer
+def readout_of_top(s: H * P, *, V: Hom(P, Y), c: Y) -> Y:
+    """A prediction from the upper of two states."""
+    _, top = s
+    return V @ top + c
+
+
+def _odd(name: str, f: Cell, g: Any, loss: Any = squared_loss) -> Recurrent:
+    return recurrent(f"{name}_net", f, prediction=g, loss=loss, initial="learned")
+
+
+lstm_on_gru = stack("lstm_on_gru", lower=gru, upper=lstm)
+
+
+@layer
+def readout_of_three(s: H * P * P, *, V: Hom(P, Y)) -> Y:
+    """A prediction from the first state of the upper cell."""
+    return V @ s[1]
+
+
+deep_rnn = library.layers()["deep_rnn"]
+ONLINE: dict[str, Recurrent] = {
+    **_library(),
+    "deep_rnn": _odd("deep_rnn", deep_rnn, readout_of_top),
+    "lstm_on_gru": _odd("lstm_on_gru", lstm_on_gru, readout_of_three),
+    "linear": _odd("linear", linear, readout),
+    "antisymmetric": _odd("antisymmetric", antisymmetric, readout),
+    "reversing": _odd("reversing", reversing, readout, cross_entropy_index),
+    "tied": _odd("tied", tied, two_layers),
+    "matrix_state": _odd("matrix_state", matrix_state, first_of),
+    "unequal_product": _odd("unequal_product", unequal_product, of_product, paired),
+    "by_blocks": _odd("by_blocks", by_blocks, of_pairs),
+    "reading": _odd("reading", reading, readout, cross_entropy_index),
+    "normalised": _odd("normalised", normalised, readout),
+    "plain": recurrent("plain_net", vanilla_rnn, loss=squared_loss),
+}
+"""Networks of one cell that runs forward, by the cell's name; but for the last, h_0 is learned."""
+
+_both = bidirectional("both", forward=lstm, backward=lstm, prediction=readout_of_pairs)
+OFFLINE: dict[str, Recurrent] = {
+    "two_ways": bidirectional(
+        "two_ways", forward=vanilla_rnn, backward=gru, prediction=readout_of_both, loss=squared_loss
+    ),
+    "deep_two_ways": deep("deep_two_ways", lower=_both, upper=_both, loss=cross_entropy_index),
+    "deep_one_way": deep(
+        "deep_one_way",
+        lower=recurrent("first", vanilla_rnn, prediction=readout),
+        upper=recurrent("second", gru, prediction=readout),
+        loss=squared_loss,
+    ),
+}
+NETWORKS = {**ONLINE, **OFFLINE}
+
+
+# --- values
+
+
+def sizes_of(network: Recurrent) -> dict[str, int]:
+    """Unequal sizes 3, 4, 5, .. in the order of the network."""
+    return {str(size): 3 + number % 4 for number, size in enumerate(network.sizes)}
+
+
+def parameters(network: Recurrent, rng: np.random.Generator, scale: float = 1.0) -> dict[str, Any]:
+    """Parameters by name, and the initial state where it is learned."""
+    sizes = sizes_of(network)
+    theta = {x.name: _drawn(x.space, sizes, rng, scale) for x in network.parameters}
+    if network.learned:
+        state = network.cells[0].state
+        theta[f"{state.name}_0"] = _drawn(state.space, sizes, rng, 1.0)
+    return theta
+
+
+def _drawn(space: Any, sizes: dict[str, int], rng: np.random.Generator, scale: float) -> Any:
+    """Normal numbers; maps with a norm of about `scale`: rows shrink with what they sum over."""
+    made = []
+    for leaf in leaves(space):
+        shape = tuple(int(e.subs({s: sizes[str(s)] for s in e.free_symbols})) for e in leaf.shape)
+        summed = shape[-1] if len(shape) > 1 else 1
+        made.append(np.asarray(rng.normal(size=shape) * scale / (2 * np.sqrt(summed))))
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+def data(network: Recurrent, times: int, batch: int, rng: np.random.Generator) -> list[Any]:
+    """Inputs, then targets, of shape (times, batch, ..)."""
+    sizes = sizes_of(network)
+    found = []
+    for a in (*network.inputs, *network.targets):
+        (leaf,) = leaves(a.variable.space)
+        numbers = {s: sizes[str(s)] for e in leaf.shape for s in e.free_symbols}
+        shape = (times, batch, *(int(e.subs(numbers)) for e in leaf.shape))
+        if hasattr(leaf, "bound"):
+            bound = int(leaf.bound.subs({s: sizes[str(s)] for s in leaf.bound.free_symbols}))
+            found.append(rng.integers(bound, size=shape))
+        else:
+            found.append(rng.normal(size=shape))
+    return found
+
+
+def flat(value: Any) -> list[np.ndarray]:
+    """The arrays of a value."""
+    if isinstance(value, tuple):
+        return [array for part in value for array in flat(part)]
+    return [np.asarray(value)]
+
+
+def distance(found: dict[str, Any], expected: dict[str, Any]) -> float:
+    """The largest difference of any group, relative to the group's largest entry."""
+    worst = 0.0
+    assert found.keys() == expected.keys()
+    for name in expected:
+        for a, b in zip(flat(found[name]), flat(expected[name]), strict=True):
+            assert a.shape == b.shape
+            if b.size:
+                worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-300)))
+    return worst
