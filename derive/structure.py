@@ -170,10 +170,17 @@ def _read_at(
 
 
 def _stays_inside(place: sympy.Expr, extent: Size, extents: Extents) -> bool:
-    """An index that runs over the axis, or a number on it."""
-    if place.is_Integer and extent.is_Integer:
-        return bool(0 <= place < extent)
-    return place in extents and extents[place] == extent
+    """All values of an affine place are on the axis, whatever the sizes are."""
+    low = high = place
+    for index in sorted(place.free_symbols & extents.keys(), key=str):
+        slope, ends = place.coeff(index), (sympy.S.Zero, extents[index] - 1)
+        if not (slope.is_positive or slope.is_negative):
+            return False
+        if slope.is_negative:
+            ends = ends[::-1]
+        low, high = low.xreplace({index: ends[0]}), high.xreplace({index: ends[1]})
+    room = sympy.expand(extent - 1 - high)
+    return bool(sympy.expand(low).is_nonnegative and room.is_nonnegative)
 
 
 def _read_inside(term: Term, index: sympy.Symbol, extent: Size) -> Term:

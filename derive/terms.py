@@ -127,9 +127,7 @@ def replaced(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Ext
 def aligned_to(term: Term, like: Term) -> Term:
     """A term of the same pattern in the indices of another."""
     new = dict(zip(term.shown, like.shown, strict=True))
-    rest = {i: i for i, _ in term.extents if i not in new}
-    extents = {**dict(like.extents), **{i: e for i, e in term.extents if i in rest}}
-    return replaced(term, {**new, **rest}, extents)
+    return replaced(term, new, {new.get(i, i): extent for i, extent in term.extents})
 
 
 def ties(term: Term) -> Ties:

@@ -13,7 +13,7 @@ product over all times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -31,7 +31,7 @@ from .programs import BATCH, Program, Result, saved_border, stored_parts
 from .roles import GIVEN, MASK, STATE, Argument
 from .spaces import Product, R, Space, leaves
 from .text import spoken
-from .walk import depends_on, rewrite, topological
+from .walk import depends_on, rewrite, storage, topological
 
 
 class Names:
@@ -106,7 +106,19 @@ def wrapped(cell: Place, initial: Variable, masks: Masks) -> Layer:
     new: dict[Node, Node] = {h: begun}
     moved = rewrite([f.output], new.get)
     local = {moved[node]: name for node, name in f.names.items() if node in moved}
+    for node, name in _named(h, begun, masks):
+        local.setdefault(node, unused(name, {*local.values(), *f.words}))
     return Layer(cell.label.replace(".", "_"), arguments, after, local)
+
+
+def _named(h: Variable, begun: Node, masks: Masks) -> Iterator[tuple[Node, str]]:
+    """What the masks make, by names that a reader of the kernels knows."""
+    yield 1 - masks.active, "inactive"
+    if masks.reset is not None:
+        yield 1 - masks.reset, "going_on"
+        leaves_ = storage(begun)
+        ends = [""] if len(leaves_) == 1 else [f"_{k}" for k in range(len(leaves_))]
+        yield from ((leaf, f"{h.name}_begun{end}") for leaf, end in zip(leaves_, ends, strict=True))
 
 
 def mixed(mask: Node, left: Node, right: Node) -> Node:

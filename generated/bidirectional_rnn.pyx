@@ -538,6 +538,10 @@ cdef void bidirectional_rnn_forward(
     #     backward_h_sequence: (steps, batch, backward_n), overwritten
     #     h_last: (batch, n), overwritten
     #     backward_h_last: (batch, backward_n), overwritten
+    # cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
+    # cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1
+    #     flops and backward_n calls
+    # cost of prediction_predict: 2*prediction_k*(backward_n + n) flops
     cdef real* h = workspace
     cdef real* backward_h = workspace + batch*n*steps + batch*n
     cdef real* scratch = workspace + backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n
@@ -626,6 +630,11 @@ cdef void bidirectional_rnn_loss(
     #     J: (), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
     #     backward_h_last: (batch, backward_n), overwritten
+    # cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
+    # cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1
+    #     flops and backward_n calls
+    # cost of observed_loss: 2*backward_n*prediction_k + 2*n*prediction_k + 3*prediction_k
+    #     + 4 flops
     cdef real* h = workspace
     cdef real* backward_h = workspace + batch*n*steps + batch*n
     cdef real* scratch = workspace + backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n
@@ -730,6 +739,15 @@ cdef void bidirectional_rnn_bptt(
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
     #     backward_h_last: (batch, backward_n), overwritten
+    # cost of forward_saving_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and 2*n calls
+    # cost of backward_saving_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n +
+    #     1 flops and 2*backward_n calls
+    # cost of observe: 6*backward_n*prediction_k + 6*n*prediction_k + 5*prediction_k + 4
+    #     flops
+    # cost of forward_backward: 2*n*(n + 2) flops
+    # cost of forward_adjoints: n*(4*m + 2*n + 1) flops
+    # cost of backward_backward: 2*backward_n*(backward_n + 2) flops
+    # cost of backward_adjoints: backward_n*(2*backward_n + 4*m + 1) flops
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
@@ -886,7 +904,10 @@ forward = Kernel(
     backward_h_sequence: (steps, batch, backward_n), overwritten
     h_last: (batch, n), overwritten
     backward_h_last: (batch, backward_n), overwritten
-""",
+
+cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
+cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1 flops and backward_n calls
+cost of prediction_predict: 2*prediction_k*(backward_n + n) flops""",
     sizes=("steps", "batch", "n", "backward_n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -938,7 +959,10 @@ loss = Kernel(
     J: (), added to, not computed where NULL
     h_last: (batch, n), overwritten
     backward_h_last: (batch, backward_n), overwritten
-""",
+
+cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
+cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1 flops and backward_n calls
+cost of observed_loss: 2*backward_n*prediction_k + 2*n*prediction_k + 3*prediction_k + 4 flops""",
     sizes=("steps", "batch", "n", "backward_n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1003,7 +1027,14 @@ and its gradient by BPTT
     x_bar: (steps, batch, m), added to, not computed where NULL
     h_last: (batch, n), overwritten
     backward_h_last: (batch, backward_n), overwritten
-""",
+
+cost of forward_saving_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and 2*n calls
+cost of backward_saving_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1 flops and 2*backward_n calls
+cost of observe: 6*backward_n*prediction_k + 6*n*prediction_k + 5*prediction_k + 4 flops
+cost of forward_backward: 2*n*(n + 2) flops
+cost of forward_adjoints: n*(4*m + 2*n + 1) flops
+cost of backward_backward: 2*backward_n*(backward_n + 2) flops
+cost of backward_adjoints: backward_n*(2*backward_n + 4*m + 1) flops""",
     sizes=("steps", "batch", "n", "backward_n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),

@@ -1633,6 +1633,19 @@ cdef void deep_bidirectional_lstm_forward(
     #     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
+    # cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops
+    #     and 5*lower_n calls
+    # cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m +
+    #     10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+    # cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n)
+    #     flops
+    # cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 +
+    #     10*upper_n + 1 flops and 5*upper_n calls
+    # cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n +
+    #     8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n
+    #     calls
+    # cost of upper_prediction_predict: 2*upper_prediction_k*(upper_backward_n + upper_n)
+    #     flops
     cdef real* lower_s_0 = workspace
     cdef real* lower_s_1 = workspace + batch*lower_n*steps + batch*lower_n
     cdef real* lower_backward_s_0 = workspace + 2*batch*lower_n*steps + 2*batch*lower_n
@@ -1820,6 +1833,20 @@ cdef void deep_bidirectional_lstm_loss(
     #     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
+    # cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops
+    #     and 5*lower_n calls
+    # cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m +
+    #     10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+    # cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n)
+    #     flops
+    # cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 +
+    #     10*upper_n + 1 flops and 5*upper_n calls
+    # cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n +
+    #     8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n
+    #     calls
+    # cost of observed_loss: 2*(upper_backward_n*upper_prediction_k +
+    #     upper_n*upper_prediction_k + upper_prediction_k + 2) flops and
+    #     upper_prediction_k + 1 calls
     cdef real* lower_s_0 = workspace
     cdef real* lower_s_1 = workspace + batch*lower_n*steps + batch*lower_n
     cdef real* lower_backward_s_0 = workspace + 2*batch*lower_n*steps + 2*batch*lower_n
@@ -2039,6 +2066,34 @@ cdef void deep_bidirectional_lstm_bptt(
     #     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
+    # cost of lower_forward_saving_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1
+    #     flops and 10*lower_n calls
+    # cost of lower_backward_saving_transition: 8*lower_backward_n^2 +
+    #     8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 10*lower_backward_n
+    #     calls
+    # cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n)
+    #     flops
+    # cost of upper_forward_saving_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2
+    #     + 10*upper_n + 1 flops and 10*upper_n calls
+    # cost of upper_backward_saving_transition: 8*lower_prediction_k*upper_backward_n +
+    #     8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 10*upper_backward_n
+    #     calls
+    # cost of observe: 2*(3*upper_backward_n*upper_prediction_k +
+    #     3*upper_n*upper_prediction_k + 2*upper_prediction_k + 3) flops and
+    #     upper_prediction_k + 2 calls
+    # cost of upper_forward_backward: upper_n*(8*upper_n + 39) flops
+    # cost of upper_forward_adjoints: 4*upper_n*(4*lower_prediction_k + 2*upper_n + 1)
+    #     flops
+    # cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 39) flops
+    # cost of upper_backward_adjoints: 4*upper_backward_n*(4*lower_prediction_k +
+    #     2*upper_backward_n + 1) flops
+    # cost of lower_prediction_backward: lower_prediction_k*(4*lower_backward_n +
+    #     4*lower_n + 1) flops
+    # cost of lower_forward_backward: lower_n*(8*lower_n + 39) flops
+    # cost of lower_forward_adjoints: 4*lower_n*(2*lower_n + 4*m + 1) flops
+    # cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 39) flops
+    # cost of lower_backward_adjoints: 4*lower_backward_n*(2*lower_backward_n + 4*m + 1)
+    #     flops
     cdef real* lower_s_0 = workspace
     cdef real* lower_s_1 = workspace + batch*lower_n*steps + batch*lower_n
     cdef real* lower_s_error_0 = workspace + 2*batch*lower_n*steps + 2*batch*lower_n
@@ -2445,7 +2500,13 @@ forward = Kernel(
     lower_backward_s_last: (batch, lower_backward_n) * (batch, lower_backward_n), overwritten
     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n), overwritten
-""",
+
+cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops and 5*lower_n calls
+cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n) flops
+cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1 flops and 5*upper_n calls
+cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n calls
+cost of upper_prediction_predict: 2*upper_prediction_k*(upper_backward_n + upper_n) flops""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(
         Argument("lower_s_0", "state", (Leaf("lower_s_0_0", ("batch", "lower_n")), Leaf("lower_s_0_1", ("batch", "lower_n")))),
@@ -2525,7 +2586,13 @@ loss = Kernel(
     lower_backward_s_last: (batch, lower_backward_n) * (batch, lower_backward_n), overwritten
     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n), overwritten
-""",
+
+cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops and 5*lower_n calls
+cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n) flops
+cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1 flops and 5*upper_n calls
+cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n calls
+cost of observed_loss: 2*(upper_backward_n*upper_prediction_k + upper_n*upper_prediction_k + upper_prediction_k + 2) flops and upper_prediction_k + 1 calls""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(
         Argument("lower_s_0", "state", (Leaf("lower_s_0_0", ("batch", "lower_n")), Leaf("lower_s_0_1", ("batch", "lower_n")))),
@@ -2627,7 +2694,22 @@ and its gradient by BPTT
     lower_backward_s_last: (batch, lower_backward_n) * (batch, lower_backward_n), overwritten
     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n), overwritten
-""",
+
+cost of lower_forward_saving_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops and 10*lower_n calls
+cost of lower_backward_saving_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 10*lower_backward_n calls
+cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n) flops
+cost of upper_forward_saving_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1 flops and 10*upper_n calls
+cost of upper_backward_saving_transition: 8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 10*upper_backward_n calls
+cost of observe: 2*(3*upper_backward_n*upper_prediction_k + 3*upper_n*upper_prediction_k + 2*upper_prediction_k + 3) flops and upper_prediction_k + 2 calls
+cost of upper_forward_backward: upper_n*(8*upper_n + 39) flops
+cost of upper_forward_adjoints: 4*upper_n*(4*lower_prediction_k + 2*upper_n + 1) flops
+cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 39) flops
+cost of upper_backward_adjoints: 4*upper_backward_n*(4*lower_prediction_k + 2*upper_backward_n + 1) flops
+cost of lower_prediction_backward: lower_prediction_k*(4*lower_backward_n + 4*lower_n + 1) flops
+cost of lower_forward_backward: lower_n*(8*lower_n + 39) flops
+cost of lower_forward_adjoints: 4*lower_n*(2*lower_n + 4*m + 1) flops
+cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 39) flops
+cost of lower_backward_adjoints: 4*lower_backward_n*(2*lower_backward_n + 4*m + 1) flops""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(
         Argument("lower_s_0", "state", (Leaf("lower_s_0_0", ("batch", "lower_n")), Leaf("lower_s_0_1", ("batch", "lower_n")))),

@@ -398,19 +398,16 @@ cdef void elman_cell_influence(
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j < (m*n + n*n + n):
-                    influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_5[s*n + i]*t_2[s*n + j]
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_5[s*n + i]*t_2[s*n + j]
     # influence_W_U_b_next += sum_{k} t_5[j] x[k] -> [j, j*m + k + n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + n*n < (m*n + n*n + n):
-                    influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_5[s*n + i]*x[s*m + j]
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_5[s*n + i]*x[s*m + j]
     # influence_W_U_b_next += t_5[j] -> [j, j + m*n + n**2]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + m*n + n*n < (m*n + n*n + n):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += t_5[s*n + i]
+            influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += t_5[s*n + i]
     # t_4 = active ((t cell_W)[j, k] tanh_d1_cell_z[j] -> [j, k])
     for s in range(batch):
         for i in range(n):
@@ -458,16 +455,16 @@ cdef void elman_cell_gradients(
         # cell_W_bar += gradient_W_U_b[i*n + j] -> [i, j]
         for i in range(n):
             for j in range(n):
-                cell_W_bar[i*n + j] += (gradient_W_U_b[i*n + j] if 0 <= i*n + j < (m*n + n*n + n) else <real>0)
+                cell_W_bar[i*n + j] += gradient_W_U_b[i*n + j]
     if cell_U_bar is not NULL:
         # cell_U_bar += gradient_W_U_b[i*m + j + n**2] -> [i, j]
         for i in range(n):
             for j in range(m):
-                cell_U_bar[i*m + j] += (gradient_W_U_b[i*m + j + n*n] if 0 <= i*m + j + n*n < (m*n + n*n + n) else <real>0)
+                cell_U_bar[i*m + j] += gradient_W_U_b[i*m + j + n*n]
     if cell_b_bar is not NULL:
         # cell_b_bar += gradient_W_U_b[i + m*n + n**2] -> [i]
         for i in range(n):
-            cell_b_bar[i] += (gradient_W_U_b[i + m*n + n*n] if 0 <= i + m*n + n*n < (m*n + n*n + n) else <real>0)
+            cell_b_bar[i] += gradient_W_U_b[i + m*n + n*n]
 
 
 cdef void elman_cell_identity(
@@ -549,7 +546,7 @@ cdef void elman_cell_block_end(
     # cost: batch*n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times) flops
     # 8*batch*(2*m*n^2 + m*times + 2*n^3 + n^2*times + 3*n^2 + n*times) bytes of
     #     arguments, results and saved values in float64
-    cdef Py_ssize_t s, i, j, k, l
+    cdef Py_ssize_t s, i, j, k
     # influence_W_U_b_next = sum_{k} Lambda[j, k] influence_W_U_b[k, l] -> [j, l]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
@@ -557,29 +554,22 @@ cdef void elman_cell_block_end(
              Lambda + n*n*s, n, 1, influence_W_U_b + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1, influence_W_U_b_next + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1)
     # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
     #     cell_saved_value_3_times[i, p] -> [k, l*n + p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= k*n + l < (m*n + n*n + n):
-                            influence_W_U_b_next[(s*n + j)*(m*n + n*n + n) + k*n + l] += factor_times[((i*batch + s)*n + j)*n + k]*cell_saved_value_3_times[(i*batch + s)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_times + i*n + n*n*s, 1, batch*n*n, cell_saved_value_3_times + n*s, batch*n, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s, n, 1)
     # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] x_times[i, p] -> [k, l*m +
     #     n**2 + p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + n*n < (m*n + n*n + n):
-                            influence_W_U_b_next[(s*n + j)*(m*n + n*n + n) + k*m + l + n*n] += factor_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s + n*n, m, 1)
     # influence_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + m*n + n**2]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + m*n + n*n < (m*n + n*n + n):
-                        influence_W_U_b_next[(s*n + j)*(m*n + n*n + n) + k + m*n + n*n] += factor_times[((i*batch + s)*n + j)*n + k]
+                    influence_W_U_b_next[(s*n + j)*(m*n + n*n + n) + k + m*n + n*n] += factor_times[((i*batch + s)*n + j)*n + k]
 
 
 cdef void elman_forward(
@@ -604,6 +594,8 @@ cdef void elman_forward(
     #     prediction: (steps, batch, prediction_k), overwritten
     #     h_sequence: (steps, batch, n), overwritten
     #     h_last: (batch, n), overwritten
+    # cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
+    # cost of prediction_predict: 2*n*prediction_k flops
     cdef real* h = workspace
     cdef real* scratch = workspace + batch*n*steps + batch*n
     cdef Py_ssize_t t
@@ -671,6 +663,8 @@ cdef void elman_loss(
     #     prediction_c: (prediction_k), parameter
     #     J: (), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
+    # cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
+    # cost of observed_loss: 2*(n*prediction_k + 3*prediction_k + 2) flops
     cdef real* h = workspace
     cdef real* scratch = workspace + batch*n*steps + batch*n
     cdef Py_ssize_t t
@@ -749,6 +743,10 @@ cdef void elman_bptt(
     #     h_reset_bar: (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
+    # cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+    # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+    # cost of cell_backward: 2*n*(n + 4) flops
+    # cost of cell_adjoints: n*(4*m + 2*n + 1) flops
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
@@ -898,6 +896,10 @@ cdef void elman_truncated_bptt(
     #     h_reset_bar: (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
+    # cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+    # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+    # cost of cell_backward: 2*n*(n + 4) flops
+    # cost of cell_adjoints: n*(4*m + 2*n + 1) flops
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
@@ -1032,6 +1034,12 @@ cdef void elman_rtrl(
     #     h_last: (batch, n), overwritten
     #     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
     #     prediction: (steps, batch, prediction_k), overwritten
+    # cost of cell_influence: 2*m*n^3 + 4*m*n + 2*n^4 + 2*n^3 + 7*n^2 + 9*n + 2 flops and
+    #     2*n calls
+    # cost of prediction_predict: 2*n*prediction_k flops
+    # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+    # cost of cell_readout: 2*n^2*(m + n + 1) flops
+    # cost of cell_gradients: n*(m + n + 1) flops
     cdef real* influence_W_U_b_next = workspace
     cdef real* h = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n
     cdef real* gradient_W_U_b = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 2*batch*n
@@ -1143,6 +1151,16 @@ cdef void elman_hybrid(
     #     prediction_c_bar: (prediction_k), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
     #     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
+    # cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+    # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+    # cost of cell_backward: 2*n*(n + 4) flops
+    # cost of cell_adjoints: n*(4*m + 2*n + 1) flops
+    # cost of cell_readout: 2*n^2*(m + n + 1) flops
+    # cost of cell_identity: n flops
+    # cost of cell_block_step: 2*n*(n^2 + 2*n + 1) flops
+    # cost of cell_block_end: n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times)
+    #     flops
+    # cost of cell_gradients: n*(m + n + 1) flops
     cdef real* influence_W_U_b_next = workspace
     cdef real* gradient_W_U_b = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n
     cdef real* h = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + m*n + n*n + n
@@ -1236,7 +1254,7 @@ cdef void elman_hybrid(
     if h_last is not NULL:
         copy(batch*n, h, h_last)
     if influence_W_U_b_last is not NULL:
-        copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + (((steps - 1) // block + 1) % 2)*batch*m*n*n + (((steps - 1) // block + 1) % 2)*batch*n*n*n + (((steps - 1) // block + 1) % 2)*batch*n*n, influence_W_U_b_last)
+        copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + (((block + steps - 1) // block) % 2)*batch*m*n*n + (((block + steps - 1) // block) % 2)*batch*n*n*n + (((block + steps - 1) // block) % 2)*batch*n*n, influence_W_U_b_last)
 
 
 cdef void elman_hybrid_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -1284,7 +1302,9 @@ forward = Kernel(
     prediction: (steps, batch, prediction_k), overwritten
     h_sequence: (steps, batch, n), overwritten
     h_last: (batch, n), overwritten
-""",
+
+cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
+cost of prediction_predict: 2*n*prediction_k flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1327,7 +1347,9 @@ loss = Kernel(
     prediction_c: (prediction_k), parameter
     J: (), added to, not computed where NULL
     h_last: (batch, n), overwritten
-""",
+
+cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
+cost of observed_loss: 2*(n*prediction_k + 3*prediction_k + 2) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1380,7 +1402,11 @@ and its gradient by BPTT
     h_reset_bar: (batch, n), added to, not computed where NULL
     x_bar: (steps, batch, m), added to, not computed where NULL
     h_last: (batch, n), overwritten
-""",
+
+cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+cost of cell_backward: 2*n*(n + 4) flops
+cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1461,7 +1487,11 @@ down, at least `every`
     h_reset_bar: (batch, n), added to, not computed where NULL
     x_bar: (steps, batch, m), added to, not computed where NULL
     h_last: (batch, n), overwritten
-""",
+
+cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+cost of cell_backward: 2*n*(n + 4) flops
+cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "every", "down"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1522,7 +1552,12 @@ from an influence of the parameters on the initial state
     h_last: (batch, n), overwritten
     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
     prediction: (steps, batch, prediction_k), overwritten
-""",
+
+cost of cell_influence: 2*m*n^3 + 4*m*n + 2*n^4 + 2*n^3 + 7*n^2 + 9*n + 2 flops and 2*n calls
+cost of prediction_predict: 2*n*prediction_k flops
+cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+cost of cell_readout: 2*n^2*(m + n + 1) flops
+cost of cell_gradients: n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1582,7 +1617,16 @@ with the influence carried from block to block
     prediction_c_bar: (prediction_k), added to, not computed where NULL
     h_last: (batch, n), overwritten
     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
-""",
+
+cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
+cost of cell_backward: 2*n*(n + 4) flops
+cost of cell_adjoints: n*(4*m + 2*n + 1) flops
+cost of cell_readout: 2*n^2*(m + n + 1) flops
+cost of cell_identity: n flops
+cost of cell_block_step: 2*n*(n^2 + 2*n + 1) flops
+cost of cell_block_end: n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times) flops
+cost of cell_gradients: n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "block"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),

@@ -716,70 +716,58 @@ cdef void lstm_classifier_cell_influence(
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j + 3*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_7[s*n + i]*cell_h[s*n + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_7[s*n + i]*cell_h[s*n + j]
     # influence_0_W_U_b_next += sum_{k} t_8[j] cell_h[k] -> [j, j*n + k + n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j + n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_8[s*n + i]*cell_h[s*n + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_8[s*n + i]*cell_h[s*n + j]
     # influence_0_W_U_b_next += sum_{k} t_9[j] cell_h[k] -> [j, j*n + k]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_9[s*n + i]*cell_h[s*n + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_9[s*n + i]*cell_h[s*n + j]
     # influence_0_W_U_b_next += sum_{k} t_10[j] cell_h[k] -> [j, j*n + k + 2*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j + 2*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_10[s*n + i]*cell_h[s*n + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_10[s*n + i]*cell_h[s*n + j]
     # influence_0_W_U_b_next += sum_{k} t_7[j] x[k] -> [j, j*m + k + 3*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + 3*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
     # influence_0_W_U_b_next += sum_{k} t_8[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_8[s*n + i]*x[s*m + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_8[s*n + i]*x[s*m + j]
     # influence_0_W_U_b_next += sum_{k} t_9[j] x[k] -> [j, j*m + k + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_9[s*n + i]*x[s*m + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_9[s*n + i]*x[s*m + j]
     # influence_0_W_U_b_next += sum_{k} t_10[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
     # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n + 3*n < (4*m*n + 4*n*n + 4*n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_7[s*n + i]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_7[s*n + i]
     # influence_0_W_U_b_next += t_8[j] -> [j, j + 4*m*n + 4*n**2 + n]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n + n < (4*m*n + 4*n*n + 4*n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_8[s*n + i]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_8[s*n + i]
     # influence_0_W_U_b_next += t_9[j] -> [j, j + 4*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
     # influence_0_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n + 2*n < (4*m*n + 4*n*n + 4*n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_10[s*n + i]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_10[s*n + i]
     # influence_1_W_U_b_next += sum_{k} t_11[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
@@ -788,53 +776,44 @@ cdef void lstm_classifier_cell_influence(
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j + n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_13[s*n + i]*cell_h[s*n + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_13[s*n + i]*cell_h[s*n + j]
     # influence_1_W_U_b_next += sum_{k} t_14[j] cell_h[k] -> [j, j*n + k]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j < (4*m*n + 4*n*n + 4*n):
-                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_14[s*n + i]*cell_h[s*n + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_14[s*n + i]*cell_h[s*n + j]
     # influence_1_W_U_b_next += sum_{k} t_15[j] cell_h[k] -> [j, j*n + k + 2*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                if 0 <= i*n + j + 2*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_15[s*n + i]*cell_h[s*n + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_15[s*n + i]*cell_h[s*n + j]
     # influence_1_W_U_b_next += sum_{k} t_13[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_13[s*n + i]*x[s*m + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_13[s*n + i]*x[s*m + j]
     # influence_1_W_U_b_next += sum_{k} t_14[j] x[k] -> [j, j*m + k + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_14[s*n + i]*x[s*m + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_14[s*n + i]*x[s*m + j]
     # influence_1_W_U_b_next += sum_{k} t_15[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                if 0 <= i*m + j + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_15[s*n + i]*x[s*m + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_15[s*n + i]*x[s*m + j]
     # influence_1_W_U_b_next += t_13[j] -> [j, j + 4*m*n + 4*n**2 + n]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n + n < (4*m*n + 4*n*n + 4*n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_13[s*n + i]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_13[s*n + i]
     # influence_1_W_U_b_next += t_14[j] -> [j, j + 4*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_14[s*n + i]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_14[s*n + i]
     # influence_1_W_U_b_next += t_15[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
-            if 0 <= i + 4*m*n + 4*n*n + 2*n < (4*m*n + 4*n*n + 4*n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_15[s*n + i]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_15[s*n + i]
     # influence_0_W_U_b_next += sum_{k} t_5[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
@@ -879,18 +858,18 @@ cdef void lstm_classifier_cell_gradients(
         for i in range(4):
             for j in range(n):
                 for k in range(n):
-                    cell_W_bar[(i*n + j)*n + k] += (gradient_0_W_U_b[i*n*n + j*n + k] if 0 <= i*n*n + j*n + k < (4*m*n + 4*n*n + 4*n) else <real>0)
+                    cell_W_bar[(i*n + j)*n + k] += gradient_0_W_U_b[i*n*n + j*n + k]
     if cell_U_bar is not NULL:
         # cell_U_bar += gradient_0_W_U_b[i*m*n + j*m + k + 4*n**2] -> [i, j, k]
         for i in range(4):
             for j in range(n):
                 for k in range(m):
-                    cell_U_bar[(i*n + j)*m + k] += (gradient_0_W_U_b[i*m*n + j*m + k + 4*n*n] if 0 <= i*m*n + j*m + k + 4*n*n < (4*m*n + 4*n*n + 4*n) else <real>0)
+                    cell_U_bar[(i*n + j)*m + k] += gradient_0_W_U_b[i*m*n + j*m + k + 4*n*n]
     if cell_b_bar is not NULL:
         # cell_b_bar += gradient_0_W_U_b[i*n + j + 4*m*n + 4*n**2] -> [i, j]
         for i in range(4):
             for j in range(n):
-                cell_b_bar[i*n + j] += (gradient_0_W_U_b[i*n + j + 4*m*n + 4*n*n] if 0 <= i*n + j + 4*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n) else <real>0)
+                cell_b_bar[i*n + j] += gradient_0_W_U_b[i*n + j + 4*m*n + 4*n*n]
 
 
 cdef void lstm_classifier_cell_identity(
@@ -1144,7 +1123,7 @@ cdef void lstm_classifier_cell_block_end(
     # cost: 8*batch*n^2*(4*m*n + 2*m*times + 4*n^2 + 2*n*times + 4*n + times) flops
     # 8*batch*(16*m*n^2 + m*times + 16*n^3 + 8*n^2*times + 20*n^2 + n*times) bytes of
     #     arguments, results and saved values in float64
-    cdef Py_ssize_t s, i, j, k, l
+    cdef Py_ssize_t s, i, j, k
     # influence_0_W_U_b_next = sum_{k} Lambda_00[j, k] influence_0_W_U_b[k, l] -> [j, l]
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_0_W_U_b_next)
     for s in range(batch):
@@ -1156,108 +1135,80 @@ cdef void lstm_classifier_cell_block_end(
              Lambda_01 + n*n*s, n, 1, influence_1_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
     #     cell_saved_cell_h_times[i, p] -> [k, l*n + 3*n**2 + p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= k*n + l + 3*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + 3*n*n] += factor_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
     # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
     #     factor_2_times[i, l, p] -> [l, k + n**2 + n*p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*n + n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_2_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_2_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
     # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
     #     factor_3_times[i, l, p] -> [l, k + n*p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_3_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_3_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
     # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
     #     factor_4_times[i, l, p] -> [l, k + 2*n**2 + n*p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*n + 2*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + 2*n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_4_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_4_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
     # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] x_times[i, p] -> [k, l*m
     #     + 3*m*n + 4*n**2 + p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + 3*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 3*m*n + 4*n*n] += factor_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_2_times[i, l, p] -> [l, k
     #     + m*n + m*p + 4*n**2]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(m):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*m + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_2_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_2_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_3_times[i, l, p] -> [l, k
     #     + m*p + 4*n**2]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(m):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*m + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_3_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_3_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_4_times[i, l, p] -> [l, k
     #     + 2*m*n + m*p + 4*n**2]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(m):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*m + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_0_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 2*m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_4_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_4_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_0_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + 4*m*n + 4*n**2
     #     + 3*n]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n + 3*n < (4*m*n + 4*n*n + 4*n):
-                        influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_times[((i*batch + s)*n + j)*n + k]
+                    influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_times[((i*batch + s)*n + j)*n + k]
     # influence_0_W_U_b_next += sum_{i,l} factor_2_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + n]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n + n < (4*m*n + 4*n*n + 4*n):
-                        influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_2_times[((i*batch + s)*n + j)*n + k]
+                    influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_2_times[((i*batch + s)*n + j)*n + k]
     # influence_0_W_U_b_next += sum_{i,l} factor_3_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                        influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_3_times[((i*batch + s)*n + j)*n + k]
+                    influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_3_times[((i*batch + s)*n + j)*n + k]
     # influence_0_W_U_b_next += sum_{i,l} factor_4_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 2*n]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n + 2*n < (4*m*n + 4*n*n + 4*n):
-                        influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_4_times[((i*batch + s)*n + j)*n + k]
+                    influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_4_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next = sum_{k} Lambda_10[j, k] influence_0_W_U_b[k, l] -> [j, l]
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_1_W_U_b_next)
     for s in range(batch):
@@ -1269,108 +1220,80 @@ cdef void lstm_classifier_cell_block_end(
              Lambda_11 + n*n*s, n, 1, influence_1_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l]
     #     cell_saved_cell_h_times[i, p] -> [k, l*n + 3*n**2 + p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= k*n + l + 3*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*n + l + 3*n*n] += factor_5_times[((i*batch + s)*n + j)*n + k]*cell_saved_cell_h_times[(i*batch + s)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_5_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
     # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
     #     factor_6_times[i, l, p] -> [l, k + n**2 + n*p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*n + n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_6_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_6_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
     # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
     #     factor_7_times[i, l, p] -> [l, k + n*p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_7_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_7_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
     # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
     #     factor_8_times[i, l, p] -> [l, k + 2*n**2 + n*p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*n + 2*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*n + 2*n*n] += cell_saved_cell_h_times[(i*batch + s)*n + j]*factor_8_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, n, times, <real>1,
+                 factor_8_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
     # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] x_times[i, p] -> [k,
     #     l*m + 3*m*n + 4*n**2 + p]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(n):
-                for k in range(n):
-                    for l in range(m):
-                        if 0 <= k*m + l + 3*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k*m + l + 3*m*n + 4*n*n] += factor_5_times[((i*batch + s)*n + j)*n + k]*x_times[(i*batch + s)*m + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_5_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_6_times[i, l, p] -> [l, k
     #     + m*n + m*p + 4*n**2]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(m):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*m + m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_6_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_6_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_7_times[i, l, p] -> [l, k
     #     + m*p + 4*n**2]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(m):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*m + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_7_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_7_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_8_times[i, l, p] -> [l, k
     #     + 2*m*n + m*p + 4*n**2]
-    for i in range(times):
-        for s in range(batch):
-            for j in range(m):
-                for k in range(n):
-                    for l in range(n):
-                        if 0 <= j + l*m + 2*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                            influence_1_W_U_b_next[(s*n + k)*(4*m*n + 4*n*n + 4*n) + j + l*m + 2*m*n + 4*n*n] += x_times[(i*batch + s)*m + j]*factor_8_times[((i*batch + s)*n + k)*n + l]
+    for s in range(batch):
+        for i in range(n):
+            gemm(n, m, times, <real>1,
+                 factor_8_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_1_W_U_b_next += sum_{i,l} factor_5_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 3*n]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n + 3*n < (4*m*n + 4*n*n + 4*n):
-                        influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_5_times[((i*batch + s)*n + j)*n + k]
+                    influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_5_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next += sum_{i,l} factor_6_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + n]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n + n < (4*m*n + 4*n*n + 4*n):
-                        influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_6_times[((i*batch + s)*n + j)*n + k]
+                    influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_6_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next += sum_{i,l} factor_7_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n < (4*m*n + 4*n*n + 4*n):
-                        influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_7_times[((i*batch + s)*n + j)*n + k]
+                    influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_7_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next += sum_{i,l} factor_8_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 2*n]
     for i in range(times):
         for s in range(batch):
             for j in range(n):
                 for k in range(n):
-                    if 0 <= k + 4*m*n + 4*n*n + 2*n < (4*m*n + 4*n*n + 4*n):
-                        influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_8_times[((i*batch + s)*n + j)*n + k]
+                    influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_8_times[((i*batch + s)*n + j)*n + k]
 
 
 cdef void lstm_classifier_forward(
@@ -1396,6 +1319,8 @@ cdef void lstm_classifier_forward(
     #     prediction: (steps, batch, prediction_k), overwritten
     #     s_sequence: (steps, batch, n) * (steps, batch, n), overwritten
     #     s_last: (batch, n) * (batch, n), overwritten
+    # cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
+    # cost of prediction_predict: 2*n*prediction_k flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* scratch = workspace + 2*batch*n*steps + 2*batch*n
@@ -1473,6 +1398,9 @@ cdef void lstm_classifier_loss(
     #     prediction_c: (prediction_k), parameter
     #     J: (), added to, not computed where NULL
     #     s_last: (batch, n) * (batch, n), overwritten
+    # cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
+    # cost of observed_loss: 2*(n*prediction_k + prediction_k + 2) flops and prediction_k
+    #     + 1 calls
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* scratch = workspace + 2*batch*n*steps + 2*batch*n
@@ -1559,6 +1487,11 @@ cdef void lstm_classifier_bptt(
     #     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     s_last: (batch, n) * (batch, n), overwritten
+    # cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
+    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
+    #     2 calls
+    # cost of cell_backward: 2*n*(4*n + 23) flops
+    # cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* s_error_0 = workspace + 2*batch*n*steps + 2*batch*n
@@ -1743,6 +1676,11 @@ cdef void lstm_classifier_truncated_bptt(
     #     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     s_last: (batch, n) * (batch, n), overwritten
+    # cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
+    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
+    #     2 calls
+    # cost of cell_backward: 2*n*(4*n + 23) flops
+    # cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* s_error_0 = workspace + 2*batch*n*steps + 2*batch*n
@@ -1917,6 +1855,13 @@ cdef void lstm_classifier_rtrl(
     #     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     prediction: (steps, batch, prediction_k), overwritten
+    # cost of cell_influence: 16*m*n^3 + 8*m*n^2 + 22*m*n + 16*n^4 + 24*n^3 + 49*n^2 +
+    #     47*n + 2 flops and 10*n calls
+    # cost of prediction_predict: 2*n*prediction_k flops
+    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
+    #     2 calls
+    # cost of cell_readout: 16*n^2*(m + n + 1) flops
+    # cost of cell_gradients: 4*n*(m + n + 1) flops
     cdef real* influence_0_W_U_b_next = workspace
     cdef real* influence_1_W_U_b_next = workspace + 8*batch*m*n*n + 8*batch*n*n*n + 8*batch*n*n
     cdef real* s_0 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n
@@ -2048,6 +1993,17 @@ cdef void lstm_classifier_hybrid(
     #     s_last: (batch, n) * (batch, n), overwritten
     #     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    # cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
+    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
+    #     2 calls
+    # cost of cell_backward: 2*n*(4*n + 23) flops
+    # cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
+    # cost of cell_readout: 16*n^2*(m + n + 1) flops
+    # cost of cell_identity: n flops
+    # cost of cell_block_step: n*(8*n^2 + 45*n + 24) flops
+    # cost of cell_block_end: 8*n^2*(4*m*n + 2*m*times + 4*n^2 + 2*n*times + 4*n + times)
+    #     flops
+    # cost of cell_gradients: 4*n*(m + n + 1) flops
     cdef real* influence_0_W_U_b_next = workspace
     cdef real* influence_1_W_U_b_next = workspace + 8*batch*m*n*n + 8*batch*n*n*n + 8*batch*n*n
     cdef real* gradient_0_W_U_b = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n
@@ -2188,9 +2144,9 @@ cdef void lstm_classifier_hybrid(
     if s_last_1 is not NULL:
         copy(batch*n, s_1, s_last_1)
     if influence_0_W_U_b_last is not NULL:
-        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + 4*(((steps - 1) // block + 1) % 2)*batch*m*n*n + 4*(((steps - 1) // block + 1) % 2)*batch*n*n*n + 4*(((steps - 1) // block + 1) % 2)*batch*n*n, influence_0_W_U_b_last)
+        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + 4*(((block + steps - 1) // block) % 2)*batch*m*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n, influence_0_W_U_b_last)
     if influence_1_W_U_b_last is not NULL:
-        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b_next + 4*(((steps - 1) // block + 1) % 2)*batch*m*n*n + 4*(((steps - 1) // block + 1) % 2)*batch*n*n*n + 4*(((steps - 1) // block + 1) % 2)*batch*n*n, influence_1_W_U_b_last)
+        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b_next + 4*(((block + steps - 1) // block) % 2)*batch*m*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n, influence_1_W_U_b_last)
 
 
 cdef void lstm_classifier_hybrid_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -2240,7 +2196,9 @@ forward = Kernel(
     prediction: (steps, batch, prediction_k), overwritten
     s_sequence: (steps, batch, n) * (steps, batch, n), overwritten
     s_last: (batch, n) * (batch, n), overwritten
-""",
+
+cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
+cost of prediction_predict: 2*n*prediction_k flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2283,7 +2241,9 @@ loss = Kernel(
     prediction_c: (prediction_k), parameter
     J: (), added to, not computed where NULL
     s_last: (batch, n) * (batch, n), overwritten
-""",
+
+cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
+cost of observed_loss: 2*(n*prediction_k + prediction_k + 2) flops and prediction_k + 1 calls""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2336,7 +2296,11 @@ and its gradient by BPTT
     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     x_bar: (steps, batch, m), added to, not computed where NULL
     s_last: (batch, n) * (batch, n), overwritten
-""",
+
+cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
+cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
+cost of cell_backward: 2*n*(4*n + 23) flops
+cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2419,7 +2383,11 @@ down, at least `every`
     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     x_bar: (steps, batch, m), added to, not computed where NULL
     s_last: (batch, n) * (batch, n), overwritten
-""",
+
+cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
+cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
+cost of cell_backward: 2*n*(4*n + 23) flops
+cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "every", "down"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2482,7 +2450,12 @@ from an influence of the parameters on the initial state
     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     prediction: (steps, batch, prediction_k), overwritten
-""",
+
+cost of cell_influence: 16*m*n^3 + 8*m*n^2 + 22*m*n + 16*n^4 + 24*n^3 + 49*n^2 + 47*n + 2 flops and 10*n calls
+cost of prediction_predict: 2*n*prediction_k flops
+cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
+cost of cell_readout: 16*n^2*(m + n + 1) flops
+cost of cell_gradients: 4*n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2546,7 +2519,16 @@ with the influence carried from block to block
     s_last: (batch, n) * (batch, n), overwritten
     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
-""",
+
+cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
+cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
+cost of cell_backward: 2*n*(4*n + 23) flops
+cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
+cost of cell_readout: 16*n^2*(m + n + 1) flops
+cost of cell_identity: n flops
+cost of cell_block_step: n*(8*n^2 + 45*n + 24) flops
+cost of cell_block_end: 8*n^2*(4*m*n + 2*m*times + 4*n^2 + 2*n*times + 4*n + times) flops
+cost of cell_gradients: 4*n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "block"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),

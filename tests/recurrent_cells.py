@@ -37,6 +37,8 @@ from derive.transitions import Names, Transition, masks_of
 n, m, k, p = dims("n m k p")
 H, X, Y = R(n), R(m), R(k)
 i, j, c = indices("i j c")
+flip = form("flip", x=(n - 1 - i,), to=(i,), ranges={i: n})
+transpose = form("transpose", A=(i, j), to=(j, i))
 
 
 @cell
@@ -58,14 +60,12 @@ def uneven_rnn(s: H * Y, x: X, *, W: Hom(H * Y, H), U: Hom(X, H), B: Hom(H, Y)) 
 @cell
 def reversed_rnn(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H), b: H) -> H:
     """A permutation between the product and the nonlinearity."""
-    flip = form("flip", x=(n - 1 - i,), to=(i,), ranges={i: n})
     return tanh(flip(W @ h) + U @ x + b)
 
 
 @cell
 def skew_rnn(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H)) -> H:
     """W - W* between the state and the nonlinearity."""
-    transpose = form("transpose", A=(i, j), to=(j, i))
     return tanh(W @ h - transpose(W) @ h + U @ x)
 
 

@@ -34,14 +34,21 @@ TINY = 1e-30  # a step so small that products of errors vanish beside first-orde
 
 
 def values_and_bounds(
-    roots: Sequence[Node], given: Mapping[Variable, Value], sizes: Sizes
+    roots: Sequence[Node],
+    given: Mapping[Variable, Value],
+    sizes: Sizes,
+    off: Mapping[Variable, Value] | None = None,
 ) -> list[tuple[Value, Value]]:
-    """The roots' values and the bounds of their rounding errors, in units of eps."""
+    """The roots' values and the bounds of their rounding errors, in units of eps.
+
+    `off` has how far arguments are off that were computed, too; others are exact.
+    """
     order = topological(*roots)
     at = _At(dict(zip(order, values_of(order, given, sizes), strict=True)), sizes)
     with np.errstate(all="ignore"):
         for node in order:
-            at.bound[node] = _bound(node, at)
+            known = isinstance(node, Variable) and node in (off or {})
+            at.bound[node] = off[node] if known else _bound(node, at)  # type: ignore[index]
     return [(at.value[root], at.bound[root]) for root in roots]
 
 

@@ -8,7 +8,7 @@ Source: Schmidhuber 1992, cited by the thesis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from ..calculus import tangents
@@ -17,7 +17,7 @@ from ..functions import dot, flat
 from ..influence import product, shape_of
 from ..maps import substituted
 from ..spaces import R
-from ..terms import renamed, total
+from ..terms import Term, total
 from .backward_section import TOTAL
 from .blocks import Block, Display, Heading, Prose
 from .claims import Equation, Side, Sums
@@ -26,6 +26,7 @@ from .onestep import Key, applied, as_term, start, stored, times_lambda
 from .online_section import OnlineSection
 from .unrolled import Backward, Sequence_
 
+BLOCK = rf"{TOTAL}'"
 STEPS = 2  # of the block that is asserted
 
 
@@ -45,7 +46,7 @@ class HybridSection:
     def at(self, key: Key, time: str) -> Variable:
         """Lambda at a time, as it is shown."""
         if (key, time) not in self._made:
-            a, b = map(self.online.component, key)
+            a, b = map(self.online.names.component, key)
             look = rf"\Lambda_{{{a} {b}}}" if a else r"\Lambda"
             made = self.stores[key].variable
             self._made[key, time] = self.times.named(made, below(look, time))
@@ -54,7 +55,7 @@ class HybridSection:
     def shown(self, node: Node, time: str) -> Node:
         """An expression in names, Lambda at a time and J at the start of the block."""
         new: dict[Node, Node] = {s.variable: self.at(key, time) for key, s in self.stores.items()}
-        return substituted(self.online.shown(node, self.begin), new)
+        return substituted(self.online.names.shown(node, self.begin), new)
 
     # --- blocks
 
@@ -63,18 +64,18 @@ class HybridSection:
         i, end, zero = self.i, self.end, self.begin
         yield Heading("The exact hybrid of both")
         yield Prose(
-            rf"A block has the steps ${zero}+1, \dots, {end}$. The sum of lemma 5.1.6 is split at its "
-            rf"start: $\Lambda_{{{i}}} = D\mu_{{{end},{i}+1}}$ is the derivative of the state at the "
-            rf"block's end by that at the time ${i}$, the identity at ${i} = {end}$, and goes down "
-            "by lemma 5.1.4:"
+            rf"A block has the steps ${zero}+1, \dots, {end}$. The sum of lemma 5.1.6 is split at "
+            rf"its start: $\Lambda_{{{i}}} = D\mu_{{{end},{i}+1}}$ is the derivative of the state "
+            rf"at the block's end by that at the time ${i}$, the identity at ${i} = {end}$, and goes "
+            "down by lemma 5.1.4:"
         )
         yield Display(tuple(self._lambda(key) for key in self.stores))
         yield Prose("The influence at the end of the block:")
         yield Display(tuple(self._influence(key) for key in self.online.J))
         yield Prose(
-            r"Here $\varepsilon$ carries the losses of this block only: at its start it has what the "
-            "first step sends back, without $D^{*}g\\cdot e$, which belongs to the block before. "
-            "The gradient of these losses:"
+            r"Here $\varepsilon$ carries the losses of this block only: at its start it is what the "
+            r"first step sends back, without $D^{*}g\cdot e$, which belongs to the block before. "
+            f"The gradient of the losses of the block, ${BLOCK}$:"
         )
         yield Display(tuple(self._gradient(k) for k in range(len(self.one.columns))))
 
@@ -86,8 +87,8 @@ class HybridSection:
         for b, x in enumerate(self.h):
             if (a, b) not in self.stores or (b, c) not in self.one.D:
                 continue
-            terms = self.one.D[b, c]
-            if self.one.is_dense((b, c)):
+            terms: Sequence[Term] = self.one.D[b, c]
+            if self.one.is_dense((b, c)) or (len(self.h) > 1 and not new.tied):
                 terms = (as_term(x, self.h[c], self.one.block(b, c)),)
             s = self.stores[a, b]
             found += [times_lambda(s, self.h[a], term, new) for term in terms]
@@ -98,7 +99,7 @@ class HybridSection:
         (a, c), new = key, self.before(key)
         v = self.online.direction(c)
         moved = []
-        for b, x in enumerate(self.h):
+        for b in range(len(self.h)):
             if (a, b) in self.stores:
                 along = self.online.tangent(b, {self.h[c]: v})
                 moved.append(applied(stored(self.stores[a, b], self.h[a]), self.h[a], along))
@@ -122,10 +123,13 @@ class HybridSection:
         """Lambda . nabla f, in the leaves."""
         (a, k), new, found = key, self.online.J[key], []
         for b in range(len(self.h)):
-            if (a, b) in self.stores:
-                for term in self.one.nabla.get((b, k), ()):
-                    s = self.stores[a, b]
-                    found.append(times_lambda(s, self.h[a], renamed(term), new))
+            if (a, b) in self.stores and (b, k) in self.one.nabla:
+                s = self.stores[a, b]
+                terms: Sequence[Term] = self.one.nabla[b, k]
+                if self.online.names.has_names(key) and not s.tied:
+                    direction = self.one.columns[k].direction
+                    terms = (as_term(self.h[b], direction, self.one.immediate(b, k)),)
+                found += [times_lambda(s, self.h[a], term, new) for term in terms]
         return total(new.variable.space, found)
 
     @property
@@ -141,7 +145,7 @@ class HybridSection:
         if any((b, k) in self.one.nabla and (a, b) in self.stores for b in range(len(self.h))):
             parts.append((self.over, self.shown(self.immediate(key), self.i)))
         last = self.block.states[self.online.cell, STEPS][a]
-        left = Side(self.online.J_at(key, self.end), tangents([last], self._along(k))[last])
+        left = Side(self.online.names.J_at(key, self.end), tangents([last], self._along(k))[last])
         right = applied(stored(s, x, self._ended(key)), x, column.direction)
         return Equation(left, Side(Sums(tuple(parts)), right), "(5.21)")
 
@@ -188,7 +192,7 @@ class HybridSection:
         whole = self.block.whole()
         left = tangents([whole], self._along(k))[whole]
         J: dict[Key, Node] = {key: s.variable for key, s in self.online.J.items()}
-        at_start: dict[Key, Node] = {key: self.online.J_at(key, self.begin) for key in J}
+        at_start: dict[Key, Node] = {key: self.online.names.J_at(key, self.begin) for key in J}
         right = [dot(self.online.readout(k, backward.eps[cell, 0], J), u)]
         eps = [self.online.backward.eps(x, self.begin) for x in self.h]
         parts = [("", self.online.readout(k, eps, at_start))]
@@ -199,6 +203,6 @@ class HybridSection:
             parts.insert(0, (self.over, shown))
             inside = backward.of_cell(cell, None, column.by)
             right.append(dot(column.read(flat(inside)), u))
-        label = rf"\nabla_{{{self.online.by_label(k)}}} {TOTAL}_{{{self.begin}+1,\dots,{self.end}}}"
+        label = rf"\nabla_{{{self.online.names.by(k)}}} {BLOCK}"
         side = Side(Sums(tuple(parts)), linear_combination([(1, x) for x in right]))
         return Equation(Side(label, left), side)

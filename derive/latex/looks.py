@@ -6,9 +6,8 @@ names where no other place has them too.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import sympy
@@ -20,8 +19,6 @@ from ..maps import free_name
 from ..resize import resized_layer
 from ..spaces import dims
 from .letters import Letters
-
-_SUBSCRIPT = re.compile(r"(.*[^\\])_\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
 def words_of(place: Place) -> Iterator[str]:
@@ -36,7 +33,8 @@ def _short(place: Place, name: str) -> str:
 
 def shortened(network: Recurrent) -> tuple[tuple[Level, ...], dict[sympy.Symbol, sympy.Symbol]]:
     """The levels under short names, and the new sizes by the old ones."""
-    places = [place for level in network.levels for place in level.places]
+    own = [_with_names_of_cells(level) for level in network.levels]
+    places = [place for level in own for place in level.places]
     full = {name: _short(place, name) for place in places for name in words_of(place)}
     other = [a.name for a in network.targets]
     uses = Counter([*full.values(), *other])
@@ -45,10 +43,18 @@ def shortened(network: Recurrent) -> tuple[tuple[Level, ...], dict[sympy.Symbol,
         Level(
             tuple(_renamed(cell, names) for cell in level.cells), _renamed(level.prediction, names)
         )
-        for level in network.levels
+        for level in own
     )
     every = (s for place in places for s in place.function.sizes)
     return levels, {s: dims(names.get(str(s), str(s))) for s in every}
+
+
+def _with_names_of_cells(level: Level) -> Level:
+    """The prediction calls the components of a state as the cell does."""
+    names = {node: name for cell in level.cells for node, name in cell.function.names.items()}
+    g = level.prediction.function
+    same = {node: names.get(node, name) for node, name in g.names.items()}
+    return Level(level.cells, replace(level.prediction, function=replace(g, names=same)))
 
 
 def _renamed(place: Place, names: Mapping[str, str]) -> Place:
@@ -59,12 +65,23 @@ def _renamed(place: Place, names: Mapping[str, str]) -> Place:
     return Place(place.label, replace(made, names=local), place.direction)
 
 
-def loss_of(network: Recurrent, sizes: Mapping[sympy.Symbol, sympy.Symbol]) -> Layer | None:
-    """The loss in the new sizes."""
+def loss_of(
+    network: Recurrent, sizes: Mapping[sympy.Symbol, sympy.Symbol], words: Container[str]
+) -> Layer | None:
+    """The loss in the new sizes; its locals without the prefix, the prediction as y_hat."""
     if network.loss is None:
         return None
     f = network.loss.function
-    return resized_layer(f, {s: sizes.get(s, s) for s in f.sizes})
+    first = f.arguments[0].name
+    renamed = {first: "y_hat"} if "y_hat" not in f.words else {}
+    made = resized_layer(f, {s: sizes.get(s, s) for s in f.sizes}, renamed=renamed)
+    local = {node: _without(f"{f.name}_", name, words) for node, name in made.names.items()}
+    return replace(made, names=local)
+
+
+def _without(prefix: str, name: str, words: Container[str]) -> str:
+    short = name.removeprefix(prefix)
+    return short if short.isidentifier() and short not in words else name
 
 
 def below(look: str, script: str) -> str:
@@ -73,8 +90,18 @@ def below(look: str, script: str) -> str:
     >>> print(below(r"c_{\\mathrm{next}}", "i"), below("h", "i-1"))
     c_{\\mathrm{next},i} h_{i-1}
     """
-    found = _SUBSCRIPT.fullmatch(look)
-    return f"{found[1]}_{{{found[2]},{script}}}" if found else f"{look}_{{{script}}}"
+    start = _subscript(look)
+    return f"{look}_{{{script}}}" if start is None else f"{look[:-1]},{script}}}"
+
+
+def _subscript(look: str) -> int | None:
+    """Where the subscript begins that a look ends with."""
+    depth = 0
+    for place in reversed(range(len(look))):
+        depth += (look[place] == "}") - (look[place] == "{")
+        if depth == 0:
+            return place if place and look[place - 1 : place + 1] == "_{" else None
+    return None
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from ..checks.sampling import Point, draw, gram_values, unequal_sizes
 from ..expressions import Node, Variable, variable
 from ..levels import FORWARD, Place, Recurrent
 from ..maps import variables_of
+from ..names import unused
 from ..reference import Value
 from ..roles import MASK
 from ..spaces import R, leaves
@@ -54,7 +55,7 @@ class NetworkProblem:
             )
             for level in self.levels
         ]
-        loss = loss_of(self.network, self.new_sizes)
+        loss = loss_of(self.network, self.new_sizes, words)
         made = (
             None if loss is None else Problem(loss, first=[loss.arguments[0].name], cotangent=ONE)
         )
@@ -68,7 +69,9 @@ class NetworkProblem:
         words = [word for word in place.label.split(".") if word not in ("cell", "prediction")]
         script = ",".join(rf"\mathrm{{{plain(word)}}}" for word in words)
         look = f"{f}_{{{script}}}" if several and script else f
-        return Part(place, Problem(place.function), look, is_cell)
+        wanted = f"{place.state.name}_next" if is_cell else "y_hat"
+        result = unused(wanted, place.function.words)
+        return Part(place, Problem(place.function, result=result), look, is_cell)
 
     # --- letters
 

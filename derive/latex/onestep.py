@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import sympy
 
+from ..combining import combined, summed
 from ..expressions import Contraction, Node, Variable, contraction, variable, zero
 from ..forms import make_form
 from ..influence import Step, Store, Tied, composed, identity, met, shape_of
@@ -237,7 +238,7 @@ def times_lambda(s: Store, e: Node, term: Term, new: Store) -> Node:
     moved = replace(
         term, out=out, factors=((access, array), *term.factors), extents=tuple(extents.items())
     )
-    return placed(new, moved)
+    return placed(new, combined(summed(moved)))
 
 
 def start(s: Store, is_identity: bool) -> Node:

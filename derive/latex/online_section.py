@@ -7,7 +7,6 @@ that the calculus takes; the recursion is asserted in one step, its gradient ove
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 
 from ..calculus import tangents
 from ..expressions import Node, Variable, variable, zero
@@ -15,7 +14,7 @@ from ..functions import dot, flat
 from ..influence import product, shape_of
 from ..maps import substituted
 from ..spaces import R
-from ..terms import total
+from ..terms import Term, total
 from ..walk import topological
 from .backward_section import TOTAL, BackwardSection
 from .blocks import Asserted, Block, Display, Heading, Prose
@@ -24,15 +23,14 @@ from .domains import space_latex
 from .looks import below
 from .onestep import (
     Key,
-    OneStep,
     applied,
     as_term,
-    matrices,
     placed,
     pulled,
     start,
     stored,
 )
+from .online_names import OnlineNames
 from .unrolled import added
 
 BLOCK = "the chain rule, block by block"
@@ -46,70 +44,8 @@ class OnlineSection:
         self.i, self.times, self.letters = self.p.i, self.p.times, self.p.letters
         (self.floor,) = self.p.floors
         (self.cell,) = self.floor.cells
-        self.one = OneStep(self.cell, self.p.network.learned)
-        self.J, self.h = self.one.influences(), self.cell.states
-
-    # --- letters
-
-    def component(self, a: int) -> str:
-        """The index of a component of the state; none where there is one."""
-        return self.letters(self.h[a].name) if len(self.h) > 1 else ""
-
-    def f_label(self, a: int) -> str:
-        """f_i, or its component f_{c,i}."""
-        script = self.component(a)
-        return below(f"{self.cell.f}_{{{script}}}" if script else self.cell.f, self.i)
-
-    def D_label(self, a: int, b: int) -> str:
-        """D f_i, or a block of it, by component."""
-        script = self.component(b)
-        return f"D_{{{script}}} {self.f_label(a)}" if script else f"D {self.f_label(a)}"
-
-    def by_label(self, k: int) -> str:
-        """A parameter, a slice of one, or the initial state."""
-        column = self.one.columns[k]
-        look = self.letters(column.by.name)
-        if column.is_initial:
-            return below(look, "0")
-        return look if column.position is None else rf"\pi_{{{column.position + 1}}} {look}"
-
-    def J_look(self, key: Key, time: str) -> str:
-        """J of a component by a parameter at a time."""
-        script, by = self.component(key[0]), self.by_label(key[1])
-        return below(f"J^{{{by}}}_{{{script}}}" if script else f"J^{{{by}}}", time)
-
-    @cached_property
-    def _shown_J(self) -> dict[tuple[Key, str], Variable]:
-        return {}
-
-    def J_at(self, key: Key, time: str) -> Variable:
-        """J at a time, as it is shown."""
-        if (key, time) not in self._shown_J:
-            made = self.times.named(self.J[key].variable, self.J_look(key, time))
-            self._shown_J[key, time] = made
-        return self._shown_J[key, time]
-
-    @cached_property
-    def named(self) -> dict[Node, Node]:
-        """The matrices that have a name: dense blocks of D f, then what several blocks read."""
-        found: dict[Node, Node] = {}
-        for a, b in self.one.D:
-            if self.one.is_dense((a, b)):
-                node = self.one.block(a, b)
-                found[node] = self.times.named(variable("D", node.space), self.D_label(a, b))
-        every = [m for terms in self.one.nabla.values() for m in matrices(terms)]
-        for node in dict.fromkeys(node for node in every if node not in found):
-            look = "Q" if len(set(every)) == 1 else f"Q_{{{len(found) + 1}}}"
-            found[node] = self.times.named(variable("Q", node.space), below(look, self.i))
-        return found
-
-    def shown(self, node: Node, time: str = "", own: Node | None = None) -> Node:
-        """An expression in names at the step to i; J at `time`, the time before by default."""
-        time = time or f"{self.i}-1"
-        names = {k: x for k, x in self.named.items() if k is not own}
-        short = self.cell.shortened(node, names)
-        J: dict[Node, Node] = {s.variable: self.J_at(key, time) for key, s in self.J.items()}
-        return self.cell.shown(short, self.times, self.i, f"{self.i}-1", J)
+        self.names = OnlineNames(self.p, self.cell)
+        self.one, self.J, self.h = self.names.one, self.names.J, self.names.h
 
     # --- blocks
 
@@ -129,10 +65,11 @@ class OnlineSection:
         else:
             yield Prose("All of them start at zero. The recursion (lemma 5.1.2):")
         yield Display(tuple(self._carried(key) for key in self.J))
-        yield Prose(f"The gradient of the loss at the time ${self.i}$ (theorem 5.1.3), and of all:")
+        yield Prose(f"The gradient of the loss at the time ${self.i}$ (theorem 5.1.3):")
         columns = range(len(self.one.columns))
         yield Display(tuple(self._readout(k) for k in columns))
-        yield Display(tuple(self._sum(k) for k in columns))
+        yield Prose(rf"Their sum over the times is the gradient of ${TOTAL}$.")
+        yield Asserted(tuple(self._sum(k) for k in columns))
 
     def _said(self) -> str:
         i, h = self.i, self.letters(self.cell.place.state.name)
@@ -148,7 +85,7 @@ class OnlineSection:
     def _matrix(self) -> str:
         rows = range(len(self.h))
         shown = [
-            " & ".join(self.D_label(a, b) if (a, b) in self.one.D else "0" for b in rows)
+            " & ".join(self.names.D(a, b) if (a, b) in self.one.D else "0" for b in rows)
             for a in rows
         ]
         inside = r" \\ ".join(shown)
@@ -176,9 +113,9 @@ class OnlineSection:
     def _D(self, a: int, b: int) -> Equation:
         """A block of D f, applied to any direction."""
         block, v = self.one.block(a, b), self.direction(b)
-        left = Side(self.D_label(a, b), self.tangent(a, {self.h[b]: v}))
+        left = Side(self.names.D(a, b), self.tangent(a, {self.h[b]: v}))
         term = as_term(self.h[a], self.h[b], block)
-        right = Side(self.shown(block, own=block), applied(term, self.h[a], v))
+        right = Side(self.names.shown(block, own=block), applied(term, self.h[a], v))
         return Equation(left, right, BLOCK if len(self.h) > 1 else "")
 
     def _zeros(self) -> Iterator[Block]:
@@ -190,10 +127,8 @@ class OnlineSection:
 
     def _definitions(self) -> Iterator[Equation]:
         """The matrices that several of the immediate derivatives have."""
-        blocks = {self.one.block(*key) for key in self.one.D}
-        for node, name in self.named.items():
-            if node not in blocks:
-                yield Equation(Side(name, node), Side(self.shown(node, own=node), node))
+        for node, name in self.names.shared.items():
+            yield Equation(Side(name, node), Side(self.names.shown(node, own=node), node))
 
     def _immediates(self) -> Iterator[Equation]:
         for k, column in enumerate(self.one.columns):
@@ -201,58 +136,66 @@ class OnlineSection:
                 if column.is_initial or (a, k) not in self.one.nabla:
                     continue
                 block = self.one.immediate(a, k)
-                label = rf"\nabla_{{{self.by_label(k)}}} {self.f_label(a)}"
-                left = Side(label, self.tangent(a, {column.by: column.along()}))
+                left = Side(self.names.nabla(a, k), self.tangent(a, {column.by: column.along()}))
                 term = as_term(x, column.direction, block)
-                right = Side(self.shown(block), applied(term, x, column.direction))
+                right = Side(self.names.shown(block, own=block), applied(term, x, column.direction))
                 yield Equation(left, right)
 
     # --- J
 
     def _spaces(self) -> str:
         """What is stored, and what is not."""
-        i = self.i
-        full, tied = (
-            [key for key, s in self.J.items() if bool(s.tied) is compressed]
-            for compressed in (False, True)
-        )
-        shown = {key: f"${self.J_look(key, i)} \\in {self._space(key)}$" for key in self.J}
-        said = []
-        if full:
-            said.append(f"In full are kept {', '.join(shown[key] for key in full)}.")
+        full = [key for key, s in self.J.items() if not s.tied]
+        tied = [key for key, s in self.J.items() if s.tied]
+        zeros = [key for key in self._every() if key not in self.J]
+        said = [f"Kept in full: {self._listed(full)}."] if full else []
         if tied:
             said.append(
                 "Under the recursion the axes that a parameter has in common with the state stay "
                 "tied, since the blocks of $Df$ between them are diagonal: what is not on this "
                 "diagonal is zero for ever, and the axis is stored once: "
-                f"{', '.join(shown[key] for key in tied)}."
+                f"{self._listed(tied)}."
             )
-        zeros = [key for key in self._every() if key not in self.J]
         if zeros:
-            looks = ", ".join(f"${self.J_look(key, i)}$" for key in zeros)
-            said.append(f"Always zero: {looks}.")
+            looks = ", ".join(f"${self.names.J_look(key, self.i)}$" for key in zeros)
+            said.append(f"Zero at all times: {looks}.")
         return " ".join(said)
+
+    def _listed(self, keys: Sequence[Key]) -> str:
+        """What is in one space together."""
+        groups: dict[str, list[str]] = {}
+        for key in keys:
+            space = space_latex(self.J[key].variable.space, self.letters)
+            groups.setdefault(space, []).append(self.names.J_look(key, self.i))
+        return "; ".join(
+            rf"{', '.join(f'${look}$' for look in looks)} ${{}}\in {space}$"
+            for space, looks in groups.items()
+        )
 
     def _every(self) -> list[Key]:
         return [(a, k) for k in range(len(self.one.columns)) for a in range(len(self.h))]
-
-    def _space(self, key: Key) -> str:
-        return space_latex(self.J[key].variable.space, self.letters)
 
     def carried(self, key: Key) -> Node:
         """The new J by the blocks of D f, J and nabla f, in the leaves."""
         (a, k), new = key, self.J[key]
         moved = []
-        for b, x in enumerate(self.h):
+        for b in range(len(self.h)):
             old = self.J.get((b, k))
             if old is None or (a, b) not in self.one.D:
                 continue
-            terms = self.one.D[a, b]
-            if self.one.is_dense((a, b)):
-                terms = (as_term(self.h[a], x, self.one.block(a, b)),)
-            moved += [product(term, old, new) for term in terms]
-        moved += [placed(new, term) for term in self.one.nabla.get(key, ())]
+            moved += [product(term, old, new) for term in self._terms((a, b), key)]
+        if self.names.has_names(key) and key in self.one.nabla:
+            moved.append(self.one.immediate(a, k))
+        else:
+            moved += [placed(new, term) for term in self.one.nabla.get(key, ())]
         return total(new.variable.space, moved)
+
+    def _terms(self, block: Key, key: Key) -> Sequence[Term]:
+        """A block of D f as one matrix where it is called by its name."""
+        if not self.names.has_names(key) and not self.one.is_dense(block):
+            return self.one.D[block]
+        a, b = block
+        return (as_term(self.h[a], self.h[b], self.one.block(a, b)),)
 
     def moved(self, k: int, J: Mapping[Key, Node] | None = None) -> dict[Variable, Node]:
         """The directions of the states before: J along a column's direction."""
@@ -271,9 +214,9 @@ class OnlineSection:
         along = self.moved(k)
         if not column.is_initial:
             along = {**along, column.by: column.along()}
-        left = Side(self.J_at(key, self.i), self.tangent(a, along))
+        left = Side(self.names.J_at(key, self.i), self.tangent(a, along))
         right = applied(stored(self.J[key], x, new), x, column.direction)
-        return Equation(left, Side(self.shown(new), right), "(5.11)")
+        return Equation(left, Side(self.names.shown(new), right), "(5.11)")
 
     # --- gradients
 
@@ -298,14 +241,14 @@ class OnlineSection:
         u = self.one.columns[k].direction
         own = [self.own(a) for a in range(len(self.h))]
         J: dict[Key, Node] = {key: s.variable for key, s in self.J.items()}
-        at_i: dict[Key, Node] = {key: self.J_at(key, self.i) for key in self.J}
+        at_i: dict[Key, Node] = {key: self.names.J_at(key, self.i) for key in self.J}
         g, e = self.floor.prediction, self.backward.error(self.floor.prediction, self.i)
         value = g.value(self.backward.at_prediction(self.floor, self.i))
         moved = [tangents([y], self.moved(k))[y] for y in value]
         left = added(R(), [dot(flat(e_), y) for e_, y in zip(e, moved, strict=True)])
         right = dot(self.readout(k, [closed for _, closed in own], J), u)
         shown = self.readout(k, [shown for shown, _ in own], at_i)
-        label = rf"\nabla_{{{self.by_label(k)}}} {below('J', self.i)}"
+        label = rf"\nabla_{{{self.names.by(k)}}} {below('J', self.i)}"
         return Equation(
             Side(label.replace(" J", r" \mathcal{J}"), left), Side(shown, right), "(5.12)"
         )
@@ -333,7 +276,7 @@ class OnlineSection:
             at = {**sequence.at_prediction(self.floor, t), **self._errors(t)}
             us = [self._own_at(a, at) for a in range(len(self.h))]
             shares.append(self.readout(k, us, J[t]))
-        label = rf"\nabla_{{{self.by_label(k)}}} {TOTAL}"
+        label = rf"\nabla_{{{self.names.by(k)}}} {TOTAL}"
         each = label.replace(TOTAL, below(TOTAL, self.i))
         right = total(R(*shape_of(column.direction)), shares)
         return Equation(Side(label, left), Side(f"{self.backward.over} {each}", right))

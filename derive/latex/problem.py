@@ -48,12 +48,14 @@ class Problem:
 
     first, second   names of arguments; all that can be derived by where not given
     cotangent       w; a variable where not given
+    result          what is returned is called where it is no local; y where not given
     """
 
     layer: Layer
     first: Sequence[str] = ()
     second: Sequence[str] = ()
     cotangent: Node | None = None
+    result: str = ""
 
     def __post_init__(self) -> None:
         every = [x.name for x in self.layer.differentiable]
@@ -65,7 +67,7 @@ class Problem:
     @cached_property
     def definitions(self) -> Definitions:
         """The layer as lines."""
-        return definitions(self.layer, result_letter(self.layer))
+        return definitions(self.layer, self.result or result_letter(self.layer))
 
     @property
     def output(self) -> Node:

@@ -1,4 +1,4 @@
-r"""The document of a recurrent network: its places, then BPTT, RTRL and the hybrid of that very cell.
+r"""The document of a recurrent network: its places, then BPTT, RTRL and the hybrid of its cell.
 
     h_i = f(h_{i-1}; x_i; theta),   y^_i = g(h_i; zeta),   J = sum over i of w_i loss(y^_i, y_i)
 
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from ..checks.sampling import Point
 from ..expressions import Variable
 from ..levels import BACKWARD
-from ..roles import GIVEN
 from . import entrywise
 from .backward_section import TOTAL, BackwardSection
 from .blocks import Asserted, Block, Display, Heading, Prose
 from .claims import Equation, Side, check
 from .domains import space_latex
+from .escapes import plain
 from .hybrid_section import HybridSection
 from .looks import below
 from .network_problem import NetworkProblem
@@ -38,8 +38,10 @@ UNOBSERVED = "There is no loss, so that nothing is sent back."
 ASSERTED = (
     "Numbers in parentheses are those of A. L. Caterini, A Novel Mathematical Framework for the "
     "Analysis of Neural Networks, 2017. Each equation has been asserted in double precision at one "
-    "point: what is said of one step against the calculus on the whole formula, and what is said of "
-    "a sum over time against the calculus on a sequence of a few steps as one expression."
+    "point with unequal sizes: what is said of one step against the calculus on the whole formula, "
+    "what is said of a sum over time against the calculus on a sequence of a few steps as one "
+    "expression, and tangents of single places with central differences. The second order of a "
+    "cell is in its own document."
 )
 
 
@@ -168,7 +170,7 @@ class Recursions:
         f, steps, made = part.place.function, self.p.steps(part), list[Block]()
         made.append(Heading(self._title(part)))
         if f.doc and part is not self.p.loss:
-            made.append(Prose(""))
+            made.append(Prose(plain(f.doc.splitlines()[0])))
         made += steps.formula()
         scalars = tuple(entrywise.equations(f))
         if scalars:
@@ -177,7 +179,7 @@ class Recursions:
             made += steps.first_order()
         values = {**part.problem.point.values, **entrywise.points(part.problem)}
         check(self.p.name, equations_of(made), Point(part.problem.point.sizes, values))
-        yield from (b for b in made if b != Prose(""))
+        yield from made
 
     def _title(self, part: Part) -> str:
         kind = "cell" if part.is_cell else "loss" if part is self.p.loss else "prediction"
@@ -187,6 +189,3 @@ class Recursions:
 def equations_of(blocks: Sequence[Block]) -> list[Equation]:
     """The equations that are displayed or said."""
     return [e for b in blocks if isinstance(b, (Display, Asserted)) for e in b.equations]
-
-
-__all__ = ["GIVEN", "Recursions"]

@@ -12,7 +12,8 @@
 
 enum {
     LAYERWISE_LANES = 16, /* independent partial sums of a dot product */
-    LAYERWISE_SHORT = 4   /* a row this short does not pay for the axpy form */
+    LAYERWISE_SHORT = 4,  /* a row this short does not pay for the axpy form */
+    LAYERWISE_PANEL = 256 /* columns whose rows stay near while those of C are made */
 };
 
 #define LAYERWISE_PRIMITIVES(TYPE, T)                                                             \
@@ -55,14 +56,42 @@ static inline T dot_##TYPE(ptrdiff_t count, const T *restrict x, const T *restri
     return sum;                                                                                   \
 }                                                                                                 \
                                                                                                   \
-/* bn == cn == 1: rows of C are sums of rows of B */                                              \
+/* y += a[0] x_0 + .. + a[3] x_3, in this order; row k of x begins at k bk */                     \
+static inline void axpy4_##TYPE(ptrdiff_t count, const T *a, const T *restrict x, ptrdiff_t bk,   \
+                                T *restrict y)                                                    \
+{                                                                                                 \
+    const T a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];                                           \
+    const T *x1 = x + bk, *x2 = x1 + bk, *x3 = x2 + bk;                                           \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                       \
+        T sum = y[i];                                                                             \
+        sum += a0 * x[i];                                                                         \
+        sum += a1 * x1[i];                                                                        \
+        sum += a2 * x2[i];                                                                        \
+        sum += a3 * x3[i];                                                                        \
+        y[i] = sum;                                                                               \
+    }                                                                                             \
+}                                                                                                 \
+                                                                                                  \
+/* bn == cn == 1: rows of C are sums of rows of B, a panel of columns at a time */                \
 static inline void gemm_rows_##TYPE(                                                              \
     ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, T alpha, const T *A, ptrdiff_t am, ptrdiff_t ak,       \
     const T *B, ptrdiff_t bk, T *C, ptrdiff_t cm)                                                 \
 {                                                                                                 \
-    for (ptrdiff_t m = 0; m < M; m++)                                                             \
-        for (ptrdiff_t k = 0; k < K; k++)                                                         \
-            axpy_##TYPE(N, alpha * A[m * am + k * ak], B + k * bk, C + m * cm);                   \
+    for (ptrdiff_t n = 0; n < N; n += LAYERWISE_PANEL) {                                          \
+        const ptrdiff_t count = N - n < LAYERWISE_PANEL ? N - n : LAYERWISE_PANEL;                \
+        for (ptrdiff_t m = 0; m < M; m++) {                                                       \
+            const T *a = A + m * am, *b = B + n;                                                  \
+            T *c = C + m * cm + n;                                                                \
+            ptrdiff_t k = 0;                                                                      \
+            for (; k + 4 <= K; k += 4) {                                                          \
+                const T four[4] = {alpha * a[k * ak], alpha * a[(k + 1) * ak],                    \
+                                   alpha * a[(k + 2) * ak], alpha * a[(k + 3) * ak]};             \
+                axpy4_##TYPE(count, four, b + k * bk, bk, c);                                     \
+            }                                                                                     \
+            for (; k < K; k++)                                                                    \
+                axpy_##TYPE(count, alpha * a[k * ak], b + k * bk, c);                             \
+        }                                                                                         \
+    }                                                                                             \
 }                                                                                                 \
                                                                                                   \
 /* ak == bk == 1 */                                                                               \
