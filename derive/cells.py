@@ -35,7 +35,8 @@ class Cell(Layer):
         if first.variable.space != self.output.space:
             raise SpaceError(
                 f"cell {self.name}: the hidden state {first.name} is of {first.variable.space}, "
-                f"but the cell returns {self.output.space}; a cell maps a state to the next one"
+                f"but the cell returns {self.output.space}; a cell maps a state to the next one, "
+                "so give the two one space"
             )
 
 
@@ -65,7 +66,9 @@ def stack(name: str, /, **cells: Layer) -> Cell:
     R(n) * R(upper_n) n upper_n m
     """
     if len(cells) < 2:
-        raise SpaceError(f"stack {name}: expected at least two cells, as in lower=f, upper=f")
+        raise SpaceError(
+            f"stack {name}: expected at least two cells, as in lower=f, upper=f, got {len(cells)}"
+        )
     placed: list[Layer] = []
     for label, cell in cells.items():
         placed.append(_placed(name, label, cell, placed))
@@ -94,12 +97,19 @@ def _placed(where: str, label: str, cell: Layer, below: Sequence[Layer]) -> Laye
     """A cell where it stands: its input bound to what is below, its parameters under its label."""
     checked(label, f"stack {where}: cell")
     if not isinstance(cell, Cell):
-        raise SpaceError(f"stack {where}: {label} must be a cell, got {type(cell).__name__}")
+        raise SpaceError(
+            f"stack {where}: {label} must be a cell, declared with @cell or made by stack(..), got "
+            f"{getattr(cell, 'signature', repr(cell))}"
+        )
     sizes: dict[sympy.Symbol, Size] = {s: s for s in cell.sizes}
     if below:
         x = inputs_of(cell)
         if len(x) != 1:
-            raise SpaceError(f"stack {where}: {label} must have one input, the state below")
+            found = ", ".join(a.name for a in x) or "none"
+            raise SpaceError(
+                f"stack {where}: {label} must have one input, the state below, got {found}; use a "
+                "cell of one input"
+            )
         bound = bound_sizes(x[0].variable.space, shown_state(below[-1]))
         sizes = bound | {s: dims(f"{label}_{s}") for s in cell.sizes if s not in bound}
     kept = () if below else inputs_of(cell)

@@ -14,25 +14,15 @@ import sympy
 from .expressions import Node, constant, contraction, linear_combination
 from .forms import Access, make_form
 from .spaces import R, Size
-from .terms import Factor, Term, aligned_to, indices_in, scaled, symbols
+from .terms import Factor, Term, aligned_to, indices_in, indices_of, scaled, symbols
 
+Group = tuple[set[sympy.Symbol], list[Factor]]
 ONE: Factor = ((), constant(sympy.S.One, R()))
 
 
 def combined(term: Term, family: Size | None = None) -> Term:
     """The term with one factor for every set of factors that are linked by indices."""
-    extents = dict(term.extents)
-    groups: list[tuple[set[sympy.Symbol], list[Factor]]] = []
-    loose: list[Factor] = []
-    for factor in term.factors:
-        linking = {i for i in _indices(term, [factor]) if extents[i] != family}
-        if not linking:
-            loose.append(factor)
-            continue
-        joined = [g for g in groups if g[0] & linking]
-        groups = [g for g in groups if not g[0] & linking]
-        merged = [f for _, factors in joined for f in factors]
-        groups.append((linking.union(*(g[0] for g in joined)), [*merged, factor]))
+    groups, loose = _linked(term, family)
     if groups and loose:  # to what stands on the side of the result, where numbers differ
         out = symbols(term.out)
         groups.sort(key=lambda group: (not group[0] & out, len(group[0])))
@@ -43,8 +33,25 @@ def combined(term: Term, family: Size | None = None) -> Term:
     return replace(term, factors=tuple(sorted(made, key=lambda f: _order(term, f))))
 
 
+def _linked(term: Term, family: Size | None) -> tuple[list[Group], list[Factor]]:
+    """The factors that indices link, in groups, and those that nothing is linked to."""
+    extents = dict(term.extents)
+    groups: list[Group] = []
+    loose: list[Factor] = []
+    for factor in term.factors:
+        linking = {i for i in _indices(term, [factor]) if extents[i] != family}
+        if not linking:
+            loose.append(factor)
+            continue
+        joined = [g for g in groups if g[0] & linking]
+        groups = [g for g in groups if not g[0] & linking]
+        merged = [f for _, factors in joined for f in factors]
+        groups.append((linking.union(*(g[0] for g in joined)), [*merged, factor]))
+    return groups, loose
+
+
 def added(terms: Iterable[Term], family: Size | None = None) -> tuple[Term, ...]:
-    """Like terms added where they differ in one factor at most."""
+    """Like terms added where they differ in one factor at most; each has been `summed`."""
     kept: list[Term] = []
     for term in terms:
         term = combined(term, family)
@@ -105,24 +112,30 @@ def array_at(term: Term, factor: Factor, open_: Access) -> Node:
 
 
 def summed(term: Term) -> Term:
-    """The indices that neither access shows are summed over."""
+    """The indices that neither access shows, nor a selector in one, are summed over."""
+    shown = _read_in(term, (*term.out, *term.into))
     picked = {i for i, _, _ in term.bound}
-    shown = set(term.shown)
-    shown |= {i for _, _, access in term.bound for e in access for i in indices_in(term, e)}
     for index, extent in term.extents:
-        if index in shown or index in picked:
-            continue
-        linked = [f for f in term.factors if any(index in e.free_symbols for e in f[0])]
-        rest = tuple(f for f in term.factors if f not in linked)
-        if not linked:
-            term = replace(term, factors=(*rest, ((), constant(extent, R()))))
-        else:
-            term = replace(term, factors=(*rest, _product(term, linked, summed=[index])))
-    kept = {i for e in (*term.out, *term.into) for i in indices_in(term, e)}
-    kept |= {i for access, _ in term.factors for e in access for i in indices_in(term, e)}
-    kept |= {i for _, _, access in term.bound for e in access for i in indices_in(term, e)}
-    extents = tuple((i, e) for i, e in term.extents if i in kept)
-    return replace(term, extents=extents, bound=tuple(b for b in term.bound if b[0] in kept))
+        if index not in shown and index not in picked:
+            term = _without(term, index, extent)
+    read = _read_in(
+        term, (*term.out, *term.into, *(e for access, _ in term.factors for e in access))
+    )
+    extents = tuple((i, e) for i, e in term.extents if i in read)
+    return replace(term, extents=extents, bound=tuple(b for b in term.bound if b[0] in read))
+
+
+def _read_in(term: Term, entries: Access) -> set[sympy.Symbol]:
+    """The indices of some entries, and those that selectors in them are read at."""
+    return {i for e in entries for i in (*indices_in(term, e), *indices_of(term, e))}
+
+
+def _without(term: Term, index: sympy.Symbol, extent: Size) -> Term:
+    """The sum over an index, which is a number where nothing is read at it."""
+    linked = [f for f in term.factors if index in _indices(term, [f])]
+    rest = tuple(f for f in term.factors if f not in linked)
+    made = _product(term, linked, [index]) if linked else ((), constant(extent, R()))
+    return replace(term, factors=(*rest, made))
 
 
 # --- factors

@@ -132,7 +132,9 @@ def recurrent(
     rnn(h, x; cell_W, cell_U, cell_b, prediction_V, prediction_c)
     """
     if initial not in ("fixed", "learned"):
-        raise ValueError(f"recurrent {name}: initial is 'fixed' or 'learned', got {initial!r}")
+        raise ValueError(
+            f"recurrent {name}: expected initial='fixed' or 'learned', got {initial!r}"
+        )
     level = _level(name, {"cell": (cell, FORWARD)}, prediction)
     made = _network(name, (level,), None, initial == "learned")
     return made if loss is None else made.with_loss(loss)
@@ -165,15 +167,34 @@ def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> R
     in front.  Raises SpaceError where a network does not take the predictions of the one below, or
     has a loss of its own.
     """
+    if not networks:
+        raise SpaceError(f"deep {name}: expected at least one network, as in lower=a, upper=b")
     levels: list[Level] = []
     for label, part in networks.items():
         checked(label, f"deep {name}: network")
         if not isinstance(part, Recurrent) or part.loss is not None:
-            raise SpaceError(f"deep {name}: {label} must be a recurrent network without a loss")
+            raise SpaceError(
+                f"deep {name}: {label} must be a recurrent network without a loss, got "
+                f"{_shown(part)}; give the loss to the whole, deep(.., loss=l)"
+            )
+        if part.learned:
+            raise SpaceError(
+                f"deep {name}: {label} has a learned initial state, which a network of several "
+                "levels has not; declare it with initial='fixed' and give the states to each call"
+            )
         for level in part.levels:
             levels.append(_raised(name, label, level, levels))
     made = _network(name, tuple(levels), None, False)
     return made if loss is None else made.with_loss(loss)
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it."""
+    return str(getattr(value, "signature", repr(value)))
+
+
+def _listed(arguments: Sequence[Argument]) -> str:
+    return ", ".join(a.name for a in arguments) or "none"
 
 
 # --- composing
@@ -186,7 +207,7 @@ def _level(where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer
         if not isinstance(cell, Cell):
             raise SpaceError(
                 f"recurrent {where}: {label} must be a cell, declared with @cell or made by "
-                f"stack(..), got {getattr(cell, 'signature', repr(cell))}"
+                f"stack(..), got {_shown(cell)}"
             )
         placed.append(_cell(where, label, cell, direction, placed))
     states = [cell.function.arguments[0] for cell in placed]
@@ -207,7 +228,10 @@ def _cell(where: str, label: str, cell: Cell, direction: str, beside: Sequence[P
             names[own.name] = other.name
         names[cell.arguments[0].name] = f"{label}_{cell.arguments[0].name}"
         if len(inputs) != len(others):
-            raise SpaceError(f"recurrent {where}: the cells must have the same inputs")
+            raise SpaceError(
+                f"recurrent {where}: the cells must have the same inputs, got {_listed(others)} "
+                f"and {_listed(inputs)}; use cells of the same inputs"
+            )
     made = resized_layer(cell, sizes, name=label, renamed=names, prefix=f"{label}_")
     if beside:
         _check_same(where, inputs_of(made), inputs_of(beside[0].function))
@@ -219,12 +243,15 @@ def _check_same(where: str, inputs: Sequence[Argument], others: Sequence[Argumen
         if own.variable.space != other.variable.space:
             raise SpaceError(
                 f"recurrent {where}: the cells of a level have one input, but {own.name} is of "
-                f"{own.variable.space} in one and of {other.variable.space} in the other"
+                f"{own.variable.space} in one and of {other.variable.space} in the other; use "
+                "cells that take one space"
             )
 
 
 def _prediction(where: str, g: Layer, cells: Sequence[Place]) -> Place:
     """The prediction with its states bound to those of the cells."""
+    if not isinstance(g, Layer):
+        raise SpaceError(f"recurrent {where}: the prediction must be a layer, got {_shown(g)}")
     states = [a for a in g.arguments if a.role != PARAMETER]
     if len(states) != len(cells) or any(a.role != STATE for a in states):
         raise SpaceError(
@@ -253,7 +280,10 @@ def _raised(where: str, label: str, level: Level, below: Sequence[Level]) -> Lev
     bound: dict[sympy.Symbol, Size] = {}
     if given is not None:
         if len(inputs) != 1:
-            raise SpaceError(f"deep {where}: {label} must have one input, the predictions below")
+            raise SpaceError(
+                f"deep {where}: {label} must have one input, the predictions below, got "
+                f"{_listed(inputs)}; use cells of one input"
+            )
         bound = bound_sizes(inputs[0].variable.space, given)
     places = [
         _under(label, place, bound, kept=inputs if not below else ()) for place in level.places
@@ -287,7 +317,7 @@ def _with_loss(network: Recurrent, loss: Layer) -> Recurrent:
     if not isinstance(loss, Layer) or loss.parameters or loss.output.space != R():
         raise SpaceError(
             f"recurrent {network.name}: a loss is a layer without parameters and with an output of "
-            f"R(), got {getattr(loss, 'signature', repr(loss))}"
+            f"R(), got {_shown(loss)}; declare one of this kind"
         )
     given = network.levels[-1].prediction.function.output.space
     sizes = {s: dims(f"{loss.name}_{s}") for s in loss.sizes}

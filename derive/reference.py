@@ -205,6 +205,8 @@ def _einsum(node: Contraction, at: _At) -> Array | None:
     flat = [entry for access in (*accesses, node.output) for entry in access]
     if form.bound or not all(entry in free for entry in flat) or not form.is_plain(node.opened):
         return None
+    if not all(_runs_over(x.space, access, form) for x, access in _slots(node)):
+        return None
     arguments: list[Any] = []
     for operand, access in zip(node.filled, accesses, strict=True):
         arguments += [at[operand], [free[entry] for entry in access]]
@@ -213,6 +215,18 @@ def _einsum(node: Contraction, at: _At) -> Array | None:
             arguments += [np.ones(extent(form.extent(index), at.sizes)), [free[index]]]
     result: Array = np.einsum(*arguments, [free[entry] for entry in node.output])
     return result
+
+
+def _slots(node: Contraction) -> list[tuple[Node, Access]]:
+    """The contraction and its operands, each with its access."""
+    return [(node, node.output), *((x, node.access(k)) for k, x in enumerate(node.filled))]
+
+
+def _runs_over(space: Space, access: Access, form: Form) -> bool:
+    """Every index runs over the whole of its axis, and not over a part."""
+    assert isinstance(space, Real)
+    extents = dict(form.extents)
+    return all(extents[entry] == axis for entry, axis in zip(access, space.shape, strict=True))
 
 
 class _Grid:

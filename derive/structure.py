@@ -8,7 +8,7 @@ takes along a direction, and nothing here knows a layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import singledispatch
 
@@ -32,15 +32,16 @@ from .expressions import (
 from .forms import Access
 from .spaces import R, Size, SpaceError
 from .terms import (
-    Bound,
     Extents,
     Term,
     fresh_access,
     fresh_index,
+    indices_of,
     renamed,
     renamed_access,
     replaced,
     scaled,
+    shape_of,
     ties,
     times,
     total,
@@ -118,55 +119,50 @@ def _(node: Contraction, d: Derivative) -> list[Term]:
 
 
 def _through(node: Contraction, position: int, term: Term) -> list[Term]:
-    """The term of a contraction's operand as one of the contraction itself."""
+    """The term of a contraction's operand as one of the contraction itself; none if never read."""
     own = {index: fresh_index() for index, _ in node.form.extents}
-    extents = {own[index]: extent for index, extent in node.form.extents}
+    running = {own[index]: extent for index, extent in node.form.extents}
+    picked = zip(node.form.bound, node.selectors, strict=True)
     bound = tuple(
-        (own[index], selector, renamed_access(access, own))
-        for (index, access), selector in zip(node.form.bound, node.selectors, strict=True)
+        (own[i], selector, renamed_access(access, own)) for (i, access), selector in picked
     )
-    others = tuple(
-        (renamed_access(node.access(k), own), x) for k, x in enumerate(node.filled) if k != position
-    )
-    joined = _read_at(term, renamed_access(node.access(position), own), extents, bound)
-    if joined is None:
+    free = {index: e for index, e in running.items() if index not in {i for i, _, _ in bound}}
+    place = renamed_access(node.access(position), own)
+    term = _plain_out(renamed(term), shape_of(node.filled[position]), place, free)
+    values = _met(term.out, place)
+    if values is None:
         return []
-    inner, values = joined
-    out = renamed_access(renamed_access(node.output, own), values)
-    made = times(
-        Term(out, inner.into, inner.factors, inner.extents, inner.bound),
-        *((renamed_access(access, values), x) for access, x in others),
-    )
-    return [summed(made)]
+    term = _inside(term, values, running)
+    filled = ((renamed_access(node.access(k), own), x) for k, x in enumerate(node.filled))
+    others = [factor for k, factor in enumerate(filled) if k != position]
+    made = replace(times(term, *others), out=renamed_access(node.output, own))
+    extents = {i: e for i, e in (*term.extents, *running.items()) if i not in values}
+    return [summed(replaced(replace(made, bound=(*term.bound, *bound)), values, extents))]
 
 
-def _read_at(
-    term: Term, place: Access, extents: Extents, bound: tuple[Bound, ...]
-) -> tuple[Term, dict[sympy.Symbol, sympy.Expr]] | None:
-    """The term whose out access is read at a place of other indices, and what these become.
+def _met(out: Access, place: Access) -> dict[sympy.Symbol, sympy.Expr] | None:
+    """What indices are where the out access of a term is read at a place; None if it never is."""
+    numbers: dict[sympy.Expr, sympy.Expr] = {}
+    for entry, at in zip(out, place, strict=True):
+        if entry.is_number:
+            at = at.xreplace(numbers)
+            if at.is_number and at != entry:
+                return None
+            numbers |= {} if at.is_number else {at: entry}
+    pairs = zip(out, place, strict=True)
+    own = {entry: at.xreplace(numbers) for entry, at in pairs if not entry.is_number}
+    return {**own, **numbers}
 
-    None where no entry of the term is ever read.
-    """
-    term = renamed(_plain_out(term))
-    own, known = dict(term.extents), dict(extents)
-    values: dict[sympy.Symbol, sympy.Expr] = {}
-    outer: dict[sympy.Symbol, sympy.Expr] = {}
-    for entry, at in zip(term.out, place, strict=True):
-        at = at.xreplace(outer)
-        if entry in own:
-            if not _stays_inside(at, own[entry], known):
-                term = _read_inside(term, entry, own[entry])
-            values[entry] = at
-        elif at in known:
-            outer[at] = entry
-        elif at.is_number and at != entry:
-            return None
-    rest = {i: e for i, e in own.items() if i not in values}
-    left = {i: e for i, e in known.items() if i not in outer}
-    moved = replaced(term, values, rest | left)
-    picked = tuple((i, node, renamed_access(access, outer)) for i, node, access in bound)
-    moved = replace(moved, bound=(*moved.bound, *picked))
-    return replaced(moved, outer, rest | left) if outer else moved, outer
+
+def _inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
+    """The term with factors that are zero where it is read outside its axes, if nothing else is."""
+    read = [(i, extent) for i, extent in term.extents if i in term.out]
+    for index, extent in read:
+        known = any(index in access for access, _ in term.factors)
+        if not known and not _stays_inside(values[index], extent, extents):
+            guard = ((index,), constant(sympy.S.One, R(extent)))
+            term = replace(term, factors=(*term.factors, guard))
+    return term
 
 
 def _stays_inside(place: sympy.Expr, extent: Size, extents: Extents) -> bool:
@@ -183,25 +179,34 @@ def _stays_inside(place: sympy.Expr, extent: Size, extents: Extents) -> bool:
     return bool(sympy.expand(low).is_nonnegative and room.is_nonnegative)
 
 
-def _read_inside(term: Term, index: sympy.Symbol, extent: Size) -> Term:
-    """The term with a factor that is zero outside its axis, where nothing else is."""
-    if any(index in entry.free_symbols for access, _ in term.factors for entry in access):
-        return term
-    return replace(term, factors=(*term.factors, ((index,), constant(sympy.S.One, R(extent)))))
+def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) -> Term:
+    """The term with an out access of different running indices, and numbers where they are met.
+
+    Any other entry (one that is there twice, i + 1, the value of a selector) becomes an index of
+    its own, with a factor that is 1 where the index is that entry.
+    """
+    plain = dict(term.extents)
+    for index, _, _ in term.bound:
+        plain.pop(index)
+    for axis, (entry, at) in enumerate(zip(term.out, place, strict=True)):
+        if entry.is_number:
+            keeps = at.is_number or (at in free and bool((free[at] - 1 - entry).is_nonnegative))
+        else:
+            keeps = plain.pop(entry, None) is not None
+        if not keeps:
+            term = _with_index(term, axis, shape[axis])
+    return term
 
 
-def _plain_out(term: Term) -> Term:
-    """The term with an out access of different indices and numbers."""
-    running = dict(term.extents)
-    indices = [entry for entry in term.out if not entry.is_number]
-    bound = {index for index, _, _ in term.bound}
-    plain = all(entry in running and entry not in bound for entry in indices)
-    if plain and len(set(indices)) == len(indices):
-        return term
-    raise SpaceError(
-        "the structured derivative of an expression that is written at places which depend on one "
-        "another is not known; write it with a form whose result has plain indices"
-    )
+def _with_index(term: Term, axis: int, extent: Size) -> Term:
+    """The term with an index of its own for an entry of its out access."""
+    index, entry = fresh_index(), term.out[axis]
+    access = (index, *indices_of(term, entry))
+    known = {**dict(term.extents), index: extent}
+    write = (entry, *access[1:])
+    ones = written(R(*(known[i] for i in access)), replace(term, factors=()), [], write)
+    out = (*term.out[:axis], index, *term.out[axis + 1 :])
+    return replace(times(term, (access, ones)), out=out, extents=tuple(known.items()))
 
 
 # --- dense blocks

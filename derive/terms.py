@@ -16,7 +16,7 @@ import sympy
 
 from .expressions import Constant, Node, constant, contraction, linear_combination, zero
 from .forms import Access, make_form
-from .spaces import R, Size, Space
+from .spaces import R, Real, Size, Space
 
 Factor = tuple[Access, Node]
 Bound = tuple[sympy.Symbol, Node, Access]
@@ -81,6 +81,24 @@ def indices_in(term: Term, entry: sympy.Expr) -> list[sympy.Symbol]:
     """The indices of an entry, apart from the sizes in it."""
     running = dict(term.extents)
     return sorted((s for s in entry.free_symbols if s in running), key=str)
+
+
+def indices_of(term: Term, entry: sympy.Expr) -> tuple[sympy.Symbol, ...]:
+    """The running indices that an entry depends on, through the selectors of bound ones too."""
+    picked = {index: access for index, _, access in term.bound}
+    found: dict[sympy.Symbol, None] = {}
+    for index in indices_in(term, entry):
+        more = (
+            [i for e in picked[index] for i in indices_of(term, e)] if index in picked else [index]
+        )
+        found.update(dict.fromkeys(more))
+    return tuple(found)
+
+
+def shape_of(node: Node) -> tuple[Size, ...]:
+    """The shape of an array expression."""
+    assert isinstance(node.space, Real)
+    return node.space.shape
 
 
 def renamed_access(access: Access, names: Mapping[sympy.Symbol, sympy.Expr]) -> Access:

@@ -1,7 +1,7 @@
 """Vanishing and exploding gradients: vanilla RNN, LSTM and GRU as they are initialised.
 
-For every network the norms of D mu and of a late loss's gradient by distance are printed, and drawn
-into out/gradient_flow.png: of each cell the mean over the sequences of a batch.
+For every network the norms of D mu and of a late loss's gradient by distance are printed, the means
+over the sequences of a batch, and drawn into out/gradient_flow.png, there the geometric means.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def measure(network: Recurrent, gain: float = 1.0, keep: float = 0.0) -> Gradien
 def plot(flows: Mapping[str, GradientFlow], path: Path) -> Path:
     """||D mu|| and the gradient of the last loss against the distance, on logarithmic axes."""
     plt.switch_backend("Agg")  # no screen is needed
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained", sharex=True)
+    figure, axes = plt.subplots(1, 2, figsize=(13, 4.4), layout="constrained", sharex=True)
     for label, flow in flows.items():
         draw(axes[0], label, flow.norm)
         if flow.gradient is not None:
@@ -74,7 +74,7 @@ def plot(flows: Mapping[str, GradientFlow], path: Path) -> Path:
     for one in axes:
         one.set(xlabel="distance d in steps", yscale="log")
         one.grid(alpha=0.3)
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=120)
     return path

@@ -55,23 +55,23 @@ cdef void bidirectional_rnn_forward_transition(
     # 8*(batch*m + 2*batch*n + batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
     cdef real* forward_z = workspace
-    cdef real* t = workspace + batch*n
+    cdef real* inactive = workspace + batch*n
     cdef Py_ssize_t s, i
     # forward_z = forward_b
     for s in range(batch):
         for i in range(n):
             forward_z[s*n + i] = forward_b[i]
-    # t = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        t[s] = <real>1 - active[s]
+        inactive[s] = <real>1 - active[s]
     # forward_z += forward_W h
     gemm(batch, n, n, <real>1, h, n, 1, forward_W, 1, n, forward_z, n, 1)
     # forward_z += forward_U x
     gemm(batch, n, m, <real>1, x, m, 1, forward_U, 1, m, forward_z, n, 1)
-    # h_next = active tanh(forward_z) + t h
+    # h_next = active tanh(forward_z) + inactive h
     for s in range(batch):
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(forward_z[s*n + i]) + t[s]*h[s*n + i]
+            h_next[s*n + i] = active[s]*tanh(forward_z[s*n + i]) + inactive[s]*h[s*n + i]
 
 
 cdef void bidirectional_rnn_backward_transition(
@@ -92,27 +92,27 @@ cdef void bidirectional_rnn_backward_transition(
     # 8*(backward_n^2 + 2*backward_n*batch + backward_n*m + backward_n + batch*m + batch)
     #     bytes of arguments, results and saved values in float64
     cdef real* backward_z = workspace
-    cdef real* t = workspace + backward_n*batch
+    cdef real* inactive = workspace + backward_n*batch
     cdef Py_ssize_t s, i
     # backward_z = backward_b
     for s in range(batch):
         for i in range(backward_n):
             backward_z[s*backward_n + i] = backward_b[i]
-    # t = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        t[s] = <real>1 - active[s]
+        inactive[s] = <real>1 - active[s]
     # backward_z += backward_W backward_h
     gemm(batch, backward_n, backward_n, <real>1,
          backward_h, backward_n, 1, backward_W, 1, backward_n, backward_z, backward_n, 1)
     # backward_z += backward_U x
     gemm(batch, backward_n, m, <real>1,
          x, m, 1, backward_U, 1, m, backward_z, backward_n, 1)
-    # backward_h_next = active tanh(backward_z) + t backward_h
+    # backward_h_next = active tanh(backward_z) + inactive backward_h
     for s in range(batch):
         for i in range(backward_n):
             backward_h_next[s*backward_n + i] = (
                 active[s]*tanh(backward_z[s*backward_n + i])
-                + t[s]*backward_h[s*backward_n + i]
+                + inactive[s]*backward_h[s*backward_n + i]
             )
 
 
@@ -196,7 +196,7 @@ cdef void bidirectional_rnn_observed_loss(
 cdef void bidirectional_rnn_forward_saving_transition(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
     const real* active, const real* forward_W, const real* h, const real* forward_U,
-    const real* x, const real* forward_b, real* h_next, real* forward_saved_value,
+    const real* x, const real* forward_b, real* h_next, real* forward_saved_inactive,
     real* forward_saved_tanh_d1_forward_z, real* workspace
 ) noexcept nogil:
     # h_next = forward(h, x; forward_W, forward_U, forward_b)
@@ -207,7 +207,7 @@ cdef void bidirectional_rnn_forward_saving_transition(
     #     x: (batch, m), state
     #     forward_b: (n), parameter
     #     h_next: (batch, n), overwritten
-    #     forward_saved_value: (batch), overwritten
+    #     forward_saved_inactive: (batch), overwritten
     #     forward_saved_tanh_d1_forward_z: (batch, n), overwritten
     # cost: batch*(2*m*n + 2*n^2 + 3*n + 1) flops
     # 2*batch*n calls of elementwise functions
@@ -219,25 +219,28 @@ cdef void bidirectional_rnn_forward_saving_transition(
     for s in range(batch):
         for i in range(n):
             forward_z[s*n + i] = forward_b[i]
-    # forward_saved_value = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        forward_saved_value[s] = <real>1 - active[s]
+        forward_saved_inactive[s] = <real>1 - active[s]
     # forward_z += forward_W h
     gemm(batch, n, n, <real>1, h, n, 1, forward_W, 1, n, forward_z, n, 1)
     # forward_z += forward_U x
     gemm(batch, n, m, <real>1, x, m, 1, forward_U, 1, m, forward_z, n, 1)
-    # h_next = active tanh(forward_z) + forward_saved_value h
+    # h_next = active tanh(forward_z) + inactive h
     # forward_saved_tanh_d1_forward_z = tanh'(forward_z)
     for s in range(batch):
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(forward_z[s*n + i]) + forward_saved_value[s]*h[s*n + i]
+            h_next[s*n + i] = (
+                active[s]*tanh(forward_z[s*n + i])
+                + forward_saved_inactive[s]*h[s*n + i]
+            )
             forward_saved_tanh_d1_forward_z[s*n + i] = tanh_d1(forward_z[s*n + i])
 
 
 cdef void bidirectional_rnn_backward_saving_transition(
     Py_ssize_t batch, Py_ssize_t backward_n, Py_ssize_t m,
     const real* active, const real* backward_W, const real* backward_h, const real* backward_U,
-    const real* x, const real* backward_b, real* backward_h_next, real* backward_saved_value,
+    const real* x, const real* backward_b, real* backward_h_next, real* backward_saved_inactive,
     real* backward_saved_tanh_d1_backward_z, real* workspace
 ) noexcept nogil:
     # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
@@ -248,7 +251,7 @@ cdef void bidirectional_rnn_backward_saving_transition(
     #     x: (batch, m), state
     #     backward_b: (backward_n), parameter
     #     backward_h_next: (batch, backward_n), overwritten
-    #     backward_saved_value: (batch), overwritten
+    #     backward_saved_inactive: (batch), overwritten
     #     backward_saved_tanh_d1_backward_z: (batch, backward_n), overwritten
     # cost: batch*(2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1) flops
     # 2*backward_n*batch calls of elementwise functions
@@ -260,22 +263,22 @@ cdef void bidirectional_rnn_backward_saving_transition(
     for s in range(batch):
         for i in range(backward_n):
             backward_z[s*backward_n + i] = backward_b[i]
-    # backward_saved_value = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        backward_saved_value[s] = <real>1 - active[s]
+        backward_saved_inactive[s] = <real>1 - active[s]
     # backward_z += backward_W backward_h
     gemm(batch, backward_n, backward_n, <real>1,
          backward_h, backward_n, 1, backward_W, 1, backward_n, backward_z, backward_n, 1)
     # backward_z += backward_U x
     gemm(batch, backward_n, m, <real>1,
          x, m, 1, backward_U, 1, m, backward_z, backward_n, 1)
-    # backward_h_next = active tanh(backward_z) + backward_saved_value backward_h
+    # backward_h_next = active tanh(backward_z) + inactive backward_h
     # backward_saved_tanh_d1_backward_z = tanh'(backward_z)
     for s in range(batch):
         for i in range(backward_n):
             backward_h_next[s*backward_n + i] = (
                 active[s]*tanh(backward_z[s*backward_n + i])
-                + backward_saved_value[s]*backward_h[s*backward_n + i]
+                + backward_saved_inactive[s]*backward_h[s*backward_n + i]
             )
             backward_saved_tanh_d1_backward_z[s*backward_n + i] = tanh_d1(backward_z[s*backward_n + i])
 
@@ -369,12 +372,12 @@ cdef void bidirectional_rnn_observe(
 
 cdef void bidirectional_rnn_forward_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* h_error, const real* forward_saved_value, const real* h_bar, const real* forward_W,
+    const real* h_error, const real* forward_saved_inactive, const real* h_bar, const real* forward_W,
     const real* forward_saved_tanh_d1_forward_z, const real* active, real* h_bar_before, real* forward_delta_forward_z_bar
 ) noexcept nogil:
     # h_bar_before = h_error + D*_h f . h_bar
     #     h_error: (batch, n), given
-    #     forward_saved_value: (batch), given
+    #     forward_saved_inactive: (batch), given
     #     h_bar: (batch, n), given
     #     forward_W: (n, n), parameter
     #     forward_saved_tanh_d1_forward_z: (batch, n), given
@@ -386,11 +389,11 @@ cdef void bidirectional_rnn_forward_backward(
     #     float64
     cdef Py_ssize_t s, i
     # forward_delta_forward_z_bar = forward_saved_tanh_d1_forward_z (.) active h_bar
-    # h_bar_before = h_error + forward_saved_value h_bar
+    # h_bar_before = h_error + forward_saved_inactive h_bar
     for s in range(batch):
         for i in range(n):
             forward_delta_forward_z_bar[s*n + i] = forward_saved_tanh_d1_forward_z[s*n + i]*active[s]*h_bar[s*n + i]
-            h_bar_before[s*n + i] = h_error[s*n + i] + forward_saved_value[s]*h_bar[s*n + i]
+            h_bar_before[s*n + i] = h_error[s*n + i] + forward_saved_inactive[s]*h_bar[s*n + i]
     # h_bar_before += forward_W^T forward_delta_forward_z_bar
     gemm(batch, n, n, <real>1,
          forward_delta_forward_z_bar, n, 1, forward_W, n, 1, h_bar_before, n, 1)
@@ -438,12 +441,12 @@ cdef void bidirectional_rnn_forward_adjoints(
 
 cdef void bidirectional_rnn_backward_backward(
     Py_ssize_t batch, Py_ssize_t backward_n, Py_ssize_t m,
-    const real* backward_h_error, const real* backward_saved_value, const real* backward_h_bar, const real* backward_W,
+    const real* backward_h_error, const real* backward_saved_inactive, const real* backward_h_bar, const real* backward_W,
     const real* backward_saved_tanh_d1_backward_z, const real* active, real* backward_h_bar_before, real* backward_delta_backward_z_bar
 ) noexcept nogil:
     # backward_h_bar_before = backward_h_error + D*_backward_h f . backward_h_bar
     #     backward_h_error: (batch, backward_n), given
-    #     backward_saved_value: (batch), given
+    #     backward_saved_inactive: (batch), given
     #     backward_h_bar: (batch, backward_n), given
     #     backward_W: (backward_n, backward_n), parameter
     #     backward_saved_tanh_d1_backward_z: (batch, backward_n), given
@@ -456,13 +459,13 @@ cdef void bidirectional_rnn_backward_backward(
     cdef Py_ssize_t s, i
     # backward_delta_backward_z_bar = backward_saved_tanh_d1_backward_z (.) active
     #     backward_h_bar
-    # backward_h_bar_before = backward_h_error + backward_saved_value backward_h_bar
+    # backward_h_bar_before = backward_h_error + backward_saved_inactive backward_h_bar
     for s in range(batch):
         for i in range(backward_n):
             backward_delta_backward_z_bar[s*backward_n + i] = backward_saved_tanh_d1_backward_z[s*backward_n + i]*active[s]*backward_h_bar[s*backward_n + i]
             backward_h_bar_before[s*backward_n + i] = (
                 backward_h_error[s*backward_n + i]
-                + backward_saved_value[s]*backward_h_bar[s*backward_n + i]
+                + backward_saved_inactive[s]*backward_h_bar[s*backward_n + i]
             )
     # backward_h_bar_before += backward_W^T backward_delta_backward_z_bar
     gemm(batch, backward_n, backward_n, <real>1,
@@ -751,13 +754,13 @@ cdef void bidirectional_rnn_bptt(
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
-    cdef real* forward_saved_value = workspace + 3*batch*n*steps + 3*batch*n
+    cdef real* forward_saved_inactive = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* forward_saved_tanh_d1_forward_z = workspace + 3*batch*n*steps + 3*batch*n + batch*steps
     cdef real* forward_delta_forward_z_bar = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
     cdef real* backward_h = workspace + 5*batch*n*steps + 3*batch*n + batch*steps
     cdef real* backward_h_error = workspace + backward_n*batch*steps + backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
     cdef real* backward_h_bar = workspace + 2*backward_n*batch*steps + 2*backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* backward_saved_value = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
+    cdef real* backward_saved_inactive = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
     cdef real* backward_saved_tanh_d1_backward_z = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* backward_delta_backward_z_bar = workspace + 4*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* scratch = workspace + 5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps
@@ -768,7 +771,7 @@ cdef void bidirectional_rnn_bptt(
         bidirectional_rnn_forward_saving_transition[real](
             batch, n, m,
             active + batch*t, forward_W, h + batch*n*t, forward_U,
-            x + batch*m*t, forward_b, h + batch*n*t + batch*n, forward_saved_value + batch*t,
+            x + batch*m*t, forward_b, h + batch*n*t + batch*n, forward_saved_inactive + batch*t,
             forward_saved_tanh_d1_forward_z + batch*n*t, scratch,
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
@@ -777,7 +780,7 @@ cdef void bidirectional_rnn_bptt(
         bidirectional_rnn_backward_saving_transition[real](
             batch, backward_n, m,
             active + batch*steps - batch*t_2 - batch, backward_W, backward_h + backward_n*batch*steps - backward_n*batch*t_2, backward_U,
-            x + batch*m*steps - batch*m*t_2 - batch*m, backward_b, backward_h + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, backward_saved_value + batch*steps - batch*t_2 - batch,
+            x + batch*m*steps - batch*m*t_2 - batch*m, backward_b, backward_h + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, backward_saved_inactive + batch*steps - batch*t_2 - batch,
             backward_saved_tanh_d1_backward_z + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
@@ -801,7 +804,7 @@ cdef void bidirectional_rnn_bptt(
         # h_bar_before = h_error + D*_h f . h_bar
         bidirectional_rnn_forward_backward[real](
             batch, n, m,
-            h_error + batch*n*steps - batch*n*t_3 - batch*n, forward_saved_value + batch*steps - batch*t_3 - batch, h_bar + batch*n*steps - batch*n*t_3, forward_W,
+            h_error + batch*n*steps - batch*n*t_3 - batch*n, forward_saved_inactive + batch*steps - batch*t_3 - batch, h_bar + batch*n*steps - batch*n*t_3, forward_W,
             forward_saved_tanh_d1_forward_z + batch*n*steps - batch*n*t_3 - batch*n, active + batch*steps - batch*t_3 - batch, h_bar + batch*n*steps - batch*n*t_3 - batch*n, forward_delta_forward_z_bar + batch*n*steps - batch*n*t_3 - batch*n,
         )
     # forward_W_bar += nabla*_forward_W f . h_bar
@@ -824,7 +827,7 @@ cdef void bidirectional_rnn_bptt(
         # backward_h_bar_before = backward_h_error + D*_backward_h f . backward_h_bar
         bidirectional_rnn_backward_backward[real](
             batch, backward_n, m,
-            backward_h_error + backward_n*batch*t_4 + backward_n*batch, backward_saved_value + batch*t_4, backward_h_bar + backward_n*batch*t_4, backward_W,
+            backward_h_error + backward_n*batch*t_4 + backward_n*batch, backward_saved_inactive + batch*t_4, backward_h_bar + backward_n*batch*t_4, backward_W,
             backward_saved_tanh_d1_backward_z + backward_n*batch*t_4, active + batch*t_4, backward_h_bar + backward_n*batch*t_4 + backward_n*batch, backward_delta_backward_z_bar + backward_n*batch*t_4,
         )
     # backward_W_bar += nabla*_backward_W f . backward_h_bar

@@ -89,7 +89,7 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
     # 8*(4*batch*lower_n + batch*m + batch + 4*lower_n^2 + 4*lower_n*m + 4*lower_n) bytes
     #     of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + 4*batch*lower_n
+    cdef real* inactive = workspace + 4*batch*lower_n
     cdef Py_ssize_t s, i, j
     cdef real lower_forward_c_next
     # t = lower_forward_b
@@ -97,9 +97,9 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
         for i in range(4):
             for j in range(lower_n):
                 t[(s*4 + i)*lower_n + j] = lower_forward_b[i*lower_n + j]
-    # t_2 = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        t_2[s] = <real>1 - active[s]
+        inactive[s] = <real>1 - active[s]
     # t += lower_forward_W lower_forward_h
     gemm(batch, 4*lower_n, lower_n, <real>1,
          lower_s_0, lower_n, 1, lower_forward_W, 1, lower_n, t, 4*lower_n, 1)
@@ -112,8 +112,8 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
     # lower_forward_c_next = sigmoid(lower_forward_f) (.) lower_forward_c +
     #     sigmoid(lower_forward_i) (.) tanh(lower_forward_g)
     # lower_s_next_0 = active (sigmoid(lower_forward_o) (.) tanh(lower_forward_c_next)) +
-    #     t_2 lower_forward_h
-    # lower_s_next_1 = active lower_forward_c_next + t_2 lower_forward_c
+    #     inactive lower_forward_h
+    # lower_s_next_1 = active lower_forward_c_next + inactive lower_forward_c
     for s in range(batch):
         for i in range(lower_n):
             lower_forward_c_next = (
@@ -122,9 +122,9 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
             )
             lower_s_next_0[s*lower_n + i] = (
                 active[s]*sigmoid(t[(s*4 + 3)*lower_n + i])*tanh(lower_forward_c_next)
-                + t_2[s]*lower_s_0[s*lower_n + i]
+                + inactive[s]*lower_s_0[s*lower_n + i]
             )
-            lower_s_next_1[s*lower_n + i] = active[s]*lower_forward_c_next + t_2[s]*lower_s_1[s*lower_n + i]
+            lower_s_next_1[s*lower_n + i] = active[s]*lower_forward_c_next + inactive[s]*lower_s_1[s*lower_n + i]
 
 
 cdef void deep_bidirectional_lstm_lower_backward_transition(
@@ -150,7 +150,7 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
     #     4*lower_backward_n*m + 4*lower_backward_n) bytes of arguments, results and saved
     #     values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + 4*batch*lower_backward_n
+    cdef real* inactive = workspace + 4*batch*lower_backward_n
     cdef Py_ssize_t s, i, j
     cdef real lower_backward_c_next
     # t = lower_backward_b
@@ -158,9 +158,9 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
         for i in range(4):
             for j in range(lower_backward_n):
                 t[(s*4 + i)*lower_backward_n + j] = lower_backward_b[i*lower_backward_n + j]
-    # t_2 = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        t_2[s] = <real>1 - active[s]
+        inactive[s] = <real>1 - active[s]
     # t += lower_backward_W lower_backward_h
     gemm(batch, 4*lower_backward_n, lower_backward_n, <real>1,
          lower_backward_s_0, lower_backward_n, 1, lower_backward_W, 1, lower_backward_n, t, 4*lower_backward_n, 1)
@@ -174,8 +174,8 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
     # lower_backward_c_next = sigmoid(lower_backward_f) (.) lower_backward_c +
     #     sigmoid(lower_backward_i) (.) tanh(lower_backward_g)
     # lower_backward_s_next_0 = active (sigmoid(lower_backward_o) (.)
-    #     tanh(lower_backward_c_next)) + t_2 lower_backward_h
-    # lower_backward_s_next_1 = active lower_backward_c_next + t_2 lower_backward_c
+    #     tanh(lower_backward_c_next)) + inactive lower_backward_h
+    # lower_backward_s_next_1 = active lower_backward_c_next + inactive lower_backward_c
     for s in range(batch):
         for i in range(lower_backward_n):
             lower_backward_c_next = (
@@ -184,11 +184,11 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
             )
             lower_backward_s_next_0[s*lower_backward_n + i] = (
                 active[s]*sigmoid(t[(s*4 + 3)*lower_backward_n + i])*tanh(lower_backward_c_next)
-                + t_2[s]*lower_backward_s_0[s*lower_backward_n + i]
+                + inactive[s]*lower_backward_s_0[s*lower_backward_n + i]
             )
             lower_backward_s_next_1[s*lower_backward_n + i] = (
                 active[s]*lower_backward_c_next
-                + t_2[s]*lower_backward_s_1[s*lower_backward_n + i]
+                + inactive[s]*lower_backward_s_1[s*lower_backward_n + i]
             )
 
 
@@ -243,7 +243,7 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
     #     + 4*upper_n^2 + 4*upper_n) bytes of arguments, results and saved values in
     #     float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + 4*batch*upper_n
+    cdef real* inactive = workspace + 4*batch*upper_n
     cdef Py_ssize_t s, i, j
     cdef real upper_forward_c_next
     # t = upper_forward_b
@@ -251,9 +251,9 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
         for i in range(4):
             for j in range(upper_n):
                 t[(s*4 + i)*upper_n + j] = upper_forward_b[i*upper_n + j]
-    # t_2 = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        t_2[s] = <real>1 - active[s]
+        inactive[s] = <real>1 - active[s]
     # t += upper_forward_W upper_forward_h
     gemm(batch, 4*upper_n, upper_n, <real>1,
          upper_s_0, upper_n, 1, upper_forward_W, 1, upper_n, t, 4*upper_n, 1)
@@ -267,8 +267,8 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
     # upper_forward_c_next = sigmoid(upper_forward_f) (.) upper_forward_c +
     #     sigmoid(upper_forward_i) (.) tanh(upper_forward_g)
     # upper_s_next_0 = active (sigmoid(upper_forward_o) (.) tanh(upper_forward_c_next)) +
-    #     t_2 upper_forward_h
-    # upper_s_next_1 = active upper_forward_c_next + t_2 upper_forward_c
+    #     inactive upper_forward_h
+    # upper_s_next_1 = active upper_forward_c_next + inactive upper_forward_c
     for s in range(batch):
         for i in range(upper_n):
             upper_forward_c_next = (
@@ -277,9 +277,9 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
             )
             upper_s_next_0[s*upper_n + i] = (
                 active[s]*sigmoid(t[(s*4 + 3)*upper_n + i])*tanh(upper_forward_c_next)
-                + t_2[s]*upper_s_0[s*upper_n + i]
+                + inactive[s]*upper_s_0[s*upper_n + i]
             )
-            upper_s_next_1[s*upper_n + i] = active[s]*upper_forward_c_next + t_2[s]*upper_s_1[s*upper_n + i]
+            upper_s_next_1[s*upper_n + i] = active[s]*upper_forward_c_next + inactive[s]*upper_s_1[s*upper_n + i]
 
 
 cdef void deep_bidirectional_lstm_upper_backward_transition(
@@ -305,7 +305,7 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
     #     4*lower_prediction_k*upper_backward_n + 4*upper_backward_n^2 +
     #     4*upper_backward_n) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + 4*batch*upper_backward_n
+    cdef real* inactive = workspace + 4*batch*upper_backward_n
     cdef Py_ssize_t s, i, j
     cdef real upper_backward_c_next
     # t = upper_backward_b
@@ -313,9 +313,9 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
         for i in range(4):
             for j in range(upper_backward_n):
                 t[(s*4 + i)*upper_backward_n + j] = upper_backward_b[i*upper_backward_n + j]
-    # t_2 = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        t_2[s] = <real>1 - active[s]
+        inactive[s] = <real>1 - active[s]
     # t += upper_backward_W upper_backward_h
     gemm(batch, 4*upper_backward_n, upper_backward_n, <real>1,
          upper_backward_s_0, upper_backward_n, 1, upper_backward_W, 1, upper_backward_n, t, 4*upper_backward_n, 1)
@@ -329,8 +329,8 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
     # upper_backward_c_next = sigmoid(upper_backward_f) (.) upper_backward_c +
     #     sigmoid(upper_backward_i) (.) tanh(upper_backward_g)
     # upper_backward_s_next_0 = active (sigmoid(upper_backward_o) (.)
-    #     tanh(upper_backward_c_next)) + t_2 upper_backward_h
-    # upper_backward_s_next_1 = active upper_backward_c_next + t_2 upper_backward_c
+    #     tanh(upper_backward_c_next)) + inactive upper_backward_h
+    # upper_backward_s_next_1 = active upper_backward_c_next + inactive upper_backward_c
     for s in range(batch):
         for i in range(upper_backward_n):
             upper_backward_c_next = (
@@ -339,11 +339,11 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
             )
             upper_backward_s_next_0[s*upper_backward_n + i] = (
                 active[s]*sigmoid(t[(s*4 + 3)*upper_backward_n + i])*tanh(upper_backward_c_next)
-                + t_2[s]*upper_backward_s_0[s*upper_backward_n + i]
+                + inactive[s]*upper_backward_s_0[s*upper_backward_n + i]
             )
             upper_backward_s_next_1[s*upper_backward_n + i] = (
                 active[s]*upper_backward_c_next
-                + t_2[s]*upper_backward_s_1[s*upper_backward_n + i]
+                + inactive[s]*upper_backward_s_1[s*upper_backward_n + i]
             )
 
 
@@ -446,7 +446,7 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t m,
     const real* active, const real* lower_forward_W, const real* lower_s_0, const real* lower_s_1,
     const real* lower_forward_U, const real* x, const real* lower_forward_b, real* lower_s_next_0,
-    real* lower_s_next_1, real* lower_forward_saved_value, real* lower_forward_saved_sigmoid_lower_forward_o, real* lower_forward_saved_tanh_d1_lower_forward_c_next,
+    real* lower_s_next_1, real* lower_forward_saved_inactive, real* lower_forward_saved_sigmoid_lower_forward_o, real* lower_forward_saved_tanh_d1_lower_forward_c_next,
     real* lower_forward_saved_sigmoid_lower_forward_i, real* lower_forward_saved_tanh_d1_lower_forward_g, real* lower_forward_saved_tanh_lower_forward_g, real* lower_forward_saved_sigmoid_d1_lower_forward_i,
     real* lower_forward_saved_sigmoid_d1_lower_forward_f, real* lower_forward_saved_tanh_lower_forward_c_next, real* lower_forward_saved_sigmoid_d1_lower_forward_o, real* lower_forward_saved_sigmoid_lower_forward_f,
     real* workspace
@@ -460,7 +460,7 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     #     x: (batch, m), state
     #     lower_forward_b: (4, lower_n), parameter
     #     lower_s_next: (batch, lower_n) * (batch, lower_n), overwritten
-    #     lower_forward_saved_value: (batch), overwritten
+    #     lower_forward_saved_inactive: (batch), overwritten
     #     lower_forward_saved_sigmoid_lower_forward_o: (batch, lower_n), overwritten
     #     lower_forward_saved_tanh_d1_lower_forward_c_next: (batch, lower_n), overwritten
     #     lower_forward_saved_sigmoid_lower_forward_i: (batch, lower_n), overwritten
@@ -483,9 +483,9 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
         for i in range(4):
             for j in range(lower_n):
                 t[(s*4 + i)*lower_n + j] = lower_forward_b[i*lower_n + j]
-    # lower_forward_saved_value = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        lower_forward_saved_value[s] = <real>1 - active[s]
+        lower_forward_saved_inactive[s] = <real>1 - active[s]
     # t += lower_forward_W lower_forward_h
     gemm(batch, 4*lower_n, lower_n, <real>1,
          lower_s_0, lower_n, 1, lower_forward_W, 1, lower_n, t, 4*lower_n, 1)
@@ -504,10 +504,8 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     #     lower_forward_saved_tanh_lower_forward_g
     # lower_forward_saved_tanh_lower_forward_c_next = tanh(lower_forward_c_next)
     # lower_s_next_0 = active (lower_forward_saved_sigmoid_lower_forward_o (.)
-    #     lower_forward_saved_tanh_lower_forward_c_next) + lower_forward_saved_value
-    #     lower_forward_h
-    # lower_s_next_1 = active lower_forward_c_next + lower_forward_saved_value
-    #     lower_forward_c
+    #     lower_forward_saved_tanh_lower_forward_c_next) + inactive lower_forward_h
+    # lower_s_next_1 = active lower_forward_c_next + inactive lower_forward_c
     # lower_forward_saved_tanh_d1_lower_forward_c_next = tanh'(lower_forward_c_next)
     # lower_forward_saved_tanh_d1_lower_forward_g = tanh'(lower_forward_g)
     # lower_forward_saved_sigmoid_d1_lower_forward_i = sigmoid'(lower_forward_i)
@@ -531,11 +529,11 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
             lower_forward_saved_tanh_lower_forward_c_next[s*lower_n + i] = tanh_lower_forward_c_next
             lower_s_next_0[s*lower_n + i] = (
                 active[s]*sigmoid_lower_forward_o*tanh_lower_forward_c_next
-                + lower_forward_saved_value[s]*lower_s_0[s*lower_n + i]
+                + lower_forward_saved_inactive[s]*lower_s_0[s*lower_n + i]
             )
             lower_s_next_1[s*lower_n + i] = (
                 active[s]*lower_forward_c_next
-                + lower_forward_saved_value[s]*lower_s_1[s*lower_n + i]
+                + lower_forward_saved_inactive[s]*lower_s_1[s*lower_n + i]
             )
             lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i] = tanh_d1(lower_forward_c_next)
             lower_forward_saved_tanh_d1_lower_forward_g[s*lower_n + i] = tanh_d1(t[(s*4 + 2)*lower_n + i])
@@ -548,7 +546,7 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     Py_ssize_t batch, Py_ssize_t lower_backward_n, Py_ssize_t m,
     const real* active, const real* lower_backward_W, const real* lower_backward_s_0, const real* lower_backward_s_1,
     const real* lower_backward_U, const real* x, const real* lower_backward_b, real* lower_backward_s_next_0,
-    real* lower_backward_s_next_1, real* lower_backward_saved_value, real* lower_backward_saved_sigmoid_lower_backward_o, real* lower_backward_saved_tanh_d1_lower_backward_c_next,
+    real* lower_backward_s_next_1, real* lower_backward_saved_inactive, real* lower_backward_saved_sigmoid_lower_backward_o, real* lower_backward_saved_tanh_d1_lower_backward_c_next,
     real* lower_backward_saved_sigmoid_lower_backward_i, real* lower_backward_saved_tanh_d1_lower_backward_g, real* lower_backward_saved_tanh_lower_backward_g, real* lower_backward_saved_sigmoid_d1_lower_backward_i,
     real* lower_backward_saved_sigmoid_d1_lower_backward_f, real* lower_backward_saved_tanh_lower_backward_c_next, real* lower_backward_saved_sigmoid_d1_lower_backward_o, real* lower_backward_saved_sigmoid_lower_backward_f,
     real* workspace
@@ -563,7 +561,7 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     #     lower_backward_b: (4, lower_backward_n), parameter
     #     lower_backward_s_next: (batch, lower_backward_n) * (batch, lower_backward_n),
     #         overwritten
-    #     lower_backward_saved_value: (batch), overwritten
+    #     lower_backward_saved_inactive: (batch), overwritten
     #     lower_backward_saved_sigmoid_lower_backward_o: (batch, lower_backward_n),
     #         overwritten
     #     lower_backward_saved_tanh_d1_lower_backward_c_next: (batch, lower_backward_n),
@@ -597,9 +595,9 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
         for i in range(4):
             for j in range(lower_backward_n):
                 t[(s*4 + i)*lower_backward_n + j] = lower_backward_b[i*lower_backward_n + j]
-    # lower_backward_saved_value = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        lower_backward_saved_value[s] = <real>1 - active[s]
+        lower_backward_saved_inactive[s] = <real>1 - active[s]
     # t += lower_backward_W lower_backward_h
     gemm(batch, 4*lower_backward_n, lower_backward_n, <real>1,
          lower_backward_s_0, lower_backward_n, 1, lower_backward_W, 1, lower_backward_n, t, 4*lower_backward_n, 1)
@@ -619,10 +617,8 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     #     lower_backward_saved_tanh_lower_backward_g
     # lower_backward_saved_tanh_lower_backward_c_next = tanh(lower_backward_c_next)
     # lower_backward_s_next_0 = active (lower_backward_saved_sigmoid_lower_backward_o (.)
-    #     lower_backward_saved_tanh_lower_backward_c_next) + lower_backward_saved_value
-    #     lower_backward_h
-    # lower_backward_s_next_1 = active lower_backward_c_next + lower_backward_saved_value
-    #     lower_backward_c
+    #     lower_backward_saved_tanh_lower_backward_c_next) + inactive lower_backward_h
+    # lower_backward_s_next_1 = active lower_backward_c_next + inactive lower_backward_c
     # lower_backward_saved_tanh_d1_lower_backward_c_next = tanh'(lower_backward_c_next)
     # lower_backward_saved_tanh_d1_lower_backward_g = tanh'(lower_backward_g)
     # lower_backward_saved_sigmoid_d1_lower_backward_i = sigmoid'(lower_backward_i)
@@ -646,11 +642,11 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
             lower_backward_saved_tanh_lower_backward_c_next[s*lower_backward_n + i] = tanh_lower_backward_c_next
             lower_backward_s_next_0[s*lower_backward_n + i] = (
                 active[s]*sigmoid_lower_backward_o*tanh_lower_backward_c_next
-                + lower_backward_saved_value[s]*lower_backward_s_0[s*lower_backward_n + i]
+                + lower_backward_saved_inactive[s]*lower_backward_s_0[s*lower_backward_n + i]
             )
             lower_backward_s_next_1[s*lower_backward_n + i] = (
                 active[s]*lower_backward_c_next
-                + lower_backward_saved_value[s]*lower_backward_s_1[s*lower_backward_n + i]
+                + lower_backward_saved_inactive[s]*lower_backward_s_1[s*lower_backward_n + i]
             )
             lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i] = tanh_d1(lower_backward_c_next)
             lower_backward_saved_tanh_d1_lower_backward_g[s*lower_backward_n + i] = tanh_d1(t[(s*4 + 2)*lower_backward_n + i])
@@ -663,7 +659,7 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t lower_prediction_k,
     const real* active, const real* upper_forward_W, const real* upper_s_0, const real* upper_s_1,
     const real* upper_forward_U, const real* upper_x, const real* upper_forward_b, real* upper_s_next_0,
-    real* upper_s_next_1, real* upper_forward_saved_value, real* upper_forward_saved_sigmoid_upper_forward_o, real* upper_forward_saved_tanh_d1_upper_forward_c_next,
+    real* upper_s_next_1, real* upper_forward_saved_inactive, real* upper_forward_saved_sigmoid_upper_forward_o, real* upper_forward_saved_tanh_d1_upper_forward_c_next,
     real* upper_forward_saved_sigmoid_upper_forward_i, real* upper_forward_saved_tanh_d1_upper_forward_g, real* upper_forward_saved_tanh_upper_forward_g, real* upper_forward_saved_sigmoid_d1_upper_forward_i,
     real* upper_forward_saved_sigmoid_d1_upper_forward_f, real* upper_forward_saved_tanh_upper_forward_c_next, real* upper_forward_saved_sigmoid_d1_upper_forward_o, real* upper_forward_saved_sigmoid_upper_forward_f,
     real* workspace
@@ -677,7 +673,7 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     #     upper_x: (batch, lower_prediction_k), state
     #     upper_forward_b: (4, upper_n), parameter
     #     upper_s_next: (batch, upper_n) * (batch, upper_n), overwritten
-    #     upper_forward_saved_value: (batch), overwritten
+    #     upper_forward_saved_inactive: (batch), overwritten
     #     upper_forward_saved_sigmoid_upper_forward_o: (batch, upper_n), overwritten
     #     upper_forward_saved_tanh_d1_upper_forward_c_next: (batch, upper_n), overwritten
     #     upper_forward_saved_sigmoid_upper_forward_i: (batch, upper_n), overwritten
@@ -701,9 +697,9 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
         for i in range(4):
             for j in range(upper_n):
                 t[(s*4 + i)*upper_n + j] = upper_forward_b[i*upper_n + j]
-    # upper_forward_saved_value = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        upper_forward_saved_value[s] = <real>1 - active[s]
+        upper_forward_saved_inactive[s] = <real>1 - active[s]
     # t += upper_forward_W upper_forward_h
     gemm(batch, 4*upper_n, upper_n, <real>1,
          upper_s_0, upper_n, 1, upper_forward_W, 1, upper_n, t, 4*upper_n, 1)
@@ -723,10 +719,8 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     #     upper_forward_saved_tanh_upper_forward_g
     # upper_forward_saved_tanh_upper_forward_c_next = tanh(upper_forward_c_next)
     # upper_s_next_0 = active (upper_forward_saved_sigmoid_upper_forward_o (.)
-    #     upper_forward_saved_tanh_upper_forward_c_next) + upper_forward_saved_value
-    #     upper_forward_h
-    # upper_s_next_1 = active upper_forward_c_next + upper_forward_saved_value
-    #     upper_forward_c
+    #     upper_forward_saved_tanh_upper_forward_c_next) + inactive upper_forward_h
+    # upper_s_next_1 = active upper_forward_c_next + inactive upper_forward_c
     # upper_forward_saved_tanh_d1_upper_forward_c_next = tanh'(upper_forward_c_next)
     # upper_forward_saved_tanh_d1_upper_forward_g = tanh'(upper_forward_g)
     # upper_forward_saved_sigmoid_d1_upper_forward_i = sigmoid'(upper_forward_i)
@@ -750,11 +744,11 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
             upper_forward_saved_tanh_upper_forward_c_next[s*upper_n + i] = tanh_upper_forward_c_next
             upper_s_next_0[s*upper_n + i] = (
                 active[s]*sigmoid_upper_forward_o*tanh_upper_forward_c_next
-                + upper_forward_saved_value[s]*upper_s_0[s*upper_n + i]
+                + upper_forward_saved_inactive[s]*upper_s_0[s*upper_n + i]
             )
             upper_s_next_1[s*upper_n + i] = (
                 active[s]*upper_forward_c_next
-                + upper_forward_saved_value[s]*upper_s_1[s*upper_n + i]
+                + upper_forward_saved_inactive[s]*upper_s_1[s*upper_n + i]
             )
             upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i] = tanh_d1(upper_forward_c_next)
             upper_forward_saved_tanh_d1_upper_forward_g[s*upper_n + i] = tanh_d1(t[(s*4 + 2)*upper_n + i])
@@ -767,7 +761,7 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     Py_ssize_t batch, Py_ssize_t upper_backward_n, Py_ssize_t lower_prediction_k,
     const real* active, const real* upper_backward_W, const real* upper_backward_s_0, const real* upper_backward_s_1,
     const real* upper_backward_U, const real* upper_x, const real* upper_backward_b, real* upper_backward_s_next_0,
-    real* upper_backward_s_next_1, real* upper_backward_saved_value, real* upper_backward_saved_sigmoid_upper_backward_o, real* upper_backward_saved_tanh_d1_upper_backward_c_next,
+    real* upper_backward_s_next_1, real* upper_backward_saved_inactive, real* upper_backward_saved_sigmoid_upper_backward_o, real* upper_backward_saved_tanh_d1_upper_backward_c_next,
     real* upper_backward_saved_sigmoid_upper_backward_i, real* upper_backward_saved_tanh_d1_upper_backward_g, real* upper_backward_saved_tanh_upper_backward_g, real* upper_backward_saved_sigmoid_d1_upper_backward_i,
     real* upper_backward_saved_sigmoid_d1_upper_backward_f, real* upper_backward_saved_tanh_upper_backward_c_next, real* upper_backward_saved_sigmoid_d1_upper_backward_o, real* upper_backward_saved_sigmoid_upper_backward_f,
     real* workspace
@@ -782,7 +776,7 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     #     upper_backward_b: (4, upper_backward_n), parameter
     #     upper_backward_s_next: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
-    #     upper_backward_saved_value: (batch), overwritten
+    #     upper_backward_saved_inactive: (batch), overwritten
     #     upper_backward_saved_sigmoid_upper_backward_o: (batch, upper_backward_n),
     #         overwritten
     #     upper_backward_saved_tanh_d1_upper_backward_c_next: (batch, upper_backward_n),
@@ -816,9 +810,9 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
         for i in range(4):
             for j in range(upper_backward_n):
                 t[(s*4 + i)*upper_backward_n + j] = upper_backward_b[i*upper_backward_n + j]
-    # upper_backward_saved_value = 1 - active
+    # inactive = 1 - active
     for s in range(batch):
-        upper_backward_saved_value[s] = <real>1 - active[s]
+        upper_backward_saved_inactive[s] = <real>1 - active[s]
     # t += upper_backward_W upper_backward_h
     gemm(batch, 4*upper_backward_n, upper_backward_n, <real>1,
          upper_backward_s_0, upper_backward_n, 1, upper_backward_W, 1, upper_backward_n, t, 4*upper_backward_n, 1)
@@ -838,10 +832,8 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     #     upper_backward_saved_tanh_upper_backward_g
     # upper_backward_saved_tanh_upper_backward_c_next = tanh(upper_backward_c_next)
     # upper_backward_s_next_0 = active (upper_backward_saved_sigmoid_upper_backward_o (.)
-    #     upper_backward_saved_tanh_upper_backward_c_next) + upper_backward_saved_value
-    #     upper_backward_h
-    # upper_backward_s_next_1 = active upper_backward_c_next + upper_backward_saved_value
-    #     upper_backward_c
+    #     upper_backward_saved_tanh_upper_backward_c_next) + inactive upper_backward_h
+    # upper_backward_s_next_1 = active upper_backward_c_next + inactive upper_backward_c
     # upper_backward_saved_tanh_d1_upper_backward_c_next = tanh'(upper_backward_c_next)
     # upper_backward_saved_tanh_d1_upper_backward_g = tanh'(upper_backward_g)
     # upper_backward_saved_sigmoid_d1_upper_backward_i = sigmoid'(upper_backward_i)
@@ -865,11 +857,11 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
             upper_backward_saved_tanh_upper_backward_c_next[s*upper_backward_n + i] = tanh_upper_backward_c_next
             upper_backward_s_next_0[s*upper_backward_n + i] = (
                 active[s]*sigmoid_upper_backward_o*tanh_upper_backward_c_next
-                + upper_backward_saved_value[s]*upper_backward_s_0[s*upper_backward_n + i]
+                + upper_backward_saved_inactive[s]*upper_backward_s_0[s*upper_backward_n + i]
             )
             upper_backward_s_next_1[s*upper_backward_n + i] = (
                 active[s]*upper_backward_c_next
-                + upper_backward_saved_value[s]*upper_backward_s_1[s*upper_backward_n + i]
+                + upper_backward_saved_inactive[s]*upper_backward_s_1[s*upper_backward_n + i]
             )
             upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i] = tanh_d1(upper_backward_c_next)
             upper_backward_saved_tanh_d1_upper_backward_g[s*upper_backward_n + i] = tanh_d1(t[(s*4 + 2)*upper_backward_n + i])
@@ -1005,7 +997,7 @@ cdef void deep_bidirectional_lstm_observe(
 
 cdef void deep_bidirectional_lstm_upper_forward_backward(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t lower_prediction_k,
-    const real* upper_s_error_0, const real* upper_s_error_1, const real* upper_forward_saved_value, const real* upper_s_bar_0,
+    const real* upper_s_error_0, const real* upper_s_error_1, const real* upper_forward_saved_inactive, const real* upper_s_bar_0,
     const real* upper_s_bar_1, const real* upper_forward_W, const real* upper_forward_saved_tanh_d1_upper_forward_g, const real* upper_forward_saved_sigmoid_upper_forward_i,
     const real* active, const real* upper_forward_saved_tanh_d1_upper_forward_c_next, const real* upper_forward_saved_sigmoid_upper_forward_o, const real* upper_forward_saved_sigmoid_d1_upper_forward_i,
     const real* upper_forward_saved_tanh_upper_forward_g, const real* upper_forward_saved_sigmoid_d1_upper_forward_f, const real* upper_s_0, const real* upper_s_1,
@@ -1014,7 +1006,7 @@ cdef void deep_bidirectional_lstm_upper_forward_backward(
 ) noexcept nogil:
     # upper_s_bar_before = upper_s_error + D*_upper_s f . upper_s_bar
     #     upper_s_error: (batch, upper_n) * (batch, upper_n), given
-    #     upper_forward_saved_value: (batch), given
+    #     upper_forward_saved_inactive: (batch), given
     #     upper_s_bar: (batch, upper_n) * (batch, upper_n), given
     #     upper_forward_W: (4, upper_n, upper_n), parameter
     #     upper_forward_saved_tanh_d1_upper_forward_g: (batch, upper_n), given
@@ -1035,20 +1027,20 @@ cdef void deep_bidirectional_lstm_upper_forward_backward(
     # 16*(11*batch*upper_n + batch + 2*upper_n^2) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t s, i
-    # upper_s_bar_before_0 = upper_s_error_0 + upper_forward_saved_value upper_s_bar_0
-    # upper_s_bar_before_1 = upper_s_error_1 + upper_forward_saved_value upper_s_bar_1 +
-    #     upper_forward_saved_sigmoid_upper_forward_f (.) (active upper_s_bar_1 +
+    # upper_s_bar_before_0 = upper_s_error_0 + upper_forward_saved_inactive upper_s_bar_0
+    # upper_s_bar_before_1 = upper_s_error_1 + upper_forward_saved_inactive upper_s_bar_1
+    #     + upper_forward_saved_sigmoid_upper_forward_f (.) (active upper_s_bar_1 +
     #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
     #     upper_forward_saved_sigmoid_upper_forward_o (.) active upper_s_bar_0)
     for s in range(batch):
         for i in range(upper_n):
             upper_s_bar_before_0[s*upper_n + i] = (
                 upper_s_error_0[s*upper_n + i]
-                + upper_forward_saved_value[s]*upper_s_bar_0[s*upper_n + i]
+                + upper_forward_saved_inactive[s]*upper_s_bar_0[s*upper_n + i]
             )
             upper_s_bar_before_1[s*upper_n + i] = (
                 upper_s_error_1[s*upper_n + i]
-                + upper_forward_saved_value[s]*upper_s_bar_1[s*upper_n + i]
+                + upper_forward_saved_inactive[s]*upper_s_bar_1[s*upper_n + i]
                 + upper_forward_saved_sigmoid_upper_forward_f[s*upper_n + i]*(active[s]*upper_s_bar_1[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*active[s]*upper_s_bar_0[s*upper_n + i])
             )
     # upper_forward_delta_value = e_2 (x) (upper_forward_saved_tanh_d1_upper_forward_g (.)
@@ -1128,7 +1120,7 @@ cdef void deep_bidirectional_lstm_upper_forward_adjoints(
 
 cdef void deep_bidirectional_lstm_upper_backward_backward(
     Py_ssize_t batch, Py_ssize_t upper_backward_n, Py_ssize_t lower_prediction_k,
-    const real* upper_backward_s_error_0, const real* upper_backward_s_error_1, const real* upper_backward_saved_value, const real* upper_backward_s_bar_0,
+    const real* upper_backward_s_error_0, const real* upper_backward_s_error_1, const real* upper_backward_saved_inactive, const real* upper_backward_s_bar_0,
     const real* upper_backward_s_bar_1, const real* upper_backward_W, const real* upper_backward_saved_tanh_d1_upper_backward_g, const real* upper_backward_saved_sigmoid_upper_backward_i,
     const real* active, const real* upper_backward_saved_tanh_d1_upper_backward_c_next, const real* upper_backward_saved_sigmoid_upper_backward_o, const real* upper_backward_saved_sigmoid_d1_upper_backward_i,
     const real* upper_backward_saved_tanh_upper_backward_g, const real* upper_backward_saved_sigmoid_d1_upper_backward_f, const real* upper_backward_s_0, const real* upper_backward_s_1,
@@ -1138,7 +1130,7 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
     # upper_backward_s_bar_before = upper_backward_s_error + D*_upper_backward_s f .
     #     upper_backward_s_bar
     #     upper_backward_s_error: (batch, upper_backward_n) * (batch, upper_backward_n), given
-    #     upper_backward_saved_value: (batch), given
+    #     upper_backward_saved_inactive: (batch), given
     #     upper_backward_s_bar: (batch, upper_backward_n) * (batch, upper_backward_n), given
     #     upper_backward_W: (4, upper_backward_n, upper_backward_n), parameter
     #     upper_backward_saved_tanh_d1_upper_backward_g: (batch, upper_backward_n), given
@@ -1161,9 +1153,9 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
     #     results and saved values in float64
     cdef Py_ssize_t s, i
     # upper_backward_s_bar_before_0 = upper_backward_s_error_0 +
-    #     upper_backward_saved_value upper_backward_s_bar_0
+    #     upper_backward_saved_inactive upper_backward_s_bar_0
     # upper_backward_s_bar_before_1 = upper_backward_s_error_1 +
-    #     upper_backward_saved_value upper_backward_s_bar_1 +
+    #     upper_backward_saved_inactive upper_backward_s_bar_1 +
     #     upper_backward_saved_sigmoid_upper_backward_f (.) (active upper_backward_s_bar_1
     #     + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
     #     upper_backward_saved_sigmoid_upper_backward_o (.) active upper_backward_s_bar_0)
@@ -1171,11 +1163,11 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
         for i in range(upper_backward_n):
             upper_backward_s_bar_before_0[s*upper_backward_n + i] = (
                 upper_backward_s_error_0[s*upper_backward_n + i]
-                + upper_backward_saved_value[s]*upper_backward_s_bar_0[s*upper_backward_n + i]
+                + upper_backward_saved_inactive[s]*upper_backward_s_bar_0[s*upper_backward_n + i]
             )
             upper_backward_s_bar_before_1[s*upper_backward_n + i] = (
                 upper_backward_s_error_1[s*upper_backward_n + i]
-                + upper_backward_saved_value[s]*upper_backward_s_bar_1[s*upper_backward_n + i]
+                + upper_backward_saved_inactive[s]*upper_backward_s_bar_1[s*upper_backward_n + i]
                 + upper_backward_saved_sigmoid_upper_backward_f[s*upper_backward_n + i]*(active[s]*upper_backward_s_bar_1[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*active[s]*upper_backward_s_bar_0[s*upper_backward_n + i])
             )
     # upper_backward_delta_value = e_2 (x) (upper_backward_saved_tanh_d1_upper_backward_g
@@ -1321,7 +1313,7 @@ cdef void deep_bidirectional_lstm_lower_prediction_backward(
 
 cdef void deep_bidirectional_lstm_lower_forward_backward(
     Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t m,
-    const real* lower_s_error_0, const real* lower_s_error_1, const real* lower_forward_saved_value, const real* lower_s_bar_0,
+    const real* lower_s_error_0, const real* lower_s_error_1, const real* lower_forward_saved_inactive, const real* lower_s_bar_0,
     const real* lower_s_bar_1, const real* lower_forward_W, const real* lower_forward_saved_tanh_d1_lower_forward_g, const real* lower_forward_saved_sigmoid_lower_forward_i,
     const real* active, const real* lower_forward_saved_tanh_d1_lower_forward_c_next, const real* lower_forward_saved_sigmoid_lower_forward_o, const real* lower_forward_saved_sigmoid_d1_lower_forward_i,
     const real* lower_forward_saved_tanh_lower_forward_g, const real* lower_forward_saved_sigmoid_d1_lower_forward_f, const real* lower_s_0, const real* lower_s_1,
@@ -1330,7 +1322,7 @@ cdef void deep_bidirectional_lstm_lower_forward_backward(
 ) noexcept nogil:
     # lower_s_bar_before = lower_s_error + D*_lower_s f . lower_s_bar
     #     lower_s_error: (batch, lower_n) * (batch, lower_n), given
-    #     lower_forward_saved_value: (batch), given
+    #     lower_forward_saved_inactive: (batch), given
     #     lower_s_bar: (batch, lower_n) * (batch, lower_n), given
     #     lower_forward_W: (4, lower_n, lower_n), parameter
     #     lower_forward_saved_tanh_d1_lower_forward_g: (batch, lower_n), given
@@ -1351,20 +1343,20 @@ cdef void deep_bidirectional_lstm_lower_forward_backward(
     # 16*(11*batch*lower_n + batch + 2*lower_n^2) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t s, i
-    # lower_s_bar_before_0 = lower_s_error_0 + lower_forward_saved_value lower_s_bar_0
-    # lower_s_bar_before_1 = lower_s_error_1 + lower_forward_saved_value lower_s_bar_1 +
-    #     lower_forward_saved_sigmoid_lower_forward_f (.) (active lower_s_bar_1 +
+    # lower_s_bar_before_0 = lower_s_error_0 + lower_forward_saved_inactive lower_s_bar_0
+    # lower_s_bar_before_1 = lower_s_error_1 + lower_forward_saved_inactive lower_s_bar_1
+    #     + lower_forward_saved_sigmoid_lower_forward_f (.) (active lower_s_bar_1 +
     #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
     #     lower_forward_saved_sigmoid_lower_forward_o (.) active lower_s_bar_0)
     for s in range(batch):
         for i in range(lower_n):
             lower_s_bar_before_0[s*lower_n + i] = (
                 lower_s_error_0[s*lower_n + i]
-                + lower_forward_saved_value[s]*lower_s_bar_0[s*lower_n + i]
+                + lower_forward_saved_inactive[s]*lower_s_bar_0[s*lower_n + i]
             )
             lower_s_bar_before_1[s*lower_n + i] = (
                 lower_s_error_1[s*lower_n + i]
-                + lower_forward_saved_value[s]*lower_s_bar_1[s*lower_n + i]
+                + lower_forward_saved_inactive[s]*lower_s_bar_1[s*lower_n + i]
                 + lower_forward_saved_sigmoid_lower_forward_f[s*lower_n + i]*(active[s]*lower_s_bar_1[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*active[s]*lower_s_bar_0[s*lower_n + i])
             )
     # lower_forward_delta_value = e_2 (x) (lower_forward_saved_tanh_d1_lower_forward_g (.)
@@ -1443,7 +1435,7 @@ cdef void deep_bidirectional_lstm_lower_forward_adjoints(
 
 cdef void deep_bidirectional_lstm_lower_backward_backward(
     Py_ssize_t batch, Py_ssize_t lower_backward_n, Py_ssize_t m,
-    const real* lower_backward_s_error_0, const real* lower_backward_s_error_1, const real* lower_backward_saved_value, const real* lower_backward_s_bar_0,
+    const real* lower_backward_s_error_0, const real* lower_backward_s_error_1, const real* lower_backward_saved_inactive, const real* lower_backward_s_bar_0,
     const real* lower_backward_s_bar_1, const real* lower_backward_W, const real* lower_backward_saved_tanh_d1_lower_backward_g, const real* lower_backward_saved_sigmoid_lower_backward_i,
     const real* active, const real* lower_backward_saved_tanh_d1_lower_backward_c_next, const real* lower_backward_saved_sigmoid_lower_backward_o, const real* lower_backward_saved_sigmoid_d1_lower_backward_i,
     const real* lower_backward_saved_tanh_lower_backward_g, const real* lower_backward_saved_sigmoid_d1_lower_backward_f, const real* lower_backward_s_0, const real* lower_backward_s_1,
@@ -1453,7 +1445,7 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
     # lower_backward_s_bar_before = lower_backward_s_error + D*_lower_backward_s f .
     #     lower_backward_s_bar
     #     lower_backward_s_error: (batch, lower_backward_n) * (batch, lower_backward_n), given
-    #     lower_backward_saved_value: (batch), given
+    #     lower_backward_saved_inactive: (batch), given
     #     lower_backward_s_bar: (batch, lower_backward_n) * (batch, lower_backward_n), given
     #     lower_backward_W: (4, lower_backward_n, lower_backward_n), parameter
     #     lower_backward_saved_tanh_d1_lower_backward_g: (batch, lower_backward_n), given
@@ -1476,9 +1468,9 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
     #     results and saved values in float64
     cdef Py_ssize_t s, i
     # lower_backward_s_bar_before_0 = lower_backward_s_error_0 +
-    #     lower_backward_saved_value lower_backward_s_bar_0
+    #     lower_backward_saved_inactive lower_backward_s_bar_0
     # lower_backward_s_bar_before_1 = lower_backward_s_error_1 +
-    #     lower_backward_saved_value lower_backward_s_bar_1 +
+    #     lower_backward_saved_inactive lower_backward_s_bar_1 +
     #     lower_backward_saved_sigmoid_lower_backward_f (.) (active lower_backward_s_bar_1
     #     + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
     #     lower_backward_saved_sigmoid_lower_backward_o (.) active lower_backward_s_bar_0)
@@ -1486,11 +1478,11 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
         for i in range(lower_backward_n):
             lower_backward_s_bar_before_0[s*lower_backward_n + i] = (
                 lower_backward_s_error_0[s*lower_backward_n + i]
-                + lower_backward_saved_value[s]*lower_backward_s_bar_0[s*lower_backward_n + i]
+                + lower_backward_saved_inactive[s]*lower_backward_s_bar_0[s*lower_backward_n + i]
             )
             lower_backward_s_bar_before_1[s*lower_backward_n + i] = (
                 lower_backward_s_error_1[s*lower_backward_n + i]
-                + lower_backward_saved_value[s]*lower_backward_s_bar_1[s*lower_backward_n + i]
+                + lower_backward_saved_inactive[s]*lower_backward_s_bar_1[s*lower_backward_n + i]
                 + lower_backward_saved_sigmoid_lower_backward_f[s*lower_backward_n + i]*(active[s]*lower_backward_s_bar_1[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*active[s]*lower_backward_s_bar_0[s*lower_backward_n + i])
             )
     # lower_backward_delta_value = e_2 (x) (lower_backward_saved_tanh_d1_lower_backward_g
@@ -2100,7 +2092,7 @@ cdef void deep_bidirectional_lstm_bptt(
     cdef real* lower_s_error_1 = workspace + 3*batch*lower_n*steps + 3*batch*lower_n
     cdef real* lower_s_bar_0 = workspace + 4*batch*lower_n*steps + 4*batch*lower_n
     cdef real* lower_s_bar_1 = workspace + 5*batch*lower_n*steps + 5*batch*lower_n
-    cdef real* lower_forward_saved_value = workspace + 6*batch*lower_n*steps + 6*batch*lower_n
+    cdef real* lower_forward_saved_inactive = workspace + 6*batch*lower_n*steps + 6*batch*lower_n
     cdef real* lower_forward_saved_sigmoid_lower_forward_o = workspace + 6*batch*lower_n*steps + 6*batch*lower_n + batch*steps
     cdef real* lower_forward_saved_tanh_d1_lower_forward_c_next = workspace + 7*batch*lower_n*steps + 6*batch*lower_n + batch*steps
     cdef real* lower_forward_saved_sigmoid_lower_forward_i = workspace + 8*batch*lower_n*steps + 6*batch*lower_n + batch*steps
@@ -2118,7 +2110,7 @@ cdef void deep_bidirectional_lstm_bptt(
     cdef real* lower_backward_s_error_1 = workspace + 3*batch*lower_backward_n*steps + 3*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
     cdef real* lower_backward_s_bar_0 = workspace + 4*batch*lower_backward_n*steps + 4*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
     cdef real* lower_backward_s_bar_1 = workspace + 5*batch*lower_backward_n*steps + 5*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_saved_value = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
+    cdef real* lower_backward_saved_inactive = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
     cdef real* lower_backward_saved_sigmoid_lower_backward_o = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
     cdef real* lower_backward_saved_tanh_d1_lower_backward_c_next = workspace + 7*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
     cdef real* lower_backward_saved_sigmoid_lower_backward_i = workspace + 8*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
@@ -2138,7 +2130,7 @@ cdef void deep_bidirectional_lstm_bptt(
     cdef real* upper_s_error_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 3*batch*steps*upper_n + 2*batch*steps + 3*batch*upper_n
     cdef real* upper_s_bar_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 4*batch*steps*upper_n + 2*batch*steps + 4*batch*upper_n
     cdef real* upper_s_bar_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 5*batch*steps*upper_n + 2*batch*steps + 5*batch*upper_n
-    cdef real* upper_forward_saved_value = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 2*batch*steps + 6*batch*upper_n
+    cdef real* upper_forward_saved_inactive = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 2*batch*steps + 6*batch*upper_n
     cdef real* upper_forward_saved_sigmoid_upper_forward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
     cdef real* upper_forward_saved_tanh_d1_upper_forward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 7*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
     cdef real* upper_forward_saved_sigmoid_upper_forward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 8*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
@@ -2156,7 +2148,7 @@ cdef void deep_bidirectional_lstm_bptt(
     cdef real* upper_backward_s_error_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 3*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 3*batch*upper_backward_n + 6*batch*upper_n
     cdef real* upper_backward_s_bar_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 4*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 4*batch*upper_backward_n + 6*batch*upper_n
     cdef real* upper_backward_s_bar_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 5*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 5*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_value = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
+    cdef real* upper_backward_saved_inactive = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
     cdef real* upper_backward_saved_sigmoid_upper_backward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
     cdef real* upper_backward_saved_tanh_d1_upper_backward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 7*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
     cdef real* upper_backward_saved_sigmoid_upper_backward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 8*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
@@ -2179,7 +2171,7 @@ cdef void deep_bidirectional_lstm_bptt(
             batch, lower_n, m,
             active + batch*t, lower_forward_W, lower_s_0 + batch*lower_n*t, lower_s_1 + batch*lower_n*t,
             lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*t + batch*lower_n,
-            lower_s_1 + batch*lower_n*t + batch*lower_n, lower_forward_saved_value + batch*t, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*t,
+            lower_s_1 + batch*lower_n*t + batch*lower_n, lower_forward_saved_inactive + batch*t, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*t,
             lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_g + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*t,
             lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*t, lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*t,
             scratch,
@@ -2193,7 +2185,7 @@ cdef void deep_bidirectional_lstm_bptt(
             batch, lower_backward_n, m,
             active + batch*steps - batch*t_2 - batch, lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2, lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2,
             lower_backward_U, x + batch*m*steps - batch*m*t_2 - batch*m, lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
-            lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_value + batch*steps - batch*t_2 - batch, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
+            lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_inactive + batch*steps - batch*t_2 - batch, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
             lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
             lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
             scratch,
@@ -2215,7 +2207,7 @@ cdef void deep_bidirectional_lstm_bptt(
             batch, upper_n, lower_prediction_k,
             active + batch*t_3, upper_forward_W, upper_s_0 + batch*t_3*upper_n, upper_s_1 + batch*t_3*upper_n,
             upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*t_3*upper_n + batch*upper_n,
-            upper_s_1 + batch*t_3*upper_n + batch*upper_n, upper_forward_saved_value + batch*t_3, upper_forward_saved_sigmoid_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*t_3*upper_n,
+            upper_s_1 + batch*t_3*upper_n + batch*upper_n, upper_forward_saved_inactive + batch*t_3, upper_forward_saved_sigmoid_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*t_3*upper_n,
             upper_forward_saved_sigmoid_upper_forward_i + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*t_3*upper_n,
             upper_forward_saved_sigmoid_d1_upper_forward_f + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_c_next + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*t_3*upper_n,
             scratch,
@@ -2229,7 +2221,7 @@ cdef void deep_bidirectional_lstm_bptt(
             batch, upper_backward_n, lower_prediction_k,
             active + batch*steps - batch*t_4 - batch, upper_backward_W, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n, upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n,
             upper_backward_U, lower_prediction_below + batch*lower_prediction_k*steps - batch*lower_prediction_k*t_4 - batch*lower_prediction_k, upper_backward_b, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
-            upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_value + batch*steps - batch*t_4 - batch, upper_backward_saved_sigmoid_upper_backward_o + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
+            upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_inactive + batch*steps - batch*t_4 - batch, upper_backward_saved_sigmoid_upper_backward_o + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
             upper_backward_saved_sigmoid_upper_backward_i + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_g + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_upper_backward_g + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
             upper_backward_saved_sigmoid_d1_upper_backward_f + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_o + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
             scratch,
@@ -2259,7 +2251,7 @@ cdef void deep_bidirectional_lstm_bptt(
         # upper_s_bar_before = upper_s_error + D*_upper_s f . upper_s_bar
         deep_bidirectional_lstm_upper_forward_backward[real](
             batch, upper_n, lower_prediction_k,
-            upper_s_error_0 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_error_1 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_value + batch*steps - batch*t_5 - batch, upper_s_bar_0 + batch*steps*upper_n - batch*t_5*upper_n,
+            upper_s_error_0 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_error_1 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_inactive + batch*steps - batch*t_5 - batch, upper_s_bar_0 + batch*steps*upper_n - batch*t_5*upper_n,
             upper_s_bar_1 + batch*steps*upper_n - batch*t_5*upper_n, upper_forward_W, upper_forward_saved_tanh_d1_upper_forward_g + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_upper_forward_i + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
             active + batch*steps - batch*t_5 - batch, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_upper_forward_o + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
             upper_forward_saved_tanh_upper_forward_g + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_f + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_0 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_1 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
@@ -2287,7 +2279,7 @@ cdef void deep_bidirectional_lstm_bptt(
         #     upper_backward_s_bar
         deep_bidirectional_lstm_upper_backward_backward[real](
             batch, upper_backward_n, lower_prediction_k,
-            upper_backward_s_error_0 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_s_error_1 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_saved_value + batch*t_6, upper_backward_s_bar_0 + batch*t_6*upper_backward_n,
+            upper_backward_s_error_0 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_s_error_1 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_saved_inactive + batch*t_6, upper_backward_s_bar_0 + batch*t_6*upper_backward_n,
             upper_backward_s_bar_1 + batch*t_6*upper_backward_n, upper_backward_W, upper_backward_saved_tanh_d1_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_i + batch*t_6*upper_backward_n,
             active + batch*t_6, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*t_6*upper_backward_n,
             upper_backward_saved_tanh_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_0 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_s_1 + batch*t_6*upper_backward_n + batch*upper_backward_n,
@@ -2330,7 +2322,7 @@ cdef void deep_bidirectional_lstm_bptt(
         # lower_s_bar_before = lower_s_error + D*_lower_s f . lower_s_bar
         deep_bidirectional_lstm_lower_forward_backward[real](
             batch, lower_n, m,
-            lower_s_error_0 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_error_1 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_value + batch*steps - batch*t_7 - batch, lower_s_bar_0 + batch*lower_n*steps - batch*lower_n*t_7,
+            lower_s_error_0 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_error_1 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_inactive + batch*steps - batch*t_7 - batch, lower_s_bar_0 + batch*lower_n*steps - batch*lower_n*t_7,
             lower_s_bar_1 + batch*lower_n*steps - batch*lower_n*t_7, lower_forward_W, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
             active + batch*steps - batch*t_7 - batch, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
             lower_forward_saved_tanh_lower_forward_g + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_0 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_1 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
@@ -2362,7 +2354,7 @@ cdef void deep_bidirectional_lstm_bptt(
         #     lower_backward_s_bar
         deep_bidirectional_lstm_lower_backward_backward[real](
             batch, lower_backward_n, m,
-            lower_backward_s_error_0 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_s_error_1 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_saved_value + batch*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8,
+            lower_backward_s_error_0 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_s_error_1 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_saved_inactive + batch*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8,
             lower_backward_s_bar_1 + batch*lower_backward_n*t_8, lower_backward_W, lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*t_8,
             active + batch*t_8, lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*t_8,
             lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_0 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_s_1 + batch*lower_backward_n*t_8 + batch*lower_backward_n,

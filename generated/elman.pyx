@@ -52,32 +52,32 @@ cdef void elman_cell_transition(
     # batch*n calls of elementwise functions
     # 8*(batch*m + 3*batch*n + 2*batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
-    cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*n + 2*batch
+    cdef real* going_on = workspace
+    cdef real* h_begun = workspace + batch*n + 2*batch
     cdef real* cell_z = workspace + 2*batch
-    cdef real* t_3 = workspace + batch
+    cdef real* inactive = workspace + batch
     cdef Py_ssize_t s, i
-    # t = 1 - reset
-    # t_3 = 1 - active
+    # going_on = 1 - reset
+    # inactive = 1 - active
     for s in range(batch):
-        t[s] = <real>1 - reset[s]
-        t_3[s] = <real>1 - active[s]
+        going_on[s] = <real>1 - reset[s]
+        inactive[s] = <real>1 - active[s]
     # cell_z = cell_b
     for s in range(batch):
         for i in range(n):
             cell_z[s*n + i] = cell_b[i]
     # cell_z += cell_U x
     gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
-    # t_2 = reset h_reset + t h
+    # h_begun = reset h_reset + going_on h
     for s in range(batch):
         for i in range(n):
-            t_2[s*n + i] = reset[s]*h_reset[s*n + i] + t[s]*h[s*n + i]
-    # cell_z += cell_W t_2
-    gemm(batch, n, n, <real>1, t_2, n, 1, cell_W, 1, n, cell_z, n, 1)
-    # h_next = active tanh(cell_z) + t_3 h
+            h_begun[s*n + i] = reset[s]*h_reset[s*n + i] + going_on[s]*h[s*n + i]
+    # cell_z += cell_W h_begun
+    gemm(batch, n, n, <real>1, h_begun, n, 1, cell_W, 1, n, cell_z, n, 1)
+    # h_next = active tanh(cell_z) + inactive h
     for s in range(batch):
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + t_3[s]*h[s*n + i]
+            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + inactive[s]*h[s*n + i]
 
 
 cdef void elman_prediction_predict(
@@ -142,8 +142,8 @@ cdef void elman_cell_saving_transition(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
     const real* active, const real* cell_W, const real* reset, const real* h_reset,
     const real* h, const real* cell_U, const real* x, const real* cell_b,
-    real* h_next, real* cell_saved_value, real* cell_saved_tanh_d1_cell_z, real* cell_saved_value_2,
-    real* cell_saved_value_3, real* workspace
+    real* h_next, real* cell_saved_inactive, real* cell_saved_tanh_d1_cell_z, real* cell_saved_going_on,
+    real* cell_saved_h_begun, real* workspace
 ) noexcept nogil:
     # h_next = cell(h, x; cell_W, cell_U, cell_b)
     #     active: (batch), mask
@@ -155,38 +155,38 @@ cdef void elman_cell_saving_transition(
     #     x: (batch, m), state
     #     cell_b: (n), parameter
     #     h_next: (batch, n), overwritten
-    #     cell_saved_value: (batch), overwritten
+    #     cell_saved_inactive: (batch), overwritten
     #     cell_saved_tanh_d1_cell_z: (batch, n), overwritten
-    #     cell_saved_value_2: (batch), overwritten
-    #     cell_saved_value_3: (batch, n), overwritten
+    #     cell_saved_going_on: (batch), overwritten
+    #     cell_saved_h_begun: (batch, n), overwritten
     # cost: 2*batch*(m*n + n^2 + 3*n + 1) flops
     # 2*batch*n calls of elementwise functions
     # 8*(batch*m + 5*batch*n + 4*batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
     cdef real* cell_z = workspace
     cdef Py_ssize_t s, i
-    # cell_saved_value_2 = 1 - reset
-    # cell_saved_value = 1 - active
+    # going_on = 1 - reset
+    # inactive = 1 - active
     for s in range(batch):
-        cell_saved_value_2[s] = <real>1 - reset[s]
-        cell_saved_value[s] = <real>1 - active[s]
+        cell_saved_going_on[s] = <real>1 - reset[s]
+        cell_saved_inactive[s] = <real>1 - active[s]
     # cell_z = cell_b
     for s in range(batch):
         for i in range(n):
             cell_z[s*n + i] = cell_b[i]
     # cell_z += cell_U x
     gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
-    # cell_saved_value_3 = reset h_reset + cell_saved_value_2 h
+    # h_begun = reset h_reset + going_on h
     for s in range(batch):
         for i in range(n):
-            cell_saved_value_3[s*n + i] = reset[s]*h_reset[s*n + i] + cell_saved_value_2[s]*h[s*n + i]
-    # cell_z += cell_W cell_saved_value_3
-    gemm(batch, n, n, <real>1, cell_saved_value_3, n, 1, cell_W, 1, n, cell_z, n, 1)
-    # h_next = active tanh(cell_z) + cell_saved_value h
+            cell_saved_h_begun[s*n + i] = reset[s]*h_reset[s*n + i] + cell_saved_going_on[s]*h[s*n + i]
+    # cell_z += cell_W h_begun
+    gemm(batch, n, n, <real>1, cell_saved_h_begun, n, 1, cell_W, 1, n, cell_z, n, 1)
+    # h_next = active tanh(cell_z) + inactive h
     # cell_saved_tanh_d1_cell_z = tanh'(cell_z)
     for s in range(batch):
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + cell_saved_value[s]*h[s*n + i]
+            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + cell_saved_inactive[s]*h[s*n + i]
             cell_saved_tanh_d1_cell_z[s*n + i] = tanh_d1(cell_z[s*n + i])
 
 
@@ -255,16 +255,16 @@ cdef void elman_observe(
 
 cdef void elman_cell_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* h_error, const real* cell_saved_value, const real* h_bar, const real* cell_saved_value_2,
+    const real* h_error, const real* cell_saved_inactive, const real* h_bar, const real* cell_saved_going_on,
     const real* cell_W, const real* cell_saved_tanh_d1_cell_z, const real* active, const real* reset,
     real* h_bar_before, real* h_reset_bar, real* cell_delta_cell_z_bar, real* workspace
 ) noexcept nogil:
     # h_bar_before = h_error + D*_h f . h_bar
     # h_reset_bar += D*_h_reset f . h_bar
     #     h_error: (batch, n), given
-    #     cell_saved_value: (batch), given
+    #     cell_saved_inactive: (batch), given
     #     h_bar: (batch, n), given
-    #     cell_saved_value_2: (batch), given
+    #     cell_saved_going_on: (batch), given
     #     cell_W: (n, n), parameter
     #     cell_saved_tanh_d1_cell_z: (batch, n), given
     #     active: (batch), mask
@@ -284,14 +284,14 @@ cdef void elman_cell_backward(
     # t = cell_W^T cell_delta_cell_z_bar
     fill(batch*n, <real>0, t)
     gemm(batch, n, n, <real>1, cell_delta_cell_z_bar, n, 1, cell_W, n, 1, t, n, 1)
-    # h_bar_before = h_error + cell_saved_value h_bar + cell_saved_value_2 t
+    # h_bar_before = h_error + cell_saved_inactive h_bar + cell_saved_going_on t
     # h_reset_bar += reset t
     for s in range(batch):
         for i in range(n):
             h_bar_before[s*n + i] = (
                 h_error[s*n + i]
-                + cell_saved_value[s]*h_bar[s*n + i]
-                + cell_saved_value_2[s]*t[s*n + i]
+                + cell_saved_inactive[s]*h_bar[s*n + i]
+                + cell_saved_going_on[s]*t[s*n + i]
             )
             if h_reset_bar is not NULL:
                 h_reset_bar[s*n + i] += reset[s]*t[s*n + i]
@@ -299,14 +299,14 @@ cdef void elman_cell_backward(
 
 cdef void elman_cell_adjoints(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* cell_saved_value_3, const real* cell_delta_cell_z_bar, const real* x, const real* cell_U,
+    const real* cell_saved_h_begun, const real* cell_delta_cell_z_bar, const real* x, const real* cell_U,
     real* cell_W_bar, real* cell_U_bar, real* cell_b_bar, real* x_bar
 ) noexcept nogil:
     # cell_W_bar += nabla*_cell_W f . h_bar
     # cell_U_bar += nabla*_cell_U f . h_bar
     # cell_b_bar += nabla*_cell_b f . h_bar
     # x_bar += D*_x f . h_bar
-    #     cell_saved_value_3: (batch, n), given
+    #     cell_saved_h_begun: (batch, n), given
     #     cell_delta_cell_z_bar: (batch, n), given
     #     x: (batch, m), state
     #     cell_U: (n, m), parameter
@@ -319,9 +319,9 @@ cdef void elman_cell_adjoints(
     #     values in float64
     cdef Py_ssize_t s, i
     if cell_W_bar is not NULL:
-        # cell_W_bar += sum_s cell_delta_cell_z_bar cell_saved_value_3^T
+        # cell_W_bar += sum_s cell_delta_cell_z_bar cell_saved_h_begun^T
         gemm(n, n, batch, <real>1,
-             cell_delta_cell_z_bar, 1, n, cell_saved_value_3, n, 1, cell_W_bar, n, 1)
+             cell_delta_cell_z_bar, 1, n, cell_saved_h_begun, n, 1, cell_W_bar, n, 1)
     if cell_U_bar is not NULL:
         # cell_U_bar += sum_s cell_delta_cell_z_bar x^T
         gemm(n, m, batch, <real>1, cell_delta_cell_z_bar, 1, n, x, m, 1, cell_U_bar, m, 1)
@@ -358,69 +358,69 @@ cdef void elman_cell_influence(
     # 2*batch*n calls of elementwise functions
     # 8*(2*batch*m*n^2 + batch*m + 2*batch*n^3 + 2*batch*n^2 + 3*batch*n + 2*batch + m*n +
     #     n^2 + n) bytes of arguments, results and saved values in float64
-    cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*n + 2*batch
+    cdef real* going_on = workspace
+    cdef real* h_begun = workspace + batch*n + 2*batch
     cdef real* cell_z = workspace + 2*batch
-    cdef real* t_3 = workspace + batch
+    cdef real* inactive = workspace + batch
     cdef real* tanh_d1_cell_z = workspace + 2*batch*n + 2*batch
-    cdef real* t_4 = workspace + 4*batch*n + 2*batch
-    cdef real* t_5 = workspace + 3*batch*n + 2*batch
+    cdef real* t = workspace + 4*batch*n + 2*batch
+    cdef real* t_2 = workspace + 3*batch*n + 2*batch
     cdef Py_ssize_t s, i, j
     cdef real tanh_d1_cell_z_si
-    # t = 1 - reset
-    # t_3 = 1 - active
+    # going_on = 1 - reset
+    # inactive = 1 - active
     for s in range(batch):
-        t[s] = <real>1 - reset[s]
-        t_3[s] = <real>1 - active[s]
+        going_on[s] = <real>1 - reset[s]
+        inactive[s] = <real>1 - active[s]
     # cell_z = cell_b
     for s in range(batch):
         for i in range(n):
             cell_z[s*n + i] = cell_b[i]
     # cell_z += cell_U x
     gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
-    # t_2 = reset h_reset + t h
+    # h_begun = reset h_reset + going_on h
     for s in range(batch):
         for i in range(n):
-            t_2[s*n + i] = reset[s]*h_reset[s*n + i] + t[s]*h[s*n + i]
-    # cell_z += cell_W t_2
-    gemm(batch, n, n, <real>1, t_2, n, 1, cell_W, 1, n, cell_z, n, 1)
-    # h_next = active tanh(cell_z) + t_3 h
+            h_begun[s*n + i] = reset[s]*h_reset[s*n + i] + going_on[s]*h[s*n + i]
+    # cell_z += cell_W h_begun
+    gemm(batch, n, n, <real>1, h_begun, n, 1, cell_W, 1, n, cell_z, n, 1)
+    # h_next = active tanh(cell_z) + inactive h
     # tanh_d1_cell_z = tanh'(cell_z)
-    # t_5 = active tanh_d1_cell_z
+    # t_2 = active tanh_d1_cell_z
     for s in range(batch):
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + t_3[s]*h[s*n + i]
+            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + inactive[s]*h[s*n + i]
             tanh_d1_cell_z_si = tanh_d1(cell_z[s*n + i])
             tanh_d1_cell_z[s*n + i] = tanh_d1_cell_z_si
-            t_5[s*n + i] = tanh_d1_cell_z_si*active[s]
-    # influence_W_U_b_next = sum_{k} t_5[j] t_2[k] -> [j, j*n + k]
+            t_2[s*n + i] = tanh_d1_cell_z_si*active[s]
+    # influence_W_U_b_next = sum_{k} t_2[j] h_begun[k] -> [j, j*n + k]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_5[s*n + i]*t_2[s*n + j]
-    # influence_W_U_b_next += sum_{k} t_5[j] x[k] -> [j, j*m + k + n**2]
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_2[s*n + i]*h_begun[s*n + j]
+    # influence_W_U_b_next += sum_{k} t_2[j] x[k] -> [j, j*m + k + n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_5[s*n + i]*x[s*m + j]
-    # influence_W_U_b_next += t_5[j] -> [j, j + m*n + n**2]
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_2[s*n + i]*x[s*m + j]
+    # influence_W_U_b_next += t_2[j] -> [j, j + m*n + n**2]
     for s in range(batch):
         for i in range(n):
-            influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += t_5[s*n + i]
-    # t_4 = active ((t cell_W)[j, k] tanh_d1_cell_z[j] -> [j, k])
+            influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += t_2[s*n + i]
+    # t = active ((going_on cell_W)[j, k] tanh_d1_cell_z[j] -> [j, k])
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                t_4[(s*n + i)*n + j] = cell_W[i*n + j]*t[s]*tanh_d1_cell_z[s*n + i]*active[s]
-    # t_4 += t_3 -> [j, j]
+                t[(s*n + i)*n + j] = cell_W[i*n + j]*going_on[s]*tanh_d1_cell_z[s*n + i]*active[s]
+    # t += inactive -> [j, j]
     for s in range(batch):
         for i in range(n):
-            t_4[(s*n + i)*n + i] += t_3[s]
-    # influence_W_U_b_next += sum_{k} t_4[j, k] influence_W_U_b[k, l] -> [j, l]
+            t[(s*n + i)*n + i] += inactive[s]
+    # influence_W_U_b_next += sum_{k} t[j, k] influence_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, m*n + n*n + n, n, <real>1,
-             t_4 + n*n*s, n, 1, influence_W_U_b + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1, influence_W_U_b_next + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1)
+             t + n*n*s, n, 1, influence_W_U_b + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1, influence_W_U_b_next + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1)
 
 
 cdef void elman_cell_readout(
@@ -485,18 +485,18 @@ cdef void elman_cell_identity(
 
 cdef void elman_cell_block_step(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* Lambda, const real* cell_W, const real* cell_saved_value_2, const real* cell_saved_tanh_d1_cell_z,
-    const real* active, const real* cell_saved_value, real* Lambda_before, real* factor,
+    const real* Lambda, const real* cell_W, const real* cell_saved_going_on, const real* cell_saved_tanh_d1_cell_z,
+    const real* active, const real* cell_saved_inactive, real* Lambda_before, real* factor,
     real* workspace
 ) noexcept nogil:
     # Lambda_before = Lambda . D f
     # factors of Lambda . nabla f
     #     Lambda: (batch, n, n), given
     #     cell_W: (n, n), parameter
-    #     cell_saved_value_2: (batch), given
+    #     cell_saved_going_on: (batch), given
     #     cell_saved_tanh_d1_cell_z: (batch, n), given
     #     active: (batch), mask
-    #     cell_saved_value: (batch), given
+    #     cell_saved_inactive: (batch), given
     #     Lambda_before: (batch, n, n), overwritten
     #     factor: (batch, n, n), overwritten
     # cost: 2*batch*n*(n^2 + 2*n + 1) flops
@@ -505,20 +505,20 @@ cdef void elman_cell_block_step(
     cdef real* t = workspace
     cdef real* cell_saved_tanh_d1_cell_z_active = workspace + batch*n*n
     cdef Py_ssize_t s, i, j
-    # t = active ((cell_saved_value_2 cell_W)[j, k] cell_saved_tanh_d1_cell_z[j] -> [j,
+    # t = active ((cell_saved_going_on cell_W)[j, k] cell_saved_tanh_d1_cell_z[j] -> [j,
     #     k])
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                t[(s*n + i)*n + j] = cell_W[i*n + j]*cell_saved_value_2[s]*cell_saved_tanh_d1_cell_z[s*n + i]*active[s]
+                t[(s*n + i)*n + j] = cell_W[i*n + j]*cell_saved_going_on[s]*cell_saved_tanh_d1_cell_z[s*n + i]*active[s]
     # cell_saved_tanh_d1_cell_z_active = active cell_saved_tanh_d1_cell_z
     for s in range(batch):
         for i in range(n):
             cell_saved_tanh_d1_cell_z_active[s*n + i] = cell_saved_tanh_d1_cell_z[s*n + i]*active[s]
-    # t += cell_saved_value -> [j, j]
+    # t += cell_saved_inactive -> [j, j]
     for s in range(batch):
         for i in range(n):
-            t[(s*n + i)*n + i] += cell_saved_value[s]
+            t[(s*n + i)*n + i] += cell_saved_inactive[s]
     # factor = Lambda[j, k] cell_saved_tanh_d1_cell_z_active[k] -> [j, k]
     for s in range(batch):
         for i in range(n):
@@ -533,14 +533,14 @@ cdef void elman_cell_block_step(
 
 cdef void elman_cell_block_end(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m, Py_ssize_t times,
-    const real* Lambda, const real* influence_W_U_b, const real* factor_times, const real* cell_saved_value_3_times,
+    const real* Lambda, const real* influence_W_U_b, const real* factor_times, const real* cell_saved_h_begun_times,
     const real* x_times, real* influence_W_U_b_next
 ) noexcept nogil:
     # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
     #     Lambda: (batch, n, n), given
     #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
     #     factor_times: (times, batch, n, n), given
-    #     cell_saved_value_3_times: (times, batch, n), given
+    #     cell_saved_h_begun_times: (times, batch, n), given
     #     x_times: (times, batch, m), given
     #     influence_W_U_b_next: (batch, n, m*n + n**2 + n), overwritten
     # cost: batch*n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times) flops
@@ -553,11 +553,11 @@ cdef void elman_cell_block_end(
         gemm(n, m*n + n*n + n, n, <real>1,
              Lambda + n*n*s, n, 1, influence_W_U_b + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1, influence_W_U_b_next + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1)
     # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
-    #     cell_saved_value_3_times[i, p] -> [k, l*n + p]
+    #     cell_saved_h_begun_times[i, p] -> [k, l*n + p]
     for s in range(batch):
         for i in range(n):
             gemm(n, n, times, <real>1,
-                 factor_times + i*n + n*n*s, 1, batch*n*n, cell_saved_value_3_times + n*s, batch*n, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s, n, 1)
+                 factor_times + i*n + n*n*s, 1, batch*n*n, cell_saved_h_begun_times + n*s, batch*n, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s, n, 1)
     # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] x_times[i, p] -> [k, l*m +
     #     n**2 + p]
     for s in range(batch):
@@ -750,10 +750,10 @@ cdef void elman_bptt(
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
-    cdef real* cell_saved_value = workspace + 3*batch*n*steps + 3*batch*n
+    cdef real* cell_saved_inactive = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* cell_saved_tanh_d1_cell_z = workspace + 3*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_value_2 = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_value_3 = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps
+    cdef real* cell_saved_going_on = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
+    cdef real* cell_saved_h_begun = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* cell_delta_cell_z_bar = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* scratch = workspace + 6*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef Py_ssize_t t, t_2
@@ -764,8 +764,8 @@ cdef void elman_bptt(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*t + batch*n, cell_saved_value + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_value_2 + batch*t,
-            cell_saved_value_3 + batch*n*t, scratch,
+            h + batch*n*t + batch*n, cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
+            cell_saved_h_begun + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
     # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
@@ -784,7 +784,7 @@ cdef void elman_bptt(
         # h_reset_bar += D*_h_reset f . h_bar
         elman_cell_backward[real](
             batch, n, m,
-            h_error + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_value + batch*steps - batch*t_2 - batch, h_bar + batch*n*steps - batch*n*t_2, cell_saved_value_2 + batch*steps - batch*t_2 - batch,
+            h_error + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_inactive + batch*steps - batch*t_2 - batch, h_bar + batch*n*steps - batch*n*t_2, cell_saved_going_on + batch*steps - batch*t_2 - batch,
             cell_W, cell_saved_tanh_d1_cell_z + batch*n*steps - batch*n*t_2 - batch*n, active + batch*steps - batch*t_2 - batch, reset + batch*steps - batch*t_2 - batch,
             h_bar + batch*n*steps - batch*n*t_2 - batch*n, h_reset_bar, cell_delta_cell_z_bar + batch*n*steps - batch*n*t_2 - batch*n, scratch,
         )
@@ -798,7 +798,7 @@ cdef void elman_bptt(
     ):
         elman_cell_adjoints[real](
             batch*steps, n, m,
-            cell_saved_value_3, cell_delta_cell_z_bar, x, cell_U,
+            cell_saved_h_begun, cell_delta_cell_z_bar, x, cell_U,
             cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
         )
     if h_0_bar is not NULL:
@@ -903,10 +903,10 @@ cdef void elman_truncated_bptt(
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
-    cdef real* cell_saved_value = workspace + 3*batch*n*steps + 3*batch*n
+    cdef real* cell_saved_inactive = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* cell_saved_tanh_d1_cell_z = workspace + 3*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_value_2 = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_value_3 = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps
+    cdef real* cell_saved_going_on = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
+    cdef real* cell_saved_h_begun = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* cell_delta_cell_z_bar = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* no_error = workspace + 6*batch*n*steps + 3*batch*n + 2*batch*steps
     cdef real* scratch = workspace + 6*batch*n*steps + 4*batch*n + 2*batch*steps
@@ -918,8 +918,8 @@ cdef void elman_truncated_bptt(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*t + batch*n, cell_saved_value + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_value_2 + batch*t,
-            cell_saved_value_3 + batch*n*t, scratch,
+            h + batch*n*t + batch*n, cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
+            cell_saved_h_begun + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
     # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
@@ -940,7 +940,7 @@ cdef void elman_truncated_bptt(
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                h_error + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_value + min(steps, every*w + every)*batch - batch*t_2 - batch, h_bar + min(steps, every*w + every)*batch*n - batch*n*t_2, cell_saved_value_2 + min(steps, every*w + every)*batch - batch*t_2 - batch,
+                h_error + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_inactive + min(steps, every*w + every)*batch - batch*t_2 - batch, h_bar + min(steps, every*w + every)*batch*n - batch*n*t_2, cell_saved_going_on + min(steps, every*w + every)*batch - batch*t_2 - batch,
                 cell_W, cell_saved_tanh_d1_cell_z + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, active + min(steps, every*w + every)*batch - batch*t_2 - batch, reset + min(steps, every*w + every)*batch - batch*t_2 - batch,
                 h_bar + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, h_reset_bar, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, scratch,
             )
@@ -949,7 +949,7 @@ cdef void elman_truncated_bptt(
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                no_error, cell_saved_value + batch*every*w - batch*t_3, h_bar + batch*every*n*w + batch*n - batch*n*t_3, cell_saved_value_2 + batch*every*w - batch*t_3,
+                no_error, cell_saved_inactive + batch*every*w - batch*t_3, h_bar + batch*every*n*w + batch*n - batch*n*t_3, cell_saved_going_on + batch*every*w - batch*t_3,
                 cell_W, cell_saved_tanh_d1_cell_z + batch*every*n*w - batch*n*t_3, active + batch*every*w - batch*t_3, reset + batch*every*w - batch*t_3,
                 h_bar + batch*every*n*w - batch*n*t_3, h_reset_bar, cell_delta_cell_z_bar + batch*every*n*w - batch*n*t_3, scratch,
             )
@@ -963,7 +963,7 @@ cdef void elman_truncated_bptt(
         ):
             elman_cell_adjoints[real](
                 min(steps, max(down, every), every*w + every)*batch, n, m,
-                cell_saved_value_3 + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
+                cell_saved_h_begun + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
                 cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
             )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
@@ -1166,10 +1166,10 @@ cdef void elman_hybrid(
     cdef real* h = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + m*n + n*n + n
     cdef real* h_error = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + min(block, steps)*batch*n + batch*n + m*n + n*n + n
     cdef real* h_bar = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 2*min(block, steps)*batch*n + 2*batch*n + m*n + n*n + n
-    cdef real* cell_saved_value = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + m*n + n*n + n
+    cdef real* cell_saved_inactive = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + m*n + n*n + n
     cdef real* cell_saved_tanh_d1_cell_z = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + min(block, steps)*batch + m*n + n*n + n
-    cdef real* cell_saved_value_2 = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + min(block, steps)*batch + m*n + n*n + n
-    cdef real* cell_saved_value_3 = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
+    cdef real* cell_saved_going_on = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + min(block, steps)*batch + m*n + n*n + n
+    cdef real* cell_saved_h_begun = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
     cdef real* cell_delta_cell_z_bar = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 5*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
     cdef real* Lambda = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
     cdef real* factor = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
@@ -1185,8 +1185,8 @@ cdef void elman_hybrid(
                 batch, n, m,
                 active + b*batch*block + batch*t_3, cell_W, reset + b*batch*block + batch*t_3, h_reset,
                 h + batch*n*t_3, cell_U, x + b*batch*block*m + batch*m*t_3, cell_b,
-                h + batch*n*t_3 + batch*n, cell_saved_value + batch*t_3, cell_saved_tanh_d1_cell_z + batch*n*t_3, cell_saved_value_2 + batch*t_3,
-                cell_saved_value_3 + batch*n*t_3, scratch,
+                h + batch*n*t_3 + batch*n, cell_saved_inactive + batch*t_3, cell_saved_tanh_d1_cell_z + batch*n*t_3, cell_saved_going_on + batch*t_3,
+                cell_saved_h_begun + batch*n*t_3, scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, h_error)
         # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
@@ -1205,7 +1205,7 @@ cdef void elman_hybrid(
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                h_error + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_value + min(block, steps - b*block)*batch - batch*t - batch, h_bar + min(block, steps - b*block)*batch*n - batch*n*t, cell_saved_value_2 + min(block, steps - b*block)*batch - batch*t - batch,
+                h_error + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t - batch, h_bar + min(block, steps - b*block)*batch*n - batch*n*t, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t - batch,
                 cell_W, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch, reset + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch,
                 h_bar + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, NULL, cell_delta_cell_z_bar + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, scratch,
             )
@@ -1216,7 +1216,7 @@ cdef void elman_hybrid(
         if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
             elman_cell_adjoints[real](
                 min(block, steps - b*block)*batch, n, m,
-                cell_saved_value_3, cell_delta_cell_z_bar, x + b*batch*block*m, cell_U,
+                cell_saved_h_begun, cell_delta_cell_z_bar, x + b*batch*block*m, cell_U,
                 cell_W_bar, cell_U_bar, cell_b_bar, NULL,
             )
         # gradient_W_U_b += J* . h_bar
@@ -1234,14 +1234,14 @@ cdef void elman_hybrid(
             # factors of Lambda . nabla f
             elman_cell_block_step[real](
                 batch, n, m,
-                Lambda + ((t_2) % 2)*batch*n*n, cell_W, cell_saved_value_2 + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
-                active + b*batch*block + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_value + min(block, steps - b*block)*batch - batch*t_2 - batch, Lambda + ((t_2 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,
+                Lambda + ((t_2) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
+                active + b*batch*block + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_2 - batch, Lambda + ((t_2 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,
                 scratch,
             )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
         elman_cell_block_end[real](
             batch, n, m, min(block, steps - b*block),
-            Lambda + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_W_U_b_next + ((b) % 2)*batch*m*n*n + ((b) % 2)*batch*n*n*n + ((b) % 2)*batch*n*n, factor, cell_saved_value_3,
+            Lambda + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_W_U_b_next + ((b) % 2)*batch*m*n*n + ((b) % 2)*batch*n*n*n + ((b) % 2)*batch*n*n, factor, cell_saved_h_begun,
             x + b*batch*block*m, influence_W_U_b_next + ((b + 1) % 2)*batch*m*n*n + ((b + 1) % 2)*batch*n*n*n + ((b + 1) % 2)*batch*n*n,
         )
         copy(batch*n, h + min(block, steps - b*block)*batch*n, h)

@@ -74,50 +74,50 @@ cdef void lstm_classifier_cell_transition(
     # 5*batch*n calls of elementwise functions
     # 8*(batch*m + 6*batch*n + 2*batch + 4*m*n + 4*n^2 + 4*n) bytes of arguments, results
     #     and saved values in float64
-    cdef real* t = workspace
+    cdef real* going_on = workspace
     cdef real* cell_h = workspace + 4*batch*n + 2*batch
-    cdef real* t_2 = workspace + 2*batch
-    cdef real* t_3 = workspace + batch
+    cdef real* t = workspace + 2*batch
+    cdef real* inactive = workspace + batch
     cdef Py_ssize_t s, i, j
     cdef real cell_c, cell_c_next
-    # t = 1 - reset
-    # t_3 = 1 - active
+    # going_on = 1 - reset
+    # inactive = 1 - active
     for s in range(batch):
-        t[s] = <real>1 - reset[s]
-        t_3[s] = <real>1 - active[s]
-    # t_2 = cell_b
+        going_on[s] = <real>1 - reset[s]
+        inactive[s] = <real>1 - active[s]
+    # t = cell_b
     for s in range(batch):
         for i in range(4):
             for j in range(n):
-                t_2[(s*4 + i)*n + j] = cell_b[i*n + j]
-    # t_2 += cell_U x
-    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t_2, 4*n, 1)
-    # cell_h = reset s_reset_0 + t s_0
+                t[(s*4 + i)*n + j] = cell_b[i*n + j]
+    # t += cell_U x
+    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
+    # cell_h = reset s_reset_0 + going_on s_0
     for s in range(batch):
         for i in range(n):
-            cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + t[s]*s_0[s*n + i]
-    # t_2 += cell_W cell_h
-    gemm(batch, 4*n, n, <real>1, cell_h, n, 1, cell_W, 1, n, t_2, 4*n, 1)
-    # cell_o = t_2[3]
-    # cell_f = t_2[1]
-    # cell_c = reset s_reset_1 + t s_1
-    # cell_i = t_2[0]
-    # cell_g = t_2[2]
+            cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + going_on[s]*s_0[s*n + i]
+    # t += cell_W cell_h
+    gemm(batch, 4*n, n, <real>1, cell_h, n, 1, cell_W, 1, n, t, 4*n, 1)
+    # cell_o = t[3]
+    # cell_f = t[1]
+    # cell_c = reset s_reset_1 + going_on s_1
+    # cell_i = t[0]
+    # cell_g = t[2]
     # cell_c_next = sigmoid(cell_f) (.) cell_c + sigmoid(cell_i) (.) tanh(cell_g)
-    # s_next_0 = active (sigmoid(cell_o) (.) tanh(cell_c_next)) + t_3 s_0
-    # s_next_1 = active cell_c_next + t_3 s_1
+    # s_next_0 = active (sigmoid(cell_o) (.) tanh(cell_c_next)) + inactive s_0
+    # s_next_1 = active cell_c_next + inactive s_1
     for s in range(batch):
         for i in range(n):
-            cell_c = reset[s]*s_reset_1[s*n + i] + t[s]*s_1[s*n + i]
+            cell_c = reset[s]*s_reset_1[s*n + i] + going_on[s]*s_1[s*n + i]
             cell_c_next = (
-                sigmoid(t_2[(s*4 + 1)*n + i])*cell_c
-                + sigmoid(t_2[s*4*n + i])*tanh(t_2[(s*4 + 2)*n + i])
+                sigmoid(t[(s*4 + 1)*n + i])*cell_c
+                + sigmoid(t[s*4*n + i])*tanh(t[(s*4 + 2)*n + i])
             )
             s_next_0[s*n + i] = (
-                active[s]*sigmoid(t_2[(s*4 + 3)*n + i])*tanh(cell_c_next)
-                + t_3[s]*s_0[s*n + i]
+                active[s]*sigmoid(t[(s*4 + 3)*n + i])*tanh(cell_c_next)
+                + inactive[s]*s_0[s*n + i]
             )
-            s_next_1[s*n + i] = active[s]*cell_c_next + t_3[s]*s_1[s*n + i]
+            s_next_1[s*n + i] = active[s]*cell_c_next + inactive[s]*s_1[s*n + i]
 
 
 cdef void lstm_classifier_prediction_predict(
@@ -203,9 +203,9 @@ cdef void lstm_classifier_cell_saving_transition(
     const real* active, const real* cell_W, const real* reset, const real* s_reset_0,
     const real* s_reset_1, const real* s_0, const real* s_1, const real* cell_U,
     const real* x, const real* cell_b, real* s_next_0, real* s_next_1,
-    real* cell_saved_value, real* cell_saved_sigmoid_cell_o, real* cell_saved_tanh_d1_cell_c_next, real* cell_saved_sigmoid_cell_i,
+    real* cell_saved_inactive, real* cell_saved_sigmoid_cell_o, real* cell_saved_tanh_d1_cell_c_next, real* cell_saved_sigmoid_cell_i,
     real* cell_saved_tanh_d1_cell_g, real* cell_saved_tanh_cell_g, real* cell_saved_sigmoid_d1_cell_i, real* cell_saved_cell_c,
-    real* cell_saved_sigmoid_d1_cell_f, real* cell_saved_tanh_cell_c_next, real* cell_saved_sigmoid_d1_cell_o, real* cell_saved_value_2,
+    real* cell_saved_sigmoid_d1_cell_f, real* cell_saved_tanh_cell_c_next, real* cell_saved_sigmoid_d1_cell_o, real* cell_saved_going_on,
     real* cell_saved_sigmoid_cell_f, real* cell_saved_cell_h, real* workspace
 ) noexcept nogil:
     # s_next = cell(s, x; cell_W, cell_U, cell_b)
@@ -218,7 +218,7 @@ cdef void lstm_classifier_cell_saving_transition(
     #     x: (batch, m), state
     #     cell_b: (4, n), parameter
     #     s_next: (batch, n) * (batch, n), overwritten
-    #     cell_saved_value: (batch), overwritten
+    #     cell_saved_inactive: (batch), overwritten
     #     cell_saved_sigmoid_cell_o: (batch, n), overwritten
     #     cell_saved_tanh_d1_cell_c_next: (batch, n), overwritten
     #     cell_saved_sigmoid_cell_i: (batch, n), overwritten
@@ -229,7 +229,7 @@ cdef void lstm_classifier_cell_saving_transition(
     #     cell_saved_sigmoid_d1_cell_f: (batch, n), overwritten
     #     cell_saved_tanh_cell_c_next: (batch, n), overwritten
     #     cell_saved_sigmoid_d1_cell_o: (batch, n), overwritten
-    #     cell_saved_value_2: (batch), overwritten
+    #     cell_saved_going_on: (batch), overwritten
     #     cell_saved_sigmoid_cell_f: (batch, n), overwritten
     #     cell_saved_cell_h: (batch, n), overwritten
     # cost: 2*batch*(4*m*n + 4*n^2 + 8*n + 1) flops
@@ -239,11 +239,11 @@ cdef void lstm_classifier_cell_saving_transition(
     cdef real* t = workspace
     cdef Py_ssize_t s, i, j
     cdef real sigmoid_cell_o, sigmoid_cell_f, sigmoid_cell_i, tanh_cell_g, cell_c_next, tanh_cell_c_next
-    # cell_saved_value_2 = 1 - reset
-    # cell_saved_value = 1 - active
+    # going_on = 1 - reset
+    # inactive = 1 - active
     for s in range(batch):
-        cell_saved_value_2[s] = <real>1 - reset[s]
-        cell_saved_value[s] = <real>1 - active[s]
+        cell_saved_going_on[s] = <real>1 - reset[s]
+        cell_saved_inactive[s] = <real>1 - active[s]
     # t = cell_b
     for s in range(batch):
         for i in range(4):
@@ -251,12 +251,12 @@ cdef void lstm_classifier_cell_saving_transition(
                 t[(s*4 + i)*n + j] = cell_b[i*n + j]
     # t += cell_U x
     gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
-    # cell_h = reset s_reset_0 + cell_saved_value_2 s_0
-    # cell_c = reset s_reset_1 + cell_saved_value_2 s_1
+    # cell_h = reset s_reset_0 + going_on s_0
+    # cell_c = reset s_reset_1 + going_on s_1
     for s in range(batch):
         for i in range(n):
-            cell_saved_cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + cell_saved_value_2[s]*s_0[s*n + i]
-            cell_saved_cell_c[s*n + i] = reset[s]*s_reset_1[s*n + i] + cell_saved_value_2[s]*s_1[s*n + i]
+            cell_saved_cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + cell_saved_going_on[s]*s_0[s*n + i]
+            cell_saved_cell_c[s*n + i] = reset[s]*s_reset_1[s*n + i] + cell_saved_going_on[s]*s_1[s*n + i]
     # t += cell_W cell_h
     gemm(batch, 4*n, n, <real>1, cell_saved_cell_h, n, 1, cell_W, 1, n, t, 4*n, 1)
     # cell_o = t[3]
@@ -271,8 +271,8 @@ cdef void lstm_classifier_cell_saving_transition(
     #     cell_saved_tanh_cell_g
     # cell_saved_tanh_cell_c_next = tanh(cell_c_next)
     # s_next_0 = active (cell_saved_sigmoid_cell_o (.) cell_saved_tanh_cell_c_next) +
-    #     cell_saved_value s_0
-    # s_next_1 = active cell_c_next + cell_saved_value s_1
+    #     inactive s_0
+    # s_next_1 = active cell_c_next + inactive s_1
     # cell_saved_tanh_d1_cell_c_next = tanh'(cell_c_next)
     # cell_saved_tanh_d1_cell_g = tanh'(cell_g)
     # cell_saved_sigmoid_d1_cell_i = sigmoid'(cell_i)
@@ -293,9 +293,9 @@ cdef void lstm_classifier_cell_saving_transition(
             cell_saved_tanh_cell_c_next[s*n + i] = tanh_cell_c_next
             s_next_0[s*n + i] = (
                 active[s]*sigmoid_cell_o*tanh_cell_c_next
-                + cell_saved_value[s]*s_0[s*n + i]
+                + cell_saved_inactive[s]*s_0[s*n + i]
             )
-            s_next_1[s*n + i] = active[s]*cell_c_next + cell_saved_value[s]*s_1[s*n + i]
+            s_next_1[s*n + i] = active[s]*cell_c_next + cell_saved_inactive[s]*s_1[s*n + i]
             cell_saved_tanh_d1_cell_c_next[s*n + i] = tanh_d1(cell_c_next)
             cell_saved_tanh_d1_cell_g[s*n + i] = tanh_d1(t[(s*4 + 2)*n + i])
             cell_saved_sigmoid_d1_cell_i[s*n + i] = sigmoid_d1(t[s*4*n + i])
@@ -401,8 +401,8 @@ cdef void lstm_classifier_observe(
 
 cdef void lstm_classifier_cell_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* s_error_0, const real* s_error_1, const real* cell_saved_value, const real* s_bar_0,
-    const real* s_bar_1, const real* cell_saved_value_2, const real* cell_W, const real* cell_saved_tanh_d1_cell_g,
+    const real* s_error_0, const real* s_error_1, const real* cell_saved_inactive, const real* s_bar_0,
+    const real* s_bar_1, const real* cell_saved_going_on, const real* cell_W, const real* cell_saved_tanh_d1_cell_g,
     const real* cell_saved_sigmoid_cell_i, const real* active, const real* cell_saved_tanh_d1_cell_c_next, const real* cell_saved_sigmoid_cell_o,
     const real* cell_saved_sigmoid_d1_cell_i, const real* cell_saved_tanh_cell_g, const real* cell_saved_sigmoid_d1_cell_f, const real* cell_saved_cell_c,
     const real* cell_saved_sigmoid_d1_cell_o, const real* cell_saved_tanh_cell_c_next, const real* cell_saved_sigmoid_cell_f, const real* reset,
@@ -412,9 +412,9 @@ cdef void lstm_classifier_cell_backward(
     # s_bar_before = s_error + D*_s f . s_bar
     # s_reset_bar += D*_s_reset f . s_bar
     #     s_error: (batch, n) * (batch, n), given
-    #     cell_saved_value: (batch), given
+    #     cell_saved_inactive: (batch), given
     #     s_bar: (batch, n) * (batch, n), given
-    #     cell_saved_value_2: (batch), given
+    #     cell_saved_going_on: (batch), given
     #     cell_W: (4, n, n), parameter
     #     cell_saved_tanh_d1_cell_g: (batch, n), given
     #     cell_saved_sigmoid_cell_i: (batch, n), given
@@ -438,7 +438,7 @@ cdef void lstm_classifier_cell_backward(
     cdef real* t = workspace
     cdef Py_ssize_t s, i
     cdef real r
-    # s_bar_before_1 = s_error_1 + cell_saved_value s_bar_1 + cell_saved_value_2
+    # s_bar_before_1 = s_error_1 + cell_saved_inactive s_bar_1 + cell_saved_going_on
     #     (cell_saved_sigmoid_cell_f (.) (active s_bar_1 + cell_saved_tanh_d1_cell_c_next
     #     (.) cell_saved_sigmoid_cell_o (.) active s_bar_0))
     # s_reset_bar_1 += reset (cell_saved_sigmoid_cell_f (.) (active s_bar_1 +
@@ -449,8 +449,8 @@ cdef void lstm_classifier_cell_backward(
             r = cell_saved_sigmoid_cell_f[s*n + i]*(active[s]*s_bar_1[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]*s_bar_0[s*n + i])
             s_bar_before_1[s*n + i] = (
                 s_error_1[s*n + i]
-                + cell_saved_value[s]*s_bar_1[s*n + i]
-                + cell_saved_value_2[s]*r
+                + cell_saved_inactive[s]*s_bar_1[s*n + i]
+                + cell_saved_going_on[s]*r
             )
             if s_reset_bar_1 is not NULL:
                 s_reset_bar_1[s*n + i] += reset[s]*r
@@ -481,14 +481,14 @@ cdef void lstm_classifier_cell_backward(
     # t = cell_W^T cell_delta_value
     fill(batch*n, <real>0, t)
     gemm(batch, n, 4*n, <real>1, cell_delta_value, 4*n, 1, cell_W, n, 1, t, n, 1)
-    # s_bar_before_0 = s_error_0 + cell_saved_value s_bar_0 + cell_saved_value_2 t
+    # s_bar_before_0 = s_error_0 + cell_saved_inactive s_bar_0 + cell_saved_going_on t
     # s_reset_bar_0 += reset t
     for s in range(batch):
         for i in range(n):
             s_bar_before_0[s*n + i] = (
                 s_error_0[s*n + i]
-                + cell_saved_value[s]*s_bar_0[s*n + i]
-                + cell_saved_value_2[s]*t[s*n + i]
+                + cell_saved_inactive[s]*s_bar_0[s*n + i]
+                + cell_saved_going_on[s]*t[s*n + i]
             )
             if s_reset_bar_0 is not NULL:
                 s_reset_bar_0[s*n + i] += reset[s]*t[s*n + i]
@@ -561,263 +561,267 @@ cdef void lstm_classifier_cell_influence(
     # 10*batch*n calls of elementwise functions
     # 8*(16*batch*m*n^2 + batch*m + 16*batch*n^3 + 16*batch*n^2 + 6*batch*n + 2*batch +
     #     4*m*n + 4*n^2 + 4*n) bytes of arguments, results and saved values in float64
-    cdef real* t = workspace
+    cdef real* going_on = workspace
     cdef real* cell_h = workspace + 4*batch*n + 2*batch
-    cdef real* t_2 = workspace + 2*batch
+    cdef real* t = workspace + 2*batch
     cdef real* sigmoid_cell_o = workspace + 4*batch*n*n + 6*batch*n + 2*batch
     cdef real* cell_c = workspace + 5*batch*n + 2*batch
     cdef real* sigmoid_cell_i = workspace + 4*batch*n*n + 7*batch*n + 2*batch
     cdef real* tanh_cell_g = workspace + 4*batch*n*n + 8*batch*n + 2*batch
     cdef real* tanh_cell_c_next = workspace + 4*batch*n*n + 9*batch*n + 2*batch
-    cdef real* t_3 = workspace + batch
-    cdef real* t_4 = workspace + 6*batch*n + 2*batch
+    cdef real* inactive = workspace + batch
+    cdef real* cell_W_going_on = workspace + 6*batch*n + 2*batch
     cdef real* sigmoid_d1_cell_o = workspace + 4*batch*n*n + 10*batch*n + 2*batch
     cdef real* sigmoid_d1_cell_f = workspace + 4*batch*n*n + 11*batch*n + 2*batch
     cdef real* sigmoid_d1_cell_i = workspace + 4*batch*n*n + 12*batch*n + 2*batch
     cdef real* tanh_d1_cell_g = workspace + 4*batch*n*n + 13*batch*n + 2*batch
     cdef real* tanh_d1_cell_c_next = workspace + 4*batch*n*n + 14*batch*n + 2*batch
-    cdef real* t_5 = workspace + 4*batch*n*n + 24*batch*n + 2*batch
-    cdef real* t_6 = workspace + 4*batch*n*n + 15*batch*n + 2*batch
-    cdef real* t_7 = workspace + 4*batch*n*n + 16*batch*n + 2*batch
-    cdef real* t_8 = workspace + 4*batch*n*n + 17*batch*n + 2*batch
-    cdef real* t_9 = workspace + 4*batch*n*n + 18*batch*n + 2*batch
-    cdef real* t_10 = workspace + 4*batch*n*n + 19*batch*n + 2*batch
-    cdef real* t_11 = workspace + 5*batch*n*n + 24*batch*n + 2*batch
-    cdef real* t_12 = workspace + 4*batch*n*n + 20*batch*n + 2*batch
-    cdef real* t_13 = workspace + 4*batch*n*n + 21*batch*n + 2*batch
-    cdef real* t_14 = workspace + 4*batch*n*n + 22*batch*n + 2*batch
-    cdef real* t_15 = workspace + 4*batch*n*n + 23*batch*n + 2*batch
+    cdef real* t_2 = workspace + 4*batch*n*n + 24*batch*n + 2*batch
+    cdef real* t_3 = workspace + 4*batch*n*n + 15*batch*n + 2*batch
+    cdef real* t_4 = workspace + 4*batch*n*n + 16*batch*n + 2*batch
+    cdef real* t_5 = workspace + 4*batch*n*n + 17*batch*n + 2*batch
+    cdef real* t_6 = workspace + 4*batch*n*n + 18*batch*n + 2*batch
+    cdef real* t_7 = workspace + 4*batch*n*n + 19*batch*n + 2*batch
+    cdef real* t_8 = workspace + 5*batch*n*n + 24*batch*n + 2*batch
+    cdef real* t_9 = workspace + 4*batch*n*n + 20*batch*n + 2*batch
+    cdef real* t_10 = workspace + 4*batch*n*n + 21*batch*n + 2*batch
+    cdef real* t_11 = workspace + 4*batch*n*n + 22*batch*n + 2*batch
+    cdef real* t_12 = workspace + 4*batch*n*n + 23*batch*n + 2*batch
     cdef Py_ssize_t s, i, j, k
     cdef real sigmoid_cell_o_si, sigmoid_cell_i_si, tanh_cell_g_si, sigmoid_cell_f, cell_c_next, tanh_cell_c_next_si, sigmoid_d1_cell_o_si, sigmoid_d1_cell_f_si
     cdef real sigmoid_d1_cell_i_si, tanh_d1_cell_g_si, tanh_d1_cell_c_next_si, r, r_si, r_2, r_3
-    # t = 1 - reset
-    # t_3 = 1 - active
+    # going_on = 1 - reset
+    # inactive = 1 - active
     for s in range(batch):
-        t[s] = <real>1 - reset[s]
-        t_3[s] = <real>1 - active[s]
-    # t_2 = cell_b
+        going_on[s] = <real>1 - reset[s]
+        inactive[s] = <real>1 - active[s]
+    # t = cell_b
     for s in range(batch):
         for i in range(4):
             for j in range(n):
-                t_2[(s*4 + i)*n + j] = cell_b[i*n + j]
-    # t_2 += cell_U x
-    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t_2, 4*n, 1)
-    # cell_h = reset s_reset_0 + t s_0
-    # cell_c = reset s_reset_1 + t s_1
+                t[(s*4 + i)*n + j] = cell_b[i*n + j]
+    # t += cell_U x
+    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
+    # cell_h = reset s_reset_0 + going_on s_0
+    # cell_c = reset s_reset_1 + going_on s_1
     for s in range(batch):
         for i in range(n):
-            cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + t[s]*s_0[s*n + i]
-            cell_c[s*n + i] = reset[s]*s_reset_1[s*n + i] + t[s]*s_1[s*n + i]
-    # t_4 = t cell_W
+            cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + going_on[s]*s_0[s*n + i]
+            cell_c[s*n + i] = reset[s]*s_reset_1[s*n + i] + going_on[s]*s_1[s*n + i]
+    # cell_W_going_on = going_on cell_W
     for s in range(batch):
         for i in range(4):
             for j in range(n):
                 for k in range(n):
-                    t_4[((s*4 + i)*n + j)*n + k] = cell_W[(i*n + j)*n + k]*t[s]
-    # t_2 += cell_W cell_h
-    gemm(batch, 4*n, n, <real>1, cell_h, n, 1, cell_W, 1, n, t_2, 4*n, 1)
-    # cell_o = t_2[3]
+                    cell_W_going_on[((s*4 + i)*n + j)*n + k] = cell_W[(i*n + j)*n + k]*going_on[s]
+    # t += cell_W cell_h
+    gemm(batch, 4*n, n, <real>1, cell_h, n, 1, cell_W, 1, n, t, 4*n, 1)
+    # cell_o = t[3]
     # sigmoid_cell_o = sigmoid(cell_o)
-    # cell_i = t_2[0]
+    # cell_i = t[0]
     # sigmoid_cell_i = sigmoid(cell_i)
-    # cell_g = t_2[2]
+    # cell_g = t[2]
     # tanh_cell_g = tanh(cell_g)
-    # cell_f = t_2[1]
+    # cell_f = t[1]
     # cell_c_next = sigmoid(cell_f) (.) cell_c + sigmoid_cell_i (.) tanh_cell_g
     # tanh_cell_c_next = tanh(cell_c_next)
-    # s_next_0 = active (sigmoid_cell_o (.) tanh_cell_c_next) + t_3 s_0
-    # s_next_1 = active cell_c_next + t_3 s_1
+    # s_next_0 = active (sigmoid_cell_o (.) tanh_cell_c_next) + inactive s_0
+    # s_next_1 = active cell_c_next + inactive s_1
     # sigmoid_d1_cell_o = sigmoid'(cell_o)
     # sigmoid_d1_cell_f = sigmoid'(cell_f)
     # sigmoid_d1_cell_i = sigmoid'(cell_i)
     # tanh_d1_cell_g = tanh'(cell_g)
     # tanh_d1_cell_c_next = tanh'(cell_c_next)
-    # t_6 = active (t sigmoid(cell_f) (.) tanh_d1_cell_c_next (.) sigmoid_cell_o)
-    # t_7 = active (sigmoid_d1_cell_o (.) tanh_cell_c_next)
-    # t_8 = active (sigmoid_d1_cell_f (.) cell_c (.) tanh_d1_cell_c_next (.)
+    # t_3 = active (going_on sigmoid(cell_f) (.) tanh_d1_cell_c_next (.) sigmoid_cell_o)
+    # t_4 = active (sigmoid_d1_cell_o (.) tanh_cell_c_next)
+    # t_5 = active (sigmoid_d1_cell_f (.) cell_c (.) tanh_d1_cell_c_next (.)
     #     sigmoid_cell_o)
-    # t_9 = active (sigmoid_d1_cell_i (.) tanh_cell_g (.) tanh_d1_cell_c_next (.)
+    # t_6 = active (sigmoid_d1_cell_i (.) tanh_cell_g (.) tanh_d1_cell_c_next (.)
     #     sigmoid_cell_o)
-    # t_10 = active (tanh_d1_cell_g (.) sigmoid_cell_i (.) tanh_d1_cell_c_next (.)
+    # t_7 = active (tanh_d1_cell_g (.) sigmoid_cell_i (.) tanh_d1_cell_c_next (.)
     #     sigmoid_cell_o)
-    # t_12 = active (t sigmoid(cell_f)) + t_3 1
-    # t_13 = active (sigmoid_d1_cell_f (.) cell_c)
-    # t_14 = active (sigmoid_d1_cell_i (.) tanh_cell_g)
-    # t_15 = active (tanh_d1_cell_g (.) sigmoid_cell_i)
+    # t_9 = active (going_on sigmoid(cell_f)) + inactive 1
+    # t_10 = active (sigmoid_d1_cell_f (.) cell_c)
+    # t_11 = active (sigmoid_d1_cell_i (.) tanh_cell_g)
+    # t_12 = active (tanh_d1_cell_g (.) sigmoid_cell_i)
     for s in range(batch):
         for i in range(n):
-            sigmoid_cell_o_si = sigmoid(t_2[(s*4 + 3)*n + i])
+            sigmoid_cell_o_si = sigmoid(t[(s*4 + 3)*n + i])
             sigmoid_cell_o[s*n + i] = sigmoid_cell_o_si
-            sigmoid_cell_i_si = sigmoid(t_2[s*4*n + i])
+            sigmoid_cell_i_si = sigmoid(t[s*4*n + i])
             sigmoid_cell_i[s*n + i] = sigmoid_cell_i_si
-            tanh_cell_g_si = tanh(t_2[(s*4 + 2)*n + i])
+            tanh_cell_g_si = tanh(t[(s*4 + 2)*n + i])
             tanh_cell_g[s*n + i] = tanh_cell_g_si
-            sigmoid_cell_f = sigmoid(t_2[(s*4 + 1)*n + i])
+            sigmoid_cell_f = sigmoid(t[(s*4 + 1)*n + i])
             cell_c_next = sigmoid_cell_f*cell_c[s*n + i] + sigmoid_cell_i_si*tanh_cell_g_si
             tanh_cell_c_next_si = tanh(cell_c_next)
             tanh_cell_c_next[s*n + i] = tanh_cell_c_next_si
-            s_next_0[s*n + i] = active[s]*sigmoid_cell_o_si*tanh_cell_c_next_si + t_3[s]*s_0[s*n + i]
-            s_next_1[s*n + i] = active[s]*cell_c_next + t_3[s]*s_1[s*n + i]
-            sigmoid_d1_cell_o_si = sigmoid_d1(t_2[(s*4 + 3)*n + i])
+            s_next_0[s*n + i] = (
+                active[s]*sigmoid_cell_o_si*tanh_cell_c_next_si
+                + inactive[s]*s_0[s*n + i]
+            )
+            s_next_1[s*n + i] = active[s]*cell_c_next + inactive[s]*s_1[s*n + i]
+            sigmoid_d1_cell_o_si = sigmoid_d1(t[(s*4 + 3)*n + i])
             sigmoid_d1_cell_o[s*n + i] = sigmoid_d1_cell_o_si
-            sigmoid_d1_cell_f_si = sigmoid_d1(t_2[(s*4 + 1)*n + i])
+            sigmoid_d1_cell_f_si = sigmoid_d1(t[(s*4 + 1)*n + i])
             sigmoid_d1_cell_f[s*n + i] = sigmoid_d1_cell_f_si
-            sigmoid_d1_cell_i_si = sigmoid_d1(t_2[s*4*n + i])
+            sigmoid_d1_cell_i_si = sigmoid_d1(t[s*4*n + i])
             sigmoid_d1_cell_i[s*n + i] = sigmoid_d1_cell_i_si
-            tanh_d1_cell_g_si = tanh_d1(t_2[(s*4 + 2)*n + i])
+            tanh_d1_cell_g_si = tanh_d1(t[(s*4 + 2)*n + i])
             tanh_d1_cell_g[s*n + i] = tanh_d1_cell_g_si
             tanh_d1_cell_c_next_si = tanh_d1(cell_c_next)
             tanh_d1_cell_c_next[s*n + i] = tanh_d1_cell_c_next_si
-            r = sigmoid_cell_f*t[s]
-            t_6[s*n + i] = r*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
-            t_7[s*n + i] = sigmoid_d1_cell_o_si*tanh_cell_c_next_si*active[s]
+            r = sigmoid_cell_f*going_on[s]
+            t_3[s*n + i] = r*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
+            t_4[s*n + i] = sigmoid_d1_cell_o_si*tanh_cell_c_next_si*active[s]
             r_si = sigmoid_d1_cell_f_si*cell_c[s*n + i]
-            t_8[s*n + i] = r_si*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
+            t_5[s*n + i] = r_si*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
             r_2 = sigmoid_d1_cell_i_si*tanh_cell_g_si
-            t_9[s*n + i] = r_2*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
+            t_6[s*n + i] = r_2*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
             r_3 = tanh_d1_cell_g_si*sigmoid_cell_i_si
-            t_10[s*n + i] = r_3*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
-            t_12[s*n + i] = r*active[s] + t_3[s]
-            t_13[s*n + i] = r_si*active[s]
-            t_14[s*n + i] = r_2*active[s]
-            t_15[s*n + i] = r_3*active[s]
-    # t_5 = active (((t_4[3][j, k] sigmoid_d1_cell_o[j] -> [j, k])[j, k]
-    #     tanh_cell_c_next[j] -> [j, k]) + (((((t_4[1][j, k] sigmoid_d1_cell_f[j] -> [j,
-    #     k])[j, k] cell_c[j] -> [j, k]) + ((t_4[0][j, k] sigmoid_d1_cell_i[j] -> [j,
-    #     k])[j, k] tanh_cell_g[j] -> [j, k]) + ((t_4[2][j, k] tanh_d1_cell_g[j] -> [j,
-    #     k])[j, k] sigmoid_cell_i[j] -> [j, k]))[j, k] tanh_d1_cell_c_next[j] -> [j,
-    #     k])[j, k] sigmoid_cell_o[j] -> [j, k]))
-    # t_11 = active (((t_4[1][j, k] sigmoid_d1_cell_f[j] -> [j, k])[j, k] cell_c[j] -> [j,
-    #     k]) + ((t_4[0][j, k] sigmoid_d1_cell_i[j] -> [j, k])[j, k] tanh_cell_g[j] -> [j,
-    #     k]) + ((t_4[2][j, k] tanh_d1_cell_g[j] -> [j, k])[j, k] sigmoid_cell_i[j] -> [j,
-    #     k]))
+            t_7[s*n + i] = r_3*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
+            t_9[s*n + i] = r*active[s] + inactive[s]
+            t_10[s*n + i] = r_si*active[s]
+            t_11[s*n + i] = r_2*active[s]
+            t_12[s*n + i] = r_3*active[s]
+    # t_2 = active (((cell_W_going_on[3][j, k] sigmoid_d1_cell_o[j] -> [j, k])[j, k]
+    #     tanh_cell_c_next[j] -> [j, k]) + (((((cell_W_going_on[1][j, k]
+    #     sigmoid_d1_cell_f[j] -> [j, k])[j, k] cell_c[j] -> [j, k]) +
+    #     ((cell_W_going_on[0][j, k] sigmoid_d1_cell_i[j] -> [j, k])[j, k] tanh_cell_g[j]
+    #     -> [j, k]) + ((cell_W_going_on[2][j, k] tanh_d1_cell_g[j] -> [j, k])[j, k]
+    #     sigmoid_cell_i[j] -> [j, k]))[j, k] tanh_d1_cell_c_next[j] -> [j, k])[j, k]
+    #     sigmoid_cell_o[j] -> [j, k]))
+    # t_8 = active (((cell_W_going_on[1][j, k] sigmoid_d1_cell_f[j] -> [j, k])[j, k]
+    #     cell_c[j] -> [j, k]) + ((cell_W_going_on[0][j, k] sigmoid_d1_cell_i[j] -> [j,
+    #     k])[j, k] tanh_cell_g[j] -> [j, k]) + ((cell_W_going_on[2][j, k]
+    #     tanh_d1_cell_g[j] -> [j, k])[j, k] sigmoid_cell_i[j] -> [j, k]))
     for s in range(batch):
         for i in range(n):
             for j in range(n):
                 r = (
-                    t_4[((s*4 + 1)*n + i)*n + j]*sigmoid_d1_cell_f[s*n + i]*cell_c[s*n + i]
-                    + t_4[(s*4*n + i)*n + j]*sigmoid_d1_cell_i[s*n + i]*tanh_cell_g[s*n + i]
-                    + t_4[((s*4 + 2)*n + i)*n + j]*tanh_d1_cell_g[s*n + i]*sigmoid_cell_i[s*n + i]
+                    cell_W_going_on[((s*4 + 1)*n + i)*n + j]*sigmoid_d1_cell_f[s*n + i]*cell_c[s*n + i]
+                    + cell_W_going_on[(s*4*n + i)*n + j]*sigmoid_d1_cell_i[s*n + i]*tanh_cell_g[s*n + i]
+                    + cell_W_going_on[((s*4 + 2)*n + i)*n + j]*tanh_d1_cell_g[s*n + i]*sigmoid_cell_i[s*n + i]
                 )
-                t_5[(s*n + i)*n + j] = (t_4[((s*4 + 3)*n + i)*n + j]*sigmoid_d1_cell_o[s*n + i]*tanh_cell_c_next[s*n + i] + r*tanh_d1_cell_c_next[s*n + i]*sigmoid_cell_o[s*n + i])*active[s]
-                t_11[(s*n + i)*n + j] = r*active[s]
-    # influence_0_W_U_b_next = t_6[j] influence_1_W_U_b[j, k] -> [j, k]
-    # influence_1_W_U_b_next = t_12[j] influence_1_W_U_b[j, k] -> [j, k]
+                t_2[(s*n + i)*n + j] = (cell_W_going_on[((s*4 + 3)*n + i)*n + j]*sigmoid_d1_cell_o[s*n + i]*tanh_cell_c_next[s*n + i] + r*tanh_d1_cell_c_next[s*n + i]*sigmoid_cell_o[s*n + i])*active[s]
+                t_8[(s*n + i)*n + j] = r*active[s]
+    # influence_0_W_U_b_next = t_3[j] influence_1_W_U_b[j, k] -> [j, k]
+    # influence_1_W_U_b_next = t_9[j] influence_1_W_U_b[j, k] -> [j, k]
     for s in range(batch):
         for i in range(n):
             for j in range(4*m*n + 4*n*n + 4*n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_6[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_12[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
-    # t_5 += t_3 -> [j, j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_3[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_9[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
+    # t_2 += inactive -> [j, j]
     for s in range(batch):
         for i in range(n):
-            t_5[(s*n + i)*n + i] += t_3[s]
-    # influence_0_W_U_b_next += sum_{k} t_7[j] cell_h[k] -> [j, j*n + k + 3*n**2]
-    for s in range(batch):
-        for i in range(n):
-            for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_7[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_8[j] cell_h[k] -> [j, j*n + k + n**2]
+            t_2[(s*n + i)*n + i] += inactive[s]
+    # influence_0_W_U_b_next += sum_{k} t_4[j] cell_h[k] -> [j, j*n + k + 3*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_8[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_9[j] cell_h[k] -> [j, j*n + k]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_4[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} t_5[j] cell_h[k] -> [j, j*n + k + n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_9[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_10[j] cell_h[k] -> [j, j*n + k + 2*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_5[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} t_6[j] cell_h[k] -> [j, j*n + k]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_10[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_7[j] x[k] -> [j, j*m + k + 3*m*n + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_6[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} t_7[j] cell_h[k] -> [j, j*n + k + 2*n**2]
+    for s in range(batch):
+        for i in range(n):
+            for j in range(n):
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_7[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} t_4[j] x[k] -> [j, j*m + k + 3*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} t_8[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_4[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += sum_{k} t_5[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_8[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} t_9[j] x[k] -> [j, j*m + k + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_5[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += sum_{k} t_6[j] x[k] -> [j, j*m + k + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_9[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} t_10[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_6[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += sum_{k} t_7[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += t_4[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
     for s in range(batch):
         for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_7[s*n + i]
-    # influence_0_W_U_b_next += t_8[j] -> [j, j + 4*m*n + 4*n**2 + n]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_4[s*n + i]
+    # influence_0_W_U_b_next += t_5[j] -> [j, j + 4*m*n + 4*n**2 + n]
     for s in range(batch):
         for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_8[s*n + i]
-    # influence_0_W_U_b_next += t_9[j] -> [j, j + 4*m*n + 4*n**2]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_5[s*n + i]
+    # influence_0_W_U_b_next += t_6[j] -> [j, j + 4*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
-    # influence_0_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_6[s*n + i]
+    # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_10[s*n + i]
-    # influence_1_W_U_b_next += sum_{k} t_11[j, k] influence_0_W_U_b[k, l] -> [j, l]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_7[s*n + i]
+    # influence_1_W_U_b_next += sum_{k} t_8[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             t_11 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{k} t_13[j] cell_h[k] -> [j, j*n + k + n**2]
+             t_8 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+    # influence_1_W_U_b_next += sum_{k} t_10[j] cell_h[k] -> [j, j*n + k + n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_13[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} t_14[j] cell_h[k] -> [j, j*n + k]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_10[s*n + i]*cell_h[s*n + j]
+    # influence_1_W_U_b_next += sum_{k} t_11[j] cell_h[k] -> [j, j*n + k]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_14[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} t_15[j] cell_h[k] -> [j, j*n + k + 2*n**2]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_11[s*n + i]*cell_h[s*n + j]
+    # influence_1_W_U_b_next += sum_{k} t_12[j] cell_h[k] -> [j, j*n + k + 2*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_15[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} t_13[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_12[s*n + i]*cell_h[s*n + j]
+    # influence_1_W_U_b_next += sum_{k} t_10[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_13[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} t_14[j] x[k] -> [j, j*m + k + 4*n**2]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
+    # influence_1_W_U_b_next += sum_{k} t_11[j] x[k] -> [j, j*m + k + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_14[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} t_15[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_11[s*n + i]*x[s*m + j]
+    # influence_1_W_U_b_next += sum_{k} t_12[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
             for j in range(m):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_15[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += t_13[j] -> [j, j + 4*m*n + 4*n**2 + n]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_12[s*n + i]*x[s*m + j]
+    # influence_1_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + n]
     for s in range(batch):
         for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_13[s*n + i]
-    # influence_1_W_U_b_next += t_14[j] -> [j, j + 4*m*n + 4*n**2]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_10[s*n + i]
+    # influence_1_W_U_b_next += t_11[j] -> [j, j + 4*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_14[s*n + i]
-    # influence_1_W_U_b_next += t_15[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_11[s*n + i]
+    # influence_1_W_U_b_next += t_12[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_15[s*n + i]
-    # influence_0_W_U_b_next += sum_{k} t_5[j, k] influence_0_W_U_b[k, l] -> [j, l]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_12[s*n + i]
+    # influence_0_W_U_b_next += sum_{k} t_2[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             t_5 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             t_2 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
 
 
 cdef void lstm_classifier_cell_readout(
@@ -902,10 +906,10 @@ cdef void lstm_classifier_cell_identity(
 
 cdef void lstm_classifier_cell_block_step(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* Lambda_00, const real* cell_W, const real* cell_saved_value_2, const real* cell_saved_sigmoid_d1_cell_o,
+    const real* Lambda_00, const real* cell_W, const real* cell_saved_going_on, const real* cell_saved_sigmoid_d1_cell_o,
     const real* cell_saved_tanh_cell_c_next, const real* cell_saved_sigmoid_d1_cell_f, const real* cell_saved_cell_c, const real* cell_saved_sigmoid_d1_cell_i,
     const real* cell_saved_tanh_cell_g, const real* cell_saved_tanh_d1_cell_g, const real* cell_saved_sigmoid_cell_i, const real* cell_saved_tanh_d1_cell_c_next,
-    const real* cell_saved_sigmoid_cell_o, const real* active, const real* cell_saved_value, const real* Lambda_01,
+    const real* cell_saved_sigmoid_cell_o, const real* active, const real* cell_saved_inactive, const real* Lambda_01,
     const real* cell_saved_sigmoid_cell_f, const real* Lambda_10, const real* Lambda_11, real* Lambda_00_before,
     real* Lambda_01_before, real* Lambda_10_before, real* Lambda_11_before, real* factor,
     real* factor_2, real* factor_3, real* factor_4, real* factor_5,
@@ -915,7 +919,7 @@ cdef void lstm_classifier_cell_block_step(
     # factors of Lambda . nabla f
     #     Lambda_00: (batch, n, n), given
     #     cell_W: (4, n, n), parameter
-    #     cell_saved_value_2: (batch), given
+    #     cell_saved_going_on: (batch), given
     #     cell_saved_sigmoid_d1_cell_o: (batch, n), given
     #     cell_saved_tanh_cell_c_next: (batch, n), given
     #     cell_saved_sigmoid_d1_cell_f: (batch, n), given
@@ -927,7 +931,7 @@ cdef void lstm_classifier_cell_block_step(
     #     cell_saved_tanh_d1_cell_c_next: (batch, n), given
     #     cell_saved_sigmoid_cell_o: (batch, n), given
     #     active: (batch), mask
-    #     cell_saved_value: (batch), given
+    #     cell_saved_inactive: (batch), given
     #     Lambda_01: (batch, n, n), given
     #     cell_saved_sigmoid_cell_f: (batch, n), given
     #     Lambda_10: (batch, n, n), given
@@ -947,7 +951,7 @@ cdef void lstm_classifier_cell_block_step(
     # cost: batch*n*(8*n^2 + 45*n + 24) flops
     # 8*(16*batch*n^2 + 11*batch*n + 3*batch + 4*n^2) bytes of arguments, results and
     #     saved values in float64
-    cdef real* cell_W_cell_saved_value_2 = workspace
+    cdef real* cell_W_cell_saved_going_on = workspace
     cdef real* t = workspace + 4*batch*n*n + 9*batch*n
     cdef real* t_2 = workspace + 5*batch*n*n + 9*batch*n
     cdef real* t_3 = workspace + 4*batch*n*n
@@ -960,16 +964,16 @@ cdef void lstm_classifier_cell_block_step(
     cdef real* t_10 = workspace + 4*batch*n*n + 7*batch*n
     cdef real* t_11 = workspace + 4*batch*n*n + 8*batch*n
     cdef Py_ssize_t s, i, j, k
-    cdef real cell_saved_sigmoid_cell_f_cell_saved_value_2, cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c, cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g, cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i, r
-    # cell_W_cell_saved_value_2 = cell_saved_value_2 cell_W
+    cdef real cell_saved_sigmoid_cell_f_cell_saved_going_on, cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c, cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g, cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i, r
+    # cell_W_cell_saved_going_on = cell_saved_going_on cell_W
     for s in range(batch):
         for i in range(4):
             for j in range(n):
                 for k in range(n):
-                    cell_W_cell_saved_value_2[((s*4 + i)*n + j)*n + k] = cell_W[(i*n + j)*n + k]*cell_saved_value_2[s]
-    # t_3 = active (cell_saved_value_2 cell_saved_sigmoid_cell_f (.)
+                    cell_W_cell_saved_going_on[((s*4 + i)*n + j)*n + k] = cell_W[(i*n + j)*n + k]*cell_saved_going_on[s]
+    # t_3 = active (cell_saved_going_on cell_saved_sigmoid_cell_f (.)
     #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o)
-    # t_4 = active (cell_saved_value_2 cell_saved_sigmoid_cell_f) + cell_saved_value 1
+    # t_4 = active (cell_saved_going_on cell_saved_sigmoid_cell_f) + cell_saved_inactive 1
     # t_5 = active (cell_saved_sigmoid_d1_cell_o (.) cell_saved_tanh_cell_c_next)
     # t_6 = active (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c (.)
     #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o)
@@ -982,11 +986,11 @@ cdef void lstm_classifier_cell_block_step(
     # t_11 = active (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i)
     for s in range(batch):
         for i in range(n):
-            cell_saved_sigmoid_cell_f_cell_saved_value_2 = cell_saved_sigmoid_cell_f[s*n + i]*cell_saved_value_2[s]
-            t_3[s*n + i] = cell_saved_sigmoid_cell_f_cell_saved_value_2*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
+            cell_saved_sigmoid_cell_f_cell_saved_going_on = cell_saved_sigmoid_cell_f[s*n + i]*cell_saved_going_on[s]
+            t_3[s*n + i] = cell_saved_sigmoid_cell_f_cell_saved_going_on*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
             t_4[s*n + i] = (
-                cell_saved_sigmoid_cell_f_cell_saved_value_2*active[s]
-                + cell_saved_value[s]
+                cell_saved_sigmoid_cell_f_cell_saved_going_on*active[s]
+                + cell_saved_inactive[s]
             )
             t_5[s*n + i] = cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]*active[s]
             cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c = cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
@@ -998,20 +1002,20 @@ cdef void lstm_classifier_cell_block_step(
             cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i = cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
             t_10[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
             t_11[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i*active[s]
-    # t = active (((cell_W_cell_saved_value_2[3][j, k] cell_saved_sigmoid_d1_cell_o[j] ->
+    # t = active (((cell_W_cell_saved_going_on[3][j, k] cell_saved_sigmoid_d1_cell_o[j] ->
     #     [j, k])[j, k] cell_saved_tanh_cell_c_next[j] -> [j, k]) +
-    #     (((((cell_W_cell_saved_value_2[1][j, k] cell_saved_sigmoid_d1_cell_f[j] -> [j,
-    #     k])[j, k] cell_saved_cell_c[j] -> [j, k]) + ((cell_W_cell_saved_value_2[0][j, k]
-    #     cell_saved_sigmoid_d1_cell_i[j] -> [j, k])[j, k] cell_saved_tanh_cell_g[j] ->
-    #     [j, k]) + ((cell_W_cell_saved_value_2[2][j, k] cell_saved_tanh_d1_cell_g[j] ->
+    #     (((((cell_W_cell_saved_going_on[1][j, k] cell_saved_sigmoid_d1_cell_f[j] -> [j,
+    #     k])[j, k] cell_saved_cell_c[j] -> [j, k]) + ((cell_W_cell_saved_going_on[0][j,
+    #     k] cell_saved_sigmoid_d1_cell_i[j] -> [j, k])[j, k] cell_saved_tanh_cell_g[j] ->
+    #     [j, k]) + ((cell_W_cell_saved_going_on[2][j, k] cell_saved_tanh_d1_cell_g[j] ->
     #     [j, k])[j, k] cell_saved_sigmoid_cell_i[j] -> [j, k]))[j, k]
     #     cell_saved_tanh_d1_cell_c_next[j] -> [j, k])[j, k] cell_saved_sigmoid_cell_o[j]
     #     -> [j, k]))
-    # t_2 = active (((cell_W_cell_saved_value_2[1][j, k] cell_saved_sigmoid_d1_cell_f[j]
+    # t_2 = active (((cell_W_cell_saved_going_on[1][j, k] cell_saved_sigmoid_d1_cell_f[j]
     #     -> [j, k])[j, k] cell_saved_cell_c[j] -> [j, k]) +
-    #     ((cell_W_cell_saved_value_2[0][j, k] cell_saved_sigmoid_d1_cell_i[j] -> [j,
+    #     ((cell_W_cell_saved_going_on[0][j, k] cell_saved_sigmoid_d1_cell_i[j] -> [j,
     #     k])[j, k] cell_saved_tanh_cell_g[j] -> [j, k]) +
-    #     ((cell_W_cell_saved_value_2[2][j, k] cell_saved_tanh_d1_cell_g[j] -> [j, k])[j,
+    #     ((cell_W_cell_saved_going_on[2][j, k] cell_saved_tanh_d1_cell_g[j] -> [j, k])[j,
     #     k] cell_saved_sigmoid_cell_i[j] -> [j, k]))
     # Lambda_01_before = (Lambda_00[j, k] t_3[k] -> [j, k]) + (Lambda_01[j, k] t_4[k] ->
     #     [j, k])
@@ -1029,11 +1033,11 @@ cdef void lstm_classifier_cell_block_step(
         for i in range(n):
             for j in range(n):
                 r = (
-                    cell_W_cell_saved_value_2[((s*4 + 1)*n + i)*n + j]*cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
-                    + cell_W_cell_saved_value_2[(s*4*n + i)*n + j]*cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]
-                    + cell_W_cell_saved_value_2[((s*4 + 2)*n + i)*n + j]*cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
+                    cell_W_cell_saved_going_on[((s*4 + 1)*n + i)*n + j]*cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
+                    + cell_W_cell_saved_going_on[(s*4*n + i)*n + j]*cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]
+                    + cell_W_cell_saved_going_on[((s*4 + 2)*n + i)*n + j]*cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
                 )
-                t[(s*n + i)*n + j] = (cell_W_cell_saved_value_2[((s*4 + 3)*n + i)*n + j]*cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i] + r*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i])*active[s]
+                t[(s*n + i)*n + j] = (cell_W_cell_saved_going_on[((s*4 + 3)*n + i)*n + j]*cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i] + r*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i])*active[s]
                 t_2[(s*n + i)*n + j] = r*active[s]
                 Lambda_01_before[(s*n + i)*n + j] = (
                     Lambda_00[(s*n + i)*n + j]*t_3[s*n + j]
@@ -1069,10 +1073,10 @@ cdef void lstm_classifier_cell_block_step(
                     Lambda_10[(s*n + i)*n + j]*t_10[s*n + j]
                     + Lambda_11[(s*n + i)*n + j]*t_11[s*n + j]
                 )
-    # t += cell_saved_value -> [j, j]
+    # t += cell_saved_inactive -> [j, j]
     for s in range(batch):
         for i in range(n):
-            t[(s*n + i)*n + i] += cell_saved_value[s]
+            t[(s*n + i)*n + i] += cell_saved_inactive[s]
     # Lambda_00_before = sum_{k} Lambda_01[j, k] t_2[k, l] -> [j, l]
     fill(batch*n*n, <real>0, Lambda_00_before)
     for s in range(batch):
@@ -1498,7 +1502,7 @@ cdef void lstm_classifier_bptt(
     cdef real* s_error_1 = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* s_bar_0 = workspace + 4*batch*n*steps + 4*batch*n
     cdef real* s_bar_1 = workspace + 5*batch*n*steps + 5*batch*n
-    cdef real* cell_saved_value = workspace + 6*batch*n*steps + 6*batch*n
+    cdef real* cell_saved_inactive = workspace + 6*batch*n*steps + 6*batch*n
     cdef real* cell_saved_sigmoid_cell_o = workspace + 6*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 7*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_sigmoid_cell_i = workspace + 8*batch*n*steps + 6*batch*n + batch*steps
@@ -1509,7 +1513,7 @@ cdef void lstm_classifier_bptt(
     cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 13*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_tanh_cell_c_next = workspace + 14*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 15*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_value_2 = workspace + 16*batch*n*steps + 6*batch*n + batch*steps
+    cdef real* cell_saved_going_on = workspace + 16*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*n*steps + 6*batch*n + 2*batch*steps
     cdef real* cell_saved_cell_h = workspace + 17*batch*n*steps + 6*batch*n + 2*batch*steps
     cdef real* cell_delta_value = workspace + 18*batch*n*steps + 6*batch*n + 2*batch*steps
@@ -1524,9 +1528,9 @@ cdef void lstm_classifier_bptt(
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
             x + batch*m*t, cell_b, s_0 + batch*n*t + batch*n, s_1 + batch*n*t + batch*n,
-            cell_saved_value + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
+            cell_saved_inactive + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
             cell_saved_tanh_d1_cell_g + batch*n*t, cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t,
-            cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_value_2 + batch*t,
+            cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_going_on + batch*t,
             cell_saved_sigmoid_cell_f + batch*n*t, cell_saved_cell_h + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, s_error_0)
@@ -1548,8 +1552,8 @@ cdef void lstm_classifier_bptt(
         # s_reset_bar += D*_s_reset f . s_bar
         lstm_classifier_cell_backward[real](
             batch, n, m,
-            s_error_0 + batch*n*steps - batch*n*t_2 - batch*n, s_error_1 + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_value + batch*steps - batch*t_2 - batch, s_bar_0 + batch*n*steps - batch*n*t_2,
-            s_bar_1 + batch*n*steps - batch*n*t_2, cell_saved_value_2 + batch*steps - batch*t_2 - batch, cell_W, cell_saved_tanh_d1_cell_g + batch*n*steps - batch*n*t_2 - batch*n,
+            s_error_0 + batch*n*steps - batch*n*t_2 - batch*n, s_error_1 + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_inactive + batch*steps - batch*t_2 - batch, s_bar_0 + batch*n*steps - batch*n*t_2,
+            s_bar_1 + batch*n*steps - batch*n*t_2, cell_saved_going_on + batch*steps - batch*t_2 - batch, cell_W, cell_saved_tanh_d1_cell_g + batch*n*steps - batch*n*t_2 - batch*n,
             cell_saved_sigmoid_cell_i + batch*n*steps - batch*n*t_2 - batch*n, active + batch*steps - batch*t_2 - batch, cell_saved_tanh_d1_cell_c_next + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_o + batch*n*steps - batch*n*t_2 - batch*n,
             cell_saved_sigmoid_d1_cell_i + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_tanh_cell_g + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_f + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_cell_c + batch*n*steps - batch*n*t_2 - batch*n,
             cell_saved_sigmoid_d1_cell_o + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_tanh_cell_c_next + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_f + batch*n*steps - batch*n*t_2 - batch*n, reset + batch*steps - batch*t_2 - batch,
@@ -1687,7 +1691,7 @@ cdef void lstm_classifier_truncated_bptt(
     cdef real* s_error_1 = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* s_bar_0 = workspace + 4*batch*n*steps + 4*batch*n
     cdef real* s_bar_1 = workspace + 5*batch*n*steps + 5*batch*n
-    cdef real* cell_saved_value = workspace + 6*batch*n*steps + 6*batch*n
+    cdef real* cell_saved_inactive = workspace + 6*batch*n*steps + 6*batch*n
     cdef real* cell_saved_sigmoid_cell_o = workspace + 6*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 7*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_sigmoid_cell_i = workspace + 8*batch*n*steps + 6*batch*n + batch*steps
@@ -1698,7 +1702,7 @@ cdef void lstm_classifier_truncated_bptt(
     cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 13*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_tanh_cell_c_next = workspace + 14*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 15*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_value_2 = workspace + 16*batch*n*steps + 6*batch*n + batch*steps
+    cdef real* cell_saved_going_on = workspace + 16*batch*n*steps + 6*batch*n + batch*steps
     cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*n*steps + 6*batch*n + 2*batch*steps
     cdef real* cell_saved_cell_h = workspace + 17*batch*n*steps + 6*batch*n + 2*batch*steps
     cdef real* cell_delta_value = workspace + 18*batch*n*steps + 6*batch*n + 2*batch*steps
@@ -1715,9 +1719,9 @@ cdef void lstm_classifier_truncated_bptt(
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
             x + batch*m*t, cell_b, s_0 + batch*n*t + batch*n, s_1 + batch*n*t + batch*n,
-            cell_saved_value + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
+            cell_saved_inactive + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
             cell_saved_tanh_d1_cell_g + batch*n*t, cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t,
-            cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_value_2 + batch*t,
+            cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_going_on + batch*t,
             cell_saved_sigmoid_cell_f + batch*n*t, cell_saved_cell_h + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, s_error_0)
@@ -1742,8 +1746,8 @@ cdef void lstm_classifier_truncated_bptt(
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                s_error_0 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, s_error_1 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_value + min(steps, every*w + every)*batch - batch*t_2 - batch, s_bar_0 + min(steps, every*w + every)*batch*n - batch*n*t_2,
-                s_bar_1 + min(steps, every*w + every)*batch*n - batch*n*t_2, cell_saved_value_2 + min(steps, every*w + every)*batch - batch*t_2 - batch, cell_W, cell_saved_tanh_d1_cell_g + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
+                s_error_0 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, s_error_1 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_inactive + min(steps, every*w + every)*batch - batch*t_2 - batch, s_bar_0 + min(steps, every*w + every)*batch*n - batch*n*t_2,
+                s_bar_1 + min(steps, every*w + every)*batch*n - batch*n*t_2, cell_saved_going_on + min(steps, every*w + every)*batch - batch*t_2 - batch, cell_W, cell_saved_tanh_d1_cell_g + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
                 cell_saved_sigmoid_cell_i + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, active + min(steps, every*w + every)*batch - batch*t_2 - batch, cell_saved_tanh_d1_cell_c_next + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_o + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
                 cell_saved_sigmoid_d1_cell_i + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_cell_g + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_f + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_cell_c + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
                 cell_saved_sigmoid_d1_cell_o + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_cell_c_next + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_f + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, reset + min(steps, every*w + every)*batch - batch*t_2 - batch,
@@ -1755,8 +1759,8 @@ cdef void lstm_classifier_truncated_bptt(
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                no_error_0, no_error_1, cell_saved_value + batch*every*w - batch*t_3, s_bar_0 + batch*every*n*w + batch*n - batch*n*t_3,
-                s_bar_1 + batch*every*n*w + batch*n - batch*n*t_3, cell_saved_value_2 + batch*every*w - batch*t_3, cell_W, cell_saved_tanh_d1_cell_g + batch*every*n*w - batch*n*t_3,
+                no_error_0, no_error_1, cell_saved_inactive + batch*every*w - batch*t_3, s_bar_0 + batch*every*n*w + batch*n - batch*n*t_3,
+                s_bar_1 + batch*every*n*w + batch*n - batch*n*t_3, cell_saved_going_on + batch*every*w - batch*t_3, cell_W, cell_saved_tanh_d1_cell_g + batch*every*n*w - batch*n*t_3,
                 cell_saved_sigmoid_cell_i + batch*every*n*w - batch*n*t_3, active + batch*every*w - batch*t_3, cell_saved_tanh_d1_cell_c_next + batch*every*n*w - batch*n*t_3, cell_saved_sigmoid_cell_o + batch*every*n*w - batch*n*t_3,
                 cell_saved_sigmoid_d1_cell_i + batch*every*n*w - batch*n*t_3, cell_saved_tanh_cell_g + batch*every*n*w - batch*n*t_3, cell_saved_sigmoid_d1_cell_f + batch*every*n*w - batch*n*t_3, cell_saved_cell_c + batch*every*n*w - batch*n*t_3,
                 cell_saved_sigmoid_d1_cell_o + batch*every*n*w - batch*n*t_3, cell_saved_tanh_cell_c_next + batch*every*n*w - batch*n*t_3, cell_saved_sigmoid_cell_f + batch*every*n*w - batch*n*t_3, reset + batch*every*w - batch*t_3,
@@ -2013,7 +2017,7 @@ cdef void lstm_classifier_hybrid(
     cdef real* s_error_1 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* s_bar_0 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 4*min(block, steps)*batch*n + 4*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* s_bar_1 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 5*min(block, steps)*batch*n + 5*batch*n + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_value = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_inactive = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_sigmoid_cell_o = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 7*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_sigmoid_cell_i = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 8*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
@@ -2024,7 +2028,7 @@ cdef void lstm_classifier_hybrid(
     cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 13*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_tanh_cell_c_next = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 14*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 15*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_value_2 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 16*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_going_on = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 16*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 16*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_saved_cell_h = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 17*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
     cdef real* cell_delta_value = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 18*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
@@ -2055,9 +2059,9 @@ cdef void lstm_classifier_hybrid(
                 active + b*batch*block + batch*t_3, cell_W, reset + b*batch*block + batch*t_3, s_reset_0,
                 s_reset_1, s_0 + batch*n*t_3, s_1 + batch*n*t_3, cell_U,
                 x + b*batch*block*m + batch*m*t_3, cell_b, s_0 + batch*n*t_3 + batch*n, s_1 + batch*n*t_3 + batch*n,
-                cell_saved_value + batch*t_3, cell_saved_sigmoid_cell_o + batch*n*t_3, cell_saved_tanh_d1_cell_c_next + batch*n*t_3, cell_saved_sigmoid_cell_i + batch*n*t_3,
+                cell_saved_inactive + batch*t_3, cell_saved_sigmoid_cell_o + batch*n*t_3, cell_saved_tanh_d1_cell_c_next + batch*n*t_3, cell_saved_sigmoid_cell_i + batch*n*t_3,
                 cell_saved_tanh_d1_cell_g + batch*n*t_3, cell_saved_tanh_cell_g + batch*n*t_3, cell_saved_sigmoid_d1_cell_i + batch*n*t_3, cell_saved_cell_c + batch*n*t_3,
-                cell_saved_sigmoid_d1_cell_f + batch*n*t_3, cell_saved_tanh_cell_c_next + batch*n*t_3, cell_saved_sigmoid_d1_cell_o + batch*n*t_3, cell_saved_value_2 + batch*t_3,
+                cell_saved_sigmoid_d1_cell_f + batch*n*t_3, cell_saved_tanh_cell_c_next + batch*n*t_3, cell_saved_sigmoid_d1_cell_o + batch*n*t_3, cell_saved_going_on + batch*t_3,
                 cell_saved_sigmoid_cell_f + batch*n*t_3, cell_saved_cell_h + batch*n*t_3, scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, s_error_0)
@@ -2079,8 +2083,8 @@ cdef void lstm_classifier_hybrid(
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                s_error_0 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, s_error_1 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_value + min(block, steps - b*block)*batch - batch*t - batch, s_bar_0 + min(block, steps - b*block)*batch*n - batch*n*t,
-                s_bar_1 + min(block, steps - b*block)*batch*n - batch*n*t, cell_saved_value_2 + min(block, steps - b*block)*batch - batch*t - batch, cell_W, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
+                s_error_0 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, s_error_1 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t - batch, s_bar_0 + min(block, steps - b*block)*batch*n - batch*n*t,
+                s_bar_1 + min(block, steps - b*block)*batch*n - batch*n*t, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t - batch, cell_W, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
                 cell_saved_sigmoid_cell_i + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch, cell_saved_tanh_d1_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
                 cell_saved_sigmoid_d1_cell_i + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_tanh_cell_g + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_sigmoid_d1_cell_f + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_cell_c + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
                 cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_tanh_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_sigmoid_cell_f + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, reset + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch,
@@ -2113,10 +2117,10 @@ cdef void lstm_classifier_hybrid(
             # factors of Lambda . nabla f
             lstm_classifier_cell_block_step[real](
                 batch, n, m,
-                Lambda_00 + ((t_2) % 2)*batch*n*n, cell_W, cell_saved_value_2 + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
+                Lambda_00 + ((t_2) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
                 cell_saved_tanh_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_cell_c + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
                 cell_saved_tanh_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_d1_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_value + min(block, steps - b*block)*batch - batch*t_2 - batch, Lambda_01 + ((t_2) % 2)*batch*n*n,
+                cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_2 - batch, Lambda_01 + ((t_2) % 2)*batch*n*n,
                 cell_saved_sigmoid_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, Lambda_10 + ((t_2) % 2)*batch*n*n, Lambda_11 + ((t_2) % 2)*batch*n*n, Lambda_00 + ((t_2 + 1) % 2)*batch*n*n,
                 Lambda_01 + ((t_2 + 1) % 2)*batch*n*n, Lambda_10 + ((t_2 + 1) % 2)*batch*n*n, Lambda_11 + ((t_2 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,
                 factor_2 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_3 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_4 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_5 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,

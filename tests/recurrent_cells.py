@@ -70,6 +70,20 @@ def skew_rnn(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H)) -> H:
 
 
 @cell
+def shifted_rnn(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H)) -> H:
+    """Every unit is driven by the next one's sum; beyond the last one there is none."""
+    shift = form("shift", x=(i + 1,), to=(i,), ranges={i: n})
+    return tanh(shift(W @ h) + U @ x)
+
+
+@cell
+def diagonal_matrix_rnn(h: H, x: X, *, d: H, U: Hom(X, H)) -> H:
+    """A diagonal matrix, written as one, applied to the state."""
+    diagonal = form("diagonal", x=(i,), to=(i, i))
+    return tanh(diagonal(d) @ h + U @ x)
+
+
+@cell
 def lookup_rnn(h: H, word: Index(m), *, W: Hom(H, H), E: R(m, n)) -> H:
     """The input is a class index, which looks up a row."""
     read = make_form([(j, i), (i,)], {j: m, i: n}, [(j, ())])
@@ -104,7 +118,14 @@ def another_diagonal(a: Y, z: X, *, U: Y, W: Hom(X, Y)) -> Y:
 lstm_under_rnn = stack("lstm_under_rnn", lower=lstm, upper=vanilla_rnn)
 
 ODD = (grid_rnn, uneven_rnn, reversed_rnn, skew_rnn, lookup_rnn, tied_rnn)
-ODD += (columns_rnn, another_full, another_diagonal, lstm_under_rnn)
+ODD += (
+    diagonal_matrix_rnn,
+    shifted_rnn,
+    columns_rnn,
+    another_full,
+    another_diagonal,
+    lstm_under_rnn,
+)
 CELLS: dict[str, Cell] = {
     **{name: layer for name, layer in library.layers().items() if isinstance(layer, Cell)},
     **{one.name: one for one in ODD},

@@ -72,7 +72,14 @@ def documented() -> dict[str, Any]:
 
 def test_every_verb_that_reports_is_documented():
     assert list(documented()) == [
-        *["list", "show dense", "show dense --pyx", "build dense --out DIR", "build --check"],
+        *[
+            "list",
+            "show dense",
+            "show elman",
+            "show dense --pyx",
+            "build dense --out DIR",
+            "build --check",
+        ],
         *["check dense", "latex dense --out DIR", "cache list"],
     ]
 
@@ -114,6 +121,20 @@ def test_show_tells_arguments_formula_maps_and_cost(capsys):
     }
     assert [kernel["name"] for kernel in dense["kernels"]][:2] == ["forward", "tangent"]
     assert dense["kernels"][0]["cost"]["flops"] == "batch*n*(2*m + 1)"  # W x + b for each sample
+
+
+def test_show_tells_the_recurrent_gradients_of_a_cell_and_of_a_network(capsys):
+    (cell,) = document(capsys, "show", "independent_rnn")["layers"]
+    forms = cell["recurrent"]["forms"]
+    assert forms["form"] == "compressed" and forms["numbers"] == "n*(m + 2)"
+    assert forms["blocks"] == [{"row": "h", "column": "h", "form": "diagonal"}]
+    methods = [cost["method"] for cost in cell["recurrent"]["costs"]]
+    assert methods == ["forward", "bptt", "rtrl", "hybrid"]
+    (network,) = document(capsys, "show", "bidirectional_rnn")["layers"]
+    assert network["recurrent"]["forms"] is None
+    assert "future" in network["recurrent"]["why_offline"] and network["maps"] == []
+    (dense,) = document(capsys, "show", "dense")["layers"]
+    assert dense["recurrent"] is None
 
 
 def test_show_tells_maps_that_are_zero_and_networks_that_nothing_declared(capsys):

@@ -1,12 +1,14 @@
 """The description of a layer: what it tells is so, and maps that are zero share a line."""
 
 import dataclasses
+from functools import cache
 
 import pytest
 from declared import LAYERS
 
 from derive import library
-from derive.describe import describe, lines
+from derive.cells import Cell
+from derive.describe import RecurrentText, describe, lines, recurrent_gradients
 from derive.kernels.cost import cost
 from derive.kernels.lower import lower
 from derive.programs import programs
@@ -82,6 +84,104 @@ def test_the_first_lines_are_the_declaration() -> None:
         "    z = W x + b",
         "    dense(x; W, b) = tanh(z)",
     ]
+
+
+# --- recurrent gradients: what is expected is read off the cells by hand
+
+FORMS = {
+    "vanilla_rnn": "full",
+    "leaky_rnn": "full",
+    "lstm": "full",
+    "peephole_lstm": "full",
+    "gru": "full",
+    "gru_reset_before": "full",
+    "deep_rnn": "full",
+    "independent_rnn": "compressed",
+    "rotation_rnn": "compressed",
+}
+BLOCKS = {
+    "vanilla_rnn": ["dense"],
+    "independent_rnn": ["diagonal"],
+    # h and c by h through the gates; both by c through the memory, unit by unit
+    "lstm": ["dense", "diagonal", "dense", "diagonal"],
+    # the lower state does not see the upper one
+    "deep_rnn": ["dense", "zero", "dense", "dense"],
+    "rotation_rnn": ["diagonal"] * 4,
+}
+IMMEDIATE = {
+    ("vanilla_rnn", "h", "W"): "row-sparse: diag(d) (x) a",
+    ("vanilla_rnn", "h", "b"): "diagonal: diag(d)",
+    ("leaky_rnn", "h", "alpha"): "dense: one column d",
+    # V (r (.) h): the reset's weights reach every unit through V, the update's and V their own
+    ("gru_reset_before", "h", "W"): "row-sparse: diag(d) (x) a at W[1]; dense: Q (x) a at W[0]",
+    ("gru_reset_before", "h", "b"): "diagonal: diag(d) at b[1], b[2]; dense: Q at b[0]",
+    ("gru_reset_before", "h", "V"): "row-sparse: diag(d) (x) a",
+    # the memory does not see the output gate
+    ("lstm", "s[1]", "W"): "row-sparse: diag(d) (x) a at W[0], W[1], W[2]",
+    ("lstm", "s[0]", "b"): "diagonal: diag(d) at b[0], b[1], b[2], b[3]",
+    ("deep_rnn", "state[0]", "upper_W"): "zero",
+    ("deep_rnn", "state[1]", "lower_W"): "dense: Q (x) a",
+    ("rotation_rnn", "s[0]", "U[1]"): "zero",
+}
+
+
+@cache
+def told(name: str) -> RecurrentText:
+    """What is told of a cell's or network's gradients."""
+    found = recurrent_gradients(ALL[name])
+    assert found is not None
+    return found
+
+
+def test_every_cell_and_no_other_layer_has_recurrent_gradients() -> None:
+    cells = [name for name, layer in library.layers().items() if isinstance(layer, Cell)]
+    assert sorted(cells) == sorted(FORMS)
+    assert describe(ALL["dense"]).recurrent is describe(ALL["mlp"]).recurrent is None
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_form_of_rtrl(name) -> None:
+    forms = told(name).forms
+    assert forms.form == FORMS[name]
+    assert {s.form for s in forms.influence} == {FORMS[name]}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_blocks_of_the_derivative(name) -> None:
+    assert [block.form for block in told(name).forms.blocks] == BLOCKS[name]
+
+
+@pytest.mark.parametrize(("name", "row", "parameter"), IMMEDIATE)
+def test_the_immediate_derivative(name, row, parameter) -> None:
+    found = {(i.row, i.parameter): i.form for i in told(name).forms.immediate}
+    assert found[row, parameter] == IMMEDIATE[name, row, parameter]
+
+
+def test_how_the_influence_is_stored_and_why() -> None:
+    shown = "\n".join(lines(describe(ALL["vanilla_rnn"])))
+    assert "RTRL is full: D_h of h is not diagonal: an entry of a parameter reaches every" in shown
+    assert "J: n^2*(m + n + 1) numbers" in shown
+    assert "influence_W_U_b, h by W, U, b: full, (n, n*(m + n + 1))" in shown
+    assert "side by side: one product with D f" in shown
+    shown = "\n".join(lines(describe(ALL["independent_rnn"])))
+    assert (
+        "RTRL is compressed: D f is diagonal: an entry of a parameter reaches its own unit" in shown
+    )
+    assert "influence_U, h by U: compressed, (n, m)" in shown
+    assert "m*n numbers, in place of m*n^2: axis 0 of U is axis 0 of h" in shown
+    assert "D f is block-diagonal, 2x2 for each unit" in told("rotation_rnn").forms.why
+
+
+def test_a_network_tells_its_methods_or_why_one_does_not_apply() -> None:
+    shown = "\n".join(lines(describe(ALL["elman"])))
+    assert "\nrecurrent gradients:\n    RTRL is full: " in shown
+    assert "\ncost of one step and one sample:\n    forward: " in shown
+    assert "\nkernels:" not in shown and "\nfirst order:" not in shown
+    both = told("bidirectional_rnn")
+    assert both.forms is None and "depends on the whole future" in both.why_offline
+    assert [cost.method for cost in both.costs] == ["forward", "bptt"]
+    shown = "\n".join(lines(describe(ALL["bidirectional_rnn"])))
+    assert f"    no RTRL: {both.why_offline}" in shown
 
 
 def test_a_description_is_a_value() -> None:

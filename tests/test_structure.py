@@ -1,6 +1,7 @@
 """Structured derivatives: their sum is the tangent, and what their terms look like."""
 
 import pytest
+import sympy
 from declared import LAYERS
 from recurrent_cells import ODD, flip, influence_of, transpose
 from structured import LIBRARY, ROUNDING, errors
@@ -33,7 +34,8 @@ from derive.walk import storage
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)
-i, j = indices("i j")
+i, j, t = indices("i j t")
+ONE = sympy.S.One
 W, V = variable("W", Hom(X, H)), variable("V", Hom(H, H))
 x, h = variable("x", X), variable("h", H)
 
@@ -52,7 +54,52 @@ def spread(q: R(), x: X) -> R():
     return total_sum(scale(q, x)) + total_sum(broadcast(q, X))
 
 
-MORE = {one.name: one for one in (*ODD, spread)}
+@layer
+def places(x: H, *, d: H) -> H:
+    """What is written at places that are no plain indices, and read on."""
+    diagonal = form("diagonal", x=(i,), to=(i, i))
+    z = contraction(H, make_form([(i,), (i + 1,)], {i: n}), 1, (tanh(x * d),))
+    return tanh(diagonal(tanh(d)) @ x) * flip(z) + diagonal(x) @ d
+
+
+@layer
+def numbers(x: H, which: Index(3), *, d: H) -> H:
+    """Rows that are written at a number, and read at a reversed index and at a class."""
+    z = contraction(R(3, n), make_form([(i,), (ONE, i)], {i: n}), 1, (tanh(x),))
+    z = z + contraction(R(3, n), make_form([(i,), (2 * ONE, i)], {i: n}), 1, (d * x,))
+    turned = contraction(R(3, n), make_form([(2 - j, i), (j, i)], {j: 3, i: n}), 1, (z,))
+    row = make_form([(j, i), (i,)], {j: 3, i: n}, [(j, ())])
+    chosen = [contraction(H, row, 1, (of,), (which,)) for of in (turned, z)]
+    return tanh(chosen[0]) * chosen[1]
+
+
+@layer
+def scattered(x: H, which: Index(m, n), *, B: Hom(X, X)) -> X:
+    """Entries that are added at places that are given."""
+    add = make_form([(i,), (j,)], {i: n, j: m}, [(j, (i,))])
+    return tanh(B @ contraction(X, add, 1, (tanh(x),), (which,)))
+
+
+@layer
+def shifts(x: H, *, A: R(n, n)) -> H:
+    """Read one further, then one before: A has a row for the first entry, which is not there."""
+    further = make_form([(i + 1, j), (j,), (i,)], {i: n, j: n})
+    before = make_form([(i - 1,), (i,)], {i: n})
+    return tanh(contraction(H, before, 1, (contraction(H, further, 2, (A, x)),)))
+
+
+@layer
+def bags(x: H, first: Index(m, k), second: Index(m, k), *, E: R(m, n), F: R(m, n)) -> R():
+    """Sums of looked-up rows in the form itself: what is summed is read by a selector alone."""
+    form_ = make_form([(j, i), (i,), ()], {j: m, i: n, t: k}, [(j, (t,))])
+    of = [
+        contraction(R(), form_, 2, (E, x), (first,)),
+        contraction(R(), form_, 2, (F, x), (second,)),
+    ]
+    return tanh(of[0]) + of[0] * of[1] + 2 * of[1]
+
+
+MORE = {one.name: one for one in (*ODD, spread, bags, places, numbers, scattered, shifts)}
 
 
 @pytest.mark.parametrize("layer_", [*LAYERS.values(), *LIBRARY.values(), *MORE.values()], ids=str)
@@ -202,11 +249,12 @@ def test_what_is_never_read_has_no_terms() -> None:
     assert [t.into[0] for t in second] == [1]
 
 
-def test_a_write_at_places_that_depend_on_one_another_is_refused() -> None:
-    """diag(x) read on: the error says what to write instead."""
-    diagonal = form("diagonal", x=(i,), to=(i, i))
-    with pytest.raises(SpaceError, match="write it with a form whose result has plain indices"):
-        terms(diagonal(h) @ h, h)
+def test_a_diagonal_matrix_applied_is_diagonal() -> None:
+    """diag(d) h: the diagonal stays one, though its matrix is written at (i, i)."""
+    d = variable("d", H)
+    e = tanh(form("diagonal", x=(i,), to=(i, i))(d) @ h)
+    assert [ties(term) for term in terms(e, h)] == [frozenset()]  # as a matrix times h
+    assert [ties(term) for term in terms(e, d)] == [{(0, 0)}]
 
 
 # --- dense blocks

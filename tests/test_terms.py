@@ -14,7 +14,8 @@ from structured import dense, is_inside, place
 
 from derive import Index, R, dims, indices, variable
 from derive.combining import added, combined, summed
-from derive.expressions import constant
+from derive.expressions import constant, contraction
+from derive.forms import make_form
 from derive.reference import value
 from derive.structure import Derivative, _stays_inside, whole
 from derive.terms import (
@@ -211,7 +212,7 @@ def pairs():
 def test_like_terms_are_added(left, right, shapes, left_over) -> None:
     expected = matrix(left, shapes) + matrix(right, shapes)
     for given in ([left, right], [renamed(left), right], [right, left]):
-        found = added(given)
+        found = added(map(summed, given))
         assert len(found) == left_over
         assert same(sum(matrix(one, shapes) for one in found), expected)
 
@@ -301,3 +302,14 @@ def test_a_permutation_of_a_permutation_is_the_identity() -> None:
     h = variable("h", R(n))
     (given,) = Derivative([flip(flip(h))], h).of(flip(flip(h)))
     assert given.factors == () and sympy.expand(given.into[0] - given.out[0]) == 0
+
+
+def test_an_index_may_run_over_a_part_of_an_axis() -> None:
+    """The first n of n + m numbers, read and written: the reference reads no further."""
+    long, short = variable("long", R(n + m)), variable("short", R(n))
+    form = make_form([(k,), (k,)], {k: n})
+    numbers = draw_all([long, short], SIZES)
+    first = value(contraction(R(n), form, 1, (long,)), numbers, SIZES)
+    assert np.array_equal(first, numbers[long][:3])
+    padded = value(contraction(R(n + m), form, 1, (short,)), numbers, SIZES)
+    assert np.array_equal(padded, np.concatenate([numbers[short], np.zeros(4)]))

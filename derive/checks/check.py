@@ -2,7 +2,8 @@
 
 Nothing knows a layer here: points are drawn by spaces and operations, expectations come from the
 reference and from numerical oracles.  Each law is described where it is: `map_laws`,
-`program_laws`, `kernel_laws`, `accuracy`.
+`program_laws`, `kernel_laws`, `accuracy`; those of a recurrent network over a sequence in
+`sequence_laws`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels import plain_edge
+from ..kernels.evaluated import evaluated_module
 from ..layers import Layer
+from ..levels import Recurrent
 from ..programs import Program, programs
 from ..proofs.proof import prove
 from . import accuracy
 from .findings import Finding, worst
-from .kernel_laws import KernelLaws
+from .kernel_laws import DTYPES, KernelLaws
 from .map_laws import MapLaws
 from .program_laws import ProgramLaws
 from .sampling import point_of, unequal_sizes
+from .sequence_laws import SequenceLaws
 
 COLUMNS = ("layer", "check", "worst error", "tolerance", "", "where")
 
@@ -29,17 +34,28 @@ def check(layer: Layer, kernels: Any = None, seed: int = 0) -> list[Finding]:
     """The findings of all laws; those of the kernels where a module of them is given.
 
     `kernels` has the kernel of each program under its name, as an emitted module has, or None.
+    Of a recurrent network these are the laws over sequences; its cells are layers of their own.
     Raises NoPoint where no point is found at which the layer is finite and away from its kinks.
 
     >>> from derive.library.dense import dense
     >>> all(finding.ok for finding in check(dense))
     True
     """
+    if isinstance(layer, Recurrent):
+        found = list(sequence_findings(layer, kernels, seed))
+        return [*found, *accuracy.findings(layer.name, [layer.output])]
     made = programs(layer)
     found = [*map_findings(layer, seed), *program_findings(layer, made, seed)]
     if kernels is not None:
         found += kernel_findings(layer, made, kernels, seed)
     return [*found, *accuracy.findings(layer.name, [layer.output])]
+
+
+def sequence_findings(network: Recurrent, kernels: Any = None, seed: int = 0) -> Iterator[Finding]:
+    """The laws over sequences, on the NumPy reference where no kernels are given."""
+    dtypes = (np.float64,) if kernels is None else DTYPES
+    module = evaluated_module(network, plain_edge) if kernels is None else kernels
+    return SequenceLaws(network, module.recurrence, seed, dtypes).findings()
 
 
 def map_findings(layer: Layer, seed: int = 0) -> Iterator[Finding]:

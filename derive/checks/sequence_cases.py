@@ -1,8 +1,8 @@
 """Sequences that recurrent networks are checked on, and what their layers make of them.
 
 A sequence has samples of different lengths, a reset inside one of them and targets that are
-missing.  `unrolled` runs the layers as they were declared, step by step and sample by sample: the
-recurrence itself, which no kernel has a part in.
+missing.  `step_by_step` runs the layers as they were declared, sample by sample: the recurrence
+itself, which no kernel has a part in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..lift import lift_space
 from ..programs import BATCH
 from ..reference import Array, Value, values_of
 from ..roles import MASK, Argument
-from .sampling import draw, point_of, uniform, unequal_sizes
+from .sampling import draw, point_of, unequal_sizes, uniform
 
 TIME = sympy.Symbol("steps", integer=True, nonnegative=True)
 STEPS, SAMPLES = 5, 3
@@ -170,7 +170,7 @@ class Unrolled:
     loss: float
 
 
-def unrolled(network: Recurrent, case: SequenceCase) -> Unrolled:
+def step_by_step(network: Recurrent, case: SequenceCase) -> Unrolled:
     """The network over a batch of sequences, one layer at one time after the other."""
     every = [_Sample(network, case, s) for s in range(case.active.shape[1])]
     for sample in every:
@@ -242,7 +242,9 @@ class _Sample:
     def _cell(self, cell: Place, x: Sequence[Mapping[str, Any]]) -> None:
         number, case = len(self.states), self.case
         name = cell.state.name
-        first = case.theta[f"{name}_0"] if case.initial is None else at(case.initial[number], self.s)
+        first = (
+            case.theta[f"{name}_0"] if case.initial is None else at(case.initial[number], self.s)
+        )
         h, found = first, {}
         for t in self._times(cell):
             if case.active[t, self.s]:
@@ -268,5 +270,8 @@ class _Sample:
         layer = self.network.loss.function
         names = [a.name for a in self.network.targets]
         targets = [at(v, t, self.s) for v in self.case.targets]
-        seen = {layer.arguments[0].name: self.predictions[t], **dict(zip(names, targets, strict=True))}
+        seen = {
+            layer.arguments[0].name: self.predictions[t],
+            **dict(zip(names, targets, strict=True)),
+        }
         return float(weight * self._value(layer, seen))

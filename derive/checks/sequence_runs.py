@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import singledispatchmethod
+from functools import lru_cache, singledispatchmethod
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import sympy
 
-from ..kernels.driving import Drive, element, put
+from ..kernels.driving import Drive, element, number_at, put
 from ..kernels.interpret import declaration_of
 from ..kernels.loops import Buffer, Call, Copy, Fill, Statement
 from ..kernels.lower import Kernel
-from ..kernels.sequences import Made
+from ..kernels.sequences import sequences
+from ..levels import Recurrent
 from ..reference import Array, flat_arrays
 from ..runtime.recurrence import Recurrence
 from .rounding import values_and_bounds
@@ -82,7 +83,7 @@ def evaluate(
     arrays: Sequence[Array | None],
     errors: Sequence[Array | None],
 ) -> None:
-    """One step: its program on arrays, and the bounds of its results from those of its arguments."""
+    """One step: its program on arrays, and their bounds from those of what it reads."""
     program = kernel.program
     now, off = iter(arrays), iter(errors)
     x = [a.variable for a in program.arguments]
@@ -134,7 +135,9 @@ class Runs:
             pairs = zip((*inputs, *outputs), (*arrays, *made), strict=True)
             drive = BoundedDrive(self.kernel, sizes, {b.name: _real(a) for b, a in pairs})
             drive()
-            off = [_like(drive.errors.arrays[b.name], a) for b, a in zip(outputs, made, strict=True)]
+            off = [
+                _like(drive.errors.arrays[b.name], a) for b, a in zip(outputs, made, strict=True)
+            ]
             made = [_like(drive.arrays[b.name], a) for b, a in zip(outputs, made, strict=True)]
         else:
             exact = [np.zeros(a.shape) for a in arrays]
@@ -143,7 +146,7 @@ class Runs:
 
 
 def _shape(buffer: Buffer, sizes: Mapping[sympy.Symbol, int]) -> tuple[int, ...]:
-    return tuple(int(extent.subs(sizes)) for extent in buffer.shape)
+    return tuple(number_at(extent, sizes) for extent in buffer.shape)
 
 
 def _real(array: Array) -> Array:
@@ -174,11 +177,15 @@ class RunKernel:
         return results[0] if len(results) == 1 else tuple(results)
 
 
-def reference_runs(name: str, made: Made) -> tuple[Recurrence, Recurrence]:
-    """The recurrences of values and of bounds, in units of eps, of kernels over sequences."""
+@lru_cache(maxsize=4)
+def reference_runs(network: Recurrent) -> tuple[Recurrence, Recurrence]:
+    """The recurrences of values and of bounds, in units of eps; the last networks are kept."""
+    made = sequences(network)
     runs = {kernel.program.name: Runs(kernel) for kernel in made.kernels}
     values, bounds = (
-        Recurrence(name, {key: RunKernel(run, which) for key, run in runs.items()}, **made.roles)
+        Recurrence(
+            network.name, {key: RunKernel(run, which) for key, run in runs.items()}, **made.roles
+        )
         for which in (0, 1)
     )
     return values, bounds

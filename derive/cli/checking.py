@@ -12,8 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from ..build import build_layers, load_kernels
-from ..checks.check import check, proof_findings, table
+from ..checks.check import check, map_findings, proof_findings, table
 from ..checks.findings import MEANINGS, Finding, worst
+from ..levels import Recurrent
 from ..loading import BuildError, Target, target
 from .options import LAYERS, Verbs, add_json, add_verb
 from .reports import report, say
@@ -22,7 +23,8 @@ ROWS = "\n".join(
     [
         "Points are drawn at random.  A row is the worst case of one law: its error, relative to",
         "the largest entry, and the error that the analysis of rounding allows.  f is the layer,",
-        "D v its derivative along v, D* the adjoint, h a small step.",
+        "D v its derivative along v, D* the adjoint, h a small step.  Of a recurrent network J is",
+        "the weighed sum of the losses, T the number of steps.",
         "",
         *(f"  {law:26} {meaning}" for law, meaning in MEANINGS.items()),
     ]
@@ -58,6 +60,10 @@ def _check(options: argparse.Namespace) -> int:
     with _kernels(chosen, options.out) as kernels:
         for name, layer in chosen.layers.items():
             say(f"checking {name}")
+            if chosen.file and isinstance(layer, Recurrent):
+                found += map_findings(
+                    layer, options.seed
+                )  # as one step, where the user composed it
             found += check(layer, kernels[name], options.seed)
             found += proof_findings(layer, options.seed) if options.all else []
     report(options, _document(list(chosen.layers), options.seed, found), table(found))

@@ -1,4 +1,7 @@
-"""derive list, derive show: what layers there are, and what one is."""
+"""derive list, derive show: what layers there are, and what one is.
+
+Of a cell and of a recurrent network `show` tells how gradients over a sequence are taken, too.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Each step that a kernel calls is its program, evaluated by the reference as it i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import singledispatchmethod
+from functools import cache, singledispatchmethod
 from itertools import chain, islice
 from typing import Any
 
@@ -39,7 +39,7 @@ class Drive:
 
     def number(self, expression: sympy.Expr) -> int:
         """A size or a place, at the sizes and loop indices of now."""
-        return int(expression.subs(self.sizes))
+        return number_at(expression, self.sizes)
 
     def block(self, statements: Iterable[Statement]) -> None:
         """Statements one after the other."""
@@ -104,8 +104,24 @@ class Drive:
         """The array of a step, a view of the memory behind a pointer."""
         if pointer is None or self.arrays[pointer.buffer.name] is None:
             return None
-        shape = tuple(int(extent.subs(sizes)) for extent in buffer.shape)
+        shape = tuple(number_at(extent, sizes) for extent in buffer.shape)
         return self.part(pointer, int(np.prod(shape))).reshape(shape)
+
+
+def number_at(expression: sympy.Expr, sizes: Sizes) -> int:
+    """An expression in sizes and loop indices; computed once, as it comes back at every step."""
+    return _number(expression, *(sizes[symbol] for symbol in _symbols(expression)))
+
+
+@cache
+def _symbols(expression: sympy.Expr) -> tuple[sympy.Symbol, ...]:
+    return tuple(sorted(sympy.sympify(expression).free_symbols, key=str))
+
+
+@cache
+def _number(expression: sympy.Expr, *values: int) -> int:
+    pairs = zip(_symbols(expression), values, strict=True)
+    return int(sympy.sympify(expression).subs(dict(pairs)))
 
 
 def element(space: Space, arrays: Iterator[Array | None]) -> Value:

@@ -92,7 +92,7 @@ class Counted:
         """The flops and calls of a program for one sample."""
         flops, calls = count(self.lowered(program))
         at = {BATCH: 1, TIMES: BLOCK}
-        return tuple(sympy.expand(x.subs(at)) for x in (flops, calls))  # type: ignore[return-value]
+        return sympy.expand(flops.subs(at)), sympy.expand(calls.subs(at))
 
     def add(self, program: Program, steps: sympy.Expr = sympy.S.One) -> None:
         """A program that is called once in so many steps."""

@@ -7,20 +7,21 @@ time for a sequence of a few steps that the calculus derives at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
-from ..expressions import Node, Variable, variable
+from ..expressions import LinearCombination, Node, Variable, variable
 from ..functions import scale
 from ..maps import substituted
 from .blocks import Block, Display, Heading, Prose
 from .claims import Equation, Side, Sums
-from .looks import below
+from .definitions import Closing
+from .letters import symbol
+from .looks import below, short_name
 from .network_problem import NetworkProblem
 from .parts import Part
 from .unrolled import Floor, added, gradients, paired
 
 TOTAL = r"\mathcal{J}"
-COLLECTED = "what each line is paired with"
+BPTT = Heading("Backpropagation through time")
 
 
 class BackwardSection:
@@ -34,17 +35,19 @@ class BackwardSection:
 
     # --- letters
 
-    @cached_property
-    def is_single(self) -> bool:
-        """There is one array of a state in the whole network."""
-        return sum(len(cell.states) for _, _, cell in self.p.cells) == 1
+    def _eps_look(self, leaf: Variable) -> str:
+        """eps, with the component of the state and with what tells a cell from others."""
+        cell = next(cell for _, _, cell in self.p.cells if leaf in cell.states)
+        component = symbol(short_name(cell.place, leaf.name)) if len(cell.states) > 1 else ""
+        look = r"\varepsilon"
+        for script in (component, self.p.script(cell.place)):
+            look = below(look, script) if script else look
+        return look
 
     def eps(self, leaf: Variable, time: str) -> Variable:
         """eps of one array of a state at a time, as it is shown."""
         if (leaf, time) not in self._eps:
-            look = (
-                r"\varepsilon" if self.is_single else rf"\varepsilon_{{{self.letters(leaf.name)}}}"
-            )
+            look = self._eps_look(leaf)
             made = variable(f"epsilon_{leaf.name}", leaf.space)
             self._eps[leaf, time] = self.times.named(made, below(look, time))
         return self._eps[leaf, time]
@@ -52,9 +55,8 @@ class BackwardSection:
     def error(self, g: Part, time: str) -> tuple[Variable, ...]:
         """e of a prediction at a time."""
         if (g, time) not in self._errors:
-            words = [] if g is self.p.floors[-1].prediction else g.label.split(".")[:-1]
-            script = ",".join(rf"\mathrm{{{word}}}" for word in words)
-            look = rf"e_{{{script}}}" if script else "e"
+            script = "" if g is self.p.floors[-1].prediction else self.p.script(g.place)
+            look = below("e", script) if script else "e"
             many = len(g.w) > 1
             self._errors[g, time] = tuple(
                 self.times.named(w, below(below(look, str(k)) if many else look, time))
@@ -64,7 +66,7 @@ class BackwardSection:
 
     def shown_cell(self, cell: Part, node: Node) -> Node:
         """An expression of a cell at its step to time i, its cotangent eps_i."""
-        w = {x: self.eps(s, self.i) for x, s in zip(cell.w, cell.states, strict=True)}
+        w = self._eps_of(cell)
         return cell.shown(node, self.times, self.i, self.p.before(cell), w)
 
     def shown_prediction(self, floor: Floor, node: Node, time: str) -> Node:
@@ -86,7 +88,8 @@ class BackwardSection:
         found = loss.pulled(leaf)
         value = added(leaf.space, [None if found is None else scale(self.p.weight, found)])
         number = self.p.weight * loss.outputs[0]
-        right = Side(self._shown_loss(loss.expanded(value)), loss.closed(value))
+        short = Closing().add(x for x in loss.lines_in_order if _is_affine(x.expression))
+        right = Side(self._shown_loss(short(loss.expanded(value))), loss.closed(value))
         left = Side(self.error(self._top.prediction, self.i)[0], gradients(number, [leaf])[leaf])
         yield Display((Equation(left, right, "(5.9)"),))
 
@@ -112,7 +115,7 @@ class BackwardSection:
 
     def blocks(self) -> Iterator[Block]:
         """All cells and predictions, the highest level first."""
-        yield Heading("Backpropagation through time")
+        yield BPTT
         yield Prose(
             rf"$\varepsilon_{{{self.i}}}$ is the derivative of ${TOTAL}$ by the state at the time "
             rf"${self.i}$ (theorem 5.1.5): what is behind that time sends back "
@@ -267,3 +270,10 @@ class BackwardSection:
         shown = self.shown_prediction(floor, g.expanded(found), self.i)
         side = Side(Sums(((self.over, shown),)), right)
         return Equation(self._gradient(x), side, "(5.7), (5.8)")
+
+
+def _is_affine(node: Node) -> bool:
+    """A sum of variables, which needs no name."""
+    return isinstance(node, LinearCombination) and all(
+        isinstance(x, Variable) for _, x in node.terms
+    )

@@ -7,38 +7,19 @@ written by hand, against what the steps found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..calculus import tangent
-from ..checks.sampling import Point, draw
-from ..expressions import Node, Variable, constant, variable
+from ..expressions import Node, constant, variable
 from ..functions import inner, log_softmax, softmax, uninterpreted
-from ..layers import Layer
-from ..maps import substituted, variables_of
-from ..roles import given
-from ..spaces import R, Space, dims
+from ..spaces import R
 from ..walk import jet
-from .blocks import Block, Display, Heading, Prose
-from .claims import Difference, Equation, Meaning, Side
-from .interpreted import interpreted, smooth, weights
-from .labels import Labels
-from .problem import SEED, Problem
-from .pullback import by_definition
-from .steps import Steps
+from .problem import Problem
+from .theorem import E1, EI, EL, ENEXT, HI, SPACES, Theorem, layer_of
 
-SIZES = dict(zip(dims("n_1 n_i n_next n_L p_i"), (3, 4, 5, 2, 6), strict=True))
-E1, EI, ENEXT, EL, HI = (R(n) for n in SIZES)
-SPACES: dict[str, tuple[Space, ...]] = {
-    "alpha": (E1, EI),
-    "f_i": (EI, HI, ENEXT),
-    "omega": (ENEXT, EL),
-    "F": (E1, HI, EL),
-}
-alpha, f, omega, F = (uninterpreted(name, *spaces) for name, spaces in SPACES.items())
+alpha, f, omega, F = (uninterpreted(k, *SPACES[k]) for k in ("alpha", "f_i", "omega", "F"))
 MARKS = {
     "": "{}",
     "_dot": r"\dot {}",
@@ -50,91 +31,6 @@ MARKS = {
 SYMBOLS = {"alpha": r"\alpha_{i-1}", "omega": r"\omega_{i+1}", "n_next": "n_{i+1}"} | {
     f"x_next{suffix}": f"{mark.format('x')}_{{i+1}}" for suffix, mark in MARKS.items()
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Theorem:
-    """A result of the thesis: its number, what is derived, and its last equation, by hand.
-
-    name          of what is derived, in LaTeX
-    said          what is given, in LaTeX
-    result        its left side in LaTeX and by the calculus, and the thesis's right side
-    reason        that is needed at last
-    named         what letters of the right side stand for
-    distribution  the target y is a distribution, <1, y> = 1
-    """
-
-    number: str
-    title: str
-    name: str
-    said: str
-    problem: Problem
-    result: Callable[[Problem], tuple[str, Node, Node]]
-    order: int = 1
-    reason: str = ""
-    named: Mapping[Variable, Node] = field(default_factory=dict)
-    distribution: bool = False
-
-    def blocks(self) -> Iterator[Block]:
-        """The statement, the four steps, the result."""
-        steps = Steps(self.problem, Labels(self.problem.layer, self.name))
-        yield Heading(f"{self.title} ({self.number})")
-        yield Prose(self.said)
-        yield from steps.formula()
-        yield from steps.first_order() if self.order == 1 else self._second(steps)
-        yield Prose(f"This is ({self.number}):")
-        yield Display(tuple(self._result()))
-
-    def _second(self, steps: Steps) -> Iterator[Block]:
-        """The second order; what the first one named is recalled."""
-        closing = self.problem.closing
-        yield Prose("The first order has the tangents and cotangents")
-        yield steps.tangents()
-        yield Display(tuple(by_definition(line, closing) for line in self.problem.back.bars))
-        yield from steps.second_order()
-
-    def _result(self) -> Iterator[Equation]:
-        left, meaning, right = self.result(self.problem)
-        closing = self.problem.closing
-        whole = substituted(right, self.named)
-        yield Equation(Side(left, meaning), Side(right, closing(whole)), self.reason)
-        for x, node in self.named.items():
-            yield Equation(Side(x, closing(node)), Side(node, closing(node)))
-
-    def point(self) -> Point:
-        """Values of all variables, the arrays of the functions among them."""
-        random, values = np.random.default_rng(SEED), dict[Variable, Any]()
-        known = [*self.problem.variables(), *_weights()]
-        for x in dict.fromkeys(known):
-            values[x] = draw(random, x.space, SIZES)
-            if self.distribution and x.name == "y":
-                values[x] = abs(values[x]) / abs(values[x]).sum()
-        return Point(dict(SIZES), values)
-
-
-def meant(equation: Equation) -> Equation:
-    """The equation with functions put in for the unknown ones where it is evaluated."""
-    left, right = (
-        Side(side.shown, _meant(side.meaning), side.otherwise)
-        for side in (equation.left, equation.right)
-    )
-    return Equation(left, right, equation.reason, equation.optional)
-
-
-def _meant(meaning: Meaning) -> Meaning:
-    if isinstance(meaning, Difference):
-        return Difference(interpreted(meaning.node, FUNCTIONS), meaning.along, meaning.whole)
-    return interpreted(meaning, FUNCTIONS)
-
-
-FUNCTIONS: Mapping[str, Callable[..., Node]] = {
-    name: smooth(name, spaces[:-1], spaces[-1]) for name, spaces in SPACES.items()
-}
-
-
-def _weights() -> Iterator[Variable]:
-    for name, spaces in SPACES.items():
-        yield from weights(name, spaces[:-1], spaces[-1])
 
 
 # --- what is derived
@@ -151,19 +47,6 @@ ONE = constant(1, R())
 NETWORK = (
     r"$F(x;\theta) = (\omega_{i+1}\circ f_i\circ\alpha_{i-1})(x)$, and only $f_i$ has $\theta_i$"
 )
-
-
-def _layer(name: str, output: Node, names: Mapping[Node, str], *data: str) -> Layer:
-    """A layer of the variables that the output has; `data` are given, theta_i is a parameter."""
-    used = {u.name: u.space for u in variables_of(output)}
-    made = Layer.of(
-        name,
-        state={k: space for k, space in used.items() if k not in (*data, "theta_i")},
-        given={k: given(used[k]) for k in data},
-        parameters={k: space for k, space in used.items() if k == "theta_i"},
-        output=output,
-    )
-    return replace(made, names=names)
 
 
 # --- the maps of single layers, by hand
@@ -202,7 +85,7 @@ def _nabla_adjoint(problem: Problem, u: Node) -> Node:
 
 def parameter_gradient() -> Theorem:
     """Lemma 3.2.1."""
-    layer = _layer("F", omega(NEXT), {AT: "x_i", NEXT: "x_next"})
+    layer = layer_of("F", omega(NEXT), {AT: "x_i", NEXT: "x_next"})
     return Theorem(
         "3.5",
         "The derivative by the parameters of one layer",
@@ -221,7 +104,7 @@ def _loss(
     number: str, title: str, name: str, said: str, loss: Node, error: Node, **more: Any
 ) -> Theorem:
     """A loss of y_hat = F(x; theta): its gradient is nabla* f_i . D* omega_{i+1} . error."""
-    layer = _layer("J", loss, POINTS, "y")
+    layer = layer_of("J", loss, POINTS, "y")
     label = rf"\nabla_{{\theta_i}} {name}(x, y;\theta)"
     return Theorem(
         number,
@@ -259,7 +142,7 @@ def classification() -> Theorem:
 
 def backpropagation() -> Theorem:
     """Theorem 3.2.5."""
-    layer = _layer("omega_i", omega(f(x_i, theta)), {f(x_i, theta): "x_next"})
+    layer = layer_of("omega_i", omega(f(x_i, theta)), {f(x_i, theta): "x_next"})
     return Theorem(
         "3.11",
         "Backpropagation",
@@ -273,7 +156,7 @@ def backpropagation() -> Theorem:
 def tangent_loss() -> Theorem:
     """Theorem 3.3.1."""
     e = tangent(F(x, theta), {x: v}) - beta
-    layer = _layer("R", inner(e, e) / 2, {e: "e"}, "v", "beta")
+    layer = layer_of("R", inner(e, e) / 2, {e: "e"}, "v", "beta")
     error = variable("e", EL)
     return Theorem(
         "3.15",
@@ -292,7 +175,7 @@ def tangent_loss() -> Theorem:
 
 def tangent_backpropagation() -> Theorem:
     """Theorem 3.3.3."""
-    layer = _layer("omega_i", omega(f(x_i, theta)), {f(x_i, theta): "x_next"})
+    layer = layer_of("omega_i", omega(f(x_i, theta)), {f(x_i, theta): "x_next"})
     v_i = variable("v", EI)
     return Theorem(
         "3.16",
@@ -313,7 +196,7 @@ def tangent_backpropagation() -> Theorem:
 
 def mixed() -> Theorem:
     """Theorem 3.3.4."""
-    layer = _layer("F", omega(NEXT), {AT: "x_i", NEXT: "x_next"})
+    layer = layer_of("F", omega(NEXT), {AT: "x_i", NEXT: "x_next"})
     v_i = tangent(alpha(x), {x: v})
     return Theorem(
         "3.21",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from ..calculus import tangents
-from ..expressions import Node, Variable, linear_combination
+from ..expressions import Node, Variable, linear_combination, variable
 from ..functions import dot, flat
 from ..influence import product, shape_of
 from ..maps import substituted
@@ -66,18 +66,18 @@ class HybridSection:
         yield Prose(
             rf"A block has the steps ${zero}+1, \dots, {end}$. The sum of lemma 5.1.6 is split at "
             rf"its start: $\Lambda_{{{i}}} = D\mu_{{{end},{i}+1}}$ is the derivative of the state "
-            rf"at the block's end by that at the time ${i}$, the identity at ${i} = {end}$, and goes "
-            "down by lemma 5.1.4:"
+            rf"at the block's end by that at the time ${i}$; it is the identity at ${i} = {end}$, "
+            "and goes down by lemma 5.1.4:"
         )
         yield Display(tuple(self._lambda(key) for key in self.stores))
         yield Prose("The influence at the end of the block:")
-        yield Display(tuple(self._influence(key) for key in self.online.J))
+        yield from self.online.listed(self._influence)
         yield Prose(
-            r"Here $\varepsilon$ carries the losses of this block only: at its start it is what the "
-            r"first step sends back, without $D^{*}g\cdot e$, which belongs to the block before. "
-            f"The gradient of the losses of the block, ${BLOCK}$:"
+            r"Here $\varepsilon$ carries the losses of this block only: at its start it is what "
+            r"the first step sends back, without $D^{*}g\cdot e$, which belongs to the block "
+            f"before. The gradient of the losses of the block, ${BLOCK}$:"
         )
-        yield Display(tuple(self._gradient(k) for k in range(len(self.one.columns))))
+        yield from self.online.listed_by_column(self._gradient)
 
     # --- Lambda
 
@@ -137,7 +137,7 @@ class HybridSection:
         """The sum over the block."""
         return rf"\sum_{{{self.i}={self.begin}+1}}^{{{self.end}}}"
 
-    def _influence(self, key: Key) -> Equation:
+    def _influence(self, key: Key, general: bool) -> Equation:
         """J at the end of the block (5.21), applied to any direction."""
         (a, k), s = key, self.online.J[key]
         column, x = self.one.columns[k], self.h[a]
@@ -145,7 +145,11 @@ class HybridSection:
         if any((b, k) in self.one.nabla and (a, b) in self.stores for b in range(len(self.h))):
             parts.append((self.over, self.shown(self.immediate(key), self.i)))
         last = self.block.states[self.online.cell, STEPS][a]
-        left = Side(self.online.names.J_at(key, self.end), tangents([last], self._along(k))[last])
+        names, name = self.online.names, self.online.names.J_at(key, self.end)
+        if general:
+            parts = [(sign, names.general(node, k, [self.begin])) for sign, node in parts]
+            name = names.J_of_any(key, self.end)
+        left = Side(name, tangents([last], self._along(k))[last])
         right = applied(stored(s, x, self._ended(key)), x, column.direction)
         return Equation(left, Side(Sums(tuple(parts)), right), "(5.21)")
 
@@ -185,7 +189,7 @@ class HybridSection:
 
     # --- the gradient of the block
 
-    def _gradient(self, k: int) -> Equation:
+    def _gradient(self, k: int, general: bool) -> Equation:
         """The sum of nabla* f_i . eps_i, and J* . eps at the start, paired with any direction."""
         column, cell = self.one.columns[k], self.online.cell
         backward, u = Backward(self.block), column.direction
@@ -195,14 +199,27 @@ class HybridSection:
         at_start: dict[Key, Node] = {key: self.online.names.J_at(key, self.begin) for key in J}
         right = [dot(self.online.readout(k, backward.eps[cell, 0], J), u)]
         eps = [self.online.backward.eps(x, self.begin) for x in self.h]
-        parts = [("", self.online.readout(k, eps, at_start))]
+        read = self.online.readout(k, eps, at_start)
+        if general:
+            read = self.online.names.general(read, k, [self.begin])
+        parts = [("", read)]
         found = None if column.is_initial else cell.pulled(column.by)
         if found is not None:
             sent = column.read(flat(found))
             shown = self.online.backward.shown_cell(cell, sent)
-            parts.insert(0, (self.over, shown))
+            parts.append((self.over, self._sent(shown) if general else shown))
             inside = backward.of_cell(cell, None, column.by)
             right.append(dot(column.read(flat(inside)), u))
-        label = rf"\nabla_{{{self.online.names.by(k)}}} {BLOCK}"
+        by = self.online.names.theta if general else self.online.names.by(k)
+        label = rf"\nabla_{{{by}}} {BLOCK}"
         side = Side(Sums(tuple(parts)), linear_combination([(1, x) for x in right]))
-        return Equation(Side(label, left), side)
+        return Equation(Side(label, left), side, "(5.22), split")
+
+    def _sent(self, shown: Node) -> Node:
+        """nabla* f_i . eps_i by any parameter."""
+        names, cell = self.online.names, self.online.cell
+        eps = ", ".join(
+            self.times.symbols[self.online.backward.eps(x, self.i).name] for x in self.h
+        )
+        look = rf"\nabla^{{*}}_{{{names.theta}}} {below(cell.f, self.i)} \cdot ({eps})"
+        return self.times.named(variable("sent", shown.space), look)

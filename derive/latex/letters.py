@@ -86,6 +86,11 @@ class Letters:
             self._symbols[name] = next(free)
         return self._symbols[name]
 
+    @property
+    def looks(self) -> dict[str, str]:
+        """The symbols so far."""
+        return dict(self._symbols)
+
     def is_own(self, name: str) -> bool:
         """The name was there from the beginning."""
         return name in self._own

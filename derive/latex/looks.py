@@ -1,12 +1,11 @@
 """How the names of a recurrent network look: short where that is clear, and with a time below.
 
-A place of the network calls its parameters {label}_{name}; in a document they have their own
-names where no other place has them too.
+A place of the network calls its parameters {label}_{name}; in a document they have their own names,
+with the number of the level and an arrow for the direction of time below where there are several.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -26,19 +25,26 @@ def words_of(place: Place) -> Iterator[str]:
     yield from sorted(place.function.words)
 
 
-def _short(place: Place, name: str) -> str:
-    short = name.removeprefix(place.label.replace(".", "_") + "_")
+def short_name(place: Place, name: str) -> str:
+    """The name without the place's label in front."""
+    short = name
+    for word in place.label.split("."):
+        short = short.removeprefix(f"{word}_")
     return short if short.isidentifier() else name
 
 
 def shortened(network: Recurrent) -> tuple[tuple[Level, ...], dict[sympy.Symbol, sympy.Symbol]]:
     """The levels under short names, and the new sizes by the old ones."""
     own = [_with_names_of_cells(level) for level in network.levels]
-    places = [place for level in own for place in level.places]
-    full = {name: _short(place, name) for place in places for name in words_of(place)}
-    other = [a.name for a in network.targets]
-    uses = Counter([*full.values(), *other])
-    names = {name: short for name, short in full.items() if uses[short] == 1}
+    cells = [cell for level in own for cell in level.cells]
+    places = [*cells, *(level.prediction for level in own)]
+    names: dict[str, str] = {}
+    taken = {a.name for a in network.targets}
+    for place in places:
+        for name in (word for word in words_of(place) if word not in names):
+            short = short_name(place, name)
+            names[name] = short if short not in taken else name
+            taken.add(names[name])
     levels = tuple(
         Level(
             tuple(_renamed(cell, names) for cell in level.cells), _renamed(level.prediction, names)
@@ -108,10 +114,14 @@ def _subscript(look: str) -> int | None:
 class Times:
     """Variables at times, as they are shown: z of a place at the time i is z_{i}.
 
-    `symbols` has the look of every name that was made.
+    `scripts` tells places apart where they call something alike, or always, but for names that are
+    `scripted`; `symbols` has the look of every name that was made.
     """
 
     letters: Letters
+    scripts: Mapping[str, str]
+    scripted: Container[str] = ()
+    always: bool = False
     symbols: dict[str, str] = field(default_factory=dict)
     _owners: dict[str, str] = field(default_factory=dict)
     _made: dict[tuple[Variable, str, str], Variable] = field(default_factory=dict)
@@ -119,9 +129,10 @@ class Times:
     def __call__(self, x: Variable, time: str, place: str = "") -> Variable:
         """The variable of that place at a time."""
         if (x, time, place) not in self._made:
-            look = self.letters(x.name)
-            if self._owners.setdefault(look, place) != place and place:
-                look = below(look, rf"\mathrm{{{place.split('.')[-1]}}}")
+            look, script = self.letters(x.name), self.scripts.get(place, "")
+            other = self._owners.setdefault(look, place) != place
+            if script and x.name not in self.scripted and (self.always or other):
+                look = below(look, script)
             self._made[x, time, place] = self.named(x, below(look, time))
         return self._made[x, time, place]
 

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
+from itertools import count, product
 
 import numpy as np
 import sympy
 
 from ..checks.sampling import Point, draw, gram_values, unequal_sizes
 from ..expressions import Node, Variable, variable
-from ..levels import FORWARD, Place, Recurrent
+from ..levels import BACKWARD, FORWARD, Place, Recurrent
 from ..maps import variables_of
 from ..names import unused
 from ..reference import Value
-from ..roles import MASK
+from ..roles import MASK, PARAMETER
 from ..spaces import R, leaves
 from ..walk import topological
 from .claims import Difference, Equation
-from .escapes import plain
 from .labels import Labels
-from .letters import Letters
-from .looks import Times, free_letter, loss_of, shortened
+from .letters import Letters, symbol
+from .looks import Times, below, free_letter, loss_of, short_name, shortened
 from .parts import Part
 from .problem import SEED, Problem
 from .steps import Steps
 from .unrolled import ONE, Backward, Floor, Sequence_, every_cell
 
 TRANSITIONS, PREDICTIONS = (("f", "f"), ("phi", r"\phi")), (("g", "g"), ("gamma", r"\gamma"))
+ARROWS = {FORWARD: r"\rightarrow", BACKWARD: r"\leftarrow"}
+MARKS = ("", "_dot", "_bar")
 WEIGHTS = ("omega", "kappa", "varpi")
 
 
@@ -57,7 +58,11 @@ class NetworkProblem:
         ]
         loss = loss_of(self.network, self.new_sizes, words)
         made = (
-            None if loss is None else Problem(loss, first=[loss.arguments[0].name], cotangent=ONE)
+            None
+            if loss is None
+            else Problem(
+                loss, first=[loss.arguments[0].name], cotangent=ONE, result=unused("J", loss.words)
+            )
         )
         self.loss = None if made is None else Part(Place("loss", made.layer), made, r"\ell")
         self.weight = variable(free_letter(WEIGHTS, words), R())
@@ -65,29 +70,77 @@ class NetworkProblem:
         self.length = free_letter(("L", "T", "N"), words)
 
     def _part(self, place: Place, f: str, is_cell: bool) -> Part:
-        several = len(self.levels) > 1 or (is_cell and len(self.levels[0].cells) > 1)
-        words = [word for word in place.label.split(".") if word not in ("cell", "prediction")]
-        script = ",".join(rf"\mathrm{{{plain(word)}}}" for word in words)
-        look = f"{f}_{{{script}}}" if several and script else f
+        script = self.script(place)
         wanted = f"{place.state.name}_next" if is_cell else "y_hat"
         result = unused(wanted, place.function.words)
+        look = below(f, script) if script else f
         return Part(place, Problem(place.function, result=result), look, is_cell)
 
     # --- letters
 
+    def script(self, place: Place) -> str:
+        """What tells a place from others of its kind: the level's number, an arrow for time."""
+        number = self._level(place)
+        level = self.levels[number - 1]
+        several = len(self.levels) > 1
+        arrow = ARROWS[place.direction] if len(level.cells) > 1 else ""
+        shown = [str(number) if several else "", arrow if place in level.cells else ""]
+        return ",".join(x for x in shown if x)
+
+    def _level(self, place: Place) -> int:
+        """The number of a place's level, from 1 on."""
+        return next(k for k, level in enumerate(self.levels, 1) if place in level.places)
+
     @cached_property
     def letters(self) -> Letters:
-        """The symbols of the names, the arguments' first."""
-        names = [a.name for part in self.parts for a in part.place.function.arguments]
-        names += [str(size) for part in self.parts for size in part.place.function.sizes]
-        names += [line.variable.name for p in self.parts for line in p.problem.definitions.lines]
-        names += [x.name for part in self.parts for x in part.states]
-        return Letters(names=dict.fromkeys([*(a.name for a in self.network.targets), *names]))
+        """The symbols of the names: the targets, then place by place."""
+        looks = {a.name: symbol(a.name) for a in self.network.targets}
+        for part in self.parts:
+            for name, mark in product(part.names(), MARKS):
+                look = self._look(part, name, mark)
+                if look not in looks.values():
+                    looks.setdefault(f"{name}{mark}", look)
+        return Letters(looks)
+
+    def _look(self, part: Part, name: str, mark: str) -> str:
+        """What a name of a part looks like, with a mark."""
+        place, short = part.place, short_name(part.place, name)
+        look = symbol(f"{short}{mark}")
+        if name not in place.function.words and name not in self._leaves(part):
+            return look  # a line that has no name of the user's: `times` tells them apart
+        script = self._script_of(part, name)
+        if not script and short != name:
+            script = self.script(place) or part.f
+        return below(look, script) if script else look
+
+    def _leaves(self, part: Part) -> set[str]:
+        return {x.name for a in part.place.function.arguments for x in part.leaves(a.name)}
+
+    def _script_of(self, part: Part, name: str) -> str:
+        """What stands below a name that other places may have, too; the input has the level."""
+        inputs = {x.name for x in part.inputs}
+        inputs |= {a.name for a in part.place.function.arguments[1:] if a.role != PARAMETER}
+        sizes = map(str, part.place.function.sizes)
+        if part is self.loss or name in sizes:
+            return ""
+        if part.is_cell and name in inputs:
+            number = self._level(part.place)
+            return str(number) if number > 1 else ""
+        return self.script(part.place)
 
     @cached_property
     def times(self) -> Times:
         """Variables at times."""
-        made = Times(self.letters)
+        scripts = {p.label: p.f if p is self.loss else self.script(p.place) for p in self.parts}
+        several = any(scripts[cell.label] for _, _, cell in self.cells)
+        own = {k: script or self.floors[-1].prediction.f for k, script in scripts.items()}
+        scripted = {
+            f"{name}{mark}"
+            for part in self.parts
+            for name, mark in product(part.names(), MARKS)
+            if name in part.place.function.words | self._leaves(part)
+        }
+        made = Times(self.letters, own, scripted if several else (), several)
         for a in self.network.targets:
             made(a.variable, self.i)
         return made

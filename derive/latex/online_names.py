@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from ..expressions import Node, Variable, variable
+from ..influence import shape_of
+from ..maps import substituted
 from .looks import below
 from .network_problem import NetworkProblem
 from .onestep import Key, OneStep, matrices
@@ -58,6 +61,45 @@ class OnlineNames:
             made = self.times.named(self.J[key].variable, self.J_look(key, time))
             self._shown_J[key, time] = made
         return self._shown_J[key, time]
+
+    # --- one formula for all parameters
+
+    @cached_property
+    def is_general(self) -> bool:
+        """The recursion is the same formula for every parameter, in blocks with names."""
+        supports = {k: [a for a, kk in self.J if kk == k] for _, k in self.J}
+        same = all(rows == list(range(len(self.h))) for rows in supports.values())
+        names = all(self.has_names(key) for key in self.J)
+        return same and names and not self.one.initial and len(supports) == len(self.one.columns)
+
+    @cached_property
+    def theta(self) -> str:
+        """The letter of any parameter."""
+        words = self.cell.place.function.words
+        return next(look for look in (r"\theta", r"\vartheta", r"\pi") if look[1:] not in words)
+
+    def general(self, node: Node, k: int, times: Sequence[str]) -> Node:
+        """An expression by one column as that for any parameter."""
+        new: dict[Node, Node] = {}
+        for a in range(len(self.h)):
+            for time in times:
+                new[self.J_at((a, k), time)] = self.J_of_any((a, k), time)
+            block = self.named.get(self.one.immediate(a, k))
+            if isinstance(block, Variable):
+                new[block] = self.times.named(block, rf"{{\nabla_{{{self.theta}}} {self.f(a)}}}")
+        return substituted(node, new)
+
+    def J_of_any(self, key: Key, time: str) -> Variable:
+        """J by any parameter."""
+        script = self.component(key[0])
+        look = below(f"J^{{{self.theta}}}_{{{script}}}", time)
+        return self.times.named(self.J[key].variable, look)
+
+    def column_of(self, a: int) -> int:
+        """A column that stands for all: of a matrix, with an immediate derivative."""
+        found = [k for k in range(len(self.one.columns)) if (a, k) in self.one.nabla]
+        ranks = [len(shape_of(self.one.columns[k].direction)) for k in found]
+        return found[ranks.index(max(ranks))] if found else 0
 
     # --- matrices with a name
 

@@ -6,7 +6,7 @@ that the calculus takes; the recursion is asserted in one step, its gradient ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..calculus import tangents
 from ..expressions import Node, Variable, variable, zero
@@ -19,7 +19,6 @@ from ..walk import topological
 from .backward_section import TOTAL, BackwardSection
 from .blocks import Asserted, Block, Display, Heading, Prose
 from .claims import Equation, Side
-from .domains import space_latex
 from .looks import below
 from .onestep import (
     Key,
@@ -31,6 +30,7 @@ from .onestep import (
     stored,
 )
 from .online_names import OnlineNames
+from .online_words import OnlineWords
 from .unrolled import added
 
 BLOCK = "the chain rule, block by block"
@@ -45,6 +45,7 @@ class OnlineSection:
         (self.floor,) = self.p.floors
         (self.cell,) = self.floor.cells
         self.names = OnlineNames(self.p, self.cell)
+        self.words = OnlineWords(self.names)
         self.one, self.J, self.h = self.names.one, self.names.J, self.names.h
 
     # --- blocks
@@ -52,46 +53,43 @@ class OnlineSection:
     def blocks(self) -> Iterator[Block]:
         """The blocks of D f and nabla f, the recursion, the gradient."""
         yield Heading("Real-time recurrent learning")
-        yield Prose(self._said())
+        yield Prose(self.words.introduction())
         if len(self.h) > 1:
-            yield Prose(self._matrix())
+            yield Prose(self.words.matrix())
         yield Display(tuple(self._D(a, b) for a, b in self._order()))
         yield from self._zeros()
-        yield Prose("The immediate derivatives by the parameters:")
+        yield Prose("The immediate derivatives by the parameters; those that are not here vanish:")
         yield Display((*self._definitions(), *self._immediates()))
-        yield Prose(self._spaces())
+        yield Asserted(tuple(self._vanishing()))
+        yield Prose(self.words.spaces())
         if self.one.initial:
             yield Prose(r"Those by the initial state itself start at the identity. The recursion:")
         else:
             yield Prose("All of them start at zero. The recursion (lemma 5.1.2):")
-        yield Display(tuple(self._carried(key) for key in self.J))
+        yield from self.listed(self._carried)
         yield Prose(f"The gradient of the loss at the time ${self.i}$ (theorem 5.1.3):")
         columns = range(len(self.one.columns))
-        yield Display(tuple(self._readout(k) for k in columns))
+        yield from self.listed_by_column(self._readout)
         yield Prose(rf"Their sum over the times is the gradient of ${TOTAL}$.")
         yield Asserted(tuple(self._sum(k) for k in columns))
 
-    def _said(self) -> str:
-        i, h = self.i, self.letters(self.cell.place.state.name)
-        return (
-            rf"$J_{{{i}}}$ is the derivative of the state at the time ${i}$ by the parameters, the "
-            rf"influence: $J_{{{i}}} = D {below(self.cell.f, i)}\,J_{{{i}-1}} + \nabla "
-            rf"{below(self.cell.f, i)}$ (lemma 5.1.2, (5.11)), at ${below(h, f'{i}-1')}$. An index "
-            "stands for each axis of what is derived, then for those of what it is derived by; "
-            r"$(\operatorname{diag}(d) \otimes a)$ has the entries of $d$ where its first two "
-            "indices are equal, times those of $a$."
-        )
-
-    def _matrix(self) -> str:
+    def listed(self, equation: Callable[[Key, bool], Equation]) -> Iterator[Block]:
+        """An equation for each component and column, or one for all columns; all are asserted."""
+        if not self.names.is_general:
+            yield Display(tuple(equation(key, False) for key in self.J))
+            return
         rows = range(len(self.h))
-        shown = [
-            " & ".join(self.names.D(a, b) if (a, b) in self.one.D else "0" for b in rows)
-            for a in rows
-        ]
-        inside = r" \\ ".join(shown)
-        whole = f"D {below(self.cell.f, self.i)}"
-        matrix = rf"\begin{{pmatrix}} {inside} \end{{pmatrix}}"
-        return f"By the components of the state ${whole} = {matrix}$."
+        yield Display(tuple(equation((a, self.names.column_of(a)), True) for a in rows))
+        yield Asserted(tuple(equation(key, False) for key in self.J))
+
+    def listed_by_column(self, equation: Callable[[int, bool], Equation]) -> Iterator[Block]:
+        """An equation for each column, or one for all; all are asserted."""
+        columns = range(len(self.one.columns))
+        if not self.names.is_general:
+            yield Display(tuple(equation(k, False) for k in columns))
+            return
+        yield Display((equation(self.names.column_of(0), True),))
+        yield Asserted(tuple(equation(k, False) for k in columns))
 
     def _order(self) -> list[Key]:
         """The blocks of D f, those that others are made of first."""
@@ -138,42 +136,18 @@ class OnlineSection:
                 block = self.one.immediate(a, k)
                 left = Side(self.names.nabla(a, k), self.tangent(a, {column.by: column.along()}))
                 term = as_term(x, column.direction, block)
-                right = Side(self.names.shown(block, own=block), applied(term, x, column.direction))
+                own = None if block in self.names.shared else block
+                right = Side(self.names.shown(block, own=own), applied(term, x, column.direction))
                 yield Equation(left, right)
 
+    def _vanishing(self) -> Iterator[Equation]:
+        """The immediate derivatives that are not listed."""
+        for a, k in self.words.every():
+            column = self.one.columns[k]
+            if (a, k) not in self.one.nabla and not column.is_initial:
+                yield _vanishing(self.tangent(a, {column.by: column.along()}))
+
     # --- J
-
-    def _spaces(self) -> str:
-        """What is stored, and what is not."""
-        full = [key for key, s in self.J.items() if not s.tied]
-        tied = [key for key, s in self.J.items() if s.tied]
-        zeros = [key for key in self._every() if key not in self.J]
-        said = [f"Kept in full: {self._listed(full)}."] if full else []
-        if tied:
-            said.append(
-                "Under the recursion the axes that a parameter has in common with the state stay "
-                "tied, since the blocks of $Df$ between them are diagonal: what is not on this "
-                "diagonal is zero for ever, and the axis is stored once: "
-                f"{self._listed(tied)}."
-            )
-        if zeros:
-            looks = ", ".join(f"${self.names.J_look(key, self.i)}$" for key in zeros)
-            said.append(f"Zero at all times: {looks}.")
-        return " ".join(said)
-
-    def _listed(self, keys: Sequence[Key]) -> str:
-        """What is in one space together."""
-        groups: dict[str, list[str]] = {}
-        for key in keys:
-            space = space_latex(self.J[key].variable.space, self.letters)
-            groups.setdefault(space, []).append(self.names.J_look(key, self.i))
-        return "; ".join(
-            rf"{', '.join(f'${look}$' for look in looks)} ${{}}\in {space}$"
-            for space, looks in groups.items()
-        )
-
-    def _every(self) -> list[Key]:
-        return [(a, k) for k in range(len(self.one.columns)) for a in range(len(self.h))]
 
     def carried(self, key: Key) -> Node:
         """The new J by the blocks of D f, J and nabla f, in the leaves."""
@@ -207,16 +181,19 @@ class OnlineSection:
             for x in [self.h[key[0]]]
         }
 
-    def _carried(self, key: Key) -> Equation:
+    def _carried(self, key: Key, general: bool) -> Equation:
         """(5.11) for one component and one column, applied to any direction."""
         (a, k), new = key, self.carried(key)
         column, x = self.one.columns[k], self.h[a]
         along = self.moved(k)
         if not column.is_initial:
             along = {**along, column.by: column.along()}
-        left = Side(self.names.J_at(key, self.i), self.tangent(a, along))
         right = applied(stored(self.J[key], x, new), x, column.direction)
-        return Equation(left, Side(self.names.shown(new), right), "(5.11)")
+        shown, name = self.names.shown(new), self.names.J_at(key, self.i)
+        if general:
+            shown = self.names.general(shown, k, [f"{self.i}-1"])
+            name = self.names.J_of_any(key, self.i)
+        return Equation(Side(name, self.tangent(a, along)), Side(shown, right), "(5.11)")
 
     # --- gradients
 
@@ -236,7 +213,7 @@ class OnlineSection:
         ]
         return total(R(*shape_of(x)), found)
 
-    def _readout(self, k: int) -> Equation:
+    def _readout(self, k: int, general: bool) -> Equation:
         """nabla J_i = J_i* . D*g . e_i (5.12), paired with any direction."""
         u = self.one.columns[k].direction
         own = [self.own(a) for a in range(len(self.h))]
@@ -248,10 +225,10 @@ class OnlineSection:
         left = added(R(), [dot(flat(e_), y) for e_, y in zip(e, moved, strict=True)])
         right = dot(self.readout(k, [closed for _, closed in own], J), u)
         shown = self.readout(k, [shown for shown, _ in own], at_i)
-        label = rf"\nabla_{{{self.names.by(k)}}} {below('J', self.i)}"
-        return Equation(
-            Side(label.replace(" J", r" \mathcal{J}"), left), Side(shown, right), "(5.12)"
-        )
+        by = self.names.theta if general else self.names.by(k)
+        label = rf"\nabla_{{{by}}} {below(TOTAL, self.i)}"
+        shown = self.names.general(shown, k, [self.i]) if general else shown
+        return Equation(Side(label, left), Side(shown, right), "(5.12)")
 
     def over_steps(self) -> list[dict[Key, Node]]:
         """J at every time of the sequence, the recursion put in."""
@@ -292,4 +269,4 @@ class OnlineSection:
 
 def _vanishing(node: Node) -> Equation:
     nothing = zero(node.space)
-    return Equation(Side(node, node), Side(nothing, nothing), "vanishes")
+    return Equation(Side("a block", node), Side(nothing, nothing), "vanishes")

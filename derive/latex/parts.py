@@ -15,7 +15,7 @@ from ..functions import flat
 from ..levels import Place
 from ..maps import substituted
 from ..walk import rewrite, storage
-from .definitions import Closing, leaves_of
+from .definitions import Closing, Definition, leaves_of
 from .looks import Times
 from .problem import Problem
 
@@ -113,6 +113,19 @@ class Part:
         new |= {x: times(x, now) for x in self.inputs}
         new |= {x: times(x, now, self.label) for x in self.named()}
         return substituted(node, {**new, **w})
+
+    def names(self) -> Iterator[str]:
+        """The names of arguments, their arrays, sizes and lines."""
+        f = self.place.function
+        found = [a.name for a in f.arguments]
+        found += [x.name for a in f.arguments for x in self.leaves(a.name)]
+        found += [str(size) for size in f.sizes]
+        yield from dict.fromkeys([*found, *(x.variable.name for x in self.lines_in_order)])
+
+    @property
+    def lines_in_order(self) -> tuple[Definition, ...]:
+        """The lines."""
+        return self.problem.definitions.lines
 
     def named(self) -> Iterator[Variable]:
         """The variables of the lines and of their cotangents."""

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from ..checks.sampling import Point
 from ..expressions import Variable
-from ..levels import BACKWARD
+from ..levels import BACKWARD, Recurrent
+from ..programs import BATCH
+from ..roles import Argument
+from ..text import Writer
 from . import entrywise
 from .backward_section import TOTAL, BackwardSection
 from .blocks import Asserted, Block, Display, Heading, Prose
@@ -24,6 +27,7 @@ from .network_problem import NetworkProblem
 from .online_section import OnlineSection
 from .parts import Part
 from .unrolled import Floor
+from .writer import latex_writer
 
 FUTURE = (
     "There is no real-time recurrent learning and no hybrid: a cell runs backward in time, so that "
@@ -34,6 +38,11 @@ LEVELS = (
     "Real-time recurrent learning is derived for one cell: several of them one above the other are "
     "one cell when they are stacked, the state then being that of all."
 )
+LEVELS_BELOW = "The levels are numbered from below."
+ARROWS = (
+    r"$\rightarrow$ stands below what belongs to a cell that runs forward in time, $\leftarrow$ "
+    "below what belongs to one that runs backward."
+)
 UNOBSERVED = "There is no loss, so that nothing is sent back."
 ASSERTED = (
     "Numbers in parentheses are those of A. L. Caterini, A Novel Mathematical Framework for the "
@@ -43,6 +52,17 @@ ASSERTED = (
     "expression, and tangents of single places with central differences. The second order of a "
     "cell is in its own document."
 )
+
+
+def recursions(network: Recurrent) -> tuple[tuple[Block, ...], Writer]:
+    """The blocks of a network's document, and the writer of its formulas.
+
+    Every equation is asserted on the way; raises FalseEquation where one does not hold.
+    """
+    problem = NetworkProblem(network)
+    blocks = tuple(Recursions(problem).blocks())
+    symbols = problem.letters.looks | problem.times.symbols
+    return blocks, latex_writer({}, symbols=symbols, family=BATCH, called=network.called)
 
 
 class Recursions:
@@ -86,7 +106,9 @@ class Recursions:
         rows = [self._transition(cell) for _, _, cell in self.p.cells]
         rows += [self._prediction(floor) for floor in self.p.floors]
         yield Display((*rows, *self._loss()))
-        yield Prose(self._spaces())
+        said = [LEVELS_BELOW] if len(self.p.levels) > 1 else []
+        said += [ARROWS] if any(len(level.cells) > 1 for level in self.p.levels) else []
+        yield Prose(" ".join([*said, self._spaces()]))
         yield Prose(ASSERTED)
 
     def _at(self, x: Variable, time: str) -> str:
@@ -118,8 +140,8 @@ class Recursions:
         k = self.p.floors.index(floor)
         if floor is self.p.floors[-1]:
             return below(r"\hat{y}", self.i)
-        (x, *_) = [a for a in self.p.levels[k + 1].cells[0].function.arguments[1:]]
-        return self._at(x.variable, self.i)
+        above = self.p.levels[k + 1].cells[0].function
+        return self._at(above.arguments[1].variable, self.i)
 
     def _loss(self) -> Iterator[Equation]:
         """J (5.4)."""
@@ -140,10 +162,10 @@ class Recursions:
                 f"The state ${self._in(x)}$ is {how} at the beginning as ${self._at(x, first)}$."
             )
         first_cell = self.p.floors[0].cells[0]
-        x = [a.variable for a in first_cell.place.function.arguments[1:]]
-        inputs = [v for v in x if v not in first_cell.place.parameters]
+        given = [a.variable for a in first_cell.place.function.arguments[1:]]
+        inputs = [v for v in given if v not in first_cell.place.parameters]
         said.append(f"Input: {self._list(inputs)}.")
-        parameters = [v for part in self.p.parts for v in part.place.parameters]
+        parameters = [theta for part in self.p.parts for theta in part.place.parameters]
         said.append(f"Parameters: {self._list(parameters)}." if parameters else "")
         targets = [a.variable for a in self._targets()]
         said.append(
@@ -153,7 +175,7 @@ class Recursions:
         )
         return " ".join(said)
 
-    def _targets(self) -> list:
+    def _targets(self) -> list[Argument]:
         loss = self.p.loss
         return [] if loss is None else list(loss.place.function.arguments[1:])
 

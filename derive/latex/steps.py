@@ -21,6 +21,7 @@ PAIRS = (
     "a bar in place of the dot."
 )
 PAIRED_WITH_ONE = "What a tangent is paired with has its name, with a bar in place of the dot."
+MANY = 8  # directions that are written in a line which may be broken
 COORDINATES = (
     r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of all coordinates; the inner "
     r"product of a space with the Gram matrix $G$ is "
@@ -129,10 +130,11 @@ class Steps:
             yield Asserted(tuple(self._vanishing(a, b) for a in p.first for b in p.second))
             return
         yield Heading(TANGENT, 2)
-        directions = ", ".join(self.labels.letters(d.name) for d in p.deltas.values())
+        directions = [self.labels.letters(d.name) for d in p.deltas.values()]
+        comma = r",\allowbreak " if len(directions) > MANY else ", "
         yield Prose(
-            f"Along a second direction $({directions})$ the lines move as they did along the "
-            "first. The first directions are held; the tangents move by"
+            f"Along a second direction $({comma.join(directions)})$ the lines move as they did "
+            "along the first. The first directions are held; the tangents move by"
         )
         yield Display(self._second_tangents())
         yield from self._moved(p.second_back, p.second_seeds)

@@ -6,7 +6,7 @@ the calculus at once, against the recursion's expressions put in one after the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..calculus import tangents, transpose
@@ -216,7 +216,7 @@ class Backward:
         """The sum over t of nabla* g . e_t (5.8)."""
         g, s, shares = floor.prediction, self.sequence, []
         for t in s.times:
-            w = dict(zip(g.w, self.errors[g, t], strict=True))
+            w: dict[Node, Node] = dict(zip(g.w, self.errors[g, t], strict=True))
             shares.append(g.template(zeta, {**s.at_prediction(floor, t), **w}))
         return added(zeta.space, shares)
 
@@ -232,6 +232,3 @@ def every_cell(floors: Sequence[Floor]) -> Iterator[tuple[Floor | None, Floor, P
     for under, floor in zip((None, *floors), floors, strict=False):
         for cell in floor.cells:
             yield under, floor, cell
-
-
-Copies = Mapping[tuple[Variable, int], Variable]

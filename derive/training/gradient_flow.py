@@ -14,13 +14,14 @@ Sources: Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from ..cells import inputs_of
 from ..layers import Layer
 from ..levels import Recurrent
 from ..maps import LinearMap, substituted
@@ -120,28 +121,27 @@ def step_derivatives(
 
     n is the dimension of the state, the arrays of a direct product one behind the other.
     """
-    ranks = [leaf.rank for leaf in _state_leaves(cell)]
-    h = flat_arrays(states)
-    lead = h[0].shape[: h[0].ndim - ranks[0]]
-    shapes = [a.shape[len(lead) :] for a in h]
-    n = sum(int(np.prod(shape)) for shape in shapes)
-    count = int(np.prod(lead))
-    units = _like(states, iter(np.split(np.tile(np.eye(n), (count, 1)), _ends(shapes), axis=1)))
-    names = [a.name for a in cell.arguments[: 1 + len(inputs)]]
-
-    def rows(a: Array) -> Array:
-        return np.repeat(np.reshape(a, (count, *np.shape(a)[len(lead) :])), n, axis=0)
-
-    given = {name: _mapped(rows, x) for name, x in zip(names, (states, *inputs), strict=True)}
-    units = _mapped(lambda u, a: u.reshape(len(u), *np.shape(a)[len(lead) :]), units, states)
+    rank = _state_leaves(cell)[0].rank
+    lead = flat_arrays(states)[0].shape[: -rank or None]
+    rows = [_mapped(lambda a: a.reshape(-1, *a.shape[len(lead) :]), x) for x in (states, *inputs)]
+    units = _units(rows[0])
+    n = len(flat_arrays(units)[0])
+    count = len(flat_arrays(rows[0])[0])
+    names = [cell.arguments[0].name, *(a.name for a in inputs_of(cell))]
+    each = [_mapped(lambda a: np.repeat(a, n, axis=0), x) for x in rows]
+    directions = _mapped(lambda u: np.tile(u, (count, *[1] * (u.ndim - 1))), units)
     f = cell.batched(BATCH)
-    moved = _applied(f, f.D(), units, {**theta, **given})
+    moved = _applied(f, f.D(), directions, {**theta, **dict(zip(names, each, strict=True))})
     columns = np.concatenate([a.reshape(count, n, -1) for a in flat_arrays(moved)], axis=2)
     return np.swapaxes(columns, 1, 2).reshape(*lead, n, n)
 
 
-def _ends(shapes: Sequence[tuple[int, ...]]) -> Array:
-    return np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+def _units(states: Value) -> Value:
+    """The unit vectors of the space that the rows are in, one behind the other."""
+    arrays = flat_arrays(states)
+    ends = np.cumsum([a[0].size for a in arrays])
+    parts = iter(np.split(np.eye(int(ends[-1])), ends[:-1], axis=1))
+    return _mapped(lambda a: next(parts).reshape(-1, *a.shape[1:]), states)
 
 
 def _applied(f: Layer, map_: LinearMap, v: Value, named: Mapping[str, Value]) -> Value:
@@ -224,8 +224,3 @@ def _mapped(f: Callable[..., Any], *values: Value) -> Value:
     if isinstance(values[0], tuple):
         return tuple(_mapped(f, *parts) for parts in zip(*values, strict=True))
     return f(*(np.asarray(a) for a in values))
-
-
-def _like(value_: Value, arrays: Iterator[Array]) -> Value:
-    """The arrays in the order and the nesting of another value."""
-    return _mapped(lambda _: next(arrays), value_)
