@@ -13,18 +13,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import sympy
 
 from .cells import Cell, inputs_of
-from .expressions import Node, Variable
+from .expressions import Node, Variable, variable
 from .layers import Layer
-from .names import checked
+from .names import checked, unused
 from .networks import Composed
 from .resize import bound_sizes, resized_layer
 from .roles import PARAMETER, STATE, Argument
 from .spaces import R, Size, SpaceError, dims, leaves
 from .stages import Path
+from .training.initialise import drawn
 
 FORWARD, BACKWARD = "forward in time", "backward in time"
 
@@ -102,6 +105,52 @@ class Recurrent(Composed):
     def inputs(self) -> tuple[Argument, ...]:
         """The input of one step."""
         return inputs_of(self.levels[0].cells[0].function)
+
+    # --- parameters, and the initial state where it is one
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The names that are taken: of arguments, sizes, targets and locals of the cells."""
+        names = [a.name for a in (*self.arguments, *self.targets)]
+        names += [str(size) for size in self.sizes]
+        return frozenset(names).union(*(cell.function.words for cell in self.cells))
+
+    @property
+    def initial_name(self) -> str:
+        """What the learned initial state is called: h_0."""
+        return unused(f"{self.cells[0].state.name}_0", self.words)
+
+    def tree(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The tree of values by argument name; a learned initial state hangs there as h_0."""
+        if not self.learned:
+            return super().tree(flat)
+        own = {name: value for name, value in flat.items() if name != self.initial_name}
+        return {**super().tree(own), self.initial_name: self._initial_of(flat)}
+
+    def flat(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a tree by argument name: the inverse of `tree`."""
+        if not self.learned:
+            return super().flat(tree)
+        own = {name: value for name, value in tree.items() if name != self.initial_name}
+        return {**super().flat(own), self.initial_name: self._initial_of(tree)}
+
+    def _initial_of(self, values: Mapping[str, Any]) -> Any:
+        if self.initial_name not in values:
+            raise ValueError(
+                f"recurrent {self.name}: the initial state is learned; give it as "
+                f"{self.initial_name}, an element of {self.cells[0].state.space}"
+            )
+        return values[self.initial_name]
+
+    def _drawn(
+        self, rng: np.random.Generator, sizes: Mapping[sympy.Symbol, int], dtype: np.dtype[Any]
+    ) -> dict[str, Any]:
+        """A learned initial state begins as zero."""
+        found = super()._drawn(rng, sizes, dtype)
+        if self.learned:
+            start = variable(self.initial_name, self.cells[0].state.space)
+            found |= drawn([start], self.output, rng, sizes, dtype)
+        return found
 
     def with_loss(self, loss: Layer) -> Recurrent:
         """The network with a loss of one step: a layer loss(y^, ..) -> R() without parameters.

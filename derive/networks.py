@@ -96,7 +96,12 @@ class Composed(Layer):
         name.  Raises SpaceError where one is missing or below 1.
         """
         numbers = {symbol: int(count) for symbol, count in sizes_of(self, sizes).items()}
-        return self.tree(drawn(self.parameters, self.output, rng, numbers, np.dtype(dtype)))
+        return self.tree(self._drawn(rng, numbers, np.dtype(dtype)))
+
+    def _drawn(
+        self, rng: np.random.Generator, sizes: Mapping[sympy.Symbol, int], dtype: np.dtype[Any]
+    ) -> dict[str, Any]:
+        return drawn(self.parameters, self.output, rng, sizes, dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

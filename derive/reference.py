@@ -95,9 +95,16 @@ def bind_sizes(name: str, space: Space, array: Value, sizes: dict[sympy.Symbol, 
                 )
 
 
+def at_sizes(expression: sympy.Expr, sizes: Sizes) -> sympy.Expr:
+    """An expression at the sizes that are known; nearly all are a number or one size."""
+    if expression.is_Symbol:
+        return sympy.sympify(sizes.get(expression, expression))
+    return expression if expression.is_Number else expression.subs(sizes)
+
+
 def extent(expression: sympy.Expr, sizes: Sizes) -> int:
     """A size as a number."""
-    number = expression.subs(sizes)
+    number = at_sizes(expression, sizes)
     if not number.is_Integer:
         raise SpaceError(f"the size {expression} is not known; give it as sizes={{...}}")
     return int(number)
@@ -118,7 +125,7 @@ class _At:
         return self.found[node]
 
     def number(self, coefficient: sympy.Expr) -> float:
-        number = coefficient.subs(self.sizes)
+        number = at_sizes(coefficient, self.sizes)
         if number.free_symbols:
             raise SpaceError(f"the size {coefficient} is not known; give it as sizes={{...}}")
         return float(number)
@@ -249,9 +256,9 @@ class _Grid:
         return tuple(np.asarray(self._entry(entry)) for entry in access)
 
     def _entry(self, entry: sympy.Expr) -> Any:
-        expression = entry.subs(self.sizes)
+        expression = at_sizes(entry, self.sizes)
         symbols = sorted(expression.free_symbols, key=str)
-        total: Any = expression.subs(dict.fromkeys(symbols, 0))
+        total: Any = expression.subs(dict.fromkeys(symbols, 0)) if symbols else expression
         total = np.array(int(total))
         for index in symbols:
             total = total + int(expression.coeff(index)) * self.values[index]

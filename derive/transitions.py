@@ -43,9 +43,7 @@ class Names:
     @classmethod
     def of(cls, network: Recurrent) -> Names:
         """The names beside those of a network's arguments, sizes and targets."""
-        words = [a.name for a in (*network.arguments, *network.targets)]
-        words += [str(size) for size in network.sizes]
-        return cls([*words, *(name for cell in network.cells for name in cell.function.words)])
+        return cls(network.words)
 
     def variable(self, wanted: str, space: Space) -> Variable:
         """A new variable."""

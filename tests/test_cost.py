@@ -4,8 +4,8 @@ import pytest
 import sympy
 from declared import LAYERS
 from kernels import every, kernels_of, unequal
+from shipped import SINGLE
 
-from derive import library
 from derive.kernels.cost import cost, count
 from derive.kernels.loops import (
     Accumulate,
@@ -24,7 +24,7 @@ from derive.kernels.loops import (
 from derive.programs import BATCH
 
 B = BATCH
-ALL = LAYERS | dict(library.layers())
+ALL = LAYERS | SINGLE
 
 
 def counted(name, kernel):

@@ -21,6 +21,7 @@ from derive.latex.letters import symbol
 from derive.latex.problem import Problem
 from derive.latex.sections import Sections
 from derive.latex.steps import Steps
+from derive.latex.theorem import meant
 from derive.programs import programs
 from derive.reference import values_of
 from derive.walk import topological
@@ -149,7 +150,7 @@ theorems = pytest.mark.parametrize("make", generic.THEOREMS, ids=lambda make: ma
 def claims(theorem) -> list[Equation]:
     """The equations of a theorem, with functions put in for the unknown ones."""
     found = [e for b in theorem.blocks() if isinstance(b, Display) for e in b.equations]
-    return [generic.meant(equation) for equation in found]
+    return [meant(equation) for equation in found]
 
 
 @theorems

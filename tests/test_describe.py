@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 from declared import LAYERS
+from shipped import SINGLE
 
 from derive import library
 from derive.cells import Cell
@@ -13,7 +14,7 @@ from derive.kernels.cost import cost
 from derive.kernels.lower import lower
 from derive.programs import programs
 
-ALL = LAYERS | dict(library.layers())
+ALL = LAYERS | SINGLE
 
 
 def second_order(name: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from declared import LAYERS
 from kernels import DTYPES, Runner, filled, least, unequal
 from points import pairing
+from shipped import SINGLE
 
 from derive import (
     Hom,
@@ -22,7 +23,6 @@ from derive import (
     elementwise_function,
     form,
     indices,
-    library,
     sigmoid,
     softmax,
     tanh,
@@ -196,7 +196,7 @@ def test_a_size_that_no_array_shows_is_given_by_keyword(compiled):
 
 # --- the text depends on nothing but the declaration
 
-ALL = LAYERS | dict(library.layers())
+ALL = LAYERS | SINGLE
 OTHER_HISTORY = """
 from derive import *
 import formulas, sympy, test_operations

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import sympy
 from declared import LAYERS
+from shipped import SINGLE
 
-from derive import R, broadcast, dims, layer, library, total_sum
+from derive import R, broadcast, dims, layer, total_sum
 from derive.checks.check import by_layer
 from derive.checks.kernel_laws import KernelLaws
 from derive.kernels.interpret import InterpretationError, Interpreted
@@ -18,7 +19,7 @@ from derive.kernels.loops import Asked, Buffer, Fill, For, Load, Step, Store
 from derive.kernels.lower import Kernel, lower
 from derive.programs import programs
 
-EVERY = {**LAYERS, **library.layers()}
+EVERY = {**LAYERS, **SINGLE}
 n = dims("n")
 
 

@@ -5,8 +5,9 @@ import pytest
 import sympy
 from declared import LAYERS, H, X, conv1d, conv1d_strided, embedding, pooling
 from kernels import every, kernels_of, unequal
+from shipped import SINGLE
 
-from derive import Hom, R, dims, form, indices, library, softmax, tanh, variable
+from derive import Hom, R, dims, form, indices, softmax, tanh, variable
 from derive.kernels.loops import (
     Accumulate,
     Asked,
@@ -30,7 +31,7 @@ from derive.programs import BATCH, programs
 
 n, m, k = dims("n m k")
 i, j, s = indices("i j s")
-ALL = LAYERS | dict(library.layers())
+ALL = LAYERS | SINGLE
 KERNELS = {
     f"{name}.{kernel}": lowered
     for name, declared in ALL.items()

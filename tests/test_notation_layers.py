@@ -3,9 +3,10 @@
 import pytest
 import sympy
 from declared import LAYERS
+from shipped import SINGLE
 from test_text import back, dense
 
-from derive import R, dims, form, indices, library, variable
+from derive import R, dims, form, indices, variable
 from derive.latex.multilinear import spelled
 from derive.latex.writer import latex_writer, unnamed_forms
 
@@ -67,7 +68,7 @@ LAYERED = {
 
 @pytest.mark.parametrize(("case", "latex"), LAYERED.items(), ids=map("-".join, LAYERED))
 def test_layers(case, latex) -> None:
-    layer = (library.layers() | LAYERS)[case[0]]
+    layer = (SINGLE | LAYERS)[case[0]]
     writer = latex_writer(layer.names, called=layer.called)
     assert tuple(writer.formula(node) for node in maps(layer, case[1])) == latex
 
@@ -122,10 +123,10 @@ def test_the_family_is_not_shown_but_its_sum_is() -> None:
 BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
 
 
-@pytest.mark.parametrize("name", library.layers() | LAYERS)
+@pytest.mark.parametrize("name", SINGLE | LAYERS)
 def test_a_family_of_points_is_written_as_one_point(name) -> None:
     """The output and the tangents, which sum over no points, look the same for a batch."""
-    layer = (library.layers() | LAYERS)[name]
+    layer = (SINGLE | LAYERS)[name]
     many = layer.batched(BATCH)
     one = latex_writer(layer.names, called=layer.called)
     family = latex_writer(many.names, family=BATCH, called=layer.called)

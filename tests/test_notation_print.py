@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 from declared import LAYERS
 from formulas import FORMULAS
+from shipped import SINGLE
 
-from derive import Gram, Index, R, dims, library
+from derive import Gram, Index, R, dims
 from derive.elementwise.shipped import shipped
 from derive.hooks import typeset
 from derive.latex.domains import space_latex
@@ -38,7 +39,7 @@ def sample() -> list[str]:
     """Formulas of every kind, the names, spaces and scalar functions."""
     n = dims("n")
     found = [latex_writer({}).formula(node) for node in FORMULAS.values()]
-    for layer in (library.layers() | LAYERS).values():
+    for layer in (SINGLE | LAYERS).values():
         found += formulas_of(layer)
     for name in NAMES.split():
         found += [symbol(name), escaped(name), word(name)]
@@ -112,7 +113,7 @@ def test_lines_hold_what_fits_and_every_term_once() -> None:
     assert broken(["x"], 1.0) == ["x"]
 
 
-SHOWN = [*(library.layers() | LAYERS).values(), R(dims("n")), FORMULAS["softmax"]]
+SHOWN = [*(SINGLE | LAYERS).values(), R(dims("n")), FORMULAS["softmax"]]
 
 
 def test_what_a_notebook_shows_compiles_and_fits(printed) -> None:

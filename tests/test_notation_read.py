@@ -7,8 +7,8 @@ from formulas import FORMULAS, SIZES
 from latex_reader import read
 from latex_values import Unreadable
 from points import draw
+from shipped import SINGLE
 
-from derive import library
 from derive.checks.sampling import unequal_sizes
 from derive.elementwise.shipped import shipped
 from derive.expressions import Contraction, Elementwise, Variable, contraction, variable
@@ -20,7 +20,7 @@ from derive.spaces import Indices
 from derive.walk import topological
 
 EPS = float(np.finfo(float).eps)
-EVERY = library.layers() | LAYERS
+EVERY = SINGLE | LAYERS
 # the adjoint of a sum over all entries of a matrix is a matrix of ones, whose size is not written
 UNSIZED = {"squares"}
 

@@ -5,6 +5,7 @@ import re
 import pytest
 import sympy
 from declared import LAYERS
+from shipped import SINGLE
 from test_notation_read import expressions
 from test_text import dense
 
@@ -18,7 +19,7 @@ from derive.maps import LinearMap
 from derive.spaces import Product
 
 n, m, k, batch, hidden_n = dims("n m k batch hidden_n")
-EVERY = library.layers() | LAYERS
+EVERY = SINGLE | LAYERS
 
 SPACES = {
     "vectors": (R(n), r"\mathbb{R}^{n}"),

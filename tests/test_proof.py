@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import sympy
+from shipped import SINGLE
 
 from derive import (
     Gram,
@@ -18,7 +19,6 @@ from derive import (
     entry,
     inner,
     layer,
-    library,
     maps,
     scale,
     sigmoid,
@@ -56,7 +56,7 @@ def count(f: Layer) -> int:
     return 2 * (arguments + arguments**2) * len(small_sizes(f))
 
 
-@pytest.mark.parametrize("f", library.layers().values(), ids=library.layers())
+@pytest.mark.parametrize("f", SINGLE.values(), ids=SINGLE)
 def test_the_library_is_proved(f: Layer) -> None:
     verdicts = prove(f)
     assert not refuted(verdicts) and len(verdicts) == count(f) > 0

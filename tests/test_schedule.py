@@ -7,6 +7,7 @@ import pytest
 import sympy
 from declared import LAYERS, H, X
 from kernels import every, kernels_of, unequal
+from shipped import SINGLE
 
 from derive import (
     Hom,
@@ -16,7 +17,6 @@ from derive import (
     form,
     indices,
     inner,
-    library,
     outer,
     scale,
     tanh,
@@ -48,7 +48,7 @@ from derive.walk import storage, topological
 n, m, k, p = dims("n m k p")
 i, j, s, t = indices("i j s t")
 x, h, W = variable("x", X), variable("h", H), variable("W", Hom(X, H))
-ALL = LAYERS | dict(library.layers())
+ALL = LAYERS | SINGLE
 KERNELS = {
     f"{name}.{kernel}": lowered
     for name, declared in ALL.items()

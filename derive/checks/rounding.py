@@ -26,7 +26,7 @@ from ..expressions import (
     Tuple,
     Variable,
 )
-from ..reference import Sizes, Value, extent, values_of
+from ..reference import Sizes, Value, at_sizes, extent, values_of
 from ..walk import topological
 
 FUNCTION = 8  # eps between two evaluations of one psi, 4 ulp each
@@ -84,7 +84,7 @@ def _(node: LinearCombination, at: _At) -> Value:
     total = np.zeros(np.shape(at.value[node]))
     operations = len(node.terms) + 1
     for coefficient, term in node.terms:
-        weight = abs(float(coefficient.subs(at.sizes)))
+        weight = abs(float(at_sizes(coefficient, at.sizes)))
         total = total + weight * (at.bound[term] + operations * abs(at.value[term]))
     return total
 

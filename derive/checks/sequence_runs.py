@@ -163,11 +163,15 @@ class RunKernel:
     """One of the two, values or bounds, under the protocol that `Recurrence` calls."""
 
     def __init__(self, runs: Runs, which: int) -> None:
-        self.runs, self.which = runs, which
-        made = declaration_of(runs.kernel.program.name, runs.kernel)
+        self.runs, self.which, self.name = runs, which, runs.kernel.program.name
+        made = declaration_of(self.name, runs.kernel)
         self.sizes, self.arguments, self.results = made.sizes, made.arguments, made.results
 
-    def __call__(self, *given: Any, out: Any = None, **named: int) -> Any:
+    def workspace_size(self, **sizes: int) -> int:
+        """None is needed: a run makes its own arrays."""
+        return 0
+
+    def __call__(self, *given: Any, out: Any = None, workspace: Any = None, **named: int) -> Any:
         found = iter(self.runs(given, named)[self.which])
         groups = [[next(found).copy() for _ in result.leaves] for result in self.results]
         if out is not None:

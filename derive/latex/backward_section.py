@@ -21,7 +21,6 @@ from .parts import Part
 from .unrolled import Floor, added, gradients, paired
 
 TOTAL = r"\mathcal{J}"
-BPTT = Heading("Backpropagation through time")
 
 
 class BackwardSection:
@@ -115,7 +114,7 @@ class BackwardSection:
 
     def blocks(self) -> Iterator[Block]:
         """All cells and predictions, the highest level first."""
-        yield BPTT
+        yield Heading("Backpropagation through time")
         yield Prose(
             rf"$\varepsilon_{{{self.i}}}$ is the derivative of ${TOTAL}$ by the state at the time "
             rf"${self.i}$ (theorem 5.1.5): what is behind that time sends back "

@@ -17,8 +17,7 @@ from ..spaces import SpaceError
 from ..text import Writer
 from ..walk import topological
 from . import entrywise
-from .backward_section import BPTT
-from .blocks import Asserted, Block, Display, Prose, Verbatim
+from .blocks import Asserted, Block, Display, Heading, Prose, Verbatim
 from .claims import Equation, check
 from .definitions import leaves_of
 from .escapes import plain, typed
@@ -35,9 +34,6 @@ FORMS = (
     "A multilinear map is declared by which entries of its arguments, and of its result, are read "
     "at the same indices; an adjoint opens another of its places:"
 )
-
-
-INTRODUCED = (FIRST_ORDER, BPTT)  # before these the forms are said
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,8 +64,14 @@ class Document:
         forms = used_forms(self.writer).items()
         declared = [f"{_typed_name(name)}: form({spelled(form)})" for name, form in forms]
         introduced = [Prose(FORMS), Verbatim(typed("\n".join(declared)))] if declared else []
-        place = next((k for k, b in enumerate(self.blocks) if b in INTRODUCED), 0)
+        place = self._place_of_forms()
         return [*views[:place], *map(typesetter.block, introduced), *views[place:]]
+
+    def _place_of_forms(self) -> int:
+        """Before the first order, else before the second section."""
+        titles = [k for k, b in enumerate(self.blocks) if isinstance(b, Heading) and b.level == 1]
+        second = titles[1] if len(titles) > 1 else 0
+        return self.blocks.index(FIRST_ORDER) if FIRST_ORDER in self.blocks else second
 
     @property
     def tex(self) -> str:

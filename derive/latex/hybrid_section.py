@@ -1,7 +1,7 @@
-r"""The exact hybrid as blocks: lemma 5.1.6 split at the start of a block of \ell steps.
+r"""The exact hybrid as blocks: lemma 5.1.6 split at the start of a block of steps.
 
-    J_{i0+l} = Lambda_{i0} J_{i0} + sum over the block of Lambda_i nabla f_i,
-    Lambda_{i-1} = Lambda_i D f_i,   gradient = sum of nabla* f_i eps_i + J*_{i0} eps_{i0}
+    J_{tau'} = Lambda_{tau} J_{tau} + sum over the block of Lambda_i nabla f_i,
+    Lambda_{i-1} = Lambda_i D f_i,   gradient = sum of nabla* f_i eps_i + J*_{tau} eps_{tau}
 
 Source: Schmidhuber 1992, cited by the thesis.
 """
@@ -21,7 +21,7 @@ from ..terms import Term, total
 from .backward_section import TOTAL
 from .blocks import Block, Display, Heading, Prose
 from .claims import Equation, Side, Sums
-from .looks import below
+from .looks import below, free_letter
 from .onestep import Key, applied, as_term, start, stored, times_lambda
 from .online_section import OnlineSection
 from .unrolled import Backward, Sequence_
@@ -37,8 +37,8 @@ class HybridSection:
         self.online, self.one, self.p = online, online.one, online.p
         self.h, self.i, self.times = online.h, online.i, online.times
         self.stores = self.one.lambdas()
-        self.begin = f"{self.i}_{{0}}"
-        self.end = rf"{self.begin}+\ell"
+        start = free_letter(("tau", "sigma", "rho"), self.p.words)
+        self.begin, self.end = rf"\{start}", rf"\{start}'"
         self._made: dict[tuple[Key, str], Variable] = {}
 
     # --- letters

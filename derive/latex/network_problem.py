@@ -39,6 +39,7 @@ class NetworkProblem:
     """A recurrent network in short names.
 
     i, length   the letters of a time and of the number of times
+    words       the names that the network has
     """
 
     network: Recurrent
@@ -65,6 +66,7 @@ class NetworkProblem:
             )
         )
         self.loss = None if made is None else Part(Place("loss", made.layer), made, r"\ell")
+        self.words = words
         self.weight = variable(free_letter(WEIGHTS, words), R())
         self.i = free_letter(("i", "t", "s", "j"), words)
         self.length = free_letter(("L", "T", "N"), words)

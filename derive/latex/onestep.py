@@ -247,10 +247,12 @@ def start(s: Store, is_identity: bool) -> Node:
 
 
 def matrices(terms: Sequence[Term]) -> Iterator[Node]:
-    """The factors of terms that have two axes or more and no name."""
+    """The factors of terms that go from an axis of the parameter to another one of the state."""
     for term in terms:
+        out, into = set(term.out), set(term.into)
         for access, node in term.factors:
-            if len(access) > 1 and not isinstance(node, Variable) and _is_computed(node):
+            crosses = set(access) & (out - into) and set(access) & (into - out)
+            if crosses and not isinstance(node, Variable) and _is_computed(node):
                 yield node
 
 

@@ -120,9 +120,9 @@ class OnlineNames:
                 found[node] = self.times.named(variable("D", node.space), self.D(a, b))
         for a, k in self.one.nabla if len(self.h) > 1 else ():
             node = self.one.immediate(a, k)
-            if not isinstance(node, Variable):
+            if not isinstance(node, Variable) and node not in self.shared:
                 found[node] = self.times.named(variable("nabla", node.space), self.nabla(a, k))
-        return found | {node: x for node, x in self.shared.items() if node not in found}
+        return found | self.shared
 
     @cached_property
     def shared(self) -> dict[Node, Node]:

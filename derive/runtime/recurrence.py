@@ -6,8 +6,9 @@ This needs NumPy alone.  The compiled module of a network has its own `Recurrenc
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class Recurrence:
     influence: tuple[str, ...] = ()
     learned: bool = False
     why: str = ""
+    _kept: threading.local = field(default_factory=threading.local, repr=False)
 
     # --- whole sequences
 
@@ -151,6 +153,30 @@ class Recurrence:
                 found.update({e: n for e, n in pairs if isinstance(e, str)})
         return found
 
+    def _workspace(
+        self, kernel: Any, theta: Mapping[str, Arrays], data: Sequence[Arrays], more: Any
+    ) -> Any:
+        """Room for intermediate values, kept for the next call of this thread.
+
+        Memory that the system gives anew for every call costs more than a short sequence does.
+        """
+        shape = first(data[0]).shape
+        known = {**self.sizes(theta), **more, "steps": shape[0], "batch": 1}
+        if self._is_batch(data[0]):
+            known["batch"] = shape[1]
+        if not set(kernel.sizes) <= known.keys():
+            return None  # a size that no parameter shows: the kernel makes its own
+        count = kernel.workspace_size(**{name: known[name] for name in kernel.sizes})
+        dtype = first(theta[self.parameters[0]]).dtype
+        key = f"{kernel.name} {dtype}"
+        kept = self._kept.__dict__
+        if key not in kept or kept[key].size < count:
+            kept[key] = np.empty(count, dtype)
+        return kept[key] if count else None
+
+    def _is_batch(self, x: Arrays) -> bool:
+        return bool(first(x).ndim > self.rank(self.inputs[0]) + 1)
+
     # --- arguments with their defaults
 
     def _called(
@@ -164,7 +190,9 @@ class Recurrence:
         split = len(self.inputs)
         given = self._given(theta, data[:split], data[split:], options)
         kernel = self.kernels[name]
-        results = kernel(*(given[a.name] for a in kernel.arguments), **sizes)
+        workspace = self._workspace(kernel, theta, data, sizes)
+        arguments = (given[a.name] for a in kernel.arguments)
+        results = kernel(*arguments, workspace=workspace, **sizes)
         names = [r.name for r in kernel.results]
         return dict(zip(names, results if len(names) > 1 else (results,), strict=True))
 
@@ -180,7 +208,7 @@ class Recurrence:
         self._require_count("inputs", inputs, self.inputs)
         arrays = dict(zip(self.inputs, inputs, strict=True))
         x = first(arrays[self.inputs[0]])
-        is_batch = x.ndim > self.rank(self.inputs[0]) + 1
+        is_batch = self._is_batch(x)
         batch = x.shape[1] if is_batch else None
         shape = x.shape[: 2 if is_batch else 1]
         dtype = first(theta[self.parameters[0]]).dtype
