@@ -177,7 +177,7 @@ def arrays(kernel, seed=0):
     values = []
     for argument in kernel.arguments:
         (leaf,) = argument.leaves
-        shape = tuple(SIZES[extent] for extent in leaf.extents)
+        shape = tuple(SIZES.get(extent, extent) for extent in leaf.extents)
         if leaf.kind == "index":
             values.append(rng.integers(0, SIZES[leaf.bound], shape))
         elif argument.role == "given":

@@ -20,12 +20,14 @@ Read = tuple[Node, Access]
 
 def diagonal(w: Writes, node: Contraction) -> Written | None:
     """The form in this notation; None for any other."""
-    if node.selectors or len(node.filled) not in (1, 2) or not _is_plain(node):
+    if node.selectors or len(node.filled) > 3 or not _is_plain(node):
         return None
     reads = [(x, shown(node, node.access(k), w.family)) for k, x in enumerate(node.filled)]
     out = shown(node, node.output, w.family)
     if len(reads) == 1:
         return _single(w, *reads[0], out)
+    if len(reads) == 3:
+        return _outer(w, reads, out)
     return _pair(w, reads[0], reads[1], out) or _pair(w, reads[1], reads[0], out)
 
 
@@ -41,7 +43,9 @@ def _is_plain(node: Contraction) -> bool:
 
 
 def _single(w: Writes, x: Node, access: Access, out: Access) -> Written | None:
-    """diag(d), or a multiple of the identity."""
+    """diag(d), a multiple of the identity, or I (x) a."""
+    if access and len(out) == len(access) + 2 and out[0] == out[1] and out[2:] == access:
+        return None if out[0] in access else (rf"{IDENTITY} \otimes {w(x, TIGHT)}", PRODUCT)
     if len(out) != 2 or out[0] != out[1]:
         return None
     if access == out[:1]:
@@ -70,6 +74,17 @@ def _pair(w: Writes, left: Read, right: Read, out: Access) -> Written | None:
     if len(p) == 2 and len(q) > 2 and p[1:] == q[:1] and out == (p[0], *q[1:]):
         return juxtaposed(w(d, TIGHT), w(x, MAPPED)), APPLIED
     return None
+
+
+def _outer(w: Writes, reads: list[Read], out: Access) -> Written | None:
+    """u (x) v (x) a."""
+    if not all(access and access[0] in out for _, access in reads):
+        return None
+    order = sorted(reads, key=lambda read: out.index(read[1][0]))
+    met = tuple(entry for _, access in order for entry in access)
+    if met != out or len(set(out)) < len(out):
+        return None
+    return r" \otimes ".join(w(x, TIGHT) for x, _ in order), PRODUCT
 
 
 def _scaled(w: Writes, d: Node, x: Node) -> Written:
