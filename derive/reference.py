@@ -88,7 +88,7 @@ def bind_sizes(name: str, space: Space, array: Value, sizes: dict[sympy.Symbol, 
         for extent, count in zip(leaf.shape, part.shape, strict=True):
             if isinstance(extent, sympy.Symbol):
                 sizes.setdefault(extent, count)
-            known = extent.subs(sizes)
+            known = at_sizes(extent, sizes)
             if known.is_number and known != count:
                 raise SpaceError(
                     f"{name}: shape {part.shape} does not fit {leaf}: {extent} is {known} here"

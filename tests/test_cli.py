@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,7 @@ def test_the_help_of_check_explains_every_row_and_no_other(capsys):
     """The laws that are found on layers which between them are under all of them."""
     layers = [library.layers()[name] for name in ("dense", "squared_loss")]
     found = [finding for layer in layers for finding in check(layer)]
+    found += check(library.layers()["elman"], import_module("derive.generated.elman"))
     of_kernels = ["kernel", "memory", "asked", "batch", "nan"]
     laws = {finding.law for finding in [*found, *proof_findings(layers[0])]}
     assert laws | set(of_kernels) == set(MEANINGS)

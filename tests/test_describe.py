@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 from declared import LAYERS
-from shipped import SINGLE
+from shipped import RECURRENT, SINGLE
 
 from derive import library
 from derive.cells import Cell
@@ -129,7 +129,7 @@ IMMEDIATE = {
 @cache
 def told(name: str) -> RecurrentText:
     """What is told of a cell's or network's gradients."""
-    found = recurrent_gradients(ALL[name])
+    found = recurrent_gradients(library.layers()[name])
     assert found is not None
     return found
 
@@ -174,14 +174,14 @@ def test_how_the_influence_is_stored_and_why() -> None:
 
 
 def test_a_network_tells_its_methods_or_why_one_does_not_apply() -> None:
-    shown = "\n".join(lines(describe(ALL["elman"])))
+    shown = "\n".join(lines(describe(library.layers()["elman"])))
     assert "\nrecurrent gradients:\n    RTRL is full: " in shown
     assert "\ncost of one step and one sample:\n    forward: " in shown
     assert "\nkernels:" not in shown and "\nfirst order:" not in shown
     both = told("bidirectional_rnn")
     assert both.forms is None and "depends on the whole future" in both.why_offline
     assert [cost.method for cost in both.costs] == ["forward", "bptt"]
-    shown = "\n".join(lines(describe(ALL["bidirectional_rnn"])))
+    shown = "\n".join(lines(describe(library.layers()["bidirectional_rnn"])))
     assert f"    no RTRL: {both.why_offline}" in shown
 
 

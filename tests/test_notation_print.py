@@ -25,6 +25,9 @@ NAMES = """x alpha theta1 hidden_W W_hidden_bar z_bar_dot z_dot_delta centred lo
 G_inverse leaky_relu x__1 centred_bar"""
 
 
+LARGEST = 16000  # points: TeX has no wider box; a cell's second order in one line would be
+
+
 def formulas_of(layer):
     writer = latex_writer(layer.names)
     yield writer.formula(layer.output)
@@ -46,7 +49,7 @@ def sample() -> list[str]:
     every = [each for psi in shipped.values() for each in (psi, *defined(psi))]
     found += map(definition, every)
     found += map(space_latex, (R(n, gram=Gram("G")), Index(n, 3), R(), R(n + 1, 2 * n)))
-    return list(dict.fromkeys(found))
+    return [latex for latex in dict.fromkeys(found) if width(latex) < LARGEST]
 
 
 SAMPLE = sample()

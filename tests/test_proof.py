@@ -8,6 +8,7 @@ import sympy
 from shipped import SINGLE
 
 from derive import (
+    Cell,
     Gram,
     Hom,
     Index,
@@ -58,8 +59,10 @@ def count(f: Layer) -> int:
 
 @pytest.mark.parametrize("f", SINGLE.values(), ids=SINGLE)
 def test_the_library_is_proved(f: Layer) -> None:
-    verdicts = prove(f)
-    assert not refuted(verdicts) and len(verdicts) == count(f) > 0
+    """Cells, whose components are long, at one choice of sizes; `derive check --all` takes two."""
+    verdicts = list(prove_at(f, small_sizes(f)[0])) if isinstance(f, Cell) else prove(f)
+    expected = count(f) // (len(small_sizes(f)) if isinstance(f, Cell) else 1)
+    assert not refuted(verdicts) and len(verdicts) == expected > 0
 
 
 @layer

@@ -12,6 +12,7 @@ from typing import Any
 from .typesetter import Row
 
 View = Mapping[str, Any]
+LONGEST = 5 * 1024 - 100  # characters between \\begin and \\end: MathJax takes 5 kB in all
 
 
 def markdown(views: Iterable[View]) -> str:
@@ -48,9 +49,22 @@ def _formulas(view: View) -> Iterator[str]:
 
 
 def _display(rows: Iterable[Row]) -> Iterator[str]:
-    body = " \\\\\n".join(_line(row) for row in rows)
-    if body:
+    for group in _groups(rows):
+        body = " \\\\\n".join(group)
         yield f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[str]]:
+    """The rows in groups that MathJax takes as one formula."""
+    group, size = list[str](), 0
+    for line in map(_line, rows):
+        if group and size + len(line) > LONGEST:
+            yield group
+            group, size = [], 0
+        group.append(line)
+        size += len(line) + len(" \\\\\n")
+    if group:
+        yield group
 
 
 def _line(row: Row) -> str:
