@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .cells import Cell
+from .composing import recurrent
 from .expressions import is_zero
 from .hybrid import Hybrid
 from .influence import Influence
@@ -19,7 +20,7 @@ from .kernels.lower import lower
 from .kernels.recurrent_cost import MethodCost, bptt_cost, forward_cost, hybrid_cost, rtrl_cost
 from .kernels.sequences import why_offline
 from .layers import Layer
-from .levels import Recurrent, recurrent
+from .levels import Recurrent
 from .maps import LinearMap
 from .places import Place
 from .programs import Program, programs

@@ -142,9 +142,13 @@ def transition_of(name: str, initial: str = "fixed") -> Transition:
     return Transition(network, network.cells[0], names, masks_of(network, names))
 
 
-@cache
 def influence_of(name: str, initial: str = "fixed") -> Influence:
-    """Its influence and the programs that carry it on."""
+    """Its influence and the programs that carry it on: one, however it is asked for."""
+    return _influence_of(name, initial)
+
+
+@cache
+def _influence_of(name: str, initial: str) -> Influence:
     return Influence(transition_of(name, initial))
 
 
