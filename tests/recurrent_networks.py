@@ -50,6 +50,12 @@ i, j, s = indices("i j s")
 
 
 @cell
+def layered(h: H, x: X, *, W: Hom(H, P), U: Hom(X, P), b: P, A: Hom(P, H)) -> H:
+    """A transition that is itself a layered network."""
+    return tanh(A @ sigmoid(W @ h + U @ x + b))
+
+
+@cell
 def linear(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H)) -> H:
     """Its transition is W itself at every time."""
     return W @ h + U @ x
@@ -191,6 +197,7 @@ ONLINE: dict[str, Recurrent] = {
     **_library(),
     "deep_rnn": _odd("deep_rnn", deep_rnn, readout_of_top),
     "lstm_on_gru": _odd("lstm_on_gru", lstm_on_gru, readout_of_three),
+    "layered": _odd("layered", layered, two_layers),
     "linear": _odd("linear", linear, readout),
     "antisymmetric": _odd("antisymmetric", antisymmetric, readout),
     "reversing": _odd("reversing", reversing, readout, cross_entropy_index),

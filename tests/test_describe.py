@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 from declared import LAYERS
-from shipped import RECURRENT, SINGLE
+from shipped import SINGLE
 
 from derive import library
 from derive.cells import Cell

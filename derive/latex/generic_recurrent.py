@@ -52,6 +52,7 @@ eps_0, eps_1, eps_2, eps_next = (
 )
 u, v, w = variable("u", HT), variable("v", EH), variable("w", EH)
 ONE = constant(1, R())
+SQUARED = r"The loss of a step is $J_R = \frac12\|\hat y - y\|^2$ (5.5)"
 SHARED = r"Every step has the same parameters $\theta$"
 
 
@@ -96,8 +97,7 @@ def _prediction(name: str, said: str, loss: Node, error: Node, **more: Any) -> T
 def squared_prediction() -> Theorem:
     """Theorem 5.1.1, the squared loss (5.5)."""
     e = g(h_i, zeta) - y
-    said = r"The loss of a step is $J_R = \frac12\|\hat y - y\|^2$ (5.5)"
-    return _prediction("J_R", said, inner(e, e) / 2, y_hat - y)
+    return _prediction("J_R", SQUARED, inner(e, e) / 2, y_hat - y)
 
 
 def classified_prediction() -> Theorem:
@@ -135,8 +135,7 @@ def online() -> Theorem:
         "5.12",
         "Real-time recurrent learning",
         "J_R",
-        r"The loss of a step is $J_R = \frac12\|\hat y - y\|^2$ (5.5) with $\hat y = g(h_i;\zeta)$ "
-        r"and $h_i = \alpha_i(h)$.",
+        rf"{SQUARED} with $\hat y = g(h_i;\zeta)$ and $h_i = \alpha_i(h)$.",
         Problem(layer, first=["theta"], cotangent=ONE),
         lambda q: (
             r"\nabla_{\theta} J_R",

@@ -24,7 +24,7 @@ from .claims import Equation, Side, Sums
 from .looks import below, free_letter
 from .onestep import Key, applied, as_term, start, stored, times_lambda
 from .online_section import OnlineSection
-from .unrolled import Backward, Sequence_
+from .unrolled import Backward, Unrolled
 
 BLOCK = rf"{TOTAL}'"
 STEPS = 2  # of the block that is asserted
@@ -154,9 +154,9 @@ class HybridSection:
         return Equation(left, Side(Sums(tuple(parts)), right), "(5.21)")
 
     @cached_property
-    def block(self) -> Sequence_:
+    def block(self) -> Unrolled:
         """The block of steps that is asserted."""
-        return Sequence_(self.p.floors, self.p.loss, self.p.weight, STEPS)
+        return Unrolled(self.p.floors, self.p.loss, self.p.weight, STEPS)
 
     def _along(self, k: int) -> dict[Variable, Node]:
         """The column's direction and J along it."""

@@ -26,7 +26,7 @@ from .looks import Times, below, free_letter, loss_of, short_name, shortened
 from .parts import Part
 from .problem import SEED, Problem
 from .steps import Steps
-from .unrolled import ONE, Backward, Floor, Sequence_, every_cell
+from .unrolled import ONE, Backward, Floor, Unrolled, every_cell
 
 TRANSITIONS, PREDICTIONS = (("f", "f"), ("phi", r"\phi")), (("g", "g"), ("gamma", r"\gamma"))
 ARROWS = {FORWARD: r"\rightarrow", BACKWARD: r"\leftarrow"}
@@ -168,11 +168,6 @@ class NetworkProblem:
         """Each cell with the floor under it and its own."""
         return every_cell(self.floors)
 
-    @property
-    def name(self) -> str:
-        """The name of the network."""
-        return self.network.name
-
     def before(self, cell: Part) -> str:
         """The time from which a cell comes to i."""
         return f"{self.i}-1" if cell.place.direction == FORWARD else f"{self.i}+1"
@@ -181,16 +176,12 @@ class NetworkProblem:
         """The time of the initial state."""
         return "0" if cell.place.direction == FORWARD else f"{self.length}+1"
 
-    def after(self, part: Part) -> str:
-        """The time of a part's state behind its step."""
-        return self.i
-
     # --- the steps
 
     @cached_property
-    def sequence(self) -> Sequence_:
+    def sequence(self) -> Unrolled:
         """A few steps as expressions."""
-        return Sequence_(self.floors, self.loss, self.weight)
+        return Unrolled(self.floors, self.loss, self.weight)
 
     @cached_property
     def backward(self) -> Backward:

@@ -94,7 +94,7 @@ class Recursions:
     def _checked(self, blocks: Iterator[Block]) -> Sequence[Block]:
         made = list(blocks)
         found = equations_of(made)
-        check(self.p.name, found, self.p.point(found))
+        check(self.p.network.name, found, self.p.point(found))
         return made
 
     # --- the sequence
@@ -200,7 +200,7 @@ class Recursions:
         if part is not self.p.loss:
             made += steps.first_order()
         values = {**part.problem.point.values, **entrywise.points(part.problem)}
-        check(self.p.name, equations_of(made), Point(part.problem.point.sizes, values))
+        check(self.p.network.name, equations_of(made), Point(part.problem.point.sizes, values))
         yield from made
 
     def _title(self, part: Part) -> str:

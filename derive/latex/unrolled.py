@@ -31,7 +31,7 @@ class Floor:
 
 
 @dataclass(eq=False)
-class Sequence_:
+class Unrolled:
     """A network over some steps: states, predictions and the loss of each, as expressions.
 
     `copies` has the variables of each step by those of the network; what is not copied stays.
@@ -142,7 +142,7 @@ class Backward:
     errors  the cotangent of each prediction, eps that of each state
     """
 
-    sequence: Sequence_
+    sequence: Unrolled
     errors: dict[tuple[Part, int], Arrays] = field(default_factory=dict)
     eps: dict[tuple[Part, int], Arrays] = field(default_factory=dict)
 
