@@ -105,6 +105,11 @@ def _level(where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer
                 f"recurrent {where}: {label} must be a cell, declared with @cell or made by "
                 f"stack(..), got {shown_as(cell)}"
             )
+        if not inputs_of(cell):
+            raise SpaceError(
+                f"recurrent {where}: {label}, {cell.signature}, has no input; declare one behind "
+                "the state, x: R() where there is none"
+            )
         placed.append(_cell(where, label, cell, direction, placed))
     states = [cell.function.arguments[0] for cell in placed]
     if prediction is None:

@@ -22,7 +22,7 @@ from .functions import flat
 from .programs import BATCH, Program, Result
 from .spaces import R, Real, Size, Space
 from .structure import Derivative, whole
-from .terms import Term, Ties, fresh_access, renamed, ties, total, written
+from .terms import Term, Ties, fresh_access, renamed, shape_of, ties, total, written
 from .transitions import Transition, step
 from .walk import storage
 
@@ -53,12 +53,6 @@ class Store:
         for e, extent in zip(entry, shape_of(x), strict=True):
             column = column * extent + e
         return (*out, sympy.expand(self.offsets[self.by.index(x)] + column))
-
-
-def shape_of(node: Node) -> tuple[Size, ...]:
-    """The shape of an array expression."""
-    assert isinstance(node.space, Real)
-    return node.space.shape
 
 
 def bar_name(x: Node) -> str:

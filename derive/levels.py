@@ -28,7 +28,9 @@ from .roles import Argument
 from .spaces import R, SpaceError, dims
 from .stages import Path
 from .training.initialise import drawn
+from .validity import gram_extents
 
+OWN_SIZES = frozenset(["every", "down", "block", "times"])
 FORWARD, BACKWARD = "forward in time", "backward in time"
 
 
@@ -75,6 +77,20 @@ class Recurrent(Composed):
     levels: tuple[Level, ...] = ()
     loss: Place | None = None
     learned: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = {*map(str, self.sizes), *(a.name for a in (*self.arguments, *self.targets))}
+        if own := sorted(names & OWN_SIZES):
+            raise SpaceError(
+                f"recurrent {self.name}: {own[0]!r} is a size that kernels over sequences have "
+                "themselves; choose another name"
+            )
+        if grams := gram_extents(self.name, self.arguments, self.output):
+            raise SpaceError(
+                f"recurrent {self.name}: kernels over sequences take the standard inner product "
+                f"alone, but a space has the Gram matrix {next(iter(grams))}"
+            )
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from functools import singledispatch
 
 import sympy
 
+from .accesses import stays_inside
 from .combining import added, summed
 from .expressions import (
     Argmax,
@@ -159,24 +160,10 @@ def _inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Exte
     read = [(i, extent) for i, extent in term.extents if i in term.out]
     for index, extent in read:
         known = any(index in access for access, _ in term.factors)
-        if not known and not _stays_inside(values[index], extent, extents):
+        if not known and not stays_inside(values[index], extent, extents):
             guard = ((index,), constant(sympy.S.One, R(extent)))
             term = replace(term, factors=(*term.factors, guard))
     return term
-
-
-def _stays_inside(place: sympy.Expr, extent: Size, extents: Extents) -> bool:
-    """All values of an affine place are on the axis, whatever the sizes are."""
-    low = high = place
-    for index in sorted(place.free_symbols & extents.keys(), key=str):
-        slope, ends = place.coeff(index), (sympy.S.Zero, extents[index] - 1)
-        if not (slope.is_positive or slope.is_negative):
-            return False
-        if slope.is_negative:
-            ends = ends[::-1]
-        low, high = low.xreplace({index: ends[0]}), high.xreplace({index: ends[1]})
-    room = sympy.expand(extent - 1 - high)
-    return bool(sympy.expand(low).is_nonnegative and room.is_nonnegative)
 
 
 def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) -> Term:

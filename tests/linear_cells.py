@@ -1,25 +1,16 @@
-"""Cells for tests: linear, in a space of its own, with a largest entry in it."""
+"""Cells for tests: linear, and with a largest entry in it."""
 
-from derive import Gram, Hom, R, broadcast, cell, dims, largest, recurrent, tanh
+from derive import Hom, R, broadcast, cell, dims, largest, recurrent, tanh
 from derive.library.losses import squared_loss
 from derive.library.rnn import readout
 
 n, m = dims("n m")
 H = R(n)
-tilted_space = R(n, gram=Gram("G"))
 
 
 @cell
 def linear_cell(h: H, x: H, *, W: Hom(H, H)) -> H:
     """W h + x."""
-    return W @ h + x
-
-
-@cell
-def tilted_cell(
-    h: tilted_space, x: tilted_space, *, W: Hom(tilted_space, tilted_space)
-) -> tilted_space:
-    """W h + x in another inner product."""
     return W @ h + x
 
 
@@ -31,5 +22,4 @@ def peak_cell(h: H, x: R(m), *, W: Hom(H, H), U: Hom(R(m), H), b: H) -> H:
 
 
 linear = recurrent("linear", linear_cell)
-tilted = recurrent("tilted", tilted_cell)
 peak = recurrent("peak", peak_cell, prediction=readout, loss=squared_loss)

@@ -121,6 +121,35 @@ def normalised(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H), g: R()) -> H:
     return from_norm(g / (1 + inner(z, z)), z) + 0.3 * relu(z)
 
 
+@cell
+def counting(s: H * R(), x: X, *, W: Hom(H, H), U: Hom(X, H), a: R()) -> H * R():
+    """A state of a vector and a number."""
+    h, c = s
+    spread = form("spread", c=(), to=(i,), ranges={i: n})
+    return tanh(W @ h + U @ x + spread(c)), 0.5 * c + a * inner(h, h)
+
+
+@cell
+def columns(h: R(n, p), x: R(n, p), *, W: Hom(H, H)) -> R(n, p):
+    """The parameters show one of the two sizes of the state."""
+    product = form("product", W=(i, j), h=(j, s), to=(i, s))
+    return tanh(product(W, h) + x)
+
+
+@cell
+def bare(h: H, x: H) -> H:
+    """Nothing to learn."""
+    return tanh(h + x)
+
+
+@layer
+def of_counted(s: H * R(), *, V: Hom(H, Y)) -> Y:
+    """A prediction from a vector, scaled by a number."""
+    h, c = s
+    by = form("by", c=(), y=(i,), to=(i,))
+    return by(c + 1, V @ h)
+
+
 @layer
 def two_layers(h: H, *, A: Hom(H, P), V: Hom(P, Y), c: Y) -> Y:
     """A prediction that is itself a layered network."""
@@ -207,6 +236,9 @@ ONLINE: dict[str, Recurrent] = {
     "by_blocks": _odd("by_blocks", by_blocks, of_pairs),
     "reading": _odd("reading", reading, readout, cross_entropy_index),
     "normalised": _odd("normalised", normalised, readout),
+    "counting": _odd("counting", counting, of_counted),
+    "columns": _odd("columns", columns, first_of),
+    "bare": recurrent("bare_net", bare, prediction=readout, loss=squared_loss),
     "plain": recurrent("plain_net", vanilla_rnn, loss=squared_loss),
 }
 """Networks of one cell that runs forward, by the cell's name; but for the last, h_0 is learned."""
@@ -224,7 +256,8 @@ OFFLINE: dict[str, Recurrent] = {
         loss=squared_loss,
     ),
 }
-NETWORKS = {**ONLINE, **OFFLINE}
+SILENT = {"silent": recurrent("silent_net", vanilla_rnn, prediction=readout, initial="learned")}
+NETWORKS = {**ONLINE, **OFFLINE, **SILENT}
 
 
 # --- values

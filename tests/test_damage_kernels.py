@@ -101,7 +101,8 @@ def test_nothing_fails_where_nothing_is_damaged(number) -> None:
 
 def test_every_kind_of_statement_is_damaged() -> None:
     kinds = {kind for kind, _ in DAMAGES.values()}
-    assert set(Statement.__subclasses__()) - kinds == {Step}  # which only holds others
+    over_time = {Call, Copy}  # of kernels over sequences: damaged in test_sequence_laws
+    assert set(Statement.__subclasses__()) - kinds - over_time == {Step}  # which only holds others
 
 
 @pytest.mark.parametrize("name", DAMAGES)

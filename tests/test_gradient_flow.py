@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from linear_cells import linear, tilted
+from linear_cells import linear
 from sequence_points import BATCH, SIZES, STEPS, Array, kernels, parameters, sequences, turning
 
 from derive import SpaceError
@@ -146,8 +146,6 @@ def test_a_table_is_printed() -> None:
 def test_what_has_no_flow_is_refused() -> None:
     with pytest.raises(SpaceError, match=r"backward \(backward in time\)"):
         flow_of_gradients(bidirectional_rnn, {}, np.zeros((3, 2, 3)))
-    with pytest.raises(SpaceError, match="without a Gram matrix"):
-        flow_of_gradients(tilted, {}, np.zeros((3, 2, 3)))
 
 
 def test_nothing_is_drawn_in_training() -> None:

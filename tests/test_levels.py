@@ -6,11 +6,13 @@ from points import close, draw_all
 from test_cells import of_none, of_square, of_two
 
 from derive import (
+    Gram,
     Hom,
     R,
     Recurrent,
     SpaceError,
     bidirectional,
+    cell,
     deep,
     dims,
     given,
@@ -313,3 +315,46 @@ def test_the_initial_state_is_fixed_or_learned() -> None:
     with pytest.raises(ValueError) as refused:
         recurrent("r", vanilla_rnn, initial="free")
     assert str(refused.value) == "recurrent r: expected initial='fixed' or 'learned', got 'free'"
+
+
+def test_a_gram_matrix_is_refused_with_the_reason() -> None:
+    E = R(n, gram=Gram("G"))
+
+    @cell
+    def tilted(h: E, x: E, *, W: Hom(E, E)) -> E:
+        return W @ h + x
+
+    with pytest.raises(SpaceError, match=r"standard inner product alone, .* the Gram matrix G"):
+        recurrent("tilted_net", tilted)
+
+
+@pytest.mark.parametrize("name", ["every", "down", "block", "times"])
+def test_a_size_of_the_kernels_own_is_refused(name) -> None:
+    size = dims(name)
+
+    @cell
+    def sized(h: R(size), x: R(size)) -> R(size):
+        return h + x
+
+    with pytest.raises(SpaceError, match=f"'{name}' is a size that kernels over sequences have"):
+        recurrent("sized_net", sized)
+
+
+def test_a_cell_without_an_input_is_refused() -> None:
+    @cell
+    def alone(h: R(n), *, W: Hom(R(n), R(n))) -> R(n):
+        return W @ h
+
+    with pytest.raises(SpaceError, match="has no input; declare one behind the state"):
+        recurrent("alone_net", alone)
+
+
+def test_the_learned_initial_state_hangs_in_the_tree() -> None:
+    network = recurrent("rnn", vanilla_rnn, prediction=readout, initial="learned")
+    tree = network.initial(np.random.default_rng(0), {"n": 3, "m": 2, "prediction_k": 4})
+    assert tree["h_0"].shape == (3,) and not tree["h_0"].any()
+    flat = network.flat(tree)
+    assert set(flat) == {p.name for p in network.parameters} | {"h_0"}
+    assert network.tree(flat).keys() == tree.keys()
+    with pytest.raises(ValueError, match="the initial state is learned; give it as h_0"):
+        network.flat({key: value for key, value in tree.items() if key != "h_0"})

@@ -23,6 +23,7 @@ from recurrent_networks import (
 
 EPS = np.finfo(float).eps
 METHODS = 1e-12
+LOSSES = {**ONLINE, **OFFLINE}
 SAME = 8 * EPS  # the same sums, in blocks of another length
 EXACT = [
     ("rtrl", {}),
@@ -80,7 +81,7 @@ def test_every_method_with_lengths_missing_targets_and_resets(
     assert distance(found.by, expected.by) <= METHODS
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_bptt_is_the_difference_of_the_loss(recurrent_kernels, name) -> None:
     """Along random directions of every parameter; central differences are off by h^2 J''' / 6 and
     eps J / h: with h = 6e-6 both are below 1e-9 of |J| and the derivative's scale."""
@@ -152,7 +153,7 @@ def test_a_compressed_influence_is_the_diagonal_of_the_difference(recurrent_kern
         assert np.abs(off).max() == 0
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_is_its_samples(recurrent_kernels, name) -> None:
     case = Case(recurrent_kernels, name, times=7)
     weight = case.rng.random((7, 3))
@@ -202,7 +203,7 @@ def test_pieces_are_the_whole(recurrent_kernels, name, method, sizes) -> None:
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_length_cuts_the_sequence_off(recurrent_kernels, name) -> None:
     """What lies beyond a length is not read, whatever it is; neither are targets of weight 0."""
     case = Case(recurrent_kernels, name, times=6)

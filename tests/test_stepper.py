@@ -154,3 +154,56 @@ def test_a_restarted_influence_is_exact_for_the_steps_that_follow(recurrent_kern
     assert distance(found, expected) <= METHODS
     with pytest.raises(ValueError, match="'keep' or 'restart'"):
         stepper.update(theta, influence="perhaps")
+
+
+# --- what is wrong is said, and changes nothing
+
+
+def test_a_missing_target_is_not_read(recurrent_kernels) -> None:
+    call, theta, arrays, _ = made(recurrent_kernels, "lstm", 3, 3)
+    x, y = arrays
+    stepper = call.stepper(theta, batch=3)
+    dirty = np.array(y[0])
+    dirty[1] = np.nan
+    weight = np.array([0.5, 0.0, 0.25])
+    stepper.step(x[0], dirty, weight=weight)
+    stepper.step(x[1])
+    stepper.step(x[2], y[2])
+    whole = np.array([weight, [0, 0, 0], [1 / 3] * 3])
+    expected = call.gradient(theta, x, y, weight=whole)
+    assert distance(stepper.gradient, expected.by) <= METHODS
+
+
+def test_new_parameters_are_checked_before_any_is_taken(recurrent_kernels) -> None:
+    call, theta, arrays, _ = made(recurrent_kernels, "vanilla_rnn", 2, 3)
+    stepper = call.stepper(theta, batch=3)
+    row = {**theta, "cell_W": theta["cell_W"] + 1, "cell_b": np.zeros(())}
+    with pytest.raises(ValueError, match="cell_b has shapes"):
+        stepper.update(row, influence="keep")
+    with pytest.raises(ValueError, match="theta lacks cell_U"):
+        stepper.update({k: v for k, v in theta.items() if k != "cell_U"}, influence="keep")
+    assert np.array_equal(stepper.theta["cell_W"], theta["cell_W"])
+    with pytest.raises(ValueError, match=r"weight has shape \(2,\), expected \(1, 3\)"):
+        stepper.step(*(a[0] for a in arrays), weight=[1.0, 2.0])
+    assert stepper.steps == 0
+
+
+def test_a_reset_begins_from_the_initial_state_of_now(recurrent_kernels) -> None:
+    call, theta, arrays, _ = made(recurrent_kernels, "vanilla_rnn", 2, 3)
+    stepper = call.stepper(theta, batch=3)
+    stepper.step(*(a[0] for a in arrays))
+    other = {**theta, "h_0": theta["h_0"] + 1}
+    stepper.update(other, influence="restart")
+    stepper.step(*(a[1] for a in arrays), reset=1)
+    expected = call.gradient(other, *(a[1:] for a in arrays), method="rtrl", reset=np.ones((1, 3)))
+    assert np.array_equal(stepper.state, expected.last[0])
+    assert distance(stepper.gradient, expected.by) <= METHODS
+
+
+def test_a_restarted_influence_does_not_know_the_initial_state(recurrent_kernels) -> None:
+    call, theta, arrays, _ = made(recurrent_kernels, "vanilla_rnn", 2, 3)
+    stepper = call.stepper(theta, batch=3)
+    stepper.step(*(a[0] for a in arrays))
+    stepper.update(theta, influence="restart")
+    stepper.step(*(a[1] for a in arrays))
+    assert not stepper.gradient["h_0"].any()

@@ -167,11 +167,13 @@ class Draft:
 
         A batch of it are `count` times of all samples, never more than `most`.
         """
+        if not program.results:  # as the influence of no parameters
+            return Step((), ())
         kernel = self.steps.kernel(program)
         given = {BATCH: count * BATCH, TIMES: times}
         sizes = tuple((s, given.get(s, s)) for s in kernel.sizes)
-        inputs = self._found(at, [x.name for x in program.arguments], kernel.arguments)
-        outputs = self._found(at, [r.name for r in program.results], kernel.results)
+        inputs = self._found(at, [x.name for x in program.arguments], kernel.arguments, True)
+        outputs = self._found(at, [r.name for r in program.results], kernel.results, False)
         if kernel.workspace:
             bound = count if most is None else most
             together = bound if times == 0 else count
@@ -188,11 +190,14 @@ class Draft:
         at: Mapping[str, Pointers | None],
         names: Sequence[str],
         groups: Sequence[tuple[Buffer, ...]],
+        inputs: bool,
     ) -> list[Pointer | None]:
         """The arrays of a step by name; none for a result that nobody asks for."""
         arrays: list[Pointer | None] = []
         for name, group in zip(names, groups, strict=True):
             found = at[name] if name in at else self.arrays.get(name)
+            if found is None and inputs:
+                raise KeyError(f"{self.network.name}.{self.name}: nothing is given for {name}")
             arrays += [None] * len(group) if found is None else found
         return arrays
 

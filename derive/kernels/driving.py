@@ -6,7 +6,7 @@ Each step that a kernel calls is its program, evaluated by the reference as it i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, singledispatchmethod
+from functools import lru_cache, singledispatchmethod
 from itertools import chain, islice
 from typing import Any
 
@@ -113,12 +113,12 @@ def number_at(expression: sympy.Expr, sizes: Sizes) -> int:
     return _number(expression, *(sizes[symbol] for symbol in _symbols(expression)))
 
 
-@cache
+@lru_cache(maxsize=65536)
 def _symbols(expression: sympy.Expr) -> tuple[sympy.Symbol, ...]:
     return tuple(sorted(sympy.sympify(expression).free_symbols, key=str))
 
 
-@cache
+@lru_cache(maxsize=65536)
 def _number(expression: sympy.Expr, *values: int) -> int:
     pairs = zip(_symbols(expression), values, strict=True)
     return int(sympy.sympify(expression).subs(dict(pairs)))

@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import sympy
 
+from ..accesses import stays_inside
 from ..expressions import Argmax, Constant, Contraction, Elementwise, LinearCombination, Node
 from ..forms import Access
 from ..names import Allocator
 from ..text import spoken
-from .accesses import stays_inside
 from .loops import (
     Apply,
     Buffer,

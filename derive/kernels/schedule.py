@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import sympy
 
+from ..accesses import is_linear, running
 from ..expressions import (
     Argmax,
     Constant,
@@ -30,7 +31,6 @@ from ..expressions import (
     linear_combination,
 )
 from ..walk import rebuild, topological
-from .accesses import is_linear, running
 
 ALWAYS = "always"
 

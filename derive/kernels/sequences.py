@@ -13,14 +13,16 @@ from .forward_gradients import hybrid, rtrl
 from .lower import Kernel, lower
 from .through_time import bptt, forward, loss, truncated_bptt
 
-WHY = "a cell runs backward in time, and its state depends on the whole future of the sequence"
-WHY_LEVELS = "several cells one above the other; make one cell of them by stack(..)"
+BACKWARD = "a cell runs backward in time, and its state depends on the whole future of the sequence"
+LEVELS = "several cells one above the other; make one cell of them by stack(..)"
+NO_LOSS = "the network has no loss; give it one by with_loss(l)"
 
 
 def why_offline(network: Recurrent) -> str:
-    """Why RTRL and the hybrid do not apply to a network that is not online."""
-    backward = any(cell.direction != FORWARD for cell in network.cells)
-    return WHY if backward else WHY_LEVELS
+    """Why RTRL and the hybrid do not apply to a network."""
+    if any(cell.direction != FORWARD for cell in network.cells):
+        return f"{BACKWARD}; use bptt"
+    return f"{LEVELS}; use bptt" if len(network.cells) > 1 else NO_LOSS
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def sequences(network: Recurrent) -> Made:
         if network.is_online:
             (transition,) = steps.transitions.values()
             influence = Influence(transition)
-            made += [lower(influence.start()), truncated_bptt(steps), rtrl(steps, influence)]
+            made += [lower(influence.start())] if influence.stores else []
+            made += [truncated_bptt(steps), rtrl(steps, influence)]
             made.append(hybrid(steps, influence, Hybrid(influence)))
     return Made(steps.used, made, _roles(steps, influence))
 
@@ -63,9 +66,9 @@ def _roles(steps: Steps, influence: Influence | None) -> dict[str, Any]:
     if network.loss is not None:
         targets = tuple(a.name for a in network.targets)
         roles |= {"targets": targets, "weight": steps.weight.name, "total": steps.total}
+    roles["learned"] = network.learned
     if influence is not None:
-        roles["influence"] = tuple(s.variable.name for s in influence.stores)
-        roles["learned"] = network.learned
+        roles |= {"influence": tuple(s.variable.name for s in influence.stores), "online": True}
     else:
         roles["why"] = why_offline(network)
     return roles

@@ -7,17 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from derive.runtime.arrays import Arrays, copied, first, flat, put, shape_of, summed
+from derive.runtime.arrays import (
+    Arrays,
+    copied,
+    flat,
+    gathered,
+    over_samples,
+    per_sample,
+    sizes_in,
+    spread,
+    where_read,
+)
+from derive.runtime.given import known_shape
 
 
 class Stepper:
     """RTRL online: one x_t (and y_t where there is one) at a time (thesis algorithm 5.1.1).
 
-    `loss` and `gradient` are those of all steps so far, exact as long as `theta` stays as it is.
+    `loss` and `gradient` are those of all steps so far, exact as long as theta stays as it is.
     Where theta is changed between the steps and the influence is carried on, they are *not* the
     exact gradient: the influence then belongs to the parameters of the past, and the error grows
     with the learning rate.  `update` says which of the two is wanted.  The memory does not grow
-    with the steps.
+    with the steps.  A stepper holds arrays of its own and belongs to one thread.
     """
 
     def __init__(
@@ -26,98 +37,136 @@ class Stepper:
         theta: Mapping[str, Arrays],
         batch: int | None,
         initial: Any,
-        influence: Sequence[Any] | None,
+        influence: tuple[Any, ...] | None,
     ) -> None:
-        self.recurrence, self.batch = recurrence, batch
-        self.theta = {name: copied(value) for name, value in theta.items()}
-        self._dtype = first(self.theta[recurrence.parameters[0]]).dtype
-        self._rows = (1,) if batch is None else (1, batch)
-        self.steps = 0
-        start = influence or recurrence.start(self.theta, batch)
-        (begun,) = recurrence.states(self.theta, initial, batch, self._dtype)
+        r = self.recurrence = recurrence
+        self.batch, self.steps, self._turn = batch, 0, 0
+        self._learned = r.learned and initial is None
+        self.theta = {name: copied(theta[name]) for name in self._names(theta)}
+        self._sizes = {**r.sizes(self.theta), "steps": 1, "batch": 1 if batch is None else batch}
+        self._dtype = r.dtype(self.theta)
+        begun = self._begin(initial)
+        start = r.start(self.theta, batch) if influence is None else influence
         self._places = [[copied(begun), *map(np.array, start)] for _ in range(2)]
-        self._kernel = recurrence.kernels["rtrl"]
-        self._given = self._arrays(begun)
-        self._added = self._results()
-        self._turn = 0
+        self._kernel = r.kernels["rtrl"]
+        self._given, self._added = self._arrays(begun), self._results()
         self._bind()
 
-    def _arrays(self, begun: Any) -> dict[str, Any]:
+    def _names(self, theta: Mapping[str, Arrays]) -> list[str]:
+        """The parameters that theta must have.  Raises ValueError where one is missing."""
+        r = self.recurrence
+        names = [*r.parameters, *(r.initial if self._learned else ())]
+        if missing := [name for name in names if name not in theta]:
+            raise ValueError(f"{r.name}: theta lacks {', '.join(missing)}")
+        return names
+
+    def _begin(self, initial: Any) -> Arrays:
+        """The state to begin with, of every sample."""
+        r, (name,) = self.recurrence, self.recurrence.initial
+        leaves, order = r.declared[name].leaves, r.kernels["forward"].sizes
+        if initial is not None:
+            self._sizes = sizes_in(leaves, initial) | self._sizes
+        elif self._learned:
+            initial = self.theta[name]
+        else:
+            shapes = [known_shape(r.name, leaf, order, self._sizes)[1:] for leaf in leaves]
+            initial = gathered([np.zeros(shape, self._dtype) for shape in shapes])
+        return copied(per_sample(f"{r.name}: initial", leaves, initial, self.batch))
+
+    def _arrays(self, begun: Arrays) -> dict[str, Any]:
         """The arrays that the bound kernels read; a step writes into those of its time."""
-        r, sizes = self.recurrence, self._sizes()
-        order = self._kernel.sizes
-        given: dict[str, Any] = {}
+        r, given = self.recurrence, {}
         for a in self._kernel.arguments:
-            if a.name in self.theta and a.name in r.parameters:
+            if a.name in r.parameters:
                 given[a.name] = self.theta[a.name]
-            elif a.name in (*r.influence, *r.initial, *r.anew):
-                continue
-            else:
-                made = [self._timed(leaf, order, sizes) for leaf in a.leaves]
-                given[a.name] = made[0] if len(made) == 1 else tuple(made)
+            elif a.name not in (*r.influence, *r.initial, *r.anew):
+                given[a.name] = gathered([self._made(leaf) for leaf in a.leaves])
         given[r.active][...] = 1
         return {**given, r.anew[0]: copied(begun)}
 
-    def _sizes(self) -> dict[str, int]:
-        return {**self.recurrence.sizes(self.theta), "steps": 1, "batch": self.batch or 1}
-
-    def _timed(self, leaf: Any, order: Sequence[str], sizes: Mapping[str, int]) -> Any:
-        shape = shape_of(leaf, order, sizes)
+    def _made(self, leaf: Any) -> Any:
+        """Zeros of a leaf for one step."""
+        r = self.recurrence
+        shape = known_shape(r.name, leaf, self._kernel.sizes, self._sizes)
         if self.batch is None and leaf.batch >= 0:
             shape = (*shape[: leaf.batch], *shape[leaf.batch + 1 :])
         return np.zeros(shape, np.int64 if leaf.kind == "index" else self._dtype)
 
     def _results(self) -> dict[str, Any]:
-        """What is added up over the steps."""
-        sizes, order = self._sizes(), self._kernel.sizes
-        found: dict[str, Any] = {}
-        for result in self._kernel.results:
-            if not result.name.endswith("_last"):
-                made = [self._timed(leaf, order, sizes) for leaf in result.leaves]
-                found[result.name] = made[0] if len(made) == 1 else tuple(made)
-        return found
+        """What is added up over the steps, and the prediction."""
+        kept = [x for x in self._kernel.results if not x.name.endswith("_last")]
+        return {x.name: gathered([self._made(leaf) for leaf in x.leaves]) for x in kept}
 
     def _bind(self) -> None:
         """Two calls in turn: each reads the state and the influence that the other has written."""
         r, self._bound = self.recurrence, []
+        names = [x.name for x in self._kernel.results if x.name.endswith("_last")]
         for turn in (0, 1):
             before, after = self._places[turn], self._places[1 - turn]
             given = {**self._given, **dict(zip(r.influence, before[1:], strict=True))}
             given[r.initial[0]] = before[0]
-            names = [x.name for x in self._kernel.results if x.name.endswith("_last")]
             out = {**self._added, **dict(zip(names, after, strict=True))}
             arguments = [given[a.name] for a in self._kernel.arguments]
             self._bound.append(self._kernel.bind(*arguments, out=out))
 
-    def step(
-        self,
-        *data: Any,
-        weight: Any = None,
-        reset: Any = None,
-    ) -> float:
+    def step(self, *data: Arrays, weight: Any = None, reset: Any = None) -> float:
         """One step: x_t, then y_t where there is one; the weighed loss of this step.
 
-        Without targets the step has no loss.  `weight` is 1/B by default, `reset` begins anew from
-        the initial state before the step.
+        The arrays have the shape of one x_t or y_t, with the batch axis in front where there is
+        one.  Without targets the step has no loss.  `weight`, a number or one for each sample, is
+        1/B by default and 0 where a target is missing, which then is not read; `reset`, likewise,
+        begins anew from the initial state before the step.  Raises TypeError for a wrong number of
+        arrays and ValueError for one of another shape, before anything is changed.
         """
-        r = self.recurrence
-        count = len(r.inputs)
+        r, count = self.recurrence, len(self.recurrence.inputs)
         if len(data) not in (count, count + len(r.targets)):
             raise TypeError(
                 f"{r.name}: a step takes {', '.join(r.inputs)}, and {', '.join(r.targets)} or "
                 f"nothing, got {len(data)} arrays"
             )
-        for name, value in zip((*r.inputs, *r.targets), data, strict=False):
-            put(self._given[name], value)
-        has_target = len(data) > count
-        default = 1.0 / (self.batch or 1)
-        self._given[r.weight][...] = (default if weight is None else weight) if has_target else 0
+        named = dict(zip((*r.inputs, *r.targets), data, strict=False))
+        weight = (1 / max(1, self._sizes["batch"]) if weight is None else weight) * (
+            len(data) > count
+        )
+        each = self._spread("weight", weight)
+        new = {name: self._checked(name, value) for name, value in named.items()}
+        new |= {name: where_read(each, new[name]) for name in r.targets if name in new}
+        new |= {name: 0 * self._given[name] for name in r.targets if name not in new}
+        new[r.weight] = each
         if r.reset:
-            self._given[r.reset][...] = 0 if reset is None else reset
-        before = float(self._added[r.total])
+            new[r.reset] = self._spread("reset", 0 if reset is None else reset)
+        self._put(self._given, new)
+        before = self.loss
         self._bound[self._turn]()
         self._turn, self.steps = 1 - self._turn, self.steps + 1
-        return float(self._added[r.total]) - before
+        return self.loss - before
+
+    def _spread(self, option: str, value: Any) -> Any:
+        shape = (1,) if self.batch is None else (1, self.batch)
+        return spread(f"{self.recurrence.name}: {option}", value, shape, self._dtype)
+
+    def _checked(self, name: str, value: Arrays) -> Arrays:
+        """The arrays of one time, with the axis of time in front."""
+        targets, where = flat(self._given[name]), f"{self.recurrence.name}: {name}"
+        arrays = [np.asarray(a) for a in flat(value)]
+        if len(arrays) != len(targets):
+            raise ValueError(f"{where}: expected {len(targets)} arrays, got {len(arrays)}")
+        for array, target in zip(arrays, targets, strict=True):
+            if array.shape != target.shape[1:]:
+                raise ValueError(
+                    f"{where} has shape {array.shape}, expected an array of shape "
+                    f"{target.shape[1:]} for one step"
+                )
+            if target.dtype.kind == "i" and array.dtype.kind not in "iu":
+                raise TypeError(
+                    f"{where} has dtype {array.dtype}, expected class indices, integers"
+                )
+        return gathered([a[None] for a in arrays])
+
+    def _put(self, targets: Mapping[str, Arrays], values: Mapping[str, Arrays]) -> None:
+        for name, value in values.items():
+            for target, array in zip(flat(targets[name]), flat(value), strict=True):
+                target[...] = array
 
     @property
     def loss(self) -> float:
@@ -139,17 +188,16 @@ class Stepper:
         """The gradient of the losses so far by each parameter."""
         r = self.recurrence
         found = {name: copied(self._added[f"{name}_bar"]) for name in r.parameters}
-        if r.learned:
-            for name in r.initial:
-                bar = self._added[f"{r.anew[0]}_bar"]
-                found[name] = summed(copied(bar), r.rank(name))
+        if self._learned:
+            (name,), (anew,) = r.initial, r.anew
+            bar = copied(self._added[f"{anew}_bar"])
+            found[name] = over_samples(r.declared[name].leaves, bar)
         return found
 
     @property
     def prediction(self) -> Arrays:
         """The prediction y^ of the last step."""
-        made = self._added[self.recurrence.prediction]
-        return tuple(np.array(a[0]) for a in made) if isinstance(made, tuple) else np.array(made[0])
+        return gathered([np.array(a[0]) for a in flat(self._added[self.recurrence.prediction])])
 
     def update(
         self, theta: Mapping[str, Arrays], *, influence: str, gradient: str = "restart"
@@ -157,19 +205,32 @@ class Stepper:
         """New parameters from here on.
 
         influence "keep": J is carried on as it is, as online learning does.  The gradient then is
-        not exact: its error is of the order of the change of theta.  influence "restart": J starts
-        anew at the state of now, which counts as given; the gradient is exact for the steps that
-        follow.  gradient "restart" sets `loss` and `gradient` to zero, "keep" goes on adding.
+        not exact: its error is of the order of the change of theta.  influence "restart": J is zero
+        again, the state of now counts as given; the gradient is exact for the steps that follow.
+        gradient "restart" sets `loss` and `gradient` to zero, "keep" goes on adding.  Raises
+        ValueError for a parameter that is missing or of another shape, before anything is changed.
         """
         if influence not in ("keep", "restart") or gradient not in ("keep", "restart"):
             raise ValueError("influence and gradient are 'keep' or 'restart'")
-        for name in self.theta:
-            put(self.theta[name], theta[name])
+        new = {name: self._like(name, theta[name]) for name in self._names(theta)}
+        self._put(self.theta, new)
+        if self._learned:
+            self._put(self._given, {self.recurrence.anew[0]: self._begin(None)})
         if influence == "restart":
-            start = self.recurrence.start(self.theta, self.batch)
-            for place, value in zip(self._places[self._turn][1:], start, strict=True):
-                place[...] = value
+            for place in self._places[self._turn][1:]:
+                place[...] = 0
         if gradient == "restart":
             for value in self._added.values():
                 for array in flat(value):
                     array[...] = 0
+
+    def _like(self, name: str, value: Arrays) -> Arrays:
+        """A parameter's new value, of the shape that it has."""
+        arrays, own = [np.asarray(a) for a in flat(value)], flat(self.theta[name])
+        if [a.shape for a in arrays] != [a.shape for a in own]:
+            shapes: Sequence[Any] = [a.shape for a in own]
+            raise ValueError(
+                f"{self.recurrence.name}: {name} has shapes {[a.shape for a in arrays]}, expected "
+                f"{shapes}"
+            )
+        return gathered(arrays)

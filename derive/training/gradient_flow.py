@@ -75,7 +75,7 @@ def flow_of_gradients(
     with the axes (time, ..) or (time, batch, ..), then, where the gradient is wanted, those of the
     targets, whose last time alone counts.  `initial` is the state before the first step, by default
     zero or the learned one; `kernels` is what `network.compile()` gives.  Raises SpaceError for a
-    network of several cells, of one that runs backward in time, or with a Gram matrix.
+    network of several cells, or of one that runs backward in time.
     """
     cell = _only_cell(network)
     recurrence = (kernels or network.compile()).recurrence
@@ -98,13 +98,7 @@ def _only_cell(network: Recurrent) -> Layer:
             f"{', '.join(f'{c.label} ({c.direction})' for c in network.cells)}; make one cell of "
             "those above each other by stack(..)"
         )
-    cell = network.cells[0].function
-    if any(leaf.grams != (None,) * leaf.rank for leaf in _state_leaves(cell)):
-        raise SpaceError(
-            f"network {network.name}: the norms are of standard inner products, but the state "
-            f"is of {cell.output.space}; declare it without a Gram matrix"
-        )
-    return cell
+    return network.cells[0].function
 
 
 def _state_leaves(cell: Layer) -> list[Real]:

@@ -8,7 +8,6 @@ times, J = sum_t l(y_t, y^_t) (thesis (5.4)), where no `weight` says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count, takewhile
 from types import ModuleType
 from typing import Any
 
@@ -53,7 +52,8 @@ class SequenceGradient:
         self.state = found.last if self.carried else None
         out["J"][...] += found.loss
         for name, bar in found.by.items():
-            for key, array in zip(_keys(name, bar), flat_arrays(bar), strict=True):
+            arrays = flat_arrays(bar)
+            for key, array in zip(_keys(name, len(arrays)), arrays, strict=True):
                 out[f"{key}_bar"][...] += array
 
     def _begun(self) -> dict[str, Any]:
@@ -63,23 +63,20 @@ class SequenceGradient:
         """The parameters by name, those in direct products as tuples."""
         r = self.recurrence
         names = (*r.parameters, *(r.initial if r.learned else ()))
-        return {name: _of_keys(name, theta) for name in names}
+        return {name: self._value(name, theta) for name in names}
+
+    def _value(self, name: str, theta: Mapping[str, Array]) -> Value:
+        keys = _keys(name, len(self.recurrence.declared[name].leaves))
+        if missing := [key for key in keys if key not in theta]:
+            raise ValueError(
+                f"expected the parameter {missing[0]}, got {list(theta)}; add it to the tree"
+            )
+        return theta[name] if keys == [name] else tuple(theta[key] for key in keys)
 
 
-def _of_keys(name: str, theta: Mapping[str, Array]) -> Value:
-    """A parameter of the arrays that `fit` has of it: W, or W_0, W_1, .. of a direct product."""
-    if name in theta:
-        return theta[name]
-    keys = takewhile(lambda key: key in theta, (f"{name}_{k}" for k in count()))
-    parts = tuple(theta[key] for key in keys)
-    if not parts:
-        raise ValueError(f"expected the parameter {name}, got {list(theta)}; add it to the tree")
-    return parts
-
-
-def _keys(name: str, bar: Value) -> list[str]:
-    """What `fit` calls the arrays of a parameter."""
-    return [f"{name}_{k}" for k in range(len(bar))] if isinstance(bar, tuple) else [name]
+def _keys(name: str, count: int) -> list[str]:
+    """What `fit` calls the arrays of a parameter: W, or W_0, W_1, .. of a direct product."""
+    return [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
 
 
 def sequence_descent(

@@ -8,7 +8,7 @@ from itertools import permutations
 
 import sympy
 
-from ..forms import Access
+from .forms import Access
 
 Extents = Mapping[sympy.Symbol, sympy.Expr]
 
@@ -37,10 +37,14 @@ def _between(
 ) -> bool:
     least, most = entry, entry
     for index, count in own:
-        step = sympy.expand(entry).coeff(index)
-        if sympy.expand(entry - step * index).has(index) or not _is_at_least_zero(step):
+        step, ends = sympy.expand(entry).coeff(index), (sympy.S.Zero, count - 1)
+        if sympy.expand(entry - step * index).has(index):
             return False
-        least, most = least.xreplace({index: sympy.S.Zero}), most.xreplace({index: count - 1})
+        if not _is_at_least_zero(step):
+            if not _is_at_least_zero(-step):
+                return False
+            ends = ends[::-1]
+        least, most = least.xreplace({index: ends[0]}), most.xreplace({index: ends[1]})
     return _is_at_least_zero(least) and _is_at_least_zero(extent - 1 - most)
 
 
