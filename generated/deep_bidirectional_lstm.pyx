@@ -2785,5 +2785,6 @@ recurrence = Recurrence(
     targets=("k",),
     weight="weight",
     total="J",
-    why="a cell runs backward in time, and its state depends on the whole future of the sequence",
+    learned=False,
+    why="a cell runs backward in time, and its state depends on the whole future of the sequence; use bptt",
 )

@@ -1681,6 +1681,7 @@ recurrence = Recurrence(
     targets=("y",),
     weight="weight",
     total="J",
-    influence=("influence_W_U_b",),
     learned=False,
+    influence=("influence_W_U_b",),
+    online=True,
 )

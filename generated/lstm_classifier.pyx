@@ -2589,6 +2589,7 @@ recurrence = Recurrence(
     targets=("k",),
     weight="weight",
     total="J",
-    influence=("influence_0_W_U_b", "influence_1_W_U_b"),
     learned=False,
+    influence=("influence_0_W_U_b", "influence_1_W_U_b"),
+    online=True,
 )

@@ -143,6 +143,13 @@ def bare(h: H, x: H) -> H:
 
 
 @layer
+def of_columns(h: R(n, p), *, V: Hom(H, Y)) -> Y:
+    """A prediction from the sum of the columns."""
+    read = form("read", V=(i, j), h=(j, s), to=(i,))
+    return read(V, h)
+
+
+@layer
 def of_counted(s: H * R(), *, V: Hom(H, Y)) -> Y:
     """A prediction from a vector, scaled by a number."""
     h, c = s
@@ -237,7 +244,7 @@ ONLINE: dict[str, Recurrent] = {
     "reading": _odd("reading", reading, readout, cross_entropy_index),
     "normalised": _odd("normalised", normalised, readout),
     "counting": _odd("counting", counting, of_counted),
-    "columns": _odd("columns", columns, first_of),
+    "columns": recurrent("columns_net", columns, prediction=of_columns, loss=squared_loss),
     "bare": recurrent("bare_net", bare, prediction=readout, loss=squared_loss),
     "plain": recurrent("plain_net", vanilla_rnn, loss=squared_loss),
 }

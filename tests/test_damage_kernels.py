@@ -32,7 +32,7 @@ from derive.compile import Module, compile_modules
 from derive.functions import largest
 from derive.kernels.emit import emit
 from derive.kernels.interpret import Interpreted
-from derive.kernels.loops import Statement, Step
+from derive.kernels.loops import Call, Copy, Statement, Step
 from derive.kernels.lower import Kernel, lower
 from derive.layers import Layer
 from derive.programs import programs

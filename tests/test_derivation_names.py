@@ -4,6 +4,7 @@ import re
 
 import declared
 import pytest
+from derived import derived
 
 from derive import (
     Gram,
@@ -181,7 +182,7 @@ def test_an_unknown_function_has_no_point() -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_brackets_balance_in_every_display(name) -> None:
-    tex = derivation(LAYERS[name]).tex
+    tex = derived(LAYERS[name]).tex
     for display in re.findall(r"\\begin\{flalign\*\}(.*?)\\end\{flalign\*\}", tex, re.DOTALL):
         assert display.count(r"\langle") == display.count(r"\rangle")
         plain = re.sub(r"\\text\{.*?\}|\\reason\{.*?\}", "", display)

@@ -5,6 +5,7 @@ import shutil
 
 import declared
 import pytest
+from derived import derived
 
 from derive import Layer, R, derivation, dims, layer, library, tanh
 from derive.cli import main
@@ -32,7 +33,7 @@ INDEXED = re.compile(
 
 @layers
 def test_no_component_index_is_printed(name) -> None:
-    tex = derivation(LAYERS[name]).tex
+    tex = derived(LAYERS[name]).tex
     body = re.sub(r"\\begin\{verbatim\}.*?\\end\{verbatim\}", "", tex, flags=re.DOTALL)
     assert not INDEXED.search(body.partition(r"\end{center}")[2])  # behind the user's own sentence
 
@@ -40,7 +41,7 @@ def test_no_component_index_is_printed(name) -> None:
 @pdflatex
 @layers
 def test_it_compiles_and_no_line_is_wider_than_the_page(name, tmp_path) -> None:
-    pdf = write_pdf(derivation(LAYERS[name]), tmp_path)
+    pdf = write_pdf(derived(LAYERS[name]), tmp_path)
     assert pdf.path.read_bytes().startswith(b"%PDF") and not pdf.overfull
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.pdf"]
 

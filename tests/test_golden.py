@@ -6,13 +6,14 @@ Update them with:  derive latex --out generated && derive latex --generic --out 
 import difflib
 
 import pytest
+from derived import derived
 
 from derive import derivation, library
 from derive.build import GENERATED
 from derive.latex.chapter import generic_results
 from derive.latex.document import Document
 
-MAKE = {name: lambda layer=layer: derivation(layer) for name, layer in library.layers().items()}
+MAKE = {name: lambda layer=layer: derived(layer) for name, layer in library.layers().items()}
 MAKE["generic_results"] = generic_results
 
 

@@ -293,7 +293,8 @@ REFUSED = {
     ),
     "a level of no input": (
         lambda: deep("d", a=plain, b=recurrent("b", of_none)),
-        "deep d: b must have one input, the predictions below, got none; use cells of one input",
+        "recurrent b: cell, of_none(h; W), has no input; declare one behind the state, x: R() "
+        "where there is none",
     ),
     "a level of another space": (
         lambda: deep("d", a=plain, b=recurrent("b", of_square)),

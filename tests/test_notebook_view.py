@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from derived import derived
 
 from derive import Hom, R, derivation, dims, layer, library, sigmoid, softplus
 from derive.hooks import typeset
@@ -26,7 +27,7 @@ def gate(x: R(m), *, A: Hom(R(m), R(n)), B: Hom(R(m), R(n)), c: R(n)) -> R(n):
 
 @pytest.mark.parametrize("name", library.layers())
 def test_no_formula_is_more_than_mathjax_takes(name: str) -> None:
-    made = derivation(library.layers()[name])
+    made = derived(library.layers()[name])
     for shown in (made._repr_markdown_(), made._repr_latex_()):
         found = FORMULA.findall(shown)
         assert len(found) >= 10 and max(map(len, found)) < MATHJAX

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from derived import derived
 from recurrent_networks import NETWORKS
 from test_derivation import claims, wrong
 
@@ -20,7 +21,7 @@ from derive.latex.network_problem import NetworkProblem
 from derive.latex.onestep import OneStep
 from derive.latex.online_section import OnlineSection
 from derive.latex.parts import Part
-from derive.latex.recursions import FUTURE, LEVELS, equations_of
+from derive.latex.recursions import FUTURE, LEVELS, NOTHING, UNOBSERVED, equations_of
 from derive.latex.theorem import meant
 from derive.levels import BACKWARD
 from derive.reference import values_of
@@ -34,7 +35,7 @@ ELMAN = library.layers()["elman"]
 @cache
 def document(name):
     """The document of a network of the tests or of the library."""
-    return derivation(NETWORKS[name] if name in NETWORKS else library.layers()[name])
+    return derived(NETWORKS[name] if name in NETWORKS else library.layers()[name])
 
 
 def sections(network):
@@ -52,8 +53,13 @@ def sections(network):
 def test_every_network_has_its_recursions(name) -> None:
     """Each is derived, which asserts all of its equations, and has the sections that apply."""
     network, tex = NETWORKS[name], document(name).tex
+    if network.loss is None:
+        assert UNOBSERVED in tex and r"\section*{Backpropagation through time}" not in tex
+        return
     assert r"\section*{Backpropagation through time}" in tex
-    assert (r"\section*{The exact hybrid of both}" in tex) == network.is_online
+    is_carried = network.is_online and (network.learned or bool(network.cells[0].parameters))
+    assert (r"\section*{The exact hybrid of both}" in tex) == is_carried
+    assert (NOTHING in tex) == (network.is_online and not is_carried)
     if not network.is_online:
         backward = any(cell.direction == BACKWARD for cell in network.cells)
         assert (FUTURE if backward else LEVELS) in tex

@@ -57,7 +57,7 @@ def test_products_and_a_learned_state_are_updated_too() -> None:
     x, y = sequences()
     rng = np.random.default_rng(4)
     theta = turning.initial(rng, SIZES) | {"s_0": tuple(rng.normal(size=(2, 5)))}
-    flat = turning.flat({k: v for k, v in theta.items() if k != "s_0"}) | {"s_0": theta["s_0"]}
+    flat = turning.flat(theta)
     new = sequence_descent(kernels("turning"), theta, x, y, eta=0.1, method="rtrl")
     bars = kernels("turning").recurrence.gradient(flat, x, y).by
     for k in (0, 1):

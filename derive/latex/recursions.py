@@ -38,6 +38,7 @@ LEVELS = (
     "Real-time recurrent learning is derived for one cell: several of them one above the other are "
     "one cell when they are stacked, the state then being that of all."
 )
+NOTHING = "No parameter has an influence on the state: there is nothing to carry forward."
 LEVELS_BELOW = "The levels are numbered from below."
 ARROWS = (
     r"$\rightarrow$ stands below what belongs to a cell that runs forward in time, $\leftarrow$ "
@@ -82,14 +83,20 @@ class Recursions:
             return
         yield from self._checked(self.backward.errors())
         yield from self._checked(self.backward.blocks())
-        if self.p.network.is_online:
-            online = OnlineSection(self.backward)
+        online = OnlineSection(self.backward) if self.p.network.is_online else None
+        if online is not None and online.J:
             yield from self._checked(online.blocks())
             yield from self._checked(HybridSection(online).blocks())
         else:
-            backward = any(cell.place.direction == BACKWARD for _, _, cell in self.p.cells)
             yield Heading("Real-time recurrent learning")
-            yield Prose(FUTURE if backward else LEVELS)
+            yield Prose(self._why_not())
+
+    def _why_not(self) -> str:
+        """Why there is no influence to carry."""
+        if self.p.network.is_online:
+            return NOTHING
+        backward = any(cell.place.direction == BACKWARD for _, _, cell in self.p.cells)
+        return FUTURE if backward else LEVELS
 
     def _checked(self, blocks: Iterator[Block]) -> Sequence[Block]:
         made = list(blocks)
