@@ -1179,14 +1179,14 @@ cdef void elman_hybrid(
     fill(m*n + n*n + n, <real>0, gradient_W_U_b)
     copy(batch*n, h_0, h)
     for b in range((block + steps - 1) // block):
-        for t_3 in range(min(block, steps - b*block)):
+        for t_2 in range(min(block, steps - b*block)):
             # h_next = cell(h, x; cell_W, cell_U, cell_b)
             elman_cell_saving_transition[real](
                 batch, n, m,
-                active + b*batch*block + batch*t_3, cell_W, reset + b*batch*block + batch*t_3, h_reset,
-                h + batch*n*t_3, cell_U, x + b*batch*block*m + batch*m*t_3, cell_b,
-                h + batch*n*t_3 + batch*n, cell_saved_inactive + batch*t_3, cell_saved_tanh_d1_cell_z + batch*n*t_3, cell_saved_going_on + batch*t_3,
-                cell_saved_h_begun + batch*n*t_3, scratch,
+                active + b*batch*block + batch*t_2, cell_W, reset + b*batch*block + batch*t_2, h_reset,
+                h + batch*n*t_2, cell_U, x + b*batch*block*m + batch*m*t_2, cell_b,
+                h + batch*n*t_2 + batch*n, cell_saved_inactive + batch*t_2, cell_saved_tanh_d1_cell_z + batch*n*t_2, cell_saved_going_on + batch*t_2,
+                cell_saved_h_begun + batch*n*t_2, scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, h_error)
         # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
@@ -1229,13 +1229,13 @@ cdef void elman_hybrid(
             batch, n, m,
             Lambda,
         )
-        for t_2 in range(min(block, steps - b*block)):
+        for t_3 in range(min(block, steps - b*block)):
             # Lambda_before = Lambda . D f
             # factors of Lambda . nabla f
             elman_cell_block_step[real](
                 batch, n, m,
-                Lambda + ((t_2) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
-                active + b*batch*block + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_2 - batch, Lambda + ((t_2 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,
+                Lambda + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
+                active + b*batch*block + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_3 - batch, Lambda + ((t_3 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n,
                 scratch,
             )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j

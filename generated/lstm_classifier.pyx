@@ -2052,17 +2052,17 @@ cdef void lstm_classifier_hybrid(
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     for b in range((block + steps - 1) // block):
-        for t_3 in range(min(block, steps - b*block)):
+        for t_2 in range(min(block, steps - b*block)):
             # s_next = cell(s, x; cell_W, cell_U, cell_b)
             lstm_classifier_cell_saving_transition[real](
                 batch, n, m,
-                active + b*batch*block + batch*t_3, cell_W, reset + b*batch*block + batch*t_3, s_reset_0,
-                s_reset_1, s_0 + batch*n*t_3, s_1 + batch*n*t_3, cell_U,
-                x + b*batch*block*m + batch*m*t_3, cell_b, s_0 + batch*n*t_3 + batch*n, s_1 + batch*n*t_3 + batch*n,
-                cell_saved_inactive + batch*t_3, cell_saved_sigmoid_cell_o + batch*n*t_3, cell_saved_tanh_d1_cell_c_next + batch*n*t_3, cell_saved_sigmoid_cell_i + batch*n*t_3,
-                cell_saved_tanh_d1_cell_g + batch*n*t_3, cell_saved_tanh_cell_g + batch*n*t_3, cell_saved_sigmoid_d1_cell_i + batch*n*t_3, cell_saved_cell_c + batch*n*t_3,
-                cell_saved_sigmoid_d1_cell_f + batch*n*t_3, cell_saved_tanh_cell_c_next + batch*n*t_3, cell_saved_sigmoid_d1_cell_o + batch*n*t_3, cell_saved_going_on + batch*t_3,
-                cell_saved_sigmoid_cell_f + batch*n*t_3, cell_saved_cell_h + batch*n*t_3, scratch,
+                active + b*batch*block + batch*t_2, cell_W, reset + b*batch*block + batch*t_2, s_reset_0,
+                s_reset_1, s_0 + batch*n*t_2, s_1 + batch*n*t_2, cell_U,
+                x + b*batch*block*m + batch*m*t_2, cell_b, s_0 + batch*n*t_2 + batch*n, s_1 + batch*n*t_2 + batch*n,
+                cell_saved_inactive + batch*t_2, cell_saved_sigmoid_cell_o + batch*n*t_2, cell_saved_tanh_d1_cell_c_next + batch*n*t_2, cell_saved_sigmoid_cell_i + batch*n*t_2,
+                cell_saved_tanh_d1_cell_g + batch*n*t_2, cell_saved_tanh_cell_g + batch*n*t_2, cell_saved_sigmoid_d1_cell_i + batch*n*t_2, cell_saved_cell_c + batch*n*t_2,
+                cell_saved_sigmoid_d1_cell_f + batch*n*t_2, cell_saved_tanh_cell_c_next + batch*n*t_2, cell_saved_sigmoid_d1_cell_o + batch*n*t_2, cell_saved_going_on + batch*t_2,
+                cell_saved_sigmoid_cell_f + batch*n*t_2, cell_saved_cell_h + batch*n*t_2, scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, s_error_0)
         fill((min(block, steps) + 1)*batch*n, <real>0, s_error_1)
@@ -2112,19 +2112,19 @@ cdef void lstm_classifier_hybrid(
             batch, n, m,
             Lambda_00, Lambda_01, Lambda_10, Lambda_11,
         )
-        for t_2 in range(min(block, steps - b*block)):
+        for t_3 in range(min(block, steps - b*block)):
             # Lambda_before = Lambda . D f
             # factors of Lambda . nabla f
             lstm_classifier_cell_block_step[real](
                 batch, n, m,
-                Lambda_00 + ((t_2) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_tanh_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_cell_c + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_tanh_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_d1_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t_2 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_2 - batch, Lambda_01 + ((t_2) % 2)*batch*n*n,
-                cell_saved_sigmoid_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_2 - batch*n, Lambda_10 + ((t_2) % 2)*batch*n*n, Lambda_11 + ((t_2) % 2)*batch*n*n, Lambda_00 + ((t_2 + 1) % 2)*batch*n*n,
-                Lambda_01 + ((t_2 + 1) % 2)*batch*n*n, Lambda_10 + ((t_2 + 1) % 2)*batch*n*n, Lambda_11 + ((t_2 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,
-                factor_2 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_3 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_4 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_5 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n,
-                factor_6 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_7 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, factor_8 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_2 - batch*n*n, scratch,
+                Lambda_00 + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
+                cell_saved_tanh_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_sigmoid_d1_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_cell_c + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_sigmoid_d1_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
+                cell_saved_tanh_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_sigmoid_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_tanh_d1_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
+                cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_3 - batch, Lambda_01 + ((t_3) % 2)*batch*n*n,
+                cell_saved_sigmoid_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, Lambda_10 + ((t_3) % 2)*batch*n*n, Lambda_11 + ((t_3) % 2)*batch*n*n, Lambda_00 + ((t_3 + 1) % 2)*batch*n*n,
+                Lambda_01 + ((t_3 + 1) % 2)*batch*n*n, Lambda_10 + ((t_3 + 1) % 2)*batch*n*n, Lambda_11 + ((t_3 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n,
+                factor_2 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_3 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_4 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_5 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n,
+                factor_6 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_7 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_8 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, scratch,
             )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
         lstm_classifier_cell_block_end[real](

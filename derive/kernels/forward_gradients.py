@@ -134,72 +134,99 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
 
 def hybrid(steps: Steps, influence: Influence, lemma: Hybrid) -> Kernel:
     """The gradient by blocks (thesis lemma 5.1.6 split at each block's start)."""
-    draft = Draft(steps, "hybrid", (BLOCK,))
-    given = Given(draft, observed=True)
-    t, observation = influence.transition, steps.last
-    (cell,) = steps.network.cells
-    carried = Carried(draft, influence, given, with_state=False)
-    gradient_results(draft)
-    if steps.network.learned:
-        initial_bar(draft, t)
-    last, left = last_states(draft), carried.results()
-    readout = Readout(draft, influence)
-    long = sympy.Min(BLOCK, STEPS)
-    p = Pass(draft, cell, long, backward=True)
-    two = (sympy.Integer(2),)
-    lambdas = {
-        key: draft.stack(s.variable.name, s.variable.space, two) for key, s in lemma.stores.items()
-    }
-    factors = {x.name: draft.stack(x.name, x.space, (long,)) for x in lemma.factors.values()}
-    draft.body += draft.copy(p.h, given.initial[cell].start, p.h.at(ZERO))
-    b = draft.index("b")
-    first = b * BLOCK
-    count = sympy.Min(BLOCK, STEPS - first)
-    down, up = draft.index("t"), draft.index("t")
-    time, below = count - 1 - down, count - 1 - up
-    seen = {
-        **given.at(first),
-        cell.state.name: p.h.at(ONE),
-        f"{cell.state.name}_error": p.error.at(ONE),
-    }
-    turn = carried.at(b)
-    start = {s.variable.name: lambdas[key].at(ZERO) for key, s in lemma.stores.items()}
-    stepped = {
-        **p.at(given, below, first),
-        **{s.variable.name: lambdas[key].at(sympy.Mod(up, 2)) for key, s in lemma.stores.items()},
-        **{lemma.before[key]: stack.at(sympy.Mod(up + 1, 2)) for key, stack in lambdas.items()},
-        **{name: stack.at(below) for name, stack in factors.items()},
-    }
-    ended = {
-        **turn,
-        **{
-            s.variable.name: lambdas[key].at(sympy.Mod(count, 2)) for key, s in lemma.stores.items()
-        },
-        **stacks_of(lemma, p, given, factors, first),
-    }
-    body = (
-        p.forward(given, count, first),
-        *draft.fill(p.error),
-        draft.call(observation.observe(), seen, count=count, most=long),
-        *draft.copy(p.eps, p.error.at(count), p.eps.at(count)),
-        For(down, count, (p.back(given, time, first),)),
-        p.adjoints(given, ZERO, first, count),
-        readout.call(p.eps.at(ZERO), turn),
-        draft.call(lemma.start(), start),
-        For(up, count, (draft.call(lemma.backward(), stepped),)),
-        draft.call(lemma.end(), ended, most=long, times=count),
-        *draft.copy(p.h, p.h.at(count), p.h.at(ZERO)),
-    )
-    blocks = Pieces(STEPS, BLOCK)
-    draft.body.append(For(b, blocks, body))
-    draft.body += readout.parted()
-    draft.body += draft.copy(p.h, p.h.at(ZERO), last[cell].start)
-    draft.body += carried.leave(blocks, left)
-    law = [
-        f"{steps.total} += sum over the times of weight loss, and its gradient by blocks of BPTT",
-        "with the influence carried from block to block",
-    ]
-    return draft.kernel(law)
+    return Blocks(steps, influence, lemma).kernel()
+
+
+class Blocks:
+    """The kernel of the hybrid: BPTT within a block, then the influence at its end."""
+
+    def __init__(self, steps: Steps, influence: Influence, lemma: Hybrid) -> None:
+        self.steps, self.influence, self.lemma = steps, influence, lemma
+        self.draft = draft = Draft(steps, "hybrid", (BLOCK,))
+        self.given = Given(draft, observed=True)
+        (self.cell,) = steps.network.cells
+        self.carried = Carried(draft, influence, self.given, with_state=False)
+        gradient_results(draft)
+        if steps.network.learned:
+            initial_bar(draft, influence.transition)
+        self.last, self.left = last_states(draft), self.carried.results()
+        self.readout = Readout(draft, influence)
+        self.long = sympy.Min(BLOCK, STEPS)
+        self.p = Pass(draft, self.cell, self.long, backward=True)
+        self.Lambda = {
+            key: draft.stack(s.variable.name, s.variable.space, (sympy.Integer(2),))
+            for key, s in lemma.stores.items()
+        }
+        self.factors = {
+            x.name: draft.stack(x.name, x.space, (self.long,)) for x in lemma.factors.values()
+        }
+        self.number = draft.index("b")
+        self.first = self.number * BLOCK
+        self.count = sympy.Min(BLOCK, STEPS - self.first)
+
+    def kernel(self) -> Kernel:
+        """The loop over the blocks, and what is left after the last one."""
+        draft, p, blocks = self.draft, self.p, Pieces(STEPS, BLOCK)
+        draft.body += draft.copy(p.h, self.given.initial[self.cell].start, p.h.at(ZERO))
+        body = (
+            *self._backward(),
+            *self._carry(),
+            *draft.copy(p.h, p.h.at(self.count), p.h.at(ZERO)),
+        )
+        draft.body.append(For(self.number, blocks, body))
+        draft.body += self.readout.parted()
+        draft.body += draft.copy(p.h, p.h.at(ZERO), self.last[self.cell].start)
+        draft.body += self.carried.leave(blocks, self.left)
+        total = self.steps.total
+        law = [
+            f"{total} += sum over the times of weight loss, and its gradient by blocks of BPTT",
+            "with the influence carried from block to block",
+        ]
+        return draft.kernel(law)
+
+    def _backward(self) -> Iterator[Statement]:
+        """BPTT with the losses of the block alone, then J_{t0}* . eps_{t0}."""
+        draft, p, count, t = self.draft, self.p, self.count, self.draft.index("t")
+        yield p.forward(self.given, count, self.first)
+        yield from draft.fill(p.error)
+        yield draft.call(self.steps.last.observe(), self._seen(), count=count, most=self.long)
+        yield from draft.copy(p.eps, p.error.at(count), p.eps.at(count))
+        yield For(t, count, (p.back(self.given, count - 1 - t, self.first),))
+        yield p.adjoints(self.given, ZERO, self.first, count)
+        yield self.readout.call(p.eps.at(ZERO), self.carried.at(self.number))
+
+    def _seen(self) -> dict[str, Pointers | None]:
+        """What the prediction and the loss of all times of the block read and write."""
+        name = self.cell.state.name
+        places = {name: self.p.h.at(ONE), f"{name}_error": self.p.error.at(ONE)}
+        return {**self.given.at(self.first), **places}
+
+    def _carry(self) -> Iterator[Statement]:
+        """Lambda down the block from the identity, then J_{t0+k}."""
+        draft, lemma, t = self.draft, self.lemma, self.draft.index("t")
+        yield draft.call(lemma.start(), self._Lambda_at(ZERO))
+        yield For(t, self.count, (draft.call(lemma.backward(), self._stepped(t)),))
+        ended = {
+            **self.carried.at(self.number),
+            **self._Lambda_at(self.count),
+            **stacks_of(lemma, self.p, self.given, self.factors, self.first),
+        }
+        yield draft.call(lemma.end(), ended, most=self.long, times=self.count)
+
+    def _Lambda_at(self, turn: sympy.Expr) -> dict[str, Pointers | None]:
+        """Lambda after as many steps down: in two places in turn."""
+        place = sympy.Mod(turn, 2)
+        return {s.variable.name: self.Lambda[k].at(place) for k, s in self.lemma.stores.items()}
+
+    def _stepped(self, t: sympy.Symbol) -> dict[str, Pointers | None]:
+        """The arrays of one step down: Lambda before and after it, the factors of its time."""
+        time, place = self.count - 1 - t, sympy.Mod(t + 1, 2)
+        return {
+            **self.p.at(self.given, time, self.first),
+            **self._Lambda_at(t),
+            **{self.lemma.before[key]: stack.at(place) for key, stack in self.Lambda.items()},
+            **{name: stack.at(time) for name, stack in self.factors.items()},
+        }
 
 
 def stacks_of(
