@@ -267,7 +267,7 @@ PARTS = {
         "_with_index",
         lambda f: lambda *a: replace(f(*a), factors=a[0].factors),
     ),
-    "every place on the axis": (structure, "_stays_inside", lambda f: lambda *_: True),
+    "every place on the axis": (structure, "stays_inside", lambda f: lambda *_: True),
     "the last of like terms forgotten": (structure, "added", of_result(lambda found: found[:-1])),
     "a sum is its first part": (combining, "_sum", lambda f: lambda left, right: left),
     "a sum of factors is the first": (

@@ -13,11 +13,12 @@ from recurrent_cells import flip
 from structured import dense, is_inside, place
 
 from derive import Index, R, dims, indices, variable
+from derive.accesses import stays_inside
 from derive.combining import added, combined, summed
 from derive.expressions import constant, contraction
 from derive.forms import make_form
 from derive.reference import value
-from derive.structure import Derivative, _stays_inside, whole
+from derive.structure import Derivative, whole
 from derive.terms import (
     Term,
     aligned_to,
@@ -283,7 +284,7 @@ PLACES = {
 def test_what_stays_on_its_axis(name: str) -> None:
     """Said to stay inside only where it does for all sizes; tried out at some."""
     at, extent, expected = PLACES[name]
-    assert _stays_inside(at, extent, dict([KN, LM])) is expected
+    assert stays_inside(at, extent, dict([KN, LM])) is expected
     inside = [
         is_inside(place((at,), {n: a, m: b, k: i, l: j}), place((extent,), {n: a, m: b}))
         for a in (1, 2, 3)
