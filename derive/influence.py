@@ -178,7 +178,7 @@ class Influence:
         return Store(self._variable(a, [x], space), a, (x,), tied)
 
     def _variable(self, a: int, by: Sequence[Node], space: Real) -> Variable:
-        """J_W_U_b, with the number of the component of the state where there are several."""
+        """influence_W_U_b, with the number of the state's component where there are several."""
         component = f"_{a}" if len(self.step.h) > 1 else ""
         words = [self._word(x) for x in by]
         shown = "_".join(words) if len(words) < 4 else f"{words[0]}_to_{words[-1]}"

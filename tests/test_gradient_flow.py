@@ -143,6 +143,14 @@ def test_a_table_is_printed() -> None:
     assert float(rows[0].split()[1]) == 1 and float(rows[0].split()[2]) == 2.236  # sqrt(5)
 
 
+def test_a_distance_of_no_step_has_no_factor() -> None:
+    theta, (x, _) = elman.flat(parameters()), sequences()
+    flow = flow_of_gradients(elman, theta, x, kernels=kernels("elman"))
+    for distance in (0, len(flow.norm)):
+        with pytest.raises(ValueError, match=r"elman: a distance is 1, \.\., \d+ steps, got"):
+            flow.per_step(distance)
+
+
 def test_what_has_no_flow_is_refused() -> None:
     with pytest.raises(SpaceError, match=r"backward \(backward in time\)"):
         flow_of_gradients(bidirectional_rnn, {}, np.zeros((3, 2, 3)))

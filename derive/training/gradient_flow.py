@@ -48,7 +48,14 @@ class GradientFlow:
     gradient: Array | None = None
 
     def per_step(self, distance: int) -> Array:
-        """The factor by which ||D mu|| changes in a step, on average over a distance."""
+        """The factor by which ||D mu|| changes in a step, on average over a distance.
+
+        Raises ValueError for a distance of no step, or of more than there are.
+        """
+        if not 1 <= distance < len(self.norm):
+            raise ValueError(
+                f"{self.name}: a distance is 1, .., {len(self.norm) - 1} steps, got {distance}"
+            )
         return np.asarray(self.norm[distance] ** (1 / distance))
 
     def __str__(self) -> str:
