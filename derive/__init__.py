@@ -14,14 +14,16 @@ _HOMES = {
     "expressions": "variable",
     "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu
         log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid softmax
-        softplus
-        sqrt tanh total_sum uninterpreted""",
+        softplus sqrt tanh total_sum transpose uninterpreted vec""",
+    "windows": """average_pool convolution crop embed max_pool per_channel
+        transposed_convolution""",
     "roles": "Mask given",
     "layers": "Layer",
     "cells": "Cell stack",
     "declaration": "cell layer",
     "proofs.components": "to_sympy",
     "networks": "Network network with_sizes",
+    "sharing": "with_shared",
     "levels": "Recurrent",
     "composing": "bidirectional deep recurrent",
     "training.sequence_fit": "SequenceGradient sequence_descent",

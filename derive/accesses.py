@@ -50,12 +50,24 @@ def _between(
 
 def _is_at_least_zero(expression: sympy.Expr) -> bool:
     """Sizes are one and more of something: then every coefficient is no less than zero."""
+    if expression.has(sympy.floor):
+        expression = sympy.Add(*map(_least, sympy.Add.make_args(sympy.expand(expression))))
     sizes = [s for s in expression.free_symbols if s.is_positive]
     if len(sizes) < len(expression.free_symbols):
         return False
     more = {s: 1 + sympy.Dummy(s.name, nonnegative=True, integer=True) for s in sizes}
     terms = sympy.expand(expression.xreplace(more)).as_coefficients_dict()
     return all(number >= 0 for number in terms.values())
+
+
+def _least(term: sympy.Expr) -> sympy.Expr:
+    """No more than the term, without a floor: e - (d - 1)/d <= floor(e) <= e for e in Z/d."""
+    found = [factor for factor in sympy.Mul.make_args(term) if isinstance(factor, sympy.floor)]
+    if len(found) != 1:
+        return term
+    inner = found[0].args[0]
+    rest, below = term / found[0], sympy.fraction(sympy.together(inner))[1]
+    return rest * (inner - (below - 1) / below if _is_at_least_zero(rest) else inner)
 
 
 def is_linear(access: Access, shape: Sequence[sympy.Expr], extents: Extents) -> bool:

@@ -24,7 +24,7 @@ from .elementwise.operations import Operation
 from .forms import Access, Form, make_form
 from .hooks import Shown
 from .refusals import Refusals
-from .spaces import Product, Real, Size, Space, SpaceError, codomain_of
+from .spaces import Indices, Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 atexit.register(_interned.clear)  # later on SymPy can't hash the keys any more
@@ -198,18 +198,31 @@ class Projection(Node):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Argmax(Node):
-    """For each entry of the result, the value of the summed index where the operand is largest.
+    """For each entry of the result, the value of a summed index where the operand is largest.
 
-    The form has two slots: the operand's access and the result's, which is open.  The first index
-    wins a tie; a NaN wins over every number.
+    The form has two slots: the operand's access and the result's, which is open.  Over all summed
+    indices together, the last one running fastest, the first place wins a tie; a NaN wins over
+    every number.  `position` says which of these indices' values this is: (k*, l*) is two nodes.
     """
 
     form: Form
     operand: Node
+    position: int = 0
 
     @property
     def operands(self) -> tuple[Node, ...]:
         return (self.operand,)
+
+    @property
+    def summed(self) -> tuple[sympy.Symbol, ...]:
+        """The indices that run over the window."""
+        return self.form.summed(1)
+
+    @property
+    def together(self) -> tuple[Argmax, ...]:
+        """The argmax of every index of this window, this one among them."""
+        spaces = (Indices(self.form.extent(index), self.space.shape) for index in self.summed)  # type: ignore[attr-defined]
+        return tuple(argmax(self.form, s, self.operand, k) for k, s in enumerate(spaces))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -439,9 +452,9 @@ def parts(node: Node) -> tuple[Node, ...]:
     return tuple(slice_of(node, k) for k in range(int(shape[0])))
 
 
-def argmax(form: Form, space: Space, operand: Node) -> Node:
+def argmax(form: Form, space: Space, operand: Node, position: int = 0) -> Argmax:
     """The argmax node: integers that bind an index of a form."""
-    return intern(Argmax(space, form, operand))
+    return intern(Argmax(space, form, operand, position))
 
 
 def held(node: Node) -> Node:

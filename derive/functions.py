@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy
 
@@ -68,14 +68,16 @@ def form(
     *,
     to: Access = (),
     ranges: Mapping[sympy.Symbol, object] | None = None,
+    shape: Sequence[object] | None = None,
     **reads: Access,
 ) -> Callable[..., Node]:
     """A primitive: a multilinear form with the slot `to` open, by who is read where.
 
-    `ranges` gives the extent of an index that is no plain entry of an access.  The result applied
-    to expressions, one for each name in `reads`, is the contraction; reads outside an array are
-    zero.  Raises SpaceError where an access is not affine in its indices, a range is not known, or
-    two axes disagree.
+    `ranges` gives the extent of an index that is no plain entry of an access, `shape` that of the
+    result where `to` is no list of indices alone.  The result applied to expressions, one for each
+    name in `reads`, is the contraction; reads outside an array are zero, and what would be put
+    outside the result is dropped.  Raises SpaceError where an access is not affine in its indices,
+    a range is not known, or two axes disagree.
 
     >>> from derive import R, dims, form, indices, variable
     >>> n, m = dims("n m"); i, j = indices("i j")
@@ -86,8 +88,11 @@ def form(
     given = {index: size(extent) for index, extent in (ranges or {}).items()}
     accesses = [tuple(sympy.sympify(e, strict=True) for e in access) for access in reads.values()]
     target = tuple(sympy.sympify(entry, strict=True) for entry in to)
-    for entry_ in (entry_ for access in accesses for entry_ in access):
+    for entry_ in (entry_ for access in (*accesses, target) for entry_ in access):
         _check_affine(name, entry_)
+    whole = None if shape is None else R(*shape)
+    if whole is not None and whole.rank != len(target):
+        raise SpaceError(f"{name}: the result at {target} has {len(target)} axes, not {whole}")
 
     def apply(*operands: Node) -> Node:
         if len(operands) != len(reads):
@@ -96,7 +101,7 @@ def form(
         shapes = [array_space(x, f"{name}: {slot}").shape for slot, x in named]
         extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
         _all_known(name, [*accesses, target], extents)
-        space = R(*(_extent(name, entry, extents) for entry in target))
+        space = whole or R(*(_extent(name, entry, extents) for entry in target))
         made = make_form([*accesses, target], extents)
         LATEST.add(made, name)
         return contraction(space, made, len(reads), operands)
@@ -129,7 +134,9 @@ def _all_known(name: str, accesses: list[Access], extents: Mapping[sympy.Symbol,
 
 def _extent(name: str, entry: sympy.Expr, extents: Mapping[sympy.Symbol, Size]) -> Size:
     if entry not in extents:
-        raise SpaceError(f"{name}: the result's access must be plain indices, got {entry}")
+        raise SpaceError(
+            f"{name}: the result's access {entry} is no plain index; give its shape as shape=(..)"
+        )
     return extents[entry]
 
 
@@ -248,30 +255,106 @@ def gram_variable(gram: Gram, extent: Size) -> Node:
     return variable(name, Real((extent, extent), (None, None)))
 
 
-# --- largest entries
+# --- arrays in another arrangement
+
+
+def transpose(A: Node) -> Node:
+    """A^T, the matrix with rows and columns exchanged; its adjoint is itself (lemma 4.3.1).
+
+    Raises SpaceError where A has not two axes.
+
+    >>> from derive import R, dims, variable
+    >>> n, m = dims("n m")
+    >>> print(transpose(variable("A", R(n, m))).space)
+    R(m, n)
+    """
+    if array_space(A, "transpose").rank != 2:
+        raise SpaceError(f"transpose: expected a matrix R(n, m), got {A.space}")
+    return form("transpose", A=axes(0, 2), to=axes(0, 2)[::-1])(A)
+
+
+def vec(x: Node) -> Node:
+    """vec(x): the entries of an array as a vector, the last axis running fastest.
+
+    >>> from derive import R, dims, variable
+    >>> c, n = dims("c n")
+    >>> print(vec(variable("x", R(c, n, 2))).space)
+    R(2*c*n)
+    """
+    shape = array_space(x, "vec").shape
+    read, place = axes(0, len(shape)), sympy.S.Zero
+    for index, extent in zip(read, shape, strict=True):
+        place = place * extent + index
+    return form("vec", x=read, to=(sympy.expand(place),), shape=(sympy.Mul(*shape),))(x)
+
+
+# --- largest entries, and what is shifted by them: over the last axis
 
 
 def largest(x: Node) -> Node:
-    """The largest entry of a vector; its derivative selects the first entry that attains it."""
-    space = array_space(x, "largest")
-    if space.rank != 1:
-        raise SpaceError(f"largest: expected a space of one axis, got {space}")
-    window = aligned(space.shape, [(axis(0),), ()])
-    return entry(x, argmax(window, Indices(space.shape[0], ()), x))
+    """The largest entry along the last axis; its derivative selects the first that attains it.
+
+    >>> from derive import R, dims, variable
+    >>> n, m = dims("n m")
+    >>> print(largest(variable("x", R(n))).space, largest(variable("A", R(n, m))).space)
+    R() R(n)
+    """
+    space, kept = _last_axis(x, "largest")
+    window = aligned(space.shape, [axes(0, space.rank), axes(0, kept.rank)])
+    place = argmax(window, Indices(space.shape[-1], kept.shape), x)
+    bound = [(axis(kept.rank), axes(0, kept.rank))]
+    extents = {axis(k): extent for k, extent in enumerate(space.shape)}
+    picked = make_form([axes(0, space.rank), axes(0, kept.rank)], extents, bound)
+    return contraction(kept, picked, 1, (x,), (place,))
+
+
+def _last_axis(x: Node, what: str) -> tuple[Real, Real]:
+    """The space of an array, and that without its last axis."""
+    space = array_space(x, what)
+    if not space.rank:
+        raise SpaceError(f"{what}: expected a space of one axis at least, got {space}")
+    return space, Real(space.shape[:-1], space.grams[:-1])
 
 
 def entry(x: Node, k: Node) -> Node:
-    """The entry x_k of a vector, k a class index: <e_k, x>."""
+    """The entry x_k of a vector, k a class index: <e_k, x>; the rows of a table for more axes.
+
+    k in Index(n, ..) selects on the first axis of x in R(n, ..); the axes of k come first in the
+    result, those of x that are left come after.
+
+    >>> from derive import Index, R, dims, variable
+    >>> n, m, t = dims("n m t")
+    >>> k = variable("k", Index(n, t))
+    >>> print(entry(variable("x", R(n)), k).space, entry(variable("E", R(n, m)), k).space)
+    R(t) R(t, m)
+    """
     space = array_space(x, "entry")
     if not isinstance(k, Node):
         raise SpaceError(f"entry: expected an argument declared as Index(..), got {k!r}")
-    if not isinstance(k.space, Indices) or k.space.shape or (k.space.bound,) != space.shape:
+    if not isinstance(k.space, Indices) or (k.space.bound,) != space.shape[:1]:
         raise SpaceError(
-            f"entry: expected a vector and a class index below its size, got {space} and "
-            f"{k.space}; declare the index as Index({', '.join(map(str, space.shape))})"
+            f"entry: expected an array and class indices below its first extent, got {space} and "
+            f"{k.space}; declare the index as Index({', '.join(map(str, space.shape[:1]))})"
         )
-    selected = make_form([(axis(0),), ()], {axis(0): space.shape[0]}, [(axis(0), ())])
-    return contraction(R(), selected, 1, (x,), (k,))
+    chosen, rest = axis(0), axes(1, space.rank)
+    at = axes(space.rank, space.rank + len(k.space.shape))
+    extents = dict(zip((chosen, *rest, *at), (*space.shape, *k.space.shape), strict=True))
+    selected = make_form([(chosen, *rest), (*at, *rest)], extents, [(chosen, at)])
+    made = Real((*k.space.shape, *space.shape[1:]), (*[None] * len(at), *space.grams[1:]))
+    return contraction(made, selected, 1, (x,), (k,))
+
+
+def _total(x: Node) -> Node:
+    """The sum along the last axis."""
+    space, kept = _last_axis(x, "a sum along the last axis")
+    form_ = aligned(space.shape, [axes(0, space.rank), axes(0, kept.rank)])
+    return contraction(kept, form_, 1, (x,))
+
+
+def _repeated(y: Node, space: Real) -> Node:
+    """y along a further last axis, that of the space."""
+    form_ = aligned(space.shape, [axes(0, space.rank - 1), axes(0, space.rank)])
+    return contraction(space, form_, 1, (y,))
 
 
 def _shifted(x: Node) -> Node:
@@ -279,27 +362,27 @@ def _shifted(x: Node) -> Node:
 
     Only for what a shift does not change: the derivative of the largest entry is left out.
     """
-    return x - broadcast(held(largest(x)), array_space(x, "a shift by the largest entry"))
+    return x - _repeated(held(largest(x)), array_space(x, "a shift by the largest entry"))
 
 
 def log_sum_exp(x: Node) -> Node:
     """log <1, Exp(x)>, shifted by the largest entry: no overflow for any finite x."""
-    return log(total_sum(exp(_shifted(x)))) + held(largest(x))
+    return log(_total(exp(_shifted(x)))) + held(largest(x))
 
 
 def softmax(x: Node) -> Node:
-    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry."""
+    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry; over the last axis."""
     e = exp(_shifted(x))
-    return hadamard(e, broadcast(1 / total_sum(e), array_space(x, "softmax")))
+    return hadamard(e, _repeated(1 / _total(e), array_space(x, "softmax")))
 
 
 def log_softmax(x: Node) -> Node:
     """Log(softmax(x)) (thesis, lemma 2.4.4), shifted first: no digits are lost to a large x."""
     d = _shifted(x)
-    return d - broadcast(log(total_sum(exp(d))), array_space(x, "log_softmax"))
+    return d - _repeated(log(_total(exp(d))), array_space(x, "log_softmax"))
 
 
 def log_softmax_entry(x: Node, k: Node) -> Node:
     """Log(softmax(x))_k for a class index k, without the other entries."""
     d = _shifted(x)
-    return entry(d, k) - log(total_sum(exp(d)))
+    return entry(d, k) - log(_total(exp(d)))

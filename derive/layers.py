@@ -122,6 +122,17 @@ class Layer(Shown):
             found.update(dict.fromkeys(sorted(extent.free_symbols, key=str)))
         return tuple(found)
 
+    def fits(self, sizes: Mapping[sympy.Symbol, int]) -> bool:
+        """Every extent in the layer is at least 1 at these sizes."""
+        return all(extent.xreplace(sizes) >= 1 for extent in self._derived_extents)
+
+    @cached_property
+    def _derived_extents(self) -> tuple[sympy.Expr, ...]:
+        """The extents of arrays within that are neither a size nor a number."""
+        spaces = (node.space for node in topological(self.output))
+        found = dict.fromkeys(extent for space in spaces for extent in extents_of(space))
+        return tuple(extent for extent in found if not extent.is_Atom)
+
     @property
     def words(self) -> frozenset[str]:
         """The names of arguments, sizes and locals: nothing that is derived is called so."""

@@ -121,7 +121,7 @@ def _(node: Contraction, operands: list[_Family], extent: Size) -> Node:
 @_lift.register
 def _(node: Argmax, operands: list[_Family], extent: Size) -> Node:
     form = _with_axis(node.form, {0: True, 1: True}, [], extent)
-    return argmax(form, lift_space(node.space, extent), operands[0].node)
+    return argmax(form, lift_space(node.space, extent), operands[0].node, node.position)
 
 
 @_lift.register

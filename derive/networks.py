@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .expressions import variable
+from .expressions import Node, variable
 from .layers import Layer
 from .names import checked
 from .resize import resized_layer, sizes_of
-from .roles import STATE, Argument
+from .roles import GIVEN, STATE, Argument
 from .spaces import R, Size, SpaceError
 from .stages import (
     Path,
@@ -44,6 +44,7 @@ from .stages import (
     stage_sizes,
 )
 from .training.initialise import drawn
+from .walk import rewrite
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,12 +112,21 @@ class Network(Composed):
     stages: tuple[Stage, ...] = ()
     loss: Stage | None = None
 
-    def with_loss(self, loss: Layer) -> Network:
+    def with_loss(self, loss: Layer, *, target: str = "given") -> Network:
         """The network with a loss of one point: a layer f(x, ..) -> R() of the output F(x; theta).
 
-        Raises SpaceError where the loss has parameters, is no scalar or does not take the output.
+        With target="input" what the loss compares the output with is the network's own input:
+        J(x; theta) = loss(F(x; theta), x), as an auto-encoder has it (thesis (4.45), (4.46)).
+        Raises SpaceError where the loss has parameters, is no scalar or does not take the output,
+        or where its target is not of the input's space.
         """
-        return _network(self.name, self.stages, _loss_stage(self, loss))
+        if target not in ("given", "input"):
+            raise ValueError(
+                f"network {self.name}: expected target='given' or 'input', got {target!r}"
+            )
+        made = _loss_stage(self, loss)
+        of_input = target == "input"
+        return composed(self.name, self.stages, _of_input(self, made) if of_input else made)
 
     @cached_property
     def loss_layer(self) -> Layer:
@@ -155,7 +165,12 @@ class Network(Composed):
     @property
     def paths(self) -> tuple[Path, ...]:
         """Where each parameter hangs in the tree, in the order of the parameters."""
-        return tuple(path for stage in self.stages for path in stage.paths)
+        pairs = [
+            pair
+            for stage in self.stages
+            for pair in zip(stage.function.parameters, stage.paths, strict=True)
+        ]
+        return tuple(dict(reversed(pairs))[theta] for theta in self.parameters)
 
 
 def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Network:
@@ -174,8 +189,8 @@ def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Netw
     stages: list[Stage] = []
     for label, layer in layers.items():
         stages.append(_stage(name, label, layer, stages))
-    composed = _network(name, tuple(stages))
-    return composed if loss is None else composed.with_loss(loss)
+    made = composed(name, tuple(stages))
+    return made if loss is None else made.with_loss(loss)
 
 
 def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Layer:
@@ -191,13 +206,14 @@ def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Laye
     if not isinstance(layer, Network):
         return resized_layer(layer, replaced)
     stages = tuple(_resized_stage(stage, replaced) for stage in layer.stages)
-    return _network(layer.name, stages, layer.loss and _resized_stage(layer.loss, replaced))
+    return composed(layer.name, stages, layer.loss and _resized_stage(layer.loss, replaced))
 
 
 # --- composing
 
 
-def _network(name: str, stages: tuple[Stage, ...], loss: Stage | None = None) -> Network:
+def composed(name: str, stages: tuple[Stage, ...], loss: Stage | None = None) -> Network:
+    """The network of some stages and a loss."""
     check_grams(name, [stage.function.output for stage in stages])
     f = chained(name, stages)
     doc = f"{name} = {' . '.join(stage.name for stage in reversed(stages))}"
@@ -235,6 +251,26 @@ def _loss_stage(network_: Network, loss: Layer) -> Stage:
     taken.add(input_of(loss).name)
     names = {a.name: f"{loss.name}_{a.name}" for a in loss.arguments if a.name in taken}
     return Stage(loss.name, resized_layer(loss, sizes, renamed=names, prefix=f"{loss.name}_"))
+
+
+def _of_input(network_: Network, loss: Stage) -> Stage:
+    """The loss with the network's input as its target."""
+    x, f = network_.stages[0].input, loss.function
+    given = [a.variable for a in f.arguments if a.role == GIVEN]
+    if len(given) != 1 or given[0].space != x.space:
+        found = ", ".join(f"{y.name} of {y.space}" for y in given) or "nothing"
+        raise SpaceError(
+            f"network {network_.name}: with target='input' the loss compares the output with the "
+            f"input {x.name} of {x.space}, but {loss.name} is given {found}; use a loss with one "
+            "given argument, and an output of the input's space"
+        )
+    output = variable(f"{loss.name}_{loss.input.name}", loss.input.space)
+    put_in: dict[Node, Node] = {loss.input: output, given[0]: x}
+    new = rewrite([f.output], put_in.get)
+    names = {new[node]: local for node, local in f.names.items() if node in new}
+    arguments = (Argument(output, STATE), Argument(x, STATE))
+    made = Layer(f.name, arguments, new[f.output], names, f.doc, called=f.called)
+    return Stage(loss.name, made)
 
 
 # --- trees

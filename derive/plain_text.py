@@ -114,7 +114,8 @@ class Plain(Notation):
         return (unit, ATOM) if number is None else (f"{w(number, PRODUCTS)} {unit}", PRODUCT)
 
     def argmax(self, w: Writes, node: Argmax) -> Written:
-        return f"argmax({w(node.operand)})", ATOM
+        number = node.position + 1 if len(node.summed) > 1 else ""
+        return f"argmax{number}({w(node.operand)})", ATOM
 
     def multilinear(self, w: Writes, node: Contraction) -> Written:
         bound = {

@@ -20,6 +20,7 @@ import sympy
 
 from .calculus import cotangents, tangents
 from .expressions import (
+    Argmax,
     Constant,
     Contraction,
     Node,
@@ -36,7 +37,7 @@ from .levels import Recurrent
 from .names import unused
 from .networks import Network
 from .roles import GIVEN, MASK, Argument
-from .spaces import Indices, R
+from .spaces import R
 from .walk import depends_on, storage, topological
 
 BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
@@ -291,8 +292,8 @@ def saved_border(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
 
 def stored_parts(node: Node) -> list[Node]:
     """An expression itself, or what it only rearranges; nothing for arguments and constants."""
-    if isinstance(node.space, Indices):
-        return [part for operand in node.operands for part in stored_parts(operand)]
+    if isinstance(node, Argmax):
+        return list(node.together)
     if isinstance(node, (Variable, Constant)):
         return []
     if isinstance(node, Projection):

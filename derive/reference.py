@@ -6,6 +6,7 @@ where an input is complex, so that a complex step is possible.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
@@ -183,10 +184,12 @@ def _(node: Held, at: _At) -> Value:
 
 @_value.register
 def _(node: Argmax, at: _At) -> Value:
-    (summed,) = node.form.summed(1)
-    grid = _Grid(node.form, at, [*_shown(node.form, 1), summed])
+    kept, summed = _shown(node.form, 1), node.summed
+    grid = _Grid(node.form, at, [*kept, *summed])
     reads = grid.read(np.asarray(at[node.operand]).real, node.form.slots[0], outside=-np.inf)
-    return np.argmax(reads, axis=-1)  # the first wins a tie and a NaN wins over every number
+    shape, window = reads.shape[: len(kept)], reads.shape[len(kept) :]
+    first = np.argmax(reads.reshape(*shape, math.prod(window)), axis=-1)  # a NaN before all numbers
+    return np.unravel_index(first, window)[node.position]
 
 
 @_value.register

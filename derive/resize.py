@@ -174,7 +174,7 @@ def _(node: Contraction, operands: Sequence[Node], at: _Replacement) -> Node:
 
 @_resized.register
 def _(node: Argmax, operands: Sequence[Node], at: _Replacement) -> Node:
-    return argmax(at.form(node.form), at.space(node.space), operands[0])
+    return argmax(at.form(node.form), at.space(node.space), operands[0], node.position)
 
 
 @_resized.register

@@ -51,7 +51,7 @@ def size(value: object) -> Size:
             f"a size must be an integer or made from dims(...), got {value!r} "
             f"of type {type(value).__name__}"
         )
-    expression = sympy.expand(sympy.sympify(value, strict=True))
+    expression = _normal(sympy.sympify(value, strict=True))
     if not expression.is_integer or (expression.is_nonpositive and not expression.is_nonnegative):
         raise SpaceError(
             f"a size must be a whole number of at least 1, got {expression}; "
@@ -63,6 +63,18 @@ def size(value: object) -> Size:
             "make its symbols with dims(...)"
         )
     return expression
+
+
+def _normal(expression: sympy.Expr) -> sympy.Expr:
+    """One form for each size: products multiplied out, floor(e + 3/2) as floor(e + 1/2) + 1."""
+    if expression.has(sympy.floor):
+        expression = expression.replace(sympy.floor, _floor)
+    return sympy.expand(expression)
+
+
+def _floor(inner: sympy.Expr) -> sympy.Expr:
+    number, rest = sympy.expand(inner).as_coeff_Add()
+    return sympy.floor(rest + number - sympy.floor(number)) + sympy.floor(number)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,10 @@ class Stage:
 
 
 def chained(name: str, stages: Sequence[Stage]) -> Layer:
-    """The composition of stages, as a layer of the first one's input."""
+    """The composition of stages, as a layer of the first one's input.
+
+    An argument that several stages have is one, in the place of its first use.
+    """
     output: Node = stages[0].input
     data: list[Argument] = []
     parameters: list[Argument] = []
@@ -49,8 +52,8 @@ def chained(name: str, stages: Sequence[Stage]) -> Layer:
         new = rewrite([f.output], put_in.get)
         names |= {new[node]: local for node, local in f.names.items() if node in new}
         left = [a for a in f.arguments if stage is stages[0] or a.variable is not stage.input]
-        data += [a for a in left if a.role != PARAMETER]
-        parameters += [a for a in left if a.role == PARAMETER]
+        data += [a for a in left if a.role != PARAMETER and a not in data]
+        parameters += [a for a in left if a.role == PARAMETER and a not in parameters]
         output = new[f.output]
         if stage is not stages[-1] and not isinstance(output, (Variable, Tuple)):
             names.setdefault(output, stage.name)

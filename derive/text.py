@@ -88,8 +88,17 @@ def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
     head = [node.operation.name] if isinstance(node, Elementwise) else []
     if isinstance(node, Contraction) and len(node.filled) == 1 and node.summed:
         head = ["sum"]
-    simple = isinstance(node, (Elementwise, Contraction)) and all(parts) and len(parts) <= 2
+    if isinstance(node, Contraction) and any(len(_running(e)) > 1 for e in node.access(0)):
+        head = ["windows"]
+    if isinstance(node, Argmax):
+        head = [f"argmax{node.position + 1}" if len(node.summed) > 1 else "argmax"]
+    simple = isinstance(node, (Elementwise, Contraction, Argmax)) and all(parts) and len(parts) <= 2
     return "_".join([*head, *parts]) if simple else otherwise
+
+
+def _running(entry: sympy.Expr) -> list[sympy.Basic]:
+    """The indices in an entry of an access: sizes are at least one, indices may be zero."""
+    return [symbol for symbol in entry.free_symbols if not symbol.is_positive]
 
 
 @singledispatch

@@ -91,7 +91,7 @@ def _(node: Projection, operands: Sequence[Node]) -> Node:
 
 @rebuild.register
 def _(node: Argmax, operands: Sequence[Node]) -> Node:
-    return argmax(node.form, node.space, operands[0])
+    return argmax(node.form, node.space, operands[0], node.position)
 
 
 @rebuild.register

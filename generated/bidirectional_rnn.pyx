@@ -555,15 +555,15 @@ cdef void bidirectional_rnn_forward(
         bidirectional_rnn_forward_transition[real](
             batch, n, m,
             active + batch*t, forward_W, h + batch*n*t, forward_U,
-            x + batch*m*t, forward_b, h + batch*n*t + batch*n, scratch,
+            x + batch*m*t, forward_b, h + batch*n*(t + 1), scratch,
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
     for t_2 in range(steps):
         # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
         bidirectional_rnn_backward_transition[real](
             batch, backward_n, m,
-            active + batch*steps - batch*t_2 - batch, backward_W, backward_h + backward_n*batch*steps - backward_n*batch*t_2, backward_U,
-            x + batch*m*steps - batch*m*t_2 - batch*m, backward_b, backward_h + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, scratch,
+            active + batch*(steps - t_2 - 1), backward_W, backward_h + backward_n*batch*(steps - t_2), backward_U,
+            x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), scratch,
         )
     # prediction_2 = prediction(h, backward_h; prediction_V, prediction_U, prediction_c)
     if prediction is not NULL:
@@ -648,15 +648,15 @@ cdef void bidirectional_rnn_loss(
         bidirectional_rnn_forward_transition[real](
             batch, n, m,
             active + batch*t, forward_W, h + batch*n*t, forward_U,
-            x + batch*m*t, forward_b, h + batch*n*t + batch*n, scratch,
+            x + batch*m*t, forward_b, h + batch*n*(t + 1), scratch,
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
     for t_2 in range(steps):
         # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
         bidirectional_rnn_backward_transition[real](
             batch, backward_n, m,
-            active + batch*steps - batch*t_2 - batch, backward_W, backward_h + backward_n*batch*steps - backward_n*batch*t_2, backward_U,
-            x + batch*m*steps - batch*m*t_2 - batch*m, backward_b, backward_h + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, scratch,
+            active + batch*(steps - t_2 - 1), backward_W, backward_h + backward_n*batch*(steps - t_2), backward_U,
+            x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), scratch,
         )
     # J += the weighed sum of the losses of prediction(h, backward_h; prediction_V,
     #     prediction_U, prediction_c)
@@ -771,7 +771,7 @@ cdef void bidirectional_rnn_bptt(
         bidirectional_rnn_forward_saving_transition[real](
             batch, n, m,
             active + batch*t, forward_W, h + batch*n*t, forward_U,
-            x + batch*m*t, forward_b, h + batch*n*t + batch*n, forward_saved_inactive + batch*t,
+            x + batch*m*t, forward_b, h + batch*n*(t + 1), forward_saved_inactive + batch*t,
             forward_saved_tanh_d1_forward_z + batch*n*t, scratch,
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
@@ -779,9 +779,9 @@ cdef void bidirectional_rnn_bptt(
         # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
         bidirectional_rnn_backward_saving_transition[real](
             batch, backward_n, m,
-            active + batch*steps - batch*t_2 - batch, backward_W, backward_h + backward_n*batch*steps - backward_n*batch*t_2, backward_U,
-            x + batch*m*steps - batch*m*t_2 - batch*m, backward_b, backward_h + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, backward_saved_inactive + batch*steps - batch*t_2 - batch,
-            backward_saved_tanh_d1_backward_z + backward_n*batch*steps - backward_n*batch*t_2 - backward_n*batch, scratch,
+            active + batch*(steps - t_2 - 1), backward_W, backward_h + backward_n*batch*(steps - t_2), backward_U,
+            x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), backward_saved_inactive + batch*(steps - t_2 - 1),
+            backward_saved_tanh_d1_backward_z + backward_n*batch*(steps - t_2 - 1), scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
     fill(backward_n*batch*(steps + 1), <real>0, backward_h_error)
@@ -804,8 +804,8 @@ cdef void bidirectional_rnn_bptt(
         # h_bar_before = h_error + D*_h f . h_bar
         bidirectional_rnn_forward_backward[real](
             batch, n, m,
-            h_error + batch*n*steps - batch*n*t_3 - batch*n, forward_saved_inactive + batch*steps - batch*t_3 - batch, h_bar + batch*n*steps - batch*n*t_3, forward_W,
-            forward_saved_tanh_d1_forward_z + batch*n*steps - batch*n*t_3 - batch*n, active + batch*steps - batch*t_3 - batch, h_bar + batch*n*steps - batch*n*t_3 - batch*n, forward_delta_forward_z_bar + batch*n*steps - batch*n*t_3 - batch*n,
+            h_error + batch*n*(steps - t_3 - 1), forward_saved_inactive + batch*(steps - t_3 - 1), h_bar + batch*n*(steps - t_3), forward_W,
+            forward_saved_tanh_d1_forward_z + batch*n*(steps - t_3 - 1), active + batch*(steps - t_3 - 1), h_bar + batch*n*(steps - t_3 - 1), forward_delta_forward_z_bar + batch*n*(steps - t_3 - 1),
         )
     # forward_W_bar += nabla*_forward_W f . h_bar
     # forward_U_bar += nabla*_forward_U f . h_bar
@@ -827,8 +827,8 @@ cdef void bidirectional_rnn_bptt(
         # backward_h_bar_before = backward_h_error + D*_backward_h f . backward_h_bar
         bidirectional_rnn_backward_backward[real](
             batch, backward_n, m,
-            backward_h_error + backward_n*batch*t_4 + backward_n*batch, backward_saved_inactive + batch*t_4, backward_h_bar + backward_n*batch*t_4, backward_W,
-            backward_saved_tanh_d1_backward_z + backward_n*batch*t_4, active + batch*t_4, backward_h_bar + backward_n*batch*t_4 + backward_n*batch, backward_delta_backward_z_bar + backward_n*batch*t_4,
+            backward_h_error + backward_n*batch*(t_4 + 1), backward_saved_inactive + batch*t_4, backward_h_bar + backward_n*batch*t_4, backward_W,
+            backward_saved_tanh_d1_backward_z + backward_n*batch*t_4, active + batch*t_4, backward_h_bar + backward_n*batch*(t_4 + 1), backward_delta_backward_z_bar + backward_n*batch*t_4,
         )
     # backward_W_bar += nabla*_backward_W f . backward_h_bar
     # backward_U_bar += nabla*_backward_U f . backward_h_bar

@@ -1657,8 +1657,8 @@ cdef void deep_bidirectional_lstm_forward(
         deep_bidirectional_lstm_lower_forward_transition[real](
             batch, lower_n, m,
             active + batch*t, lower_forward_W, lower_s_0 + batch*lower_n*t, lower_s_1 + batch*lower_n*t,
-            lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*t + batch*lower_n,
-            lower_s_1 + batch*lower_n*t + batch*lower_n, scratch,
+            lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*(t + 1),
+            lower_s_1 + batch*lower_n*(t + 1), scratch,
         )
     copy(batch*lower_backward_n, lower_backward_s_0_0, lower_backward_s_0 + batch*lower_backward_n*steps)
     copy(batch*lower_backward_n, lower_backward_s_0_1, lower_backward_s_1 + batch*lower_backward_n*steps)
@@ -1667,9 +1667,9 @@ cdef void deep_bidirectional_lstm_forward(
         #     lower_backward_U, lower_backward_b)
         deep_bidirectional_lstm_lower_backward_transition[real](
             batch, lower_backward_n, m,
-            active + batch*steps - batch*t_2 - batch, lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2, lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2,
-            lower_backward_U, x + batch*m*steps - batch*m*t_2 - batch*m, lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
-            lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, scratch,
+            active + batch*(steps - t_2 - 1), lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2), lower_backward_s_1 + batch*lower_backward_n*(steps - t_2),
+            lower_backward_U, x + batch*m*(steps - t_2 - 1), lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_s_1 + batch*lower_backward_n*(steps - t_2 - 1), scratch,
         )
     # prediction_2 = lower_prediction(lower_s, lower_backward_s; lower_prediction_V,
     #     lower_prediction_U, lower_prediction_c)
@@ -1686,8 +1686,8 @@ cdef void deep_bidirectional_lstm_forward(
         deep_bidirectional_lstm_upper_forward_transition[real](
             batch, upper_n, lower_prediction_k,
             active + batch*t_3, upper_forward_W, upper_s_0 + batch*t_3*upper_n, upper_s_1 + batch*t_3*upper_n,
-            upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*t_3*upper_n + batch*upper_n,
-            upper_s_1 + batch*t_3*upper_n + batch*upper_n, scratch,
+            upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*(t_3 + 1)*upper_n,
+            upper_s_1 + batch*(t_3 + 1)*upper_n, scratch,
         )
     copy(batch*upper_backward_n, upper_backward_s_0_0, upper_backward_s_0 + batch*steps*upper_backward_n)
     copy(batch*upper_backward_n, upper_backward_s_0_1, upper_backward_s_1 + batch*steps*upper_backward_n)
@@ -1696,9 +1696,9 @@ cdef void deep_bidirectional_lstm_forward(
         #     upper_backward_U, upper_backward_b)
         deep_bidirectional_lstm_upper_backward_transition[real](
             batch, upper_backward_n, lower_prediction_k,
-            active + batch*steps - batch*t_4 - batch, upper_backward_W, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n, upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n,
-            upper_backward_U, lower_prediction_below + batch*lower_prediction_k*steps - batch*lower_prediction_k*t_4 - batch*lower_prediction_k, upper_backward_b, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
-            upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, scratch,
+            active + batch*(steps - t_4 - 1), upper_backward_W, upper_backward_s_0 + batch*(steps - t_4)*upper_backward_n, upper_backward_s_1 + batch*(steps - t_4)*upper_backward_n,
+            upper_backward_U, lower_prediction_below + batch*lower_prediction_k*(steps - t_4 - 1), upper_backward_b, upper_backward_s_0 + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, scratch,
         )
     # prediction_3 = upper_prediction(upper_s, upper_backward_s; upper_prediction_V,
     #     upper_prediction_U, upper_prediction_c)
@@ -1858,8 +1858,8 @@ cdef void deep_bidirectional_lstm_loss(
         deep_bidirectional_lstm_lower_forward_transition[real](
             batch, lower_n, m,
             active + batch*t, lower_forward_W, lower_s_0 + batch*lower_n*t, lower_s_1 + batch*lower_n*t,
-            lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*t + batch*lower_n,
-            lower_s_1 + batch*lower_n*t + batch*lower_n, scratch,
+            lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*(t + 1),
+            lower_s_1 + batch*lower_n*(t + 1), scratch,
         )
     copy(batch*lower_backward_n, lower_backward_s_0_0, lower_backward_s_0 + batch*lower_backward_n*steps)
     copy(batch*lower_backward_n, lower_backward_s_0_1, lower_backward_s_1 + batch*lower_backward_n*steps)
@@ -1868,9 +1868,9 @@ cdef void deep_bidirectional_lstm_loss(
         #     lower_backward_U, lower_backward_b)
         deep_bidirectional_lstm_lower_backward_transition[real](
             batch, lower_backward_n, m,
-            active + batch*steps - batch*t_2 - batch, lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2, lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2,
-            lower_backward_U, x + batch*m*steps - batch*m*t_2 - batch*m, lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
-            lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, scratch,
+            active + batch*(steps - t_2 - 1), lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2), lower_backward_s_1 + batch*lower_backward_n*(steps - t_2),
+            lower_backward_U, x + batch*m*(steps - t_2 - 1), lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_s_1 + batch*lower_backward_n*(steps - t_2 - 1), scratch,
         )
     # prediction_2 = lower_prediction(lower_s, lower_backward_s; lower_prediction_V,
     #     lower_prediction_U, lower_prediction_c)
@@ -1887,8 +1887,8 @@ cdef void deep_bidirectional_lstm_loss(
         deep_bidirectional_lstm_upper_forward_transition[real](
             batch, upper_n, lower_prediction_k,
             active + batch*t_3, upper_forward_W, upper_s_0 + batch*t_3*upper_n, upper_s_1 + batch*t_3*upper_n,
-            upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*t_3*upper_n + batch*upper_n,
-            upper_s_1 + batch*t_3*upper_n + batch*upper_n, scratch,
+            upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*(t_3 + 1)*upper_n,
+            upper_s_1 + batch*(t_3 + 1)*upper_n, scratch,
         )
     copy(batch*upper_backward_n, upper_backward_s_0_0, upper_backward_s_0 + batch*steps*upper_backward_n)
     copy(batch*upper_backward_n, upper_backward_s_0_1, upper_backward_s_1 + batch*steps*upper_backward_n)
@@ -1897,9 +1897,9 @@ cdef void deep_bidirectional_lstm_loss(
         #     upper_backward_U, upper_backward_b)
         deep_bidirectional_lstm_upper_backward_transition[real](
             batch, upper_backward_n, lower_prediction_k,
-            active + batch*steps - batch*t_4 - batch, upper_backward_W, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n, upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n,
-            upper_backward_U, lower_prediction_below + batch*lower_prediction_k*steps - batch*lower_prediction_k*t_4 - batch*lower_prediction_k, upper_backward_b, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
-            upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, scratch,
+            active + batch*(steps - t_4 - 1), upper_backward_W, upper_backward_s_0 + batch*(steps - t_4)*upper_backward_n, upper_backward_s_1 + batch*(steps - t_4)*upper_backward_n,
+            upper_backward_U, lower_prediction_below + batch*lower_prediction_k*(steps - t_4 - 1), upper_backward_b, upper_backward_s_0 + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, scratch,
         )
     # J += the weighed sum of the losses of upper_prediction(upper_s, upper_backward_s;
     #     upper_prediction_V, upper_prediction_U, upper_prediction_c)
@@ -2170,8 +2170,8 @@ cdef void deep_bidirectional_lstm_bptt(
         deep_bidirectional_lstm_lower_forward_saving_transition[real](
             batch, lower_n, m,
             active + batch*t, lower_forward_W, lower_s_0 + batch*lower_n*t, lower_s_1 + batch*lower_n*t,
-            lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*t + batch*lower_n,
-            lower_s_1 + batch*lower_n*t + batch*lower_n, lower_forward_saved_inactive + batch*t, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*t,
+            lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*(t + 1),
+            lower_s_1 + batch*lower_n*(t + 1), lower_forward_saved_inactive + batch*t, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*t,
             lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_g + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*t,
             lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*t, lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*t,
             scratch,
@@ -2183,11 +2183,11 @@ cdef void deep_bidirectional_lstm_bptt(
         #     lower_backward_U, lower_backward_b)
         deep_bidirectional_lstm_lower_backward_saving_transition[real](
             batch, lower_backward_n, m,
-            active + batch*steps - batch*t_2 - batch, lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2, lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2,
-            lower_backward_U, x + batch*m*steps - batch*m*t_2 - batch*m, lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
-            lower_backward_s_1 + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_inactive + batch*steps - batch*t_2 - batch, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
-            lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
-            lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n, lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*steps - batch*lower_backward_n*t_2 - batch*lower_backward_n,
+            active + batch*(steps - t_2 - 1), lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2), lower_backward_s_1 + batch*lower_backward_n*(steps - t_2),
+            lower_backward_U, x + batch*m*(steps - t_2 - 1), lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_s_1 + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_inactive + batch*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*(steps - t_2 - 1),
             scratch,
         )
     fill(batch*lower_prediction_k*steps, <real>0, lower_prediction_below_bar)
@@ -2206,8 +2206,8 @@ cdef void deep_bidirectional_lstm_bptt(
         deep_bidirectional_lstm_upper_forward_saving_transition[real](
             batch, upper_n, lower_prediction_k,
             active + batch*t_3, upper_forward_W, upper_s_0 + batch*t_3*upper_n, upper_s_1 + batch*t_3*upper_n,
-            upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*t_3*upper_n + batch*upper_n,
-            upper_s_1 + batch*t_3*upper_n + batch*upper_n, upper_forward_saved_inactive + batch*t_3, upper_forward_saved_sigmoid_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*t_3*upper_n,
+            upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*(t_3 + 1)*upper_n,
+            upper_s_1 + batch*(t_3 + 1)*upper_n, upper_forward_saved_inactive + batch*t_3, upper_forward_saved_sigmoid_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*t_3*upper_n,
             upper_forward_saved_sigmoid_upper_forward_i + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*t_3*upper_n,
             upper_forward_saved_sigmoid_d1_upper_forward_f + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_c_next + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*t_3*upper_n,
             scratch,
@@ -2219,11 +2219,11 @@ cdef void deep_bidirectional_lstm_bptt(
         #     upper_backward_U, upper_backward_b)
         deep_bidirectional_lstm_upper_backward_saving_transition[real](
             batch, upper_backward_n, lower_prediction_k,
-            active + batch*steps - batch*t_4 - batch, upper_backward_W, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n, upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n,
-            upper_backward_U, lower_prediction_below + batch*lower_prediction_k*steps - batch*lower_prediction_k*t_4 - batch*lower_prediction_k, upper_backward_b, upper_backward_s_0 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
-            upper_backward_s_1 + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_inactive + batch*steps - batch*t_4 - batch, upper_backward_saved_sigmoid_upper_backward_o + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
-            upper_backward_saved_sigmoid_upper_backward_i + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_g + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_upper_backward_g + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
-            upper_backward_saved_sigmoid_d1_upper_backward_f + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_o + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*steps*upper_backward_n - batch*t_4*upper_backward_n - batch*upper_backward_n,
+            active + batch*(steps - t_4 - 1), upper_backward_W, upper_backward_s_0 + batch*(steps - t_4)*upper_backward_n, upper_backward_s_1 + batch*(steps - t_4)*upper_backward_n,
+            upper_backward_U, lower_prediction_below + batch*lower_prediction_k*(steps - t_4 - 1), upper_backward_b, upper_backward_s_0 + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_inactive + batch*(steps - t_4 - 1), upper_backward_saved_sigmoid_upper_backward_o + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_saved_sigmoid_upper_backward_i + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_g + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_upper_backward_g + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_saved_sigmoid_d1_upper_backward_f + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_o + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*(steps - t_4 - 1)*upper_backward_n,
             scratch,
         )
     fill(batch*(steps + 1)*upper_n, <real>0, upper_s_error_0)
@@ -2251,12 +2251,12 @@ cdef void deep_bidirectional_lstm_bptt(
         # upper_s_bar_before = upper_s_error + D*_upper_s f . upper_s_bar
         deep_bidirectional_lstm_upper_forward_backward[real](
             batch, upper_n, lower_prediction_k,
-            upper_s_error_0 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_error_1 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_inactive + batch*steps - batch*t_5 - batch, upper_s_bar_0 + batch*steps*upper_n - batch*t_5*upper_n,
-            upper_s_bar_1 + batch*steps*upper_n - batch*t_5*upper_n, upper_forward_W, upper_forward_saved_tanh_d1_upper_forward_g + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_upper_forward_i + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
-            active + batch*steps - batch*t_5 - batch, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_upper_forward_o + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
-            upper_forward_saved_tanh_upper_forward_g + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_f + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_0 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_1 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
-            upper_forward_saved_sigmoid_d1_upper_forward_o + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_tanh_upper_forward_c_next + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_s_bar_0 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n,
-            upper_s_bar_1 + batch*steps*upper_n - batch*t_5*upper_n - batch*upper_n, upper_forward_delta_value + 4*batch*steps*upper_n - 4*batch*t_5*upper_n - 4*batch*upper_n,
+            upper_s_error_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_error_1 + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_inactive + batch*(steps - t_5 - 1), upper_s_bar_0 + batch*(steps - t_5)*upper_n,
+            upper_s_bar_1 + batch*(steps - t_5)*upper_n, upper_forward_W, upper_forward_saved_tanh_d1_upper_forward_g + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_i + batch*(steps - t_5 - 1)*upper_n,
+            active + batch*(steps - t_5 - 1), upper_forward_saved_tanh_d1_upper_forward_c_next + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_o + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*(steps - t_5 - 1)*upper_n,
+            upper_forward_saved_tanh_upper_forward_g + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_f + batch*(steps - t_5 - 1)*upper_n, upper_s_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_1 + batch*(steps - t_5 - 1)*upper_n,
+            upper_forward_saved_sigmoid_d1_upper_forward_o + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_tanh_upper_forward_c_next + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*(steps - t_5 - 1)*upper_n, upper_s_bar_0 + batch*(steps - t_5 - 1)*upper_n,
+            upper_s_bar_1 + batch*(steps - t_5 - 1)*upper_n, upper_forward_delta_value + 4*batch*(steps - t_5 - 1)*upper_n,
         )
     # upper_forward_W_bar += nabla*_upper_forward_W f . upper_s_bar
     # upper_forward_U_bar += nabla*_upper_forward_U f . upper_s_bar
@@ -2279,12 +2279,12 @@ cdef void deep_bidirectional_lstm_bptt(
         #     upper_backward_s_bar
         deep_bidirectional_lstm_upper_backward_backward[real](
             batch, upper_backward_n, lower_prediction_k,
-            upper_backward_s_error_0 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_s_error_1 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_saved_inactive + batch*t_6, upper_backward_s_bar_0 + batch*t_6*upper_backward_n,
+            upper_backward_s_error_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_error_1 + batch*(t_6 + 1)*upper_backward_n, upper_backward_saved_inactive + batch*t_6, upper_backward_s_bar_0 + batch*t_6*upper_backward_n,
             upper_backward_s_bar_1 + batch*t_6*upper_backward_n, upper_backward_W, upper_backward_saved_tanh_d1_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_i + batch*t_6*upper_backward_n,
             active + batch*t_6, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*t_6*upper_backward_n,
-            upper_backward_saved_tanh_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_0 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_s_1 + batch*t_6*upper_backward_n + batch*upper_backward_n,
-            upper_backward_saved_sigmoid_d1_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_bar_0 + batch*t_6*upper_backward_n + batch*upper_backward_n,
-            upper_backward_s_bar_1 + batch*t_6*upper_backward_n + batch*upper_backward_n, upper_backward_delta_value + 4*batch*t_6*upper_backward_n,
+            upper_backward_saved_tanh_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_1 + batch*(t_6 + 1)*upper_backward_n,
+            upper_backward_saved_sigmoid_d1_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_bar_0 + batch*(t_6 + 1)*upper_backward_n,
+            upper_backward_s_bar_1 + batch*(t_6 + 1)*upper_backward_n, upper_backward_delta_value + 4*batch*t_6*upper_backward_n,
         )
     # upper_backward_W_bar += nabla*_upper_backward_W f . upper_backward_s_bar
     # upper_backward_U_bar += nabla*_upper_backward_U f . upper_backward_s_bar
@@ -2322,12 +2322,12 @@ cdef void deep_bidirectional_lstm_bptt(
         # lower_s_bar_before = lower_s_error + D*_lower_s f . lower_s_bar
         deep_bidirectional_lstm_lower_forward_backward[real](
             batch, lower_n, m,
-            lower_s_error_0 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_error_1 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_inactive + batch*steps - batch*t_7 - batch, lower_s_bar_0 + batch*lower_n*steps - batch*lower_n*t_7,
-            lower_s_bar_1 + batch*lower_n*steps - batch*lower_n*t_7, lower_forward_W, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
-            active + batch*steps - batch*t_7 - batch, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
-            lower_forward_saved_tanh_lower_forward_g + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_0 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_1 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
-            lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_s_bar_0 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n,
-            lower_s_bar_1 + batch*lower_n*steps - batch*lower_n*t_7 - batch*lower_n, lower_forward_delta_value + 4*batch*lower_n*steps - 4*batch*lower_n*t_7 - 4*batch*lower_n,
+            lower_s_error_0 + batch*lower_n*(steps - t_7 - 1), lower_s_error_1 + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_inactive + batch*(steps - t_7 - 1), lower_s_bar_0 + batch*lower_n*(steps - t_7),
+            lower_s_bar_1 + batch*lower_n*(steps - t_7), lower_forward_W, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*(steps - t_7 - 1),
+            active + batch*(steps - t_7 - 1), lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*(steps - t_7 - 1),
+            lower_forward_saved_tanh_lower_forward_g + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*(steps - t_7 - 1), lower_s_0 + batch*lower_n*(steps - t_7 - 1), lower_s_1 + batch*lower_n*(steps - t_7 - 1),
+            lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*(steps - t_7 - 1), lower_s_bar_0 + batch*lower_n*(steps - t_7 - 1),
+            lower_s_bar_1 + batch*lower_n*(steps - t_7 - 1), lower_forward_delta_value + 4*batch*lower_n*(steps - t_7 - 1),
         )
     # lower_forward_W_bar += nabla*_lower_forward_W f . lower_s_bar
     # lower_forward_U_bar += nabla*_lower_forward_U f . lower_s_bar
@@ -2354,12 +2354,12 @@ cdef void deep_bidirectional_lstm_bptt(
         #     lower_backward_s_bar
         deep_bidirectional_lstm_lower_backward_backward[real](
             batch, lower_backward_n, m,
-            lower_backward_s_error_0 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_s_error_1 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_saved_inactive + batch*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8,
+            lower_backward_s_error_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_error_1 + batch*lower_backward_n*(t_8 + 1), lower_backward_saved_inactive + batch*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8,
             lower_backward_s_bar_1 + batch*lower_backward_n*t_8, lower_backward_W, lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*t_8,
             active + batch*t_8, lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*t_8,
-            lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_0 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_s_1 + batch*lower_backward_n*t_8 + batch*lower_backward_n,
-            lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8 + batch*lower_backward_n,
-            lower_backward_s_bar_1 + batch*lower_backward_n*t_8 + batch*lower_backward_n, lower_backward_delta_value + 4*batch*lower_backward_n*t_8,
+            lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_1 + batch*lower_backward_n*(t_8 + 1),
+            lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*(t_8 + 1),
+            lower_backward_s_bar_1 + batch*lower_backward_n*(t_8 + 1), lower_backward_delta_value + 4*batch*lower_backward_n*t_8,
         )
     # lower_backward_W_bar += nabla*_lower_backward_W f . lower_backward_s_bar
     # lower_backward_U_bar += nabla*_lower_backward_U f . lower_backward_s_bar

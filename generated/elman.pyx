@@ -393,18 +393,8 @@ cdef void elman_cell_influence(
             tanh_d1_cell_z_si = tanh_d1(cell_z[s*n + i])
             tanh_d1_cell_z[s*n + i] = tanh_d1_cell_z_si
             t_2[s*n + i] = tanh_d1_cell_z_si*active[s]
-    # influence_W_U_b_next = sum_{k} t_2[j] h_begun[k] -> [j, j*n + k]
+    # influence_W_U_b_next = t_2[j] -> [j, j + m*n + n**2]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
-    for s in range(batch):
-        for i in range(n):
-            for j in range(n):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_2[s*n + i]*h_begun[s*n + j]
-    # influence_W_U_b_next += sum_{k} t_2[j] x[k] -> [j, j*m + k + n**2]
-    for s in range(batch):
-        for i in range(n):
-            for j in range(m):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_2[s*n + i]*x[s*m + j]
-    # influence_W_U_b_next += t_2[j] -> [j, j + m*n + n**2]
     for s in range(batch):
         for i in range(n):
             influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += t_2[s*n + i]
@@ -417,10 +407,20 @@ cdef void elman_cell_influence(
     for s in range(batch):
         for i in range(n):
             t[(s*n + i)*n + i] += inactive[s]
+    # influence_W_U_b_next += sum_{k} (t_2 h_begun^T)[i, k] -> [i, i*n + k]
+    for i in range(n):
+        for s in range(batch):
+            for j in range(n):
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_2[s*n + i]*h_begun[s*n + j]
+    # influence_W_U_b_next += sum_{k} (t_2 x^T)[i, k] -> [i, i*m + k + n**2]
+    for i in range(n):
+        for s in range(batch):
+            for j in range(m):
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_2[s*n + i]*x[s*m + j]
     # influence_W_U_b_next += sum_{k} t[j, k] influence_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, m*n + n*n + n, n, <real>1,
-             t + n*n*s, n, 1, influence_W_U_b + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1, influence_W_U_b_next + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1)
+             t + n*n*s, n, 1, influence_W_U_b + (m*n + n*n + n)*n*s, m*n + n*n + n, 1, influence_W_U_b_next + (m*n + n*n + n)*n*s, m*n + n*n + n, 1)
 
 
 cdef void elman_cell_readout(
@@ -551,7 +551,7 @@ cdef void elman_cell_block_end(
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
         gemm(n, m*n + n*n + n, n, <real>1,
-             Lambda + n*n*s, n, 1, influence_W_U_b + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1, influence_W_U_b_next + m*n*n*s + n*n*n*s + n*n*s, m*n + n*n + n, 1)
+             Lambda + n*n*s, n, 1, influence_W_U_b + (m*n + n*n + n)*n*s, m*n + n*n + n, 1, influence_W_U_b_next + (m*n + n*n + n)*n*s, m*n + n*n + n, 1)
     # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
     #     cell_saved_h_begun_times[i, p] -> [k, l*n + p]
     for s in range(batch):
@@ -606,7 +606,7 @@ cdef void elman_forward(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*t + batch*n, scratch,
+            h + batch*n*(t + 1), scratch,
         )
     # prediction_2 = prediction(h; prediction_V, prediction_c)
     if prediction is not NULL:
@@ -675,7 +675,7 @@ cdef void elman_loss(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*t + batch*n, scratch,
+            h + batch*n*(t + 1), scratch,
         )
     # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
     if J is not NULL:
@@ -764,7 +764,7 @@ cdef void elman_bptt(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*t + batch*n, cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
+            h + batch*n*(t + 1), cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
             cell_saved_h_begun + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
@@ -784,9 +784,9 @@ cdef void elman_bptt(
         # h_reset_bar += D*_h_reset f . h_bar
         elman_cell_backward[real](
             batch, n, m,
-            h_error + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_inactive + batch*steps - batch*t_2 - batch, h_bar + batch*n*steps - batch*n*t_2, cell_saved_going_on + batch*steps - batch*t_2 - batch,
-            cell_W, cell_saved_tanh_d1_cell_z + batch*n*steps - batch*n*t_2 - batch*n, active + batch*steps - batch*t_2 - batch, reset + batch*steps - batch*t_2 - batch,
-            h_bar + batch*n*steps - batch*n*t_2 - batch*n, h_reset_bar, cell_delta_cell_z_bar + batch*n*steps - batch*n*t_2 - batch*n, scratch,
+            h_error + batch*n*(steps - t_2 - 1), cell_saved_inactive + batch*(steps - t_2 - 1), h_bar + batch*n*(steps - t_2), cell_saved_going_on + batch*(steps - t_2 - 1),
+            cell_W, cell_saved_tanh_d1_cell_z + batch*n*(steps - t_2 - 1), active + batch*(steps - t_2 - 1), reset + batch*(steps - t_2 - 1),
+            h_bar + batch*n*(steps - t_2 - 1), h_reset_bar, cell_delta_cell_z_bar + batch*n*(steps - t_2 - 1), scratch,
         )
     # cell_W_bar += nabla*_cell_W f . h_bar
     # cell_U_bar += nabla*_cell_U f . h_bar
@@ -918,7 +918,7 @@ cdef void elman_truncated_bptt(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*t + batch*n, cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
+            h + batch*n*(t + 1), cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
             cell_saved_h_begun + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
@@ -940,18 +940,18 @@ cdef void elman_truncated_bptt(
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                h_error + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_inactive + min(steps, every*w + every)*batch - batch*t_2 - batch, h_bar + min(steps, every*w + every)*batch*n - batch*n*t_2, cell_saved_going_on + min(steps, every*w + every)*batch - batch*t_2 - batch,
-                cell_W, cell_saved_tanh_d1_cell_z + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, active + min(steps, every*w + every)*batch - batch*t_2 - batch, reset + min(steps, every*w + every)*batch - batch*t_2 - batch,
-                h_bar + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, h_reset_bar, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, scratch,
+                h_error + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_inactive + (min(steps, every*w + every) - t_2 - 1)*batch, h_bar + (min(steps, every*w + every) - t_2)*batch*n, cell_saved_going_on + (min(steps, every*w + every) - t_2 - 1)*batch,
+                cell_W, cell_saved_tanh_d1_cell_z + (min(steps, every*w + every) - t_2 - 1)*batch*n, active + (min(steps, every*w + every) - t_2 - 1)*batch, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
+                h_bar + (min(steps, every*w + every) - t_2 - 1)*batch*n, h_reset_bar, cell_delta_cell_z_bar + (min(steps, every*w + every) - t_2 - 1)*batch*n, scratch,
             )
         for t_3 in range(every*w + min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1):
             # h_bar_before = h_error + D*_h f . h_bar
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                no_error, cell_saved_inactive + batch*every*w - batch*t_3, h_bar + batch*every*n*w + batch*n - batch*n*t_3, cell_saved_going_on + batch*every*w - batch*t_3,
-                cell_W, cell_saved_tanh_d1_cell_z + batch*every*n*w - batch*n*t_3, active + batch*every*w - batch*t_3, reset + batch*every*w - batch*t_3,
-                h_bar + batch*every*n*w - batch*n*t_3, h_reset_bar, cell_delta_cell_z_bar + batch*every*n*w - batch*n*t_3, scratch,
+                no_error, cell_saved_inactive + batch*(every*w - t_3), h_bar + batch*(every*w - t_3 + 1)*n, cell_saved_going_on + batch*(every*w - t_3),
+                cell_W, cell_saved_tanh_d1_cell_z + batch*(every*w - t_3)*n, active + batch*(every*w - t_3), reset + batch*(every*w - t_3),
+                h_bar + batch*(every*w - t_3)*n, h_reset_bar, cell_delta_cell_z_bar + batch*(every*w - t_3)*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . h_bar
         # cell_U_bar += nabla*_cell_U f . h_bar
@@ -963,8 +963,8 @@ cdef void elman_truncated_bptt(
         ):
             elman_cell_adjoints[real](
                 min(steps, max(down, every), every*w + every)*batch, n, m,
-                cell_saved_h_begun + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_cell_z_bar + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
-                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
+                cell_saved_h_begun + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, cell_delta_cell_z_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, x + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m, cell_U,
+                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m,
             )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
             if h_0_bar is not NULL:
@@ -1056,7 +1056,7 @@ cdef void elman_rtrl(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + ((t) % 2)*batch*n, cell_U, x + batch*m*t, cell_b,
-            influence_W_U_b_next + ((t) % 2)*batch*m*n*n + ((t) % 2)*batch*n*n*n + ((t) % 2)*batch*n*n, h + ((t + 1) % 2)*batch*n, influence_W_U_b_next + ((t + 1) % 2)*batch*m*n*n + ((t + 1) % 2)*batch*n*n*n + ((t + 1) % 2)*batch*n*n, scratch,
+            influence_W_U_b_next + ((t) % 2)*batch*(m*n + n*n + n)*n, h + ((t + 1) % 2)*batch*n, influence_W_U_b_next + ((t + 1) % 2)*batch*(m*n + n*n + n)*n, scratch,
         )
         # prediction_2 = prediction(h; prediction_V, prediction_c)
         if prediction is not NULL:
@@ -1077,7 +1077,7 @@ cdef void elman_rtrl(
         # gradient_W_U_b += J* . h_bar
         elman_cell_readout[real](
             batch, n, m,
-            influence_W_U_b_next + ((t + 1) % 2)*batch*m*n*n + ((t + 1) % 2)*batch*n*n*n + ((t + 1) % 2)*batch*n*n, h_error, gradient_W_U_b,
+            influence_W_U_b_next + ((t + 1) % 2)*batch*(m*n + n*n + n)*n, h_error, gradient_W_U_b,
         )
     # the gradient of each parameter from its columns
     if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
@@ -1086,7 +1086,7 @@ cdef void elman_rtrl(
             gradient_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
         )
     if influence_W_U_b_last is not NULL:
-        copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + ((steps) % 2)*batch*m*n*n + ((steps) % 2)*batch*n*n*n + ((steps) % 2)*batch*n*n, influence_W_U_b_last)
+        copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + ((steps) % 2)*batch*(m*n + n*n + n)*n, influence_W_U_b_last)
     if h_last is not NULL:
         copy(batch*n, h + ((steps) % 2)*batch*n, h_last)
 
@@ -1183,9 +1183,9 @@ cdef void elman_hybrid(
             # h_next = cell(h, x; cell_W, cell_U, cell_b)
             elman_cell_saving_transition[real](
                 batch, n, m,
-                active + b*batch*block + batch*t_2, cell_W, reset + b*batch*block + batch*t_2, h_reset,
-                h + batch*n*t_2, cell_U, x + b*batch*block*m + batch*m*t_2, cell_b,
-                h + batch*n*t_2 + batch*n, cell_saved_inactive + batch*t_2, cell_saved_tanh_d1_cell_z + batch*n*t_2, cell_saved_going_on + batch*t_2,
+                active + (b*block + t_2)*batch, cell_W, reset + (b*block + t_2)*batch, h_reset,
+                h + batch*n*t_2, cell_U, x + (b*block + t_2)*batch*m, cell_b,
+                h + batch*n*(t_2 + 1), cell_saved_inactive + batch*t_2, cell_saved_tanh_d1_cell_z + batch*n*t_2, cell_saved_going_on + batch*t_2,
                 cell_saved_h_begun + batch*n*t_2, scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, h_error)
@@ -1205,9 +1205,9 @@ cdef void elman_hybrid(
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                h_error + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t - batch, h_bar + min(block, steps - b*block)*batch*n - batch*n*t, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t - batch,
-                cell_W, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch, reset + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch,
-                h_bar + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, NULL, cell_delta_cell_z_bar + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, scratch,
+                h_error + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_inactive + (min(block, steps - b*block) - t - 1)*batch, h_bar + (min(block, steps - b*block) - t)*batch*n, cell_saved_going_on + (min(block, steps - b*block) - t - 1)*batch,
+                cell_W, cell_saved_tanh_d1_cell_z + (min(block, steps - b*block) - t - 1)*batch*n, active + (b*block + min(block, steps - b*block) - t - 1)*batch, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
+                h_bar + (min(block, steps - b*block) - t - 1)*batch*n, NULL, cell_delta_cell_z_bar + (min(block, steps - b*block) - t - 1)*batch*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . h_bar
         # cell_U_bar += nabla*_cell_U f . h_bar
@@ -1222,7 +1222,7 @@ cdef void elman_hybrid(
         # gradient_W_U_b += J* . h_bar
         elman_cell_readout[real](
             batch, n, m,
-            influence_W_U_b_next + ((b) % 2)*batch*m*n*n + ((b) % 2)*batch*n*n*n + ((b) % 2)*batch*n*n, h_bar, gradient_W_U_b,
+            influence_W_U_b_next + ((b) % 2)*batch*(m*n + n*n + n)*n, h_bar, gradient_W_U_b,
         )
         # Lambda = id
         elman_cell_identity[real](
@@ -1234,15 +1234,15 @@ cdef void elman_hybrid(
             # factors of Lambda . nabla f
             elman_cell_block_step[real](
                 batch, n, m,
-                Lambda + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_tanh_d1_cell_z + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
-                active + b*batch*block + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_3 - batch, Lambda + ((t_3 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n,
+                Lambda + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + (min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_tanh_d1_cell_z + (min(block, steps - b*block) - t_3 - 1)*batch*n,
+                active + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_inactive + (min(block, steps - b*block) - t_3 - 1)*batch, Lambda + ((t_3 + 1) % 2)*batch*n*n, factor + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
                 scratch,
             )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
         elman_cell_block_end[real](
             batch, n, m, min(block, steps - b*block),
-            Lambda + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_W_U_b_next + ((b) % 2)*batch*m*n*n + ((b) % 2)*batch*n*n*n + ((b) % 2)*batch*n*n, factor, cell_saved_h_begun,
-            x + b*batch*block*m, influence_W_U_b_next + ((b + 1) % 2)*batch*m*n*n + ((b + 1) % 2)*batch*n*n*n + ((b + 1) % 2)*batch*n*n,
+            Lambda + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_W_U_b_next + ((b) % 2)*batch*(m*n + n*n + n)*n, factor, cell_saved_h_begun,
+            x + b*batch*block*m, influence_W_U_b_next + ((b + 1) % 2)*batch*(m*n + n*n + n)*n,
         )
         copy(batch*n, h + min(block, steps - b*block)*batch*n, h)
     # the gradient of each parameter from its columns
@@ -1254,7 +1254,7 @@ cdef void elman_hybrid(
     if h_last is not NULL:
         copy(batch*n, h, h_last)
     if influence_W_U_b_last is not NULL:
-        copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + (((block + steps - 1) // block) % 2)*batch*m*n*n + (((block + steps - 1) // block) % 2)*batch*n*n*n + (((block + steps - 1) // block) % 2)*batch*n*n, influence_W_U_b_last)
+        copy(batch*(m*n + n*n + n)*n, influence_W_U_b_next + (((block + steps - 1) // block) % 2)*batch*(m*n + n*n + n)*n, influence_W_U_b_last)
 
 
 cdef void elman_hybrid_float64(const Py_ssize_t* size, void** array) noexcept nogil:

@@ -716,44 +716,44 @@ cdef void lstm_classifier_cell_influence(
     for s in range(batch):
         for i in range(n):
             t_2[(s*n + i)*n + i] += inactive[s]
-    # influence_0_W_U_b_next += sum_{k} t_4[j] cell_h[k] -> [j, j*n + k + 3*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_4 cell_h^T)[i, k] -> [i, i*n + k + 3*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_4[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_5[j] cell_h[k] -> [j, j*n + k + n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_5 cell_h^T)[i, k] -> [i, i*n + k + n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_5[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_6[j] cell_h[k] -> [j, j*n + k]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_6 cell_h^T)[i, k] -> [i, i*n + k]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_6[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_7[j] cell_h[k] -> [j, j*n + k + 2*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_7 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_7[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} t_4[j] x[k] -> [j, j*m + k + 3*m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_4 x^T)[i, k] -> [i, i*m + k + 3*m*n + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_4[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} t_5[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_5 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_5[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} t_6[j] x[k] -> [j, j*m + k + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_6 x^T)[i, k] -> [i, i*m + k + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_6[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} t_7[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_0_W_U_b_next += sum_{k} (t_7 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
     # influence_0_W_U_b_next += t_4[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
@@ -775,35 +775,35 @@ cdef void lstm_classifier_cell_influence(
     # influence_1_W_U_b_next += sum_{k} t_8[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             t_8 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{k} t_10[j] cell_h[k] -> [j, j*n + k + n**2]
-    for s in range(batch):
-        for i in range(n):
+             t_8 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
+    # influence_1_W_U_b_next += sum_{k} (t_10 cell_h^T)[i, k] -> [i, i*n + k + n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_10[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} t_11[j] cell_h[k] -> [j, j*n + k]
-    for s in range(batch):
-        for i in range(n):
+    # influence_1_W_U_b_next += sum_{k} (t_11 cell_h^T)[i, k] -> [i, i*n + k]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_11[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} t_12[j] cell_h[k] -> [j, j*n + k + 2*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_1_W_U_b_next += sum_{k} (t_12 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(n):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_12[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} t_10[j] x[k] -> [j, j*m + k + m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_1_W_U_b_next += sum_{k} (t_10 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} t_11[j] x[k] -> [j, j*m + k + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_1_W_U_b_next += sum_{k} (t_11 x^T)[i, k] -> [i, i*m + k + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_11[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} t_12[j] x[k] -> [j, j*m + k + 2*m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
+    # influence_1_W_U_b_next += sum_{k} (t_12 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+    for i in range(n):
+        for s in range(batch):
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_12[s*n + i]*x[s*m + j]
     # influence_1_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + n]
@@ -821,7 +821,7 @@ cdef void lstm_classifier_cell_influence(
     # influence_0_W_U_b_next += sum_{k} t_2[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             t_2 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             t_2 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
 
 
 cdef void lstm_classifier_cell_readout(
@@ -1132,11 +1132,11 @@ cdef void lstm_classifier_cell_block_end(
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_0_W_U_b_next)
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             Lambda_00 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             Lambda_00 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_0_W_U_b_next += sum_{k} Lambda_01[j, k] influence_1_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             Lambda_01 + n*n*s, n, 1, influence_1_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             Lambda_01 + n*n*s, n, 1, influence_1_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
     #     cell_saved_cell_h_times[i, p] -> [k, l*n + 3*n**2 + p]
     for s in range(batch):
@@ -1217,11 +1217,11 @@ cdef void lstm_classifier_cell_block_end(
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_1_W_U_b_next)
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             Lambda_10 + n*n*s, n, 1, influence_0_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             Lambda_10 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_1_W_U_b_next += sum_{k} Lambda_11[j, k] influence_1_W_U_b[k, l] -> [j, l]
     for s in range(batch):
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             Lambda_11 + n*n*s, n, 1, influence_1_W_U_b + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             Lambda_11 + n*n*s, n, 1, influence_1_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l]
     #     cell_saved_cell_h_times[i, p] -> [k, l*n + 3*n**2 + p]
     for s in range(batch):
@@ -1337,7 +1337,7 @@ cdef void lstm_classifier_forward(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
-            x + batch*m*t, cell_b, s_0 + batch*n*t + batch*n, s_1 + batch*n*t + batch*n,
+            x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
             scratch,
         )
     # prediction_2 = prediction(s; prediction_V, prediction_c)
@@ -1417,7 +1417,7 @@ cdef void lstm_classifier_loss(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
-            x + batch*m*t, cell_b, s_0 + batch*n*t + batch*n, s_1 + batch*n*t + batch*n,
+            x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
             scratch,
         )
     # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
@@ -1527,7 +1527,7 @@ cdef void lstm_classifier_bptt(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
-            x + batch*m*t, cell_b, s_0 + batch*n*t + batch*n, s_1 + batch*n*t + batch*n,
+            x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
             cell_saved_inactive + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
             cell_saved_tanh_d1_cell_g + batch*n*t, cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t,
             cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_going_on + batch*t,
@@ -1552,13 +1552,13 @@ cdef void lstm_classifier_bptt(
         # s_reset_bar += D*_s_reset f . s_bar
         lstm_classifier_cell_backward[real](
             batch, n, m,
-            s_error_0 + batch*n*steps - batch*n*t_2 - batch*n, s_error_1 + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_inactive + batch*steps - batch*t_2 - batch, s_bar_0 + batch*n*steps - batch*n*t_2,
-            s_bar_1 + batch*n*steps - batch*n*t_2, cell_saved_going_on + batch*steps - batch*t_2 - batch, cell_W, cell_saved_tanh_d1_cell_g + batch*n*steps - batch*n*t_2 - batch*n,
-            cell_saved_sigmoid_cell_i + batch*n*steps - batch*n*t_2 - batch*n, active + batch*steps - batch*t_2 - batch, cell_saved_tanh_d1_cell_c_next + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_o + batch*n*steps - batch*n*t_2 - batch*n,
-            cell_saved_sigmoid_d1_cell_i + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_tanh_cell_g + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_f + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_cell_c + batch*n*steps - batch*n*t_2 - batch*n,
-            cell_saved_sigmoid_d1_cell_o + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_tanh_cell_c_next + batch*n*steps - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_f + batch*n*steps - batch*n*t_2 - batch*n, reset + batch*steps - batch*t_2 - batch,
-            s_bar_0 + batch*n*steps - batch*n*t_2 - batch*n, s_bar_1 + batch*n*steps - batch*n*t_2 - batch*n, s_reset_bar_0, s_reset_bar_1,
-            cell_delta_value + 4*batch*n*steps - 4*batch*n*t_2 - 4*batch*n, scratch,
+            s_error_0 + batch*n*(steps - t_2 - 1), s_error_1 + batch*n*(steps - t_2 - 1), cell_saved_inactive + batch*(steps - t_2 - 1), s_bar_0 + batch*n*(steps - t_2),
+            s_bar_1 + batch*n*(steps - t_2), cell_saved_going_on + batch*(steps - t_2 - 1), cell_W, cell_saved_tanh_d1_cell_g + batch*n*(steps - t_2 - 1),
+            cell_saved_sigmoid_cell_i + batch*n*(steps - t_2 - 1), active + batch*(steps - t_2 - 1), cell_saved_tanh_d1_cell_c_next + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_cell_o + batch*n*(steps - t_2 - 1),
+            cell_saved_sigmoid_d1_cell_i + batch*n*(steps - t_2 - 1), cell_saved_tanh_cell_g + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_d1_cell_f + batch*n*(steps - t_2 - 1), cell_saved_cell_c + batch*n*(steps - t_2 - 1),
+            cell_saved_sigmoid_d1_cell_o + batch*n*(steps - t_2 - 1), cell_saved_tanh_cell_c_next + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_cell_f + batch*n*(steps - t_2 - 1), reset + batch*(steps - t_2 - 1),
+            s_bar_0 + batch*n*(steps - t_2 - 1), s_bar_1 + batch*n*(steps - t_2 - 1), s_reset_bar_0, s_reset_bar_1,
+            cell_delta_value + 4*batch*n*(steps - t_2 - 1), scratch,
         )
     # cell_W_bar += nabla*_cell_W f . s_bar
     # cell_U_bar += nabla*_cell_U f . s_bar
@@ -1718,7 +1718,7 @@ cdef void lstm_classifier_truncated_bptt(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
-            x + batch*m*t, cell_b, s_0 + batch*n*t + batch*n, s_1 + batch*n*t + batch*n,
+            x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
             cell_saved_inactive + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
             cell_saved_tanh_d1_cell_g + batch*n*t, cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t,
             cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_going_on + batch*t,
@@ -1746,26 +1746,26 @@ cdef void lstm_classifier_truncated_bptt(
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                s_error_0 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, s_error_1 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_inactive + min(steps, every*w + every)*batch - batch*t_2 - batch, s_bar_0 + min(steps, every*w + every)*batch*n - batch*n*t_2,
-                s_bar_1 + min(steps, every*w + every)*batch*n - batch*n*t_2, cell_saved_going_on + min(steps, every*w + every)*batch - batch*t_2 - batch, cell_W, cell_saved_tanh_d1_cell_g + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_sigmoid_cell_i + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, active + min(steps, every*w + every)*batch - batch*t_2 - batch, cell_saved_tanh_d1_cell_c_next + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_o + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_sigmoid_d1_cell_i + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_cell_g + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_d1_cell_f + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_cell_c + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n,
-                cell_saved_sigmoid_d1_cell_o + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_tanh_cell_c_next + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, cell_saved_sigmoid_cell_f + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, reset + min(steps, every*w + every)*batch - batch*t_2 - batch,
-                s_bar_0 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, s_bar_1 + min(steps, every*w + every)*batch*n - batch*n*t_2 - batch*n, s_reset_bar_0, s_reset_bar_1,
-                cell_delta_value + 4*min(steps, every*w + every)*batch*n - 4*batch*n*t_2 - 4*batch*n, scratch,
+                s_error_0 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_error_1 + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_inactive + (min(steps, every*w + every) - t_2 - 1)*batch, s_bar_0 + (min(steps, every*w + every) - t_2)*batch*n,
+                s_bar_1 + (min(steps, every*w + every) - t_2)*batch*n, cell_saved_going_on + (min(steps, every*w + every) - t_2 - 1)*batch, cell_W, cell_saved_tanh_d1_cell_g + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                cell_saved_sigmoid_cell_i + (min(steps, every*w + every) - t_2 - 1)*batch*n, active + (min(steps, every*w + every) - t_2 - 1)*batch, cell_saved_tanh_d1_cell_c_next + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                cell_saved_sigmoid_d1_cell_i + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_tanh_cell_g + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_cell_c + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                cell_saved_sigmoid_d1_cell_o + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_tanh_cell_c_next + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_cell_f + (min(steps, every*w + every) - t_2 - 1)*batch*n, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
+                s_bar_0 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_bar_1 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_reset_bar_0, s_reset_bar_1,
+                cell_delta_value + 4*(min(steps, every*w + every) - t_2 - 1)*batch*n, scratch,
             )
         for t_3 in range(every*w + min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1):
             # s_bar_before = s_error + D*_s f . s_bar
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                no_error_0, no_error_1, cell_saved_inactive + batch*every*w - batch*t_3, s_bar_0 + batch*every*n*w + batch*n - batch*n*t_3,
-                s_bar_1 + batch*every*n*w + batch*n - batch*n*t_3, cell_saved_going_on + batch*every*w - batch*t_3, cell_W, cell_saved_tanh_d1_cell_g + batch*every*n*w - batch*n*t_3,
-                cell_saved_sigmoid_cell_i + batch*every*n*w - batch*n*t_3, active + batch*every*w - batch*t_3, cell_saved_tanh_d1_cell_c_next + batch*every*n*w - batch*n*t_3, cell_saved_sigmoid_cell_o + batch*every*n*w - batch*n*t_3,
-                cell_saved_sigmoid_d1_cell_i + batch*every*n*w - batch*n*t_3, cell_saved_tanh_cell_g + batch*every*n*w - batch*n*t_3, cell_saved_sigmoid_d1_cell_f + batch*every*n*w - batch*n*t_3, cell_saved_cell_c + batch*every*n*w - batch*n*t_3,
-                cell_saved_sigmoid_d1_cell_o + batch*every*n*w - batch*n*t_3, cell_saved_tanh_cell_c_next + batch*every*n*w - batch*n*t_3, cell_saved_sigmoid_cell_f + batch*every*n*w - batch*n*t_3, reset + batch*every*w - batch*t_3,
-                s_bar_0 + batch*every*n*w - batch*n*t_3, s_bar_1 + batch*every*n*w - batch*n*t_3, s_reset_bar_0, s_reset_bar_1,
-                cell_delta_value + 4*batch*every*n*w - 4*batch*n*t_3, scratch,
+                no_error_0, no_error_1, cell_saved_inactive + batch*(every*w - t_3), s_bar_0 + batch*(every*w - t_3 + 1)*n,
+                s_bar_1 + batch*(every*w - t_3 + 1)*n, cell_saved_going_on + batch*(every*w - t_3), cell_W, cell_saved_tanh_d1_cell_g + batch*(every*w - t_3)*n,
+                cell_saved_sigmoid_cell_i + batch*(every*w - t_3)*n, active + batch*(every*w - t_3), cell_saved_tanh_d1_cell_c_next + batch*(every*w - t_3)*n, cell_saved_sigmoid_cell_o + batch*(every*w - t_3)*n,
+                cell_saved_sigmoid_d1_cell_i + batch*(every*w - t_3)*n, cell_saved_tanh_cell_g + batch*(every*w - t_3)*n, cell_saved_sigmoid_d1_cell_f + batch*(every*w - t_3)*n, cell_saved_cell_c + batch*(every*w - t_3)*n,
+                cell_saved_sigmoid_d1_cell_o + batch*(every*w - t_3)*n, cell_saved_tanh_cell_c_next + batch*(every*w - t_3)*n, cell_saved_sigmoid_cell_f + batch*(every*w - t_3)*n, reset + batch*(every*w - t_3),
+                s_bar_0 + batch*(every*w - t_3)*n, s_bar_1 + batch*(every*w - t_3)*n, s_reset_bar_0, s_reset_bar_1,
+                cell_delta_value + 4*batch*(every*w - t_3)*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . s_bar
         # cell_U_bar += nabla*_cell_U f . s_bar
@@ -1777,8 +1777,8 @@ cdef void lstm_classifier_truncated_bptt(
         ):
             lstm_classifier_cell_adjoints[real](
                 min(steps, max(down, every), every*w + every)*batch, n, m,
-                cell_saved_cell_h + min(steps, every*w + every)*batch*n - min(steps, max(down, every), every*w + every)*batch*n, cell_delta_value + 4*min(steps, every*w + every)*batch*n - 4*min(steps, max(down, every), every*w + every)*batch*n, x + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m, cell_U,
-                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + min(steps, every*w + every)*batch*m - min(steps, max(down, every), every*w + every)*batch*m,
+                cell_saved_cell_h + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, cell_delta_value + 4*(min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, x + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m, cell_U,
+                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m,
             )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
             if s_0_bar_0 is not NULL:
@@ -1887,8 +1887,8 @@ cdef void lstm_classifier_rtrl(
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + ((t) % 2)*batch*n, s_1 + ((t) % 2)*batch*n, cell_U,
-            x + batch*m*t, cell_b, influence_0_W_U_b_next + 4*((t) % 2)*batch*m*n*n + 4*((t) % 2)*batch*n*n*n + 4*((t) % 2)*batch*n*n, influence_1_W_U_b_next + 4*((t) % 2)*batch*m*n*n + 4*((t) % 2)*batch*n*n*n + 4*((t) % 2)*batch*n*n,
-            s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, influence_0_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n, influence_1_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n,
+            x + batch*m*t, cell_b, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t) % 2)*batch*n,
+            s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n,
             scratch,
         )
         # prediction_2 = prediction(s; prediction_V, prediction_c)
@@ -1911,7 +1911,7 @@ cdef void lstm_classifier_rtrl(
         # gradient_0_W_U_b += J* . s_bar
         lstm_classifier_cell_readout[real](
             batch, n, m,
-            influence_0_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n, s_error_0, s_error_1, influence_1_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n,
+            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n, s_error_0, s_error_1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n,
             gradient_0_W_U_b,
         )
     # the gradient of each parameter from its columns
@@ -1921,9 +1921,9 @@ cdef void lstm_classifier_rtrl(
             gradient_0_W_U_b, cell_W_bar, cell_U_bar, cell_b_bar,
         )
     if influence_0_W_U_b_last is not NULL:
-        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + 4*((steps) % 2)*batch*m*n*n + 4*((steps) % 2)*batch*n*n*n + 4*((steps) % 2)*batch*n*n, influence_0_W_U_b_last)
+        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((steps) % 2)*batch*n, influence_0_W_U_b_last)
     if influence_1_W_U_b_last is not NULL:
-        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b_next + 4*((steps) % 2)*batch*m*n*n + 4*((steps) % 2)*batch*n*n*n + 4*((steps) % 2)*batch*n*n, influence_1_W_U_b_last)
+        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((steps) % 2)*batch*n, influence_1_W_U_b_last)
     if s_last_0 is not NULL:
         copy(batch*n, s_0 + ((steps) % 2)*batch*n, s_last_0)
     if s_last_1 is not NULL:
@@ -2056,9 +2056,9 @@ cdef void lstm_classifier_hybrid(
             # s_next = cell(s, x; cell_W, cell_U, cell_b)
             lstm_classifier_cell_saving_transition[real](
                 batch, n, m,
-                active + b*batch*block + batch*t_2, cell_W, reset + b*batch*block + batch*t_2, s_reset_0,
+                active + (b*block + t_2)*batch, cell_W, reset + (b*block + t_2)*batch, s_reset_0,
                 s_reset_1, s_0 + batch*n*t_2, s_1 + batch*n*t_2, cell_U,
-                x + b*batch*block*m + batch*m*t_2, cell_b, s_0 + batch*n*t_2 + batch*n, s_1 + batch*n*t_2 + batch*n,
+                x + (b*block + t_2)*batch*m, cell_b, s_0 + batch*n*(t_2 + 1), s_1 + batch*n*(t_2 + 1),
                 cell_saved_inactive + batch*t_2, cell_saved_sigmoid_cell_o + batch*n*t_2, cell_saved_tanh_d1_cell_c_next + batch*n*t_2, cell_saved_sigmoid_cell_i + batch*n*t_2,
                 cell_saved_tanh_d1_cell_g + batch*n*t_2, cell_saved_tanh_cell_g + batch*n*t_2, cell_saved_sigmoid_d1_cell_i + batch*n*t_2, cell_saved_cell_c + batch*n*t_2,
                 cell_saved_sigmoid_d1_cell_f + batch*n*t_2, cell_saved_tanh_cell_c_next + batch*n*t_2, cell_saved_sigmoid_d1_cell_o + batch*n*t_2, cell_saved_going_on + batch*t_2,
@@ -2083,13 +2083,13 @@ cdef void lstm_classifier_hybrid(
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                s_error_0 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, s_error_1 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t - batch, s_bar_0 + min(block, steps - b*block)*batch*n - batch*n*t,
-                s_bar_1 + min(block, steps - b*block)*batch*n - batch*n*t, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t - batch, cell_W, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
-                cell_saved_sigmoid_cell_i + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch, cell_saved_tanh_d1_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
-                cell_saved_sigmoid_d1_cell_i + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_tanh_cell_g + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_sigmoid_d1_cell_f + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_cell_c + min(block, steps - b*block)*batch*n - batch*n*t - batch*n,
-                cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_tanh_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, cell_saved_sigmoid_cell_f + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, reset + b*batch*block + min(block, steps - b*block)*batch - batch*t - batch,
-                s_bar_0 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, s_bar_1 + min(block, steps - b*block)*batch*n - batch*n*t - batch*n, NULL, NULL,
-                cell_delta_value + 4*min(block, steps - b*block)*batch*n - 4*batch*n*t - 4*batch*n, scratch,
+                s_error_0 + (min(block, steps - b*block) - t - 1)*batch*n, s_error_1 + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_inactive + (min(block, steps - b*block) - t - 1)*batch, s_bar_0 + (min(block, steps - b*block) - t)*batch*n,
+                s_bar_1 + (min(block, steps - b*block) - t)*batch*n, cell_saved_going_on + (min(block, steps - b*block) - t - 1)*batch, cell_W, cell_saved_tanh_d1_cell_g + (min(block, steps - b*block) - t - 1)*batch*n,
+                cell_saved_sigmoid_cell_i + (min(block, steps - b*block) - t - 1)*batch*n, active + (b*block + min(block, steps - b*block) - t - 1)*batch, cell_saved_tanh_d1_cell_c_next + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(block, steps - b*block) - t - 1)*batch*n,
+                cell_saved_sigmoid_d1_cell_i + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_tanh_cell_g + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_cell_c + (min(block, steps - b*block) - t - 1)*batch*n,
+                cell_saved_sigmoid_d1_cell_o + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_tanh_cell_c_next + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_cell_f + (min(block, steps - b*block) - t - 1)*batch*n, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
+                s_bar_0 + (min(block, steps - b*block) - t - 1)*batch*n, s_bar_1 + (min(block, steps - b*block) - t - 1)*batch*n, NULL, NULL,
+                cell_delta_value + 4*(min(block, steps - b*block) - t - 1)*batch*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . s_bar
         # cell_U_bar += nabla*_cell_U f . s_bar
@@ -2104,7 +2104,7 @@ cdef void lstm_classifier_hybrid(
         # gradient_0_W_U_b += J* . s_bar
         lstm_classifier_cell_readout[real](
             batch, n, m,
-            influence_0_W_U_b_next + 4*((b) % 2)*batch*m*n*n + 4*((b) % 2)*batch*n*n*n + 4*((b) % 2)*batch*n*n, s_bar_0, s_bar_1, influence_1_W_U_b_next + 4*((b) % 2)*batch*m*n*n + 4*((b) % 2)*batch*n*n*n + 4*((b) % 2)*batch*n*n,
+            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n, s_bar_0, s_bar_1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n,
             gradient_0_W_U_b,
         )
         # Lambda = id
@@ -2117,23 +2117,23 @@ cdef void lstm_classifier_hybrid(
             # factors of Lambda . nabla f
             lstm_classifier_cell_block_step[real](
                 batch, n, m,
-                Lambda_00 + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_sigmoid_d1_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
-                cell_saved_tanh_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_sigmoid_d1_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_cell_c + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_sigmoid_d1_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
-                cell_saved_tanh_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_tanh_d1_cell_g + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_sigmoid_cell_i + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, cell_saved_tanh_d1_cell_c_next + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n,
-                cell_saved_sigmoid_cell_o + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, active + b*batch*block + min(block, steps - b*block)*batch - batch*t_3 - batch, cell_saved_inactive + min(block, steps - b*block)*batch - batch*t_3 - batch, Lambda_01 + ((t_3) % 2)*batch*n*n,
-                cell_saved_sigmoid_cell_f + min(block, steps - b*block)*batch*n - batch*n*t_3 - batch*n, Lambda_10 + ((t_3) % 2)*batch*n*n, Lambda_11 + ((t_3) % 2)*batch*n*n, Lambda_00 + ((t_3 + 1) % 2)*batch*n*n,
-                Lambda_01 + ((t_3 + 1) % 2)*batch*n*n, Lambda_10 + ((t_3 + 1) % 2)*batch*n*n, Lambda_11 + ((t_3 + 1) % 2)*batch*n*n, factor + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n,
-                factor_2 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_3 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_4 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_5 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n,
-                factor_6 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_7 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, factor_8 + min(block, steps - b*block)*batch*n*n - batch*n*n*t_3 - batch*n*n, scratch,
+                Lambda_00 + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + (min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_sigmoid_d1_cell_o + (min(block, steps - b*block) - t_3 - 1)*batch*n,
+                cell_saved_tanh_cell_c_next + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_cell_c + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_d1_cell_i + (min(block, steps - b*block) - t_3 - 1)*batch*n,
+                cell_saved_tanh_cell_g + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_d1_cell_g + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_cell_i + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_d1_cell_c_next + (min(block, steps - b*block) - t_3 - 1)*batch*n,
+                cell_saved_sigmoid_cell_o + (min(block, steps - b*block) - t_3 - 1)*batch*n, active + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_inactive + (min(block, steps - b*block) - t_3 - 1)*batch, Lambda_01 + ((t_3) % 2)*batch*n*n,
+                cell_saved_sigmoid_cell_f + (min(block, steps - b*block) - t_3 - 1)*batch*n, Lambda_10 + ((t_3) % 2)*batch*n*n, Lambda_11 + ((t_3) % 2)*batch*n*n, Lambda_00 + ((t_3 + 1) % 2)*batch*n*n,
+                Lambda_01 + ((t_3 + 1) % 2)*batch*n*n, Lambda_10 + ((t_3 + 1) % 2)*batch*n*n, Lambda_11 + ((t_3 + 1) % 2)*batch*n*n, factor + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
+                factor_2 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_3 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_4 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_5 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
+                factor_6 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_7 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_8 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, scratch,
             )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
         lstm_classifier_cell_block_end[real](
             batch, n, m, min(block, steps - b*block),
-            Lambda_00 + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_0_W_U_b_next + 4*((b) % 2)*batch*m*n*n + 4*((b) % 2)*batch*n*n*n + 4*((b) % 2)*batch*n*n, Lambda_01 + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_1_W_U_b_next + 4*((b) % 2)*batch*m*n*n + 4*((b) % 2)*batch*n*n*n + 4*((b) % 2)*batch*n*n,
+            Lambda_00 + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n, Lambda_01 + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n,
             factor, cell_saved_cell_h, factor_2, factor_3,
             factor_4, x + b*batch*block*m, Lambda_10 + ((min(block, steps - b*block)) % 2)*batch*n*n, Lambda_11 + ((min(block, steps - b*block)) % 2)*batch*n*n,
             factor_5, factor_6, factor_7, factor_8,
-            influence_0_W_U_b_next + 4*((b + 1) % 2)*batch*m*n*n + 4*((b + 1) % 2)*batch*n*n*n + 4*((b + 1) % 2)*batch*n*n, influence_1_W_U_b_next + 4*((b + 1) % 2)*batch*m*n*n + 4*((b + 1) % 2)*batch*n*n*n + 4*((b + 1) % 2)*batch*n*n,
+            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b + 1) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b + 1) % 2)*batch*n,
         )
         copy(batch*n, s_0 + min(block, steps - b*block)*batch*n, s_0)
         copy(batch*n, s_1 + min(block, steps - b*block)*batch*n, s_1)
@@ -2148,9 +2148,9 @@ cdef void lstm_classifier_hybrid(
     if s_last_1 is not NULL:
         copy(batch*n, s_1, s_last_1)
     if influence_0_W_U_b_last is not NULL:
-        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + 4*(((block + steps - 1) // block) % 2)*batch*m*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n, influence_0_W_U_b_last)
+        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*(((block + steps - 1) // block) % 2)*batch*n, influence_0_W_U_b_last)
     if influence_1_W_U_b_last is not NULL:
-        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b_next + 4*(((block + steps - 1) // block) % 2)*batch*m*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n*n + 4*(((block + steps - 1) // block) % 2)*batch*n*n, influence_1_W_U_b_last)
+        copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*(((block + steps - 1) // block) % 2)*batch*n, influence_1_W_U_b_last)
 
 
 cdef void lstm_classifier_hybrid_float64(const Py_ssize_t* size, void** array) noexcept nogil:

@@ -111,6 +111,15 @@ def with_place(axis: int) -> Change:
     return change
 
 
+def window(more: int) -> Change:
+    """A window that is searched over another extent along its first axis."""
+    return lambda s: replace(s, extents=(s.extents[0] + more, *s.extents[1:]))
+
+
+def exchanged(s: Largest) -> Any:
+    return replace(s, indices=s.indices[::-1]) if len(s.indices) > 1 else None
+
+
 def sets(s: Store) -> Any:
     """In a result, whose start counts; in workspace it is the same where an entry is met once."""
     return replace(s, add=False) if s.add and s.buffer.kind == "result" else None
@@ -240,8 +249,9 @@ DAMAGES: dict[str, tuple[type, Change]] = {
     "Select dropped": (Select, dropped),
     "Select from one further": (Select, with_place(0)),
     "Largest of the negative": (Largest, negative),
-    "Largest among one less": (Largest, lambda s: replace(s, extent=s.extent - 1)),
-    "Largest among one more": (Largest, lambda s: replace(s, extent=s.extent + 1)),
+    "Largest among one less": (Largest, window(-1)),
+    "Largest among one more": (Largest, window(1)),
+    "Largest with its indices exchanged": (Largest, exchanged),
     "Largest dropped": (Largest, dropped),
     "Asked without condition": (Asked, lambda s: Step((), s.body)),
     "Asked by the first pointer no more": (Asked, without("pointers", 0)),

@@ -8,12 +8,12 @@ import numpy as np
 import sympy
 from points import draw
 
+from derive.checks.sampling import unequal_sizes
 from derive.kernels.lower import Kernel, lower
 from derive.layers import Layer
 from derive.programs import BATCH, Program, programs
 from derive.reference import flat_arrays, values_of
 from derive.roles import MASK
-from derive.spaces import leaves
 
 # At most 60 roundings of eps/2, or 4 ulp of an elementwise function, lie on the way from an input
 # to an entry of a result, and no sum on it cancels by more than a factor 10: 300 eps, relative to
@@ -46,17 +46,14 @@ def every(tree: Any, kind: Any) -> Iterator[Any]:
 
 
 def unequal(layer: Layer) -> dict[sympy.Symbol, int]:
-    """The sizes 3, 4, 5, .. in the order of the layer."""
-    return {size: 3 + number for number, size in enumerate(layer.sizes)}
+    """The sizes 3, 4, 5, .. in the order of the layer, or in another one in which they fit."""
+    return unequal_sizes(layer)
 
 
 def least(layer: Layer) -> dict[sympy.Symbol, int]:
-    """All sizes 1, or 2 where an extent such as n - 1 would be 0."""
-    spaces = [*(a.variable.space for a in layer.arguments), layer.output.space]
-    extents = [extent for space in spaces for leaf in leaves(space) for extent in leaf.shape]
-    one = dict.fromkeys(layer.sizes, 1)
-    empty = any(extent.xreplace(one) == 0 for extent in extents)
-    return dict.fromkeys(layer.sizes, 2) if empty else one
+    """All sizes 1, or a few where an extent such as n - 1 would be 0."""
+    every = (dict.fromkeys(layer.sizes, number) for number in range(1, 8))
+    return next(sizes for sizes in every if layer.fits(sizes))
 
 
 def point(program: Program, sizes: Sizes, dtype: Any, seed: int = 0) -> dict:

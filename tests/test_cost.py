@@ -107,7 +107,8 @@ def performed(statements, at):
             more = (2 * int((statement.M * statement.N * statement.K).subs(at)), 0)
         elif isinstance(statement, Largest):
             once = performed((*statement.lets, Let("", statement.value)), at)
-            more = tuple(int(statement.extent.subs(at)) * part for part in once)
+            count = int(sympy.Mul(*statement.extents).subs(at))
+            more = tuple(count * part for part in once)
         else:
             more = arithmetic(statement)
         flops, calls = flops + more[0], calls + more[1]

@@ -265,7 +265,10 @@ RAISES = {
     "unpacking": (lambda: list(x), r"an element of R\(m\) can't be taken apart.*as in H\*\*4"),
     "broadcast": (lambda: broadcast(x, H), r"broadcast: expected a scalar, got R\(m\)"),
     "scale": (lambda: scale(x, h), r"scale: the first argument must be a scalar, got R\(m\)"),
-    "largest": (lambda: largest(W), r"largest: expected a space of one axis, got R\(n, m\)"),
+    "largest": (
+        lambda: largest(inner(x, x)),
+        r"largest: expected a space of one axis at least, got R",
+    ),
     "entry": (
         lambda: entry(x, variable("c", Index(n))),
         r"got R\(m\) and Index\(n\); declare the index as Index\(m\)",

@@ -64,8 +64,8 @@ def flattened(statements, loops=()):
 def test_a_place_has_an_entry_for_each_axis_and_only_indices_that_run_or_are_selected(kernel):
     for statement, loops in flattened(kernel.steps):
         known = {loop.index for loop in loops} | set(kernel.sizes)
-        known |= {found.index for found in every(kernel.steps, (Select, Largest))}
-        known |= {found.running for found in every(statement, Largest)}
+        known |= set(selected_in(kernel.steps))
+        known |= {index for found in every(statement, Largest) for index in found.running}
         for access in every(statement, (Load, Store, Select)):
             assert len(access.place) == len(access.buffer.shape)
             assert all(entry.free_symbols <= known for entry in access.place)
@@ -75,12 +75,11 @@ def test_a_place_has_an_entry_for_each_axis_and_only_indices_that_run_or_are_sel
 def test_every_unguarded_place_is_inside_its_buffer(kernel):
     """At unequal sizes, at the corners of the loops around it; affine places are extreme there."""
     sizes = {BATCH: 2} | unequal(kernel.program.layer)
-    selected = {
-        found.index: extent_of(kernel, found) for found in every(kernel.steps, (Select, Largest))
-    }
+    selected = selected_in(kernel.steps)
     for statement, loops in flattened(kernel.steps):
         ranges = {loop.index: loop.extent for loop in loops} | selected
-        ranges |= {found.running: found.extent for found in every(statement, Largest)}
+        for found in every(statement, Largest):
+            ranges |= dict(zip(found.running, found.extents, strict=True))
         guarded = {place for inside in every(statement, Inside) for place in every(inside, Load)}
         accesses = [load for load in every(statement, Load) if load not in guarded]
         accesses += [store for store in every(statement, Store) if not store.guards]
@@ -90,13 +89,12 @@ def test_every_unguarded_place_is_inside_its_buffer(kernel):
                 assert low >= 0 and high < int(extent.subs(sizes)), (access.buffer.name, entry)
 
 
-def extent_of(kernel, selection):
-    """How many values a selected index has: those of the class, or of the window."""
-    if isinstance(selection, Largest):
-        return selection.extent
-    layer_ = kernel.program.layer
-    (space,) = {a.variable.space for a in layer_.arguments if a.name == selection.buffer.name}
-    return space.bound
+def selected_in(steps):
+    """How many values each selected index has: those of the class, or of the window."""
+    ranges = {found.index: found.extent for found in every(steps, Select)}
+    for found in every(steps, Largest):
+        ranges |= dict(zip(found.indices, found.extents, strict=True))
+    return ranges
 
 
 def corners(entry, ranges, sizes):

@@ -40,7 +40,8 @@ from derive.kernels.loops import (
     Step,
     Store,
 )
-from derive.kernels.schedule import Schedule, as_product, prepared
+from derive.kernels.products import as_product
+from derive.kernels.schedule import Schedule, prepared
 from derive.layers import Layer
 from derive.programs import BATCH
 from derive.walk import storage, topological
@@ -205,7 +206,7 @@ def executed_calls(statements, sizes):
             total += int(statement.extent.subs(sizes)) * executed_calls(statement.body, sizes)
         elif isinstance(statement, Largest):
             inside = executed_calls(statement.lets, sizes) + len(every_list(statement.value, Apply))
-            total += int(statement.extent.subs(sizes)) * inside
+            total += int(sympy.Mul(*statement.extents).subs(sizes)) * inside
         else:
             total += len(every_list(statement, Apply))
     return total
@@ -260,8 +261,10 @@ def reads(statements):
             loaded |= scalars.get(name, set())
         if isinstance(statement, Accumulate):
             scalars[statement.name] |= loaded
-        elif isinstance(statement, (Let, Select, Largest)):
+        elif isinstance(statement, (Let, Select)):
             scalars[statement.name if isinstance(statement, Let) else str(statement.index)] = loaded
+        elif isinstance(statement, Largest):
+            scalars |= dict.fromkeys(map(str, statement.indices), loaded)
         elif (buffer := written(statement)) is not None:
             made.setdefault(buffer, set()).update(loaded)
     return made

@@ -5,6 +5,7 @@ All entries are numbers of float32, so that both precisions are checked at the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, permutations
@@ -51,11 +52,10 @@ def unequal_sizes(layer: Layer, first: int = 3) -> dict[sympy.Symbol, int]:
 
     Raises NoPoint where there are none among the first thousand.
     """
-    extents = list(_extents(layer))
     for start in range(first, first + 8):
         for chosen in islice(permutations(range(start, start + len(layer.sizes))), 120):
             sizes = dict(zip(layer.sizes, chosen, strict=True))
-            if all(extent.subs(sizes) >= 1 for extent in extents):
+            if layer.fits(sizes):
                 return sizes
     raise NoPoint(f"layer {layer.name}: no sizes from {first} on make every extent at least 1")
 
@@ -63,15 +63,7 @@ def unequal_sizes(layer: Layer, first: int = 3) -> dict[sympy.Symbol, int]:
 def equal_sizes(layer: Layer, number: int) -> dict[sympy.Symbol, int] | None:
     """All sizes that number; None where an extent would be below 1."""
     sizes = dict.fromkeys(layer.sizes, number)
-    return sizes if all(extent.subs(sizes) >= 1 for extent in _extents(layer)) else None
-
-
-def _extents(layer: Layer) -> Iterator[sympy.Expr]:
-    found: dict[sympy.Expr, None] = {}
-    for node in topological(layer.output):
-        for leaf in leaves(node.space):
-            found.update(dict.fromkeys(map(sympy.sympify, leaf.shape)))
-    return (extent for extent in found if not extent.is_Integer)
+    return sizes if layer.fits(sizes) else None
 
 
 # --- entries
@@ -141,16 +133,16 @@ def kink_values(output: Node, point: Point) -> list[Array]:
 
 def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:
     """The largest entry of each window minus the second, infinite for a window of one entry."""
-    form = node.form
-    (summed,) = form.summed(1)
-    window = make_form([form.slots[0], (*form.slots[1], summed)], dict(form.extents))
+    form, to = node.form, (*node.form.slots[1], *node.summed)
+    window = make_form([form.slots[0], to], dict(form.extents))
     x = variable("x", node.operand.space)
-    space = R(*(form.extent(entry) for entry in (*form.slots[1], summed)))
+    space = R(*(form.extent(entry) for entry in to))
     read = contraction(space, window, 1, (x,))
     entries, inside = (
         values_of([read], {x: a}, sizes)[0] for a in (operand, np.ones_like(operand))
     )
-    best = np.sort(np.where(inside > 0, entries, -np.inf), axis=-1)
+    shape = (*entries.shape[: len(form.slots[1])], math.prod(entries.shape[len(form.slots[1]) :]))
+    best = np.sort(np.where(inside > 0, entries, -np.inf).reshape(shape), axis=-1)
     if best.shape[-1] == 1:
         return np.full(best.shape[:-1], np.inf)
     with np.errstate(invalid="ignore"):

@@ -130,10 +130,13 @@ def without_overflow(expression: sympy.Expr) -> sympy.Expr:
 
 
 def kinks_of(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
-    """Differences of the compared sides, each once up to sign."""
+    """Differences of the compared sides, each once up to sign.
+
+    An equality parts nothing: beside the places where it holds there are those where it does not.
+    """
     found: dict[sympy.Expr, None] = {}
     for node in sympy.preorder_traversal(body):
-        if isinstance(node, Relational):
+        if isinstance(node, Relational) and not isinstance(node, (sympy.Eq, sympy.Ne)):
             difference = node.lhs - node.rhs
             if -difference not in found:
                 found[difference] = None

@@ -21,6 +21,7 @@ from .loops import (
     Load,
     Local,
     Number,
+    Position,
     Scalar,
     Select,
     Statement,
@@ -123,7 +124,8 @@ def _(s: Store) -> Count:
 def _(s: Largest) -> Count:
     flops, calls = _work(s.value)
     inner, called = _all(s.lets)
-    return s.extent * (flops + inner), s.extent * (calls + called)
+    count = sympy.Mul(*s.extents)
+    return count * (flops + inner), count * (calls + called)
 
 
 @_count.register
@@ -147,7 +149,7 @@ def _work(value: Scalar) -> Count:
 
 
 @_work.register
-def _(value: Number | Local | Load) -> Count:
+def _(value: Number | Local | Load | Position) -> Count:
     return sympy.S.Zero, sympy.S.Zero
 
 

@@ -33,6 +33,7 @@ from .loops import (
     Matrix,
     Number,
     Place,
+    Position,
     Scalar,
     Select,
     Statement,
@@ -205,6 +206,10 @@ class Compiled:
         return load
 
     @value.register
+    def _(self, scalar: Position) -> Value:
+        return lambda state: float(state.index[str(scalar.index)])
+
+    @value.register
     def _(self, scalar: Inside) -> Value:
         inside, value = self.inside(scalar.guards), self.value(scalar.value)
         outside = float(scalar.outside)
@@ -308,24 +313,29 @@ class Compiled:
     @run.register
     def _(self, statement: Select) -> Run:
         name, place = str(statement.index), self.place(statement.place)
+        count = self.number(statement.extent)
 
         def select(state: State) -> None:
             region = state.memory.region(statement.buffer)
-            state.index[name] = int(region.read(region.at(place(state))))
+            found = region.read(region.at(place(state)))
+            state.index[name] = int(found) if 0 <= found < count else 0
 
         return select
 
     @run.register
     def _(self, statement: Largest) -> Run:
         lets, value = self.block(statement.lets), self.value(statement.value)
-        running, count = str(statement.running), self.number(statement.extent)
+        found, running = ([*map(str, names)] for names in (statement.indices, statement.running))
+        window = [self.number(extent) for extent in statement.extents]
 
         def largest(state: State) -> None:
             entries = []
-            for state.index[running] in range(count):
+            for places in np.ndindex(*window):
+                state.index.update(zip(running, places, strict=True))
                 lets(state)
                 entries.append(value(state))
-            state.index[str(statement.index)] = int(np.argmax(entries))
+            first = np.unravel_index(int(np.argmax(entries)), window)
+            state.index.update(zip(found, map(int, first), strict=True))
 
         return largest
 

@@ -83,6 +83,13 @@ class Load(Scalar):
 
 
 @dataclass(frozen=True)
+class Position(Scalar):
+    """A bound index as a number: the place of a largest entry, to be kept in an array."""
+
+    index: sympy.Symbol
+
+
+@dataclass(frozen=True)
 class Inside(Scalar):
     """A scalar where every guard (entry, extent) has 0 <= entry < extent, else a number."""
 
@@ -140,20 +147,24 @@ class Let(Statement):
 
 @dataclass(frozen=True)
 class Select(Statement):
-    """An index bound to an entry of an integer buffer."""
+    """An index bound to an entry of an integer buffer, or to a place that forward has saved.
+
+    What is saved comes through the hands of a user: beyond 0 <= v < extent it is taken as 0.
+    """
 
     index: sympy.Symbol
+    extent: sympy.Expr
     buffer: Buffer
     place: Place
 
 
 @dataclass(frozen=True)
 class Largest(Statement):
-    """An index bound to the first place where a scalar is largest; a NaN is above all numbers."""
+    """Indices bound to the first place where a scalar is largest; a NaN is above all numbers."""
 
-    index: sympy.Symbol
-    running: sympy.Symbol
-    extent: sympy.Expr
+    indices: tuple[sympy.Symbol, ...]
+    running: tuple[sympy.Symbol, ...]
+    extents: tuple[sympy.Expr, ...]
     best: str
     candidate: str
     value: Scalar

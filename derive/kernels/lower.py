@@ -21,7 +21,8 @@ from ..text import Writer, spoken
 from ..walk import storage
 from .loops import Asked, Buffer, Fill, Statement, Step
 from .nests import Indices, Nest
-from .schedule import Schedule, Sink, is_leaf, is_sum, prepared
+from .products import is_sum
+from .schedule import Schedule, Sink, is_leaf, prepared
 from .sums import sum_statements
 
 
@@ -326,7 +327,7 @@ def lay_out(
         placed[buffer] = number
     starts = [sympy.S.Zero]
     for size, _ in slots:
-        starts.append(sympy.expand(starts[-1] + size))
+        starts.append(starts[-1] + size)
     return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
 
 

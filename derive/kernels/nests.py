@@ -25,6 +25,7 @@ from .loops import (
     Local,
     Number,
     Place,
+    Position,
     Scalar,
     Select,
     Statement,
@@ -32,7 +33,7 @@ from .loops import (
     Sum,
     Times,
 )
-from .schedule import is_rearranged
+from .products import is_rearranged
 
 Memory = Mapping[Node, Buffer]
 Known: TypeAlias = "dict[tuple[Node, Place], Scalar]"
@@ -139,7 +140,7 @@ class Points:
         return self.known[node, place]
 
     def _wants_name(self, node: Node, place: Place, scalar: Scalar, root: bool) -> bool:
-        if isinstance(scalar, (Local, Number, Load)):
+        if isinstance(scalar, (Local, Number, Load, Position)):
             return False
         named = node in self.names and not root
         return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))
@@ -148,6 +149,8 @@ class Points:
         if isinstance(node, Contraction):
             moved = self._moved(node, place, select=False)
             return [(x, placed(node.access(k), moved)) for k, x in enumerate(node.filled)]
+        if isinstance(node, Argmax):
+            return []
         return [(operand, place) for operand in node.operands]
 
     def _scalar(self, node: Node, place: Place) -> Scalar:
@@ -156,6 +159,8 @@ class Points:
             return Load(buffer, place)
         if isinstance(node, Constant):
             return Number(node.value)
+        if isinstance(node, Argmax):
+            return Position(self._selected(node, place, node.space.bound))  # type: ignore[attr-defined]
         if isinstance(node, LinearCombination):
             terms = [(weight, self.value(x, place)) for weight, x in node.terms]
             return Sum(
@@ -200,31 +205,34 @@ class Points:
             if not select:
                 found[index] = sympy.Symbol(f"selected{len(found)}")
                 continue
-            if (selector, at) not in self.selected:
-                self.selected[selector, at] = self._select(selector, at, node.form.extent(index))
-            found[index] = self.selected[selector, at]
+            found[index] = self._selected(selector, at, node.form.extent(index))
         return found
 
-    def _select(self, selector: Node, place: Place, extent: sympy.Expr) -> sympy.Symbol:
-        name = self.indices.scalar_index("k")
-        symbol = self.indices.index(name, extent)
-        if isinstance(selector, Argmax):
-            self.lets.append(self._largest(selector, place, symbol))
-        else:
-            buffer = self.memory[selector]
-            self.lets.append(Select(symbol, buffer, place))
-        return symbol
+    def _selected(self, selector: Node, place: Place, extent: sympy.Expr) -> sympy.Symbol:
+        """The index that a selector gives at a place; those of one window come together."""
+        if (selector, place) not in self.selected:
+            if isinstance(selector, Argmax) and selector not in self.memory:
+                self.lets.append(self._largest(selector, place))
+            else:
+                symbol = self._index("k", extent)
+                self.lets.append(Select(symbol, extent, self.memory[selector], place))
+                self.selected[selector, place] = symbol
+        return self.selected[selector, place]
 
-    def _largest(self, node: Argmax, place: Place, symbol: sympy.Symbol) -> Statement:
-        (summed,) = node.form.summed(1)
-        extent = node.form.extent(summed)
-        running = self.indices.index(self.indices.scalar_index("j"), extent)
-        moved = dict(zip(node.form.slots[1], place, strict=True)) | {summed: running}
+    def _index(self, letter: str, extent: sympy.Expr) -> sympy.Symbol:
+        return self.indices.index(self.indices.scalar_index(letter), extent)
+
+    def _largest(self, node: Argmax, place: Place) -> Statement:
+        extents = tuple(node.form.extent(index) for index in node.summed)
+        found = tuple(self._index("k", extent) for extent in extents)
+        self.selected |= {(one, place): k for one, k in zip(node.together, found, strict=True)}
+        running = tuple(self._index("j", extent) for extent in extents)
+        moved = dict(zip((*node.form.slots[1], *node.summed), (*place, *running), strict=True))
         inner = Points(self.memory, self.names, self.indices)
         value = inner.read(node.operand, placed(node.form.slots[0], moved), -sympy.oo)
         best = self.indices.scalar("largest", (), self.used)
         candidate = self.indices.scalar("candidate", (), self.used)
-        return Largest(symbol, running, extent, best, candidate, value, tuple(inner.lets))
+        return Largest(found, running, extents, best, candidate, value, tuple(inner.lets))
 
 
 class Nest:

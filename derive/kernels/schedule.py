@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import sympy
 
-from ..accesses import is_linear, running
 from ..expressions import (
     Argmax,
     Constant,
@@ -31,12 +30,25 @@ from ..expressions import (
     linear_combination,
 )
 from ..walk import rebuild, topological
+from .products import (
+    as_product,
+    base,
+    is_rearranged,
+    is_sum,
+    laid_out,
+    reads_in_place,
+    strided_base,
+    visits_again,
+)
 
 ALWAYS = "always"
 
 
 def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
-    """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum."""
+    """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum.
+
+    Products with windows are products with what the windows show.
+    """
     order = topological(*roots)
     uses = Counter(operand for node in order for operand in node.operands)
     new: dict[Node, Node] = {}
@@ -48,7 +60,7 @@ def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
             inline = [uses[x] == 1 and x not in names for x in node.operands]
             new[node] = _flat_sum(node, operands, inline)
         else:
-            new[node] = rebuild(node, operands)
+            new[node] = laid_out(rebuild(node, operands))
     return new
 
 
@@ -63,81 +75,6 @@ def _flat_sum(node: LinearCombination, operands: list[Node], inline: list[bool])
 def is_leaf(node: Node) -> bool:
     """An argument, a component of one, or a number."""
     return isinstance(node, (Variable, Projection, Constant))
-
-
-def is_sum(node: Node) -> bool:
-    """A contraction that sums, or that sets its result at other places than one by one."""
-    return isinstance(node, Contraction) and not node.is_pointwise
-
-
-def is_rearranged(node: Node) -> bool:
-    """An expression that only reads another one elsewhere: a slice, a transpose, a broadcast."""
-    return (
-        isinstance(node, Contraction)
-        and node.is_pointwise
-        and len(node.filled) == 1
-        and not node.selectors
-    )
-
-
-def base(node: Node) -> Node:
-    """What a rearranged expression reads in the end."""
-    while is_rearranged(node):
-        node = node.operands[0]
-    return node
-
-
-def strided_base(node: Node) -> Node:
-    """What a rearranged expression reads at constant strides: no reversal, no read outside."""
-    while is_rearranged(node) and is_strided(node, 0):  # type: ignore[arg-type]
-        node = node.operands[0]
-    return node
-
-
-def is_strided(node: Contraction, operand: int) -> bool:
-    """Every entry of the access is an index that runs over its axis, or a place on it."""
-    shape = node.filled[operand].space.shape  # type: ignore[attr-defined]
-    return all(
-        entry in node.form.free or (entry.is_Integer and extent.is_Integer and 0 <= entry < extent)
-        for entry, extent in zip(node.access(operand), shape, strict=True)
-    )
-
-
-def reads_in_place(node: Node, operand: int) -> bool:
-    """A pointwise expression reads this operand at the very entry that it makes."""
-    if isinstance(node, Contraction):
-        return operand < len(node.filled) and node.access(operand) == node.output
-    return True
-
-
-def as_product(node: Contraction) -> bool:
-    """Two arrays, read plainly, are contracted to a result with strides: a matrix product does."""
-    if len(node.filled) != 2 or node.selectors:
-        return False
-    left, right = (set(node.access(k)) for k in range(2))
-    shown = set(shown_indices(node))
-    return (
-        is_linear(node.output, node.space.shape, dict(node.form.extents))  # type: ignore[attr-defined]
-        and all(_linear_access(node, k) for k in range(2))
-        and bool(shown - left or shown - right)
-        and all(i in left or i in right for i in node.form.free)
-        and all(i in left and i in right for i in node.form.free if i not in shown)
-    )
-
-
-def shown_indices(node: Contraction) -> list[sympy.Symbol]:
-    """The running indices of the result, its contiguous one last."""
-    return running(node.output, {i: node.form.extent(i) for i in node.form.free})
-
-
-def _linear_access(node: Contraction, operand: int) -> bool:
-    entries = [entry for entry in node.access(operand) if not entry.is_number]
-    return len(set(entries)) == len(entries) and is_strided(node, operand)
-
-
-def visits_again(node: Contraction, operand: int) -> bool:
-    """A sum reads an entry of this operand more than once."""
-    return not set(node.form.free) <= set(node.access(operand))
 
 
 @dataclass(eq=False)
@@ -304,12 +241,13 @@ class Schedule:
                     yield from self._read_from_memory_of_selector(operand)
             elif isinstance(operand, Argmax):
                 yield from self._read_from_memory_of_selector(operand)
-            elif elsewhere and not isinstance(node, Argmax):
+            elif elsewhere:
                 yield source
 
     def _read_from_memory_of_selector(self, operand: Node) -> Iterator[Node]:
-        if isinstance(operand, Argmax) and not self.in_memory(base(operand.operand)):
-            yield base(operand.operand)
+        if isinstance(operand, Argmax) and not self.in_memory(operand):
+            if not self.in_memory(base(operand.operand)):
+                yield base(operand.operand)
 
     def _store_shared(self) -> bool:
         """Stores a value of some psi that two loop nests would compute; True while there is one."""
@@ -441,7 +379,7 @@ class Schedule:
     def _after(self, node: Node, position: int, operand: Node) -> int:
         """The first stage in which a pointwise expression can read an operand."""
         if isinstance(operand, Argmax):
-            return self._finished(self._read(operand.operand))
+            return self._finished(self._searched(operand))
         if not reads_in_place(node, position) or is_rearranged(operand):
             return self._finished(self._read(operand))
         return self._stage.get(operand, 0) + self._has_sums(operand)
@@ -451,6 +389,10 @@ class Schedule:
         while is_rearranged(node) and not self.in_memory(node):
             node = node.operands[0]
         return node
+
+    def _searched(self, node: Argmax) -> Node:
+        """What is loaded for the place of a largest entry: what is searched, or what was kept."""
+        return node if self.in_memory(node) else self._read(node.operand)
 
     def _finished(self, node: Node) -> int:
         """The first stage after an expression is in memory."""
@@ -464,7 +406,8 @@ class Schedule:
     def _sum_stage(self, node: Contraction) -> int:
         stages = [0]
         for operand in node.operands:
-            source = self._read(operand.operand if isinstance(operand, Argmax) else operand)
+            argmax = isinstance(operand, Argmax)
+            source = self._searched(operand) if argmax else self._read(operand)  # type: ignore[arg-type]
             if not is_leaf(source) and source not in self.known:
                 stages.append(self._stage[source] + self._has_sums(source))
         return max(stages)

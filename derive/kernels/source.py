@@ -26,6 +26,7 @@ from .loops import (
     Pieces,
     Place,
     Pointer,
+    Position,
     Scalar,
     Sum,
     Times,
@@ -115,7 +116,7 @@ def flat(place: Place, shape: Place) -> str:
 
 def pointer(place: Matrix | Pointer) -> str:
     """The address of a matrix, or of a place in a buffer."""
-    offset = integer(sympy.expand(place.offset))
+    offset = integer(sympy.expand(place.offset) if place.offset.is_Add else place.offset)
     return place.buffer.name if offset == "0" else f"{place.buffer.name} + {offset}"
 
 
@@ -176,6 +177,11 @@ def _(value: Local) -> tuple[str, int]:
 @_scalar.register
 def _(value: Load) -> tuple[str, int]:
     return entry(value.buffer, value.place), ATOM
+
+
+@_scalar.register
+def _(value: Position) -> tuple[str, int]:
+    return f"<real>{value.index}", ATOM
 
 
 @_scalar.register

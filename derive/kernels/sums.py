@@ -10,7 +10,7 @@ from ..expressions import Contraction, Node
 from ..forms import Access
 from .loops import Accumulate, Buffer, Fill, Gemm, Let, Local, Matrix, Number, Statement, Store
 from .nests import Indices, Memory, Points, placed, weighted, wrapped
-from .schedule import as_product, is_rearranged, shown_indices, strided_base
+from .products import as_product, is_rearranged, shown_indices, strided_base
 
 
 def sum_statements(

@@ -81,7 +81,11 @@ def _(s: Accumulate) -> dict[str, Any]:
 
 @_view.register
 def _(s: Select) -> dict[str, Any]:
-    return {"kind": "Select", "index": str(s.index), "entry": entry(s.buffer, s.place)}
+    place = entry(s.buffer, s.place)
+    if s.buffer.kind == "index":  # checked at the edge
+        return {"kind": "Select", "index": str(s.index), "entry": place}
+    kept = f"<Py_ssize_t>{place} if 0 <= {place} < {integer(s.extent)} else 0"
+    return {"kind": "Select", "index": str(s.index), "entry": kept}
 
 
 @_view.register
@@ -99,9 +103,8 @@ def _(s: Store) -> dict[str, Any]:
 def _(s: Largest) -> dict[str, Any]:
     return {
         "kind": "Largest",
-        "index": str(s.index),
-        "running": str(s.running),
-        "extent": integer(s.extent),
+        "indices": [str(index) for index in s.indices],
+        "running": list(zip(map(str, s.running), map(integer, s.extents), strict=True)),
         "best": s.best,
         "candidate": s.candidate,
         "value": scalar(s.value),

@@ -239,7 +239,10 @@ class LinearAlgebra(Notation):
     def argmax(self, w: Writes, node: Argmax) -> Written:
         shown, operator = w(node.operand), self.forms.argmax(w, node)
         named = node.operand in w.names or not node.operand.operands
-        return f"{operator} {shown}" if named else f"{operator}{enclosed('(', shown, ')')}", ATOM
+        text = f"{operator} {shown}" if named else f"{operator}{enclosed('(', shown, ')')}"
+        if len(node.summed) == 1:
+            return text, ATOM
+        return f"{enclosed('(', text, ')')}_{{{node.position + 1}}}", ATOM
 
     # --- what is left
 

@@ -79,3 +79,16 @@ def dense_softmax(x: X, *, W: Hom(X, H), b: H) -> H:
     """Multinomial logistic regression: class probabilities by softmax (thesis (2.15))."""
     z = W @ x + b
     return softmax(z)
+
+
+@layer
+def residual(x: X, *, W: Hom(X, X), b: X) -> X:
+    """x + Psi(W x + b): what is added to the identity (He et al. 2016)."""
+    z = W @ x + b
+    return x + tanh(z)
+
+
+@layer
+def linear_layer(x: X, *, P: Hom(X, H)) -> H:
+    """P x: onto a smaller space, where the rest of a network works; and back, by the adjoint."""
+    return P @ x

@@ -38,3 +38,10 @@ def bilinear(x: X, y: H, *, W: Hom(X, Hom(H, R(k)))) -> R(k):
 def cosine(x: X, y: X) -> R():
     """The cosine of the angle between two vectors."""
     return inner(x, y) / (norm(x) * norm(y))
+
+
+@layer
+def rms_norm(x: X, *, gamma: X) -> X:
+    """gamma (.) x / sqrt(mean square + 1e-5): a layer norm without the mean (Zhang 2019)."""
+    spread = sqrt(mean(x * x) + 1e-5)
+    return gamma * scale(1 / spread, x)

@@ -17,7 +17,12 @@ REAL.dps = 30
 
 
 def real_less(a: Any, b: Any) -> bool | None:
-    """a < b, or None if the two are too near to tell."""
+    """a < b, or None if the two are too near to tell.
+
+    At random points two values are the same to the last digit only where they are one value.
+    """
+    if a == b:
+        return False
     return None if abs(a - b) <= 1e-15 * max(1, abs(a), abs(b)) else bool(a < b)
 
 

@@ -209,19 +209,36 @@ def _(node: Held, at: Components) -> Value:
 @_components.register
 def _(node: Argmax, at: Components) -> Value:
     """For each entry a list of conditions: the first true one is at the first largest value."""
-    access, (summed,) = node.form.slots[0], node.form.summed(1)
-    count = extent(node.form.extent(summed), at.sizes)
     assert isinstance(node.space, Indices)
+    count = extent(node.space.bound, at.sizes)
+    kept = [index for index in node.form.free if index not in node.summed]
     result: Value = np.empty(shape_of(node.space, at.sizes), dtype=object)
-    for values in _grid([i for i in node.form.free if i != summed], node.form, at):
-        reads = [
-            _read(at[node.operand], access, {**values, summed: sympy.Integer(k)}, at, -sympy.oo)
+    for values in _grid(kept, node.form, at):
+        first = _first_largest(node, values, at)
+        result[_place(node.form.slots[1], values, at)] = [
+            sympy.Or(*(true for place, true in first.items() if place[node.position] == k))
             for k in range(count)
         ]
-        result[_place(node.form.slots[1], values, at)] = [
-            sympy.And(*(reads[k] >= other for other in reads[k + 1 :])) for k in range(count)
-        ]
     return result
+
+
+def _first_largest(
+    node: Argmax, values: Mapping[sympy.Symbol, Any], at: Components
+) -> dict[tuple[int, ...], sympy.Basic]:
+    """For each place of a window the condition that its first largest entry is there."""
+    array, reads = at[node.operand], {}
+    for window in _grid(node.summed, node.form, at):
+        read = _place(node.form.slots[0], {**values, **window}, at)
+        if _inside(read, array.shape):
+            reads[tuple(int(k) for k in window.values())] = array[read]
+    alone = len(node.summed) == 1  # then the conditions are asked in the order of the places
+    return {
+        place: sympy.And(
+            *(x > other for before, other in reads.items() if before < place and not alone),
+            *(x >= other for after, other in reads.items() if after > place),
+        )
+        for place, x in reads.items()
+    }
 
 
 @_components.register
@@ -284,10 +301,9 @@ def _read(
     access: Access,
     values: Mapping[sympy.Symbol, Any],
     at: Components,
-    outside: sympy.Expr = sympy.S.Zero,
 ) -> sympy.Expr:
     place = _place(access, values, at)
-    return array[place] if _inside(place, array.shape) else outside
+    return array[place] if _inside(place, array.shape) else sympy.S.Zero
 
 
 def _filled(space: Space, at: Components, number: sympy.Expr) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import sympy
@@ -17,7 +17,7 @@ import sympy
 from ..expressions import Node, Variable
 from ..layers import Layer
 from ..maps import LinearMap
-from ..spaces import Indices, Space, leaves
+from ..spaces import Indices, Space, SpaceError, leaves
 from . import field
 from .components import Components, flat_components, gram_matrix
 
@@ -47,11 +47,19 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
 
 
 def small_sizes(layer: Layer) -> list[dict[sympy.Symbol, int]]:
-    """Two choices of unequal sizes 2 and 3."""
-    return [
-        {size: 2 + (k + shift) % 2 for k, size in enumerate(layer.sizes)}
-        for shift in range(2 if layer.sizes else 1)
-    ]
+    """Two choices of unequal sizes 2 and 3, some larger where an extent would be below 1."""
+    return [_fitting(layer, shift) for shift in range(2 if layer.sizes else 1)]
+
+
+def _fitting(layer: Layer, shift: int) -> dict[sympy.Symbol, int]:
+    """The sizes 2, 3, 2, .. or 3, 2, 3, .. with the least in all added that makes them fit."""
+    least = {size: 2 + (k + shift) % 2 for k, size in enumerate(layer.sizes)}
+    for more in range(8):
+        for raised in combinations_with_replacement(layer.sizes, more):
+            sizes = {size: count + raised.count(size) for size, count in least.items()}
+            if layer.fits(sizes):
+                return sizes
+    raise SpaceError(f"layer {layer.name}: no sizes of a few entries make every extent at least 1")
 
 
 def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:

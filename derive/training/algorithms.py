@@ -43,7 +43,9 @@ def gradients(
     J is the squared loss (3.6) for "regression", the cross-entropy (3.9) of softmax(F) for
     "classification", where y is one-hot, a distribution or class indices.  A batch, x with one more
     axis in front, gives the average of its points' gradients.  `given` holds the arguments of the
-    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as by line 14.
+    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as by line 14: a
+    parameter of several layers is yielded by the first of them, with the sum of its gradients, as
+    in Algorithm 4.3.1.
 
     Raises ValueError for another kind, an empty batch or a target that does not fit, SpaceError for
     arrays that don't.
@@ -55,6 +57,8 @@ def gradients(
     for i in range(1, L + 1):  # 3
         x_[i + 1] = f[i](x_[i], theta_[i])  # 4
     y = target(kind, y, x_[L + 1], network.output.space)
+    first = {name: i for i in range(L, 0, -1) for name in theta_[i]}
+    above: dict[str, Value] = {}  # gradients by the later uses of a parameter
     for i in range(L, 0, -1):  # 5
         old[i] = map_tree(np.copy, theta_[i])  # 6
         if i == L and kind == "regression":  # 7
@@ -64,7 +68,10 @@ def gradients(
         else:  # 11
             e[i] = f[i + 1].D_adjoint(x_[i + 1], old[i + 1], e[i + 1])  # 12
         grad = f[i].nabla_adjoint(x_[i], theta_[i], e[i])  # 13
-        yield i, map_tree(lambda g, t: _mean(g, points, t), grad, theta_[i])
+        for name in grad.keys() & above.keys():
+            grad[name] = map_tree(np.add, above.pop(name), grad[name])
+        above |= {name: grad.pop(name) for name in [*grad] if first[name] < i}
+        yield i, map_tree(lambda g, t: _mean(g, points, t), grad, {k: theta_[i][k] for k in grad})
 
 
 def gradient(

@@ -1,0 +1,417 @@
+"""Windows on arrays: cropping, convolution and pooling, each one form (thesis section 4.2).
+
+An image is an array R(c, n, l): channels in front, then one axis or several.  A window of extents
+(p, q) lies at stride * i + dilation * s - padding on each axis; what it reads outside is zero.
+Nothing here has a derivative of its own: D is Leibniz, the adjoint opens the other slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from .calculus import transpose as adjoint
+from .elementwise.operations import operation
+from .expressions import (
+    Node,
+    argmax,
+    array_space,
+    constant,
+    contraction,
+    elementwise,
+    held,
+    linear_combination,
+    variable,
+)
+from .forms import Access, indices, make_form
+from .functions import form
+from .spaces import Indices, R, Real, Size, SpaceError, size
+
+CHANNELS, GROUPS, FILTERS = indices("c g o")
+Numbers = int | Sequence[int]
+Extents = object  # a size, or one for each axis
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows on some axes of an image: where they lie and how many there are."""
+
+    image: tuple[Size, ...]
+    extents: tuple[Size, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def at(self) -> Access:
+        """The indices of the windows, one for each axis."""
+        return indices(" ".join(f"i{axis}" for axis in range(len(self.image))))
+
+    @property
+    def within(self) -> Access:
+        """The indices within a window, one for each axis."""
+        return indices(" ".join(f"s{axis}" for axis in range(len(self.extents))))
+
+    @property
+    def places(self) -> Access:
+        """Where the image is read."""
+        every = zip(self.stride, self.at, self.dilation, self.within, self.padding, strict=True)
+        return tuple(step * i + apart * s - pad for step, i, apart, s, pad in every)
+
+    @property
+    def counts(self) -> tuple[Size, ...]:
+        """The number of windows along each axis: floor((n + 2 padding - reach) / stride) + 1."""
+        return tuple(
+            sympy.floor((n + 2 * pad - apart * (p - 1) - 1) / sympy.Integer(step)) + 1
+            for n, p, step, pad, apart in zip(
+                self.image, self.extents, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+
+    @property
+    def ranges(self) -> dict[sympy.Symbol, Size]:
+        """The extents of the indices."""
+        pairs = zip((*self.at, *self.within), (*self.counts, *self.extents), strict=True)
+        return dict(pairs)
+
+
+def _windows(
+    what: str,
+    image: tuple[Size, ...],
+    extents: tuple[Size, ...],
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers = 1,
+) -> Windows:
+    """Windows of these extents; raises SpaceError where a number is too small or no window fits."""
+    axes = len(image)
+    steps = _numbers(what, "stride", stride, axes, 1)
+    pads = _numbers(what, "padding", padding, axes, 0)
+    apart = _numbers(what, "dilation", dilation, axes, 1)
+    made = Windows(image, extents, steps, pads, apart)
+    for axis, count in enumerate(made.counts):
+        if count.is_nonpositive:
+            reach = apart[axis] * (extents[axis] - 1) + 1
+            raise SpaceError(
+                f"{what}: a window that reaches over {reach} places is larger than the image, "
+                f"which has {image[axis]} with a padding of {pads[axis]} on each side; use a "
+                "smaller window or more padding"
+            )
+    return made
+
+
+def _numbers(what: str, name: str, given: Numbers, axes: int, least: int) -> tuple[int, ...]:
+    """One whole number for each axis, of at least `least`."""
+    numbers = tuple(given) if isinstance(given, Sequence) else (given,) * axes
+    sound = all(isinstance(k, int) and not isinstance(k, bool) and k >= least for k in numbers)
+    if len(numbers) != axes or not sound:
+        raise SpaceError(
+            f"{what}: {name} must be a whole number of at least {least}, or {axes} of them, one "
+            f"for each axis of the image; got {given!r}"
+        )
+    return numbers
+
+
+# --- cropping and embedding
+
+
+def crop(x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
+    """kappa_at(x): the part of an array of these extents, from a place on (thesis (4.13)).
+
+    Places count from 0, on the last axes of x; axes before them are kept.  What lies outside is
+    zero.  Its adjoint is `embed` (lemma 4.2.1).  Raises SpaceError where nothing lies inside.
+
+    >>> from derive import R, dims, variable
+    >>> c, n = dims("c n")
+    >>> print(crop(variable("x", R(c, n, 8)), (0, 2), (1, 3)).space)
+    R(c, 1, 3)
+    """
+    shape, part = array_space(x, "crop").shape, tuple(size(extent) for extent in extents)
+    kept = len(shape) - len(part)
+    if kept < 0 or len(at) != len(part):
+        raise SpaceError(
+            f"crop: expected a place and an extent for each of some last axes of {x.space}, got "
+            f"the places {tuple(at)} and the extents {part}"
+        )
+    for place, count in zip(at, shape[kept:], strict=True):
+        if place < 0 or (count - 1 - place).is_negative:
+            raise SpaceError(f"crop: place {place} is beyond an axis of {count}; count from 0")
+    front, inner = _front(kept), Windows((), part, (), (), ()).within
+    read = tuple(place + s for place, s in zip(at, inner, strict=True))
+    ranges = dict(zip(inner, part, strict=True))
+    return form("kappa", x=(*front, *read), to=(*front, *inner), ranges=ranges)(x)
+
+
+def embed(y: Node, at: Sequence[int], shape: Sequence[object]) -> Node:
+    """Em_at(y): y as a part of an array that is zero elsewhere, from a place on (thesis (4.14)).
+
+    `shape` are the extents of the last axes of the result; it is the adjoint of `crop`.
+
+    >>> from derive import R, variable
+    >>> print(embed(variable("y", R(2, 3)), (0, 1), (5, 5)).space)
+    R(5, 5)
+    """
+    part = array_space(y, "embed").shape
+    kept = max(len(part) - len(shape), 0)
+    x = variable("x", R(*part[:kept], *shape))
+    return adjoint(crop(x, at, part[kept:]), y, (x,))[x]
+
+
+def _front(count: int) -> Access:
+    """Indices of axes that no window lies on."""
+    return indices(" ".join(f"c{axis}" for axis in range(count))) if count else ()
+
+
+# --- convolution
+
+
+def convolution(
+    W: Node,
+    x: Node,
+    *,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    groups: int | sympy.Expr = 1,
+) -> Node:
+    """C(W, x): the filters' inner products with windows of the image (thesis (4.15), (4.16)).
+
+    x in R(c, n, ..) is an image of c channels with one axis or several.  W in R(o, c, p, ..) has a
+    filter for every input channel; W in R(o, p, ..) is the thesis's, whose filters meet the sum of
+    the channels; with groups, W in R(o, c / groups, p, ..), and each group of output channels sees
+    its own group of input channels.  The result is in R(o, n', ..) with
+    n' = floor((n + 2 padding - dilation (p - 1) - 1) / stride) + 1.  `stride`, `padding` (zeros on
+    each side) and `dilation` are whole numbers, one for all axes or one for each.  As in the field
+    this is the cross-correlation: no filter is turned round.
+
+    Raises SpaceError where a number is too small, no window fits, or channels do not match.
+
+    >>> from derive import R, dims, variable
+    >>> o, c, n = dims("o c n")
+    >>> W, x = variable("W", R(o, c, 3, 3)), variable("x", R(c, n, 8))
+    >>> print(convolution(W, x, padding=1).space, convolution(W, x, stride=2, padding=1).space)
+    R(o, n, 8) R(o, floor(n/2 + 1/2), 4)
+    """
+    image, filters = array_space(x, "convolution").shape, array_space(W, "convolution").shape
+    _check_filters(filters, image, groups)
+    at = _windows("convolution", image[1:], filters[1 - len(image) :], stride, padding, dilation)
+    if len(filters) == len(image):
+        names = {"W": (FILTERS, *at.within), "x": (CHANNELS, *at.places)}
+        return form("C", **names, to=(FILTERS, *at.at), ranges=at.ranges)(W, x)
+    out, inner = filters[0] / groups, filters[1]
+    own = sympy.S.Zero if out == 1 and groups != 1 else FILTERS
+    channel = sympy.S.Zero if inner == 1 and groups != 1 else CHANNELS
+    group = GROUPS if groups != 1 else sympy.S.Zero
+    target = out * group + own
+    return form(
+        "C",
+        W=(target, channel, *at.within),
+        x=(inner * group + channel, *at.places),
+        to=(target, *at.at),
+        ranges={GROUPS: groups, FILTERS: out, CHANNELS: inner, **at.ranges},
+        shape=(filters[0], *at.counts),
+    )(W, x)
+
+
+def _check_filters(
+    filters: tuple[Size, ...], image: tuple[Size, ...], groups: int | sympy.Expr
+) -> None:
+    """The filters have an axis for each axis of the image, and channels that match the groups."""
+    if len(image) < 2 or len(filters) - len(image) not in (0, 1):
+        raise SpaceError(
+            f"convolution: expected an image R(c, n, ..) and filters R(o, c, p, ..) or R(o, p, ..) "
+            f"with an extent for each axis of the image, got {R(*image)} and {R(*filters)}"
+        )
+    count = size(groups)
+    plain = len(filters) == len(image)
+    if plain and count != 1:
+        raise SpaceError(
+            "convolution: filters that meet the sum of the channels have no groups; give a filter "
+            "for every input channel, R(o, c / groups, p, ..)"
+        )
+    if not plain and sympy.expand(filters[1] * count - image[0]) != 0:
+        raise SpaceError(
+            f"convolution: the image has {image[0]} channels, but filters {R(*filters)} in "
+            f"{count} groups take {sympy.expand(filters[1] * count)}; the second extent of the "
+            "filters must be the channels divided by the groups"
+        )
+    if not plain and not (filters[0] / count).is_integer:
+        raise SpaceError(
+            f"convolution: {filters[0]} output channels do not fall into {count} groups; make "
+            "their number a multiple of the groups"
+        )
+
+
+def transposed_convolution(
+    W: Node,
+    y: Node,
+    *,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    groups: int | sympy.Expr = 1,
+    output_padding: Numbers = 0,
+) -> Node:
+    """(W _| C)* . y: the adjoint of `convolution` in its image (thesis, theorem 4.2.3).
+
+    W and the numbers are those of the convolution whose adjoint it is: W in R(o, c / groups, p, ..)
+    takes y in R(o, n', ..) to an image in R(c, n, ..) with
+    n = (n' - 1) stride - 2 padding + dilation (p - 1) + 1 + output_padding.
+    The thesis's W in R(o, p, ..) takes it to one channel.  Raises SpaceError as `convolution` does,
+    and where output_padding is not below the stride.
+
+    >>> from derive import R, variable
+    >>> W, y = variable("W", R(4, 3, 2, 2)), variable("y", R(4, 5, 6))
+    >>> print(transposed_convolution(W, y, stride=2).space)
+    R(3, 10, 12)
+    """
+    what = "transposed_convolution"
+    small, filters = array_space(y, what).shape, array_space(W, what).shape
+    axes = len(small) - 1
+    if axes < 1 or len(filters) - len(small) not in (0, 1) or filters[0] != small[0]:
+        raise SpaceError(
+            f"{what}: expected y in R(o, n, ..) and filters R(o, c, p, ..) or R(o, p, ..), got "
+            f"{y.space} and {W.space}"
+        )
+    more = _numbers(what, "output_padding", output_padding, axes, 0)
+    steps = _numbers(what, "stride", stride, axes, 1)
+    pads = _numbers(what, "padding", padding, axes, 0)
+    apart = _numbers(what, "dilation", dilation, axes, 1)
+    if any(extra >= step for extra, step in zip(more, steps, strict=True)):
+        raise SpaceError(f"{what}: output_padding must be below the stride, got {output_padding}")
+    extents = zip(small[1:], filters[-axes:], steps, pads, apart, more, strict=True)
+    image = [(n - 1) * s - 2 * q + d * (p - 1) + 1 + extra for n, p, s, q, d, extra in extents]
+    channels = filters[1] * groups if len(filters) > len(small) else 1
+    x = variable("x", R(channels, *image))
+    made = convolution(W, x, stride=steps, padding=pads, dilation=apart, groups=groups)
+    return adjoint(made, y, (x,))[x]
+
+
+def per_channel(b: Node, space: Real) -> Node:
+    """b_c in every entry of channel c: a bias, or a gain, of an image's channels.
+
+    Raises SpaceError where b is no vector with an entry for each channel.
+
+    >>> from derive import R, dims, variable
+    >>> c, n = dims("c n")
+    >>> print(per_channel(variable("b", R(c)), R(c, n, n)).space)
+    R(c, n, n)
+    """
+    found = array_space(b, "per_channel").shape
+    if not isinstance(space, Real) or not space.shape or found != space.shape[:1]:
+        raise SpaceError(
+            f"per_channel: expected a vector with an entry for each channel of {space}, got "
+            f"{b.space}"
+        )
+    front, rest = _front(1), indices(" ".join(f"i{k}" for k in range(1, space.rank)))
+    ranges = dict(zip(rest, space.shape[1:], strict=True))
+    return form("per_channel", b=front, to=(*front, *rest), ranges=ranges)(b)
+
+
+# --- pooling
+
+
+def max_pool(
+    x: Node,
+    window: Extents,
+    *,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    ties: str = "first",
+) -> Node:
+    """Phi(x): the largest entry of each window of each channel (thesis (4.18) to (4.20)).
+
+    x in R(c, n, ..); `window` is an extent, or one for each of the last axes; the stride is the
+    window where none is given, so that windows are disjoint.  Padding is below every entry.  Its
+    derivative selects, and the adjoint embeds, at (k*, l*), the first place of the largest entry
+    (theorem 4.2.7); with ties="average" it is the mean over all places that attain it (remark
+    4.2.5), for finite entries.  A NaN is larger than every number.
+
+    Raises SpaceError where a window is larger than the image or the padding not below the window.
+
+    >>> from derive import R, dims, variable
+    >>> c, n = dims("c n")
+    >>> print(max_pool(variable("x", R(c, n, 8)), 2).space)
+    R(c, floor(n/2), 4)
+    """
+    if ties not in ("first", "average"):
+        raise SpaceError(f"max_pool: expected ties='first' or 'average', got {ties!r}")
+    front, at, shape = _pooled("max_pool", x, window, stride, padding)
+    space, to = R(*shape, *at.counts), (*front, *at.at)
+    ranges = {**dict(zip(front, shape, strict=True)), **at.ranges}
+    accesses = [(*front, *at.places), to]
+    search = make_form(accesses, ranges)
+    found = [
+        argmax(search, Indices(extent, space.shape), x, k) for k, extent in enumerate(at.extents)
+    ]
+    bound = make_form(accesses, ranges, [(s, to) for s in at.within])
+    largest = contraction(space, bound, 1, (x,), found)
+    return largest if ties == "first" else _averaged(x, largest, at, front)
+
+
+def _averaged(x: Node, largest: Node, at: Windows, front: Access) -> Node:
+    """The largest entries, whose derivative is the mean over the places that attain them."""
+    to = (*front, *at.at)
+    window = (*to, *at.within)
+    cut = form("windows", x=(*front, *at.places), to=window, ranges=at.ranges)
+    spread = form("spread", y=to, to=window, ranges=at.ranges)
+    total = form("total", a=window, to=to)
+    weigh = form("weigh", w=window, v=window, to=to)
+    entries, most = cut(x), spread(held(largest))
+    attained = elementwise(_SAME, entries, most)
+    if any(at.padding):  # what is outside attains nothing
+        attained = attained * cut(constant(sympy.S.One, x.space))
+    weight = attained / spread(total(attained))
+    return held(largest) + weigh(held(weight), entries - most)
+
+
+_SAME = operation("same", lambda a, b: sympy.Piecewise((1, sympy.Eq(a, b)), (0, True)))
+
+
+def average_pool(
+    x: Node,
+    window: Extents,
+    *,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    count_padding: bool = True,
+) -> Node:
+    """The mean of each window of each channel; `window`, `stride`, `padding` as for `max_pool`.
+
+    Padding counts as entries that are zero, unless `count_padding` is False: then the mean is over
+    what lies inside.
+
+    >>> from derive import R, dims, variable
+    >>> c, n = dims("c n")
+    >>> print(average_pool(variable("x", R(c, n, 8)), (2, 4), stride=1).space)
+    R(c, n - 1, 5)
+    """
+    front, at, _ = _pooled("average_pool", x, window, stride, padding)
+    total = form("total", x=(*front, *at.places), to=(*front, *at.at), ranges=at.ranges)
+    if count_padding or not any(at.padding):
+        return linear_combination([(1 / sympy.Mul(*at.extents), total(x))])
+    return total(x) / total(constant(sympy.S.One, x.space))
+
+
+def _pooled(
+    what: str, x: Node, window: Extents, stride: Numbers | None, padding: Numbers
+) -> tuple[Access, Windows, tuple[Size, ...]]:
+    """The indices and extents of the axes in front, and the windows on the last ones."""
+    shape = array_space(x, what).shape
+    many = isinstance(window, Sequence)
+    axes = len(window) if many else max(len(shape) - 1, 1)  # type: ignore[arg-type]
+    if not 1 <= axes <= len(shape):
+        raise SpaceError(f"{what}: a window {window!r} has no place on {x.space}")
+    extents = tuple(size(extent) for extent in (window if many else (window,) * axes))  # type: ignore[attr-defined]
+    steps = tuple(int(p) if p.is_Integer else p for p in extents) if stride is None else stride
+    split = len(shape) - axes
+    at = _windows(what, shape[split:], extents, steps, padding)
+    for pad, extent in zip(at.padding, extents, strict=True):
+        if not (extent - pad).is_positive:
+            raise SpaceError(
+                f"{what}: the padding {pad} must be below the window's extent {extent}, so that "
+                "every window meets the image"
+            )
+    return _front(split), at, shape[:split]
