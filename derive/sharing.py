@@ -4,8 +4,8 @@ A parameter of one layer is tau of the parameters of other layers, in any networ
 
     with_shared(network, decoder_W=lambda encoder_W: transpose(encoder_W))
 
-The layer is then f(x; tau(W), ..) as a layer of W (thesis (4.35)), so that tau* and the sum over all
-uses of W are results of the calculus (lemmas 4.3.2 to 4.3.4, theorem 4.3.5).
+The layer is then f(x; tau(W), ..) as a layer of W (thesis (4.35)), so that tau* and the sum over
+all uses of W are results of the calculus (lemmas 4.3.2 to 4.3.4, theorem 4.3.5).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from .expressions import (
     linear_combination,
     variable,
 )
-from .forms import Access, indices, make_form
+from .forms import LATEST, Access, indices, make_form
 from .functions import form
 from .spaces import Indices, R, Real, Size, SpaceError, size
 
@@ -140,8 +140,10 @@ def crop(x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
             raise SpaceError(f"crop: place {place} is beyond an axis of {count}; count from 0")
     front, inner = _front(kept), Windows((), part, (), (), ()).within
     read = tuple(place + s for place, s in zip(at, inner, strict=True))
-    ranges = dict(zip(inner, part, strict=True))
-    return form("kappa", x=(*front, *read), to=(*front, *inner), ranges=ranges)(x)
+    ranges = dict(zip((*front, *inner), (*shape[:kept], *part), strict=True))
+    made = make_form([(*front, *read), (*front, *inner)], ranges)
+    LATEST.add(made, "kappa")
+    return contraction(R(*shape[:kept], *part), made, 1, (x,))
 
 
 def embed(y: Node, at: Sequence[int], shape: Sequence[object]) -> Node:

@@ -5,10 +5,10 @@ All entries are numbers of float32, so that both precisions are checked at the s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, permutations
+from math import log2, prod
 
 import numpy as np
 import sympy
@@ -20,7 +20,8 @@ from ..expressions import Argmax, Elementwise, Node, Variable, contraction, vari
 from ..forms import make_form
 from ..functions import gram_variable
 from ..layers import Layer
-from ..reference import Array, Sizes, Value, flat_arrays, shape_of, values_of
+from ..programs import BATCH
+from ..reference import Array, Sizes, Value, extent, flat_arrays, shape_of, values_of
 from ..roles import MASK
 from ..spaces import Gram, Indices, Product, R, Real, Space, leaves
 from ..walk import topological
@@ -30,6 +31,10 @@ ROUNDING_MARGIN = 2e-3  # from a kink, for roundings in float32, which are some 
 TAME = 100.0  # the largest psi' and psi'': the third derivative is then no excuse for an error
 SIGNED, POSITIVE = (-1.0, 1.0), (0.25, 1.25)
 ATTEMPTS = 40
+NEAR = 1.0  # over the number of kinks: about a third of all rows are so far away from all of them
+ROUNDING = 2e-5  # at least, for what float32 makes of a sum
+SHAKE = 1e-6
+MANY = 64  # entries of an array; of 16 times as many each is half as large
 
 
 class NoPoint(ValueError):
@@ -82,13 +87,22 @@ def draw(
     sizes: Sizes,
     between: tuple[float, float] = SIGNED,
 ) -> Value:
-    """An element of a space; class indices are in their range."""
+    """An element of a space; class indices are in their range.
+
+    The entries of a large array are smaller, so that sums over it leave psi where it is curved.
+    """
     if isinstance(space, Product):
         return tuple(draw(random, factor, sizes, between) for factor in space.factors)
     assert isinstance(space, (Real, Indices))
     if isinstance(space, Indices):
         return random.integers(0, int(space.bound.subs(sizes)), shape_of(space, sizes))
-    return uniform(random, shape_of(space, sizes), between)
+    share = 2.0 ** -round(log2(max(1.0, extent(_own(space), sizes) / MANY)) / 4)
+    return share * uniform(random, shape_of(space, sizes), between)
+
+
+def _own(space: Real) -> sympy.Expr:
+    """The number of entries that one point of a batch has."""
+    return sympy.Mul(*(size for size in space.shape if size != BATCH))
 
 
 def grams_of(layer: Layer) -> dict[Gram, sympy.Expr]:
@@ -102,12 +116,12 @@ def grams_of(layer: Layer) -> dict[Gram, sympy.Expr]:
 def gram_values(random: np.random.Generator, layer: Layer, sizes: Sizes) -> dict[Variable, Value]:
     """G = L L^T and its inverse for a unit lower triangular L of whole numbers: both are exact."""
     values: dict[Variable, Value] = {}
-    for gram, extent in grams_of(layer).items():
-        order = int(extent.subs(sizes))
+    for gram, count in grams_of(layer).items():
+        order = int(count.subs(sizes))
         lower = np.eye(order) + np.tril(random.integers(-1, 2, (order, order)), -1)
         inverse = np.rint(np.linalg.inv(lower))
         for side, matrix in ((gram, lower @ lower.T), (gram.inverse, inverse.T @ inverse)):
-            name = gram_variable(side, extent)
+            name = gram_variable(side, count)
             assert isinstance(name, Variable)
             values[name] = matrix
     return values
@@ -141,7 +155,7 @@ def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:
     entries, inside = (
         values_of([read], {x: a}, sizes)[0] for a in (operand, np.ones_like(operand))
     )
-    shape = (*entries.shape[: len(form.slots[1])], math.prod(entries.shape[len(form.slots[1]) :]))
+    shape = (*entries.shape[: len(form.slots[1])], prod(entries.shape[len(form.slots[1]) :]))
     best = np.sort(np.where(inside > 0, entries, -np.inf).reshape(shape), axis=-1)
     if best.shape[-1] == 1:
         return np.full(best.shape[:-1], np.inf)
@@ -191,8 +205,9 @@ def point_of(
     """
     wildest: list[tuple[float, Point]] = []
     for between in (SIGNED, POSITIVE):
-        for point in islice(points(layer, sizes, random, between), ATTEMPTS):
-            wild = wildness(layer.output, point, margin)
+        for drawn in islice(points(layer, sizes, random, between), ATTEMPTS):
+            point, near = _moved_away(layer, drawn, random, between, margin)
+            wild = wildness(layer.output, point, near)
             if wild <= TAME:
                 return point
             wildest.append((wild, point))
@@ -202,9 +217,75 @@ def point_of(
     return point
 
 
+def _moved_away(
+    layer: Layer,
+    point: Point,
+    random: np.random.Generator,
+    between: tuple[float, float],
+    margin: float,
+) -> tuple[Point, float]:
+    """The point with those of its rows drawn again that are at a kink, and the margin it keeps.
+
+    Where a row has many kinks, as an image behind a convolution has, it can't be far from all.
+    """
+    rows = point.sizes.get(BATCH, 1)
+    count = sum(kink.size for kink in kink_values(layer.output, point)) / max(rows, 1)
+    near = max(min(margin, NEAR / max(count, 1)), ROUNDING)
+    for fresh in islice(points(layer, point.sizes, random, between), ATTEMPTS // 4):
+        at = _rows_at_kinks(layer, point, near)
+        if not at.any():
+            break
+        for x in point.values:
+            if all(leaf.shape[:1] == (BATCH,) for leaf in leaves(x.space)):
+                point.values[x] = _with_rows(point, fresh, x, at)
+    return point, near
+
+
+def _rows_at_kinks(layer: Layer, point: Point, margin: float) -> Array:
+    """Which rows of a batch are nearer to a kink than the margin."""
+    rows = point.sizes.get(BATCH, 0)
+    at = np.zeros(rows, dtype=bool)
+    for kink in near_kinks(layer.output, point, margin):
+        if kink.ndim and kink.shape[0] == rows:
+            at |= kink.any(axis=tuple(range(1, kink.ndim)))
+    return at
+
+
+def _with_rows(point: Point, fresh: Point, x: Variable, at: Array) -> Value:
+    old, new = (flat_arrays(p.values[x]) for p in (point, fresh))
+    every = [
+        np.where(at.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(old, new, strict=True)
+    ]
+    return tuple(every) if isinstance(x.space, Product) else every[0]
+
+
+def near_kinks(output: Node, point: Point, margin: float) -> list[Array]:
+    """Where kinks are nearer than the margin.
+
+    What vanishes there and still does beside is none: the entries of a window that are all zero
+    behind a ReLU are equal, whatever happens to them.
+    """
+    here = kink_values(output, point)
+    if not any((kink == 0).any() for kink in here):
+        return [abs(kink) < margin for kink in here]
+    beside = Point(point.sizes, {x: _shaken(x.space, v) for x, v in point.values.items()})
+    pairs = zip(here, kink_values(output, beside), strict=True)
+    return [(abs(a) < margin) & ((a != 0) | (b != 0)) for a, b in pairs]
+
+
+def _shaken(space: Space, value: Value) -> Value:
+    """Every number moved a little, each by another share of itself."""
+    if isinstance(space, Product):
+        return tuple(_shaken(part, v) for part, v in zip(space.factors, value, strict=True))
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        return value
+    return array * (1 + SHAKE * np.cos(np.arange(array.size)).reshape(array.shape))
+
+
 def wildness(output: Node, point: Point, margin: float) -> float:
     """The largest |psi'| and |psi''| on the way; infinite at a kink or where a value is none."""
-    if any((abs(kink) < margin).any() for kink in kink_values(output, point)):
+    if any(near.any() for near in near_kinks(output, point, margin)):
         return np.inf
     nodes = [node for node in topological(output) if isinstance(node, Elementwise)]
     found = dict(zip(nodes, _arguments(nodes, point), strict=True))

@@ -245,9 +245,9 @@ class Schedule:
                 yield source
 
     def _read_from_memory_of_selector(self, operand: Node) -> Iterator[Node]:
-        if isinstance(operand, Argmax) and not self.in_memory(operand):
-            if not self.in_memory(base(operand.operand)):
-                yield base(operand.operand)
+        searched = isinstance(operand, Argmax) and not self.in_memory(operand)
+        if searched and not self.in_memory(base(operand.operand)):  # type: ignore[attr-defined]
+            yield base(operand.operand)  # type: ignore[attr-defined]
 
     def _store_shared(self) -> bool:
         """Stores a value of some psi that two loop nests would compute; True while there is one."""

@@ -34,9 +34,9 @@ def convolutional(x: X, *, W: R(o, c, 3, 3), b: R(o)) -> Y:
 
 @layer
 def convolutional_pooled(x: X, *, W: R(o, c, 3, 3), b: R(o)) -> R(o, n // 2, l // 2):
-    """The same with the largest of every 2 x 2 places."""
-    z = convolution(W, x, padding=1) + per_channel(b, Y)
-    return max_pool(relu(z), 2)
+    """The same with the largest of every 2 x 2 places; relu is monotone and comes after it."""
+    z = max_pool(convolution(W, x, padding=1) + per_channel(b, Y), 2)
+    return relu(z)
 
 
 @layer

@@ -29,7 +29,7 @@ from ..expressions import (
 from ..forms import Access, Form
 from ..layers import Layer
 from ..maps import BilinearMap, LinearMap
-from ..reference import Sizes, extent, shape_of
+from ..reference import Sizes, extent, shape_of, values_of
 from ..spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
 from ..walk import topological
 
@@ -95,10 +95,14 @@ def gram_matrix(gram: Gram, count: int) -> sympy.Matrix:
 
 
 class Components:
-    """The components of expressions at some sizes and class indices; shared parts are kept."""
+    """The components of expressions at some sizes and class indices; shared parts are kept.
 
-    def __init__(self, sizes: Sizes, indices: Mapping[str, Any]) -> None:
-        self.sizes, self.indices = sizes, indices
+    With a seed every argmax is a place, that at a random point of this seed: near the point it does
+    not move.  Without one it is a list of conditions.
+    """
+
+    def __init__(self, sizes: Sizes, indices: Mapping[str, Any], seed: int | None = None) -> None:
+        self.sizes, self.indices, self.seed = sizes, indices, seed
         self._grams: dict[str, Gram] = {}
         self._owner: dict[sympy.Symbol, str] = {}
         self._found: dict[Node, Value] = {}
@@ -128,6 +132,22 @@ class Components:
             value = symbols_of(x.name, x.space, self.sizes)
         self._claim(x.name.removesuffix("_inverse") if x.name in self._grams else x.name, value)
         return value
+
+    def place_of(self, node: Argmax) -> Value:
+        """Where the operand is largest at the random point: integers."""
+        variables = [x for x in topological(node) if isinstance(x, Variable)]
+        point = {x: self._drawn(x) for x in variables}
+        with np.errstate(all="ignore"):
+            (found,) = values_of([node], point, self.sizes)
+        return np.asarray(found, dtype=object)
+
+    def _drawn(self, x: Variable) -> Value:
+        """A value of a variable that depends on its name and the seed alone."""
+        if isinstance(x.space, Indices):
+            return np.asarray(self.indices[x.name])
+        random = np.random.default_rng([*x.name.encode(), self.seed or 0])
+        drawn = [random.normal(size=shape_of(leaf, self.sizes)) for leaf in leaves(x.space)]
+        return tuple(drawn) if isinstance(x.space, Product) else drawn[0]
 
     def _claim(self, name: str, value: Value) -> None:
         for symbol in (s for entry in flat_components(value) for s in entry.free_symbols):
@@ -209,6 +229,8 @@ def _(node: Held, at: Components) -> Value:
 @_components.register
 def _(node: Argmax, at: Components) -> Value:
     """For each entry a list of conditions: the first true one is at the first largest value."""
+    if at.seed is not None:
+        return at.place_of(node)
     assert isinstance(node.space, Indices)
     count = extent(node.space.bound, at.sizes)
     kept = [index for index in node.form.free if index not in node.summed]
@@ -217,8 +239,8 @@ def _(node: Argmax, at: Components) -> Value:
         first = _first_largest(node, values, at)
         result[_place(node.form.slots[1], values, at)] = [
             sympy.Or(*(true for place, true in first.items() if place[node.position] == k))
-            for k in range(count)
-        ]
+            for k in range(count - 1)
+        ] + [sympy.true]
     return result
 
 

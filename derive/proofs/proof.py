@@ -64,7 +64,7 @@ def _fitting(layer: Layer, shift: int) -> dict[sympy.Symbol, int]:
 
 def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
     """The verdicts at these sizes."""
-    oracle = Oracle(layer, sizes)
+    oracle = Oracle(layer, sizes, seed)
     shown = ", ".join(f"{size}={count}" for size, count in sizes.items())
     claims = [*oracle.first_order(), *oracle.second_order()]
     pairs = [(oracle.components_of(derived.body), expected) for derived, expected in claims]
@@ -73,16 +73,16 @@ def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
 
 
 class Oracle:
-    """The components of a layer and what SymPy's own `diff` makes of them."""
+    """The components of a layer, each argmax a fixed place, and what SymPy's own `diff` makes."""
 
-    def __init__(self, layer: Layer, sizes: Sizes) -> None:
+    def __init__(self, layer: Layer, sizes: Sizes, seed: int = 0) -> None:
         self.layer, self.sizes = layer, sizes
         indices = {
             a.name: _some_indices(a.variable.space, sizes)
             for a in layer.arguments
             if isinstance(a.variable.space, Indices)
         }
-        self._components = Components(sizes, indices)
+        self._components = Components(sizes, indices, seed)
         self.output = self.components_of(layer.output)
         self._partials: dict[tuple[Any, ...], sympy.Expr] = {}
 
