@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy
 
-from .expressions import Contraction, Node, Variable, tuple_of
+from .expressions import Argmax, Contraction, Node, Variable, tuple_of
 from .forms import LATEST, Called
 from .hooks import Shown, compiled
 from .lift import lift
@@ -44,7 +44,7 @@ class Layer(Shown):
     called: Called = field(default=LATEST, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        nodes = (n for n in topological(self.output) if isinstance(n, Contraction))
+        nodes = (n for n in topological(self.output) if isinstance(n, (Argmax, Contraction)))
         object.__setattr__(self, "called", self.called.only(n.form for n in nodes))
         check_names(self.name, self.arguments, self.sizes, self.output)
         check_output(self.name, self.arguments, self.output)

@@ -349,6 +349,8 @@ def max_pool(
         argmax(search, Indices(extent, space.shape), x, k) for k, extent in enumerate(at.extents)
     ]
     bound = make_form(accesses, ranges, [(s, to) for s in at.within])
+    LATEST.add(search, "kappa")
+    LATEST.add(bound, "Phi")
     largest = contraction(space, bound, 1, (x,), found)
     return largest if ties == "first" else _averaged(x, largest, at, front)
 

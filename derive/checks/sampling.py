@@ -116,12 +116,12 @@ def grams_of(layer: Layer) -> dict[Gram, sympy.Expr]:
 def gram_values(random: np.random.Generator, layer: Layer, sizes: Sizes) -> dict[Variable, Value]:
     """G = L L^T and its inverse for a unit lower triangular L of whole numbers: both are exact."""
     values: dict[Variable, Value] = {}
-    for gram, count in grams_of(layer).items():
-        order = int(count.subs(sizes))
+    for gram, axis in grams_of(layer).items():
+        order = int(axis.subs(sizes))
         lower = np.eye(order) + np.tril(random.integers(-1, 2, (order, order)), -1)
         inverse = np.rint(np.linalg.inv(lower))
         for side, matrix in ((gram, lower @ lower.T), (gram.inverse, inverse.T @ inverse)):
-            name = gram_variable(side, count)
+            name = gram_variable(side, axis)
             assert isinstance(name, Variable)
             values[name] = matrix
     return values

@@ -71,7 +71,13 @@ def count(kernel: Kernel) -> Count:
 
 def closed_form(expression: sympy.Expr) -> str:
     """An expression in the sizes as it is printed; `^` is a power."""
-    return str(sympy.factor_terms(sympy.expand(expression))).replace("**", "^")
+    return str(shortest(expression)).replace("**", "^")
+
+
+def shortest(expression: sympy.Expr) -> sympy.Expr:
+    """Multiplied out or not, by which is shorter: extents such as n - p + 1 are better left."""
+    forms = (sympy.factor_terms(sympy.expand(expression)), sympy.factor_terms(expression))
+    return min(forms, key=lambda form: len(str(form)))
 
 
 def _traffic(kernel: Kernel) -> sympy.Expr:

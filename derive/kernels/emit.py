@@ -252,7 +252,7 @@ def _pointers(kernel: Kernel) -> Iterator[tuple[str, str, str]]:
 
 
 def _plus(name: str, offset: sympy.Expr) -> str:
-    return name if offset == 0 else f"{name} + {integer(sympy.expand(offset))}"
+    return name if offset == 0 else f"{name} + {integer(offset)}"
 
 
 def _doc(kernel: Kernel) -> str:

@@ -71,7 +71,8 @@ def integer(expression: sympy.Expr) -> str:
         return "*".join([_integer_factor(expression.base)] * int(expression.exp))
     if isinstance(expression, sympy.floor):
         above, below = expression.args[0].as_numer_denom()
-        return f"({integer(above)}) // {_integer_factor(below)}"
+        whole = integer(above) if above.is_Atom else f"({integer(above)})"
+        return f"{whole} // {_integer_factor(below)}"
     if isinstance(expression, (sympy.Max, sympy.Min)):
         word = "max" if isinstance(expression, sympy.Max) else "min"
         return f"{word}({', '.join(integer(part) for part in expression.args)})"

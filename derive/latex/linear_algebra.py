@@ -237,9 +237,7 @@ class LinearAlgebra(Notation):
         return rf"{ratio(w, [number]).text(w, self.letters)}\,{unit}", PRODUCT
 
     def argmax(self, w: Writes, node: Argmax) -> Written:
-        shown, operator = w(node.operand), self.forms.argmax(w, node)
-        named = node.operand in w.names or not node.operand.operands
-        text = f"{operator} {shown}" if named else f"{operator}{enclosed('(', shown, ')')}"
+        text = self.forms.places(w, node)
         if len(node.summed) == 1:
             return text, ATOM
         return f"{enclosed('(', text, ')')}_{{{node.position + 1}}}", ATOM

@@ -39,18 +39,34 @@ class FormNames:
         if not ones:
             self.used.setdefault(name, form)
         *inputs, last = _factors(node, ones)
-        selectors = "".join(f"; {w(x)}" for x in node.selectors[:1])
-        selectors += "".join(f", {w(x)}" for x in node.selectors[1:])
+        selectors = self._selectors(w, node)
         if last is None:
             shown = ", ".join(w(x) if isinstance(x, Node) else ONES for x in inputs)
             return f"{name}{enclosed('(', shown + selectors, ')')}", ATOM
         u = w(last, MAPPED) if isinstance(last, Node) else ONES
         return rf"{_opened(w, name, inputs, selectors)}^{{*}} \cdot {u}", DOT
 
+    def _selectors(self, w: Writes, node: Contraction) -> str:
+        """What the bound indices are read from; the places of one window are one argmax."""
+        first = next(iter(node.selectors), None)
+        if (
+            isinstance(first, Argmax)
+            and len(first.together) > 1
+            and node.selectors == first.together
+        ):
+            return f"; {self.places(w, first)}"
+        return "".join(f"{', ' if k else '; '}{w(x)}" for k, x in enumerate(node.selectors))
+
     def has_name(self, w: Writes, node: Contraction) -> bool:
         """The form has a name of the user's or one that was given."""
         form = without(node.form, w.family)
         return form in self.given or self.called.get(form) is not None
+
+    def places(self, w: Writes, node: Argmax) -> str:
+        """The places of the largest entries, all indices of a window together."""
+        shown, operator = w(node.operand), self.argmax(w, node)
+        named = node.operand in w.names or not node.operand.operands
+        return f"{operator} {shown}" if named else f"{operator}{enclosed('(', shown, ')')}"
 
     def argmax(self, w: Writes, node: Argmax) -> str:
         """The operator of which the node is the value: over all entries, or by a form."""

@@ -10,7 +10,7 @@ import sympy
 
 from ..checks.cases import Cases
 from ..expressions import Variable
-from ..kernels.cost import count
+from ..kernels.cost import count, shortest
 from ..kernels.lower import Kernel, lower
 from ..layers import Layer
 from ..networks import Network
@@ -125,9 +125,10 @@ class Sections:
 
     def _closed(self, expression: sympy.Expr) -> str:
         """A number of operations in closed form."""
-        closed = sympy.factor_terms(sympy.expand(expression))
         batch = batch_letter(self.layer)
-        return value(closed, lambda name: batch if name == BATCH.name else self.letters(name))
+        return value(
+            shortest(expression), lambda name: batch if name == BATCH.name else self.letters(name)
+        )
 
 
 def source_of(layer: Layer) -> str:

@@ -21,8 +21,9 @@ X, Y = R(c, n, l), R(o, n, l)
 @layer
 def thesis_cnn_layer(x: X, *, W: R(o, p, q)) -> R(o, (n - p + 1) // 2, (l - q + 1) // 2):
     """Phi(Psi(C(W, x))) (thesis (4.28)): filters meet the sum of the channels, 2 x 2 pools."""
-    z = tanh(convolution(W, x))
-    return max_pool(z, 2)
+    z = convolution(W, x)
+    a = tanh(z)
+    return max_pool(a, 2)
 
 
 @layer
@@ -35,8 +36,8 @@ def convolutional(x: X, *, W: R(o, c, 3, 3), b: R(o)) -> Y:
 @layer
 def convolutional_pooled(x: X, *, W: R(o, c, 3, 3), b: R(o)) -> R(o, n // 2, l // 2):
     """The same with the largest of every 2 x 2 places; relu is monotone and comes after it."""
-    z = max_pool(convolution(W, x, padding=1) + per_channel(b, Y), 2)
-    return relu(z)
+    z = convolution(W, x, padding=1) + per_channel(b, Y)
+    return relu(max_pool(z, 2))
 
 
 @layer

@@ -1,6 +1,7 @@
 """Networks: compositions of the library's layers with a loss (thesis sections 3.1 and 5.3)."""
 
-from derive import bidirectional, deep, network, recurrent
+from derive import bidirectional, deep, network, recurrent, transpose, with_shared
+from derive.library.convolution import convolutional, convolutional_pooled, flattening
 from derive.library.dense import affine, dense
 from derive.library.losses import cross_entropy_index, squared_loss
 from derive.library.rnn import (
@@ -13,6 +14,21 @@ from derive.library.rnn import (
 )
 
 mlp = network("mlp", hidden=dense, output=affine, loss=cross_entropy_index)
+
+cnn = network(
+    "cnn",
+    first=convolutional,
+    second=convolutional_pooled,
+    flat=flattening,
+    output=affine,
+    loss=cross_entropy_index,
+)
+
+autoencoder = with_shared(
+    network("autoencoder", encoder=dense, code=affine, decoder=dense, output=affine),
+    decoder_W=lambda code_W: transpose(code_W),
+    output_W=lambda encoder_W: transpose(encoder_W),
+).with_loss(squared_loss, target="input")
 
 elman = recurrent("elman", vanilla_rnn, prediction=readout, loss=squared_loss)
 
