@@ -32,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENT = HERE / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 STAMP = ENVIRONMENT / "layerwise.json"  # empty at first; says what is installed once it is
+# pytest's options: files of tests go to a process on each CPU, in the order of tests/conftest.py.
+SHARED_OUT = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
 EXTRAS: dict[str, set[str]] = {"build": set(), "demo": {"demo"}, "test": {"demo", "test"}}
 
 
@@ -72,9 +74,18 @@ def do(verb: str, rest: list[str]) -> None:
         require_compiler()
     run("-P", "-m", "derive", "build", *(rest if verb == "build" else []))
     if verb == "test":
-        run("-m", "pytest", *rest, folder=HERE)
+        run("-m", "pytest", *distribution(rest), *rest, folder=HERE)
     if verb == "demo":
         run(str(HERE / "examples" / "digits.py"), *rest, folder=HERE)
+
+
+def distribution(rest: list[str]) -> tuple[str, ...]:
+    """How the tests are shared out; `rest` may say otherwise, for the last of two options wins.
+
+    Files that are named are left to one process: it is through before others have started.
+    """
+    named = any((HERE / word.partition("::")[0]).is_file() for word in rest)
+    return () if named else SHARED_OUT
 
 
 def run(*arguments: str, folder: Path | None = None) -> None:

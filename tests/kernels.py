@@ -1,6 +1,7 @@
 """Kernels run at a point, and the NumPy reference: the same programs evaluated as written."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -26,8 +27,9 @@ Sizes = Mapping[sympy.Symbol, int]
 # --- kernels before they are printed
 
 
+@cache
 def kernels_of(layer: Layer) -> dict[str, Kernel]:
-    """The lowered kernels of a layer by name."""
+    """The lowered kernels of a layer by name, lowered once; for tests that change nothing."""
     return {program.name: lower(program) for program in programs(layer)}
 
 

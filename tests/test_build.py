@@ -2,12 +2,14 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import DERIVED, LONGEST
 
 HERE = Path(__file__).resolve().parent.parent
 TAG = sys.implementation.cache_tag
@@ -178,3 +180,18 @@ def test_help_needs_no_environment(clone):
     assert done.returncode == 0
     assert "python3 build.py test" in done.stdout
     assert not (clone / ".venv").exists()
+
+
+# --- how the tests are shared out
+
+
+def test_files_that_are_named_are_left_to_one_process():
+    build = runpy.run_path(str(HERE / "build.py"))
+    for rest in ([], ["-k", "forms"], ["tests", "-x"]):
+        assert build["distribution"](rest) == build["SHARED_OUT"]
+    for rest in (["tests/test_forms.py"], ["-x", "tests/test_forms.py::test_a_form"]):
+        assert build["distribution"](rest) == ()
+
+
+def test_the_files_that_the_order_names_are_there():
+    assert {*LONGEST, *DERIVED} <= {path.stem for path in (HERE / "tests").glob("test_*.py")}

@@ -26,7 +26,7 @@ from derive import (
     tanh,
     total_sum,
 )
-from derive.build import load_kernels, runtime_modules
+from derive.build import build_runtime, load_kernels
 from derive.checks.kernel_laws import KernelLaws
 from derive.compile import Module, compile_modules
 from derive.functions import largest
@@ -182,7 +182,8 @@ def compiled(tmp_path_factory) -> dict[str, ModuleType]:
     for name, text in texts.items():
         (folder / f"{name}.pyx").write_text(text)
     modules = [Module(name, folder / f"{name}.pyx") for name in texts]
-    compile_modules([*runtime_modules(), *modules], flags=("-O0",))
+    build_runtime(lambda line: None)
+    compile_modules(modules, flags=("-O0",))
     return {name: load_kernels(name, folder) for name in texts}
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -38,6 +39,7 @@ def formulas_of(layer):
         yield from (writer.formula(linear.body) for linear in (first, first.adjoint, second))
 
 
+@cache
 def sample() -> list[str]:
     """Formulas of every kind, the names, spaces and scalar functions."""
     n = dims("n")
@@ -50,9 +52,6 @@ def sample() -> list[str]:
     found += map(definition, every)
     found += map(space_latex, (R(n, gram=Gram("G")), Index(n, 3), R(), R(n + 1, 2 * n)))
     return [latex for latex in dict.fromkeys(found) if width(latex) < LARGEST]
-
-
-SAMPLE = sample()
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +78,8 @@ def printed(tmp_path_factory):
 
 
 def test_every_formula_compiles(printed) -> None:
-    errors, widths = printed(SAMPLE)
-    assert not errors and len(widths) == len(SAMPLE)
+    errors, widths = printed(sample())
+    assert not errors and len(widths) == len(sample())
 
 
 def test_an_undefined_command_is_an_error(printed) -> None:
@@ -94,8 +93,8 @@ def test_the_width_is_estimated_to_within_a_few_percent(printed) -> None:
     Glyphs are known to 0.01 pt; what is not modelled is a script's size, some 2 % of its width, and
     the kerns between letters of a word.
     """
-    _, widths = printed(SAMPLE)
-    for latex, real in zip(SAMPLE, widths, strict=True):
+    _, widths = printed(sample())
+    for latex, real in zip(sample(), widths, strict=True):
         assert 0.97 * real <= width(latex) <= 1.12 * real, latex
 
 
