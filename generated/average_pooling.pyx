@@ -31,16 +31,16 @@ cdef void average_pooling_forward(
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real total
     # y = 1/4 sum_{l,q} x[j, 2*k + l, 2*p + q] -> [j, k, p]
-    fill(batch*c*((l) // 2)*((n) // 2), <real>0, y)
+    fill(batch*c*(l // 2)*(n // 2), <real>0, y)
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
+            for j in range(n // 2):
                 for k in range(2):
-                    for l_2 in range((l) // 2):
+                    for l_2 in range(l // 2):
                         total = <real>0
                         for p in range(2):
                             total += x[((s*c + i)*n + 2*j + k)*l + 2*l_2 + p]
-                        y[((s*c + i)*((n) // 2) + j)*((l) // 2) + l_2] += total/4
+                        y[((s*c + i)*(n // 2) + j)*(l // 2) + l_2] += total/4
 
 
 cdef void average_pooling_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -71,16 +71,16 @@ cdef void average_pooling_tangent(
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real total
     # y_dot = 1/4 sum_{l,q} x_dot[j, 2*k + l, 2*p + q] -> [j, k, p]
-    fill(batch*c*((l) // 2)*((n) // 2), <real>0, y_dot)
+    fill(batch*c*(l // 2)*(n // 2), <real>0, y_dot)
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
+            for j in range(n // 2):
                 for k in range(2):
-                    for l_2 in range((l) // 2):
+                    for l_2 in range(l // 2):
                         total = <real>0
                         for p in range(2):
                             total += x_dot[((s*c + i)*n + 2*j + k)*l + 2*l_2 + p]
-                        y_dot[((s*c + i)*((n) // 2) + j)*((l) // 2) + l_2] += total/4
+                        y_dot[((s*c + i)*(n // 2) + j)*(l // 2) + l_2] += total/4
 
 
 cdef void average_pooling_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -112,11 +112,11 @@ cdef void average_pooling_backward(
     # x_bar += 1/4 sum_{k,l,p,q} y_bar[j, k, p] -> [j, 2*k + l, 2*p + q]
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     for l_2 in range(2):
                         for p in range(2):
-                            x_bar[((s*c + i)*n + 2*j + l_2)*l + 2*k + p] += y_bar[((s*c + i)*((n) // 2) + j)*((l) // 2) + k]/4
+                            x_bar[((s*c + i)*n + 2*j + l_2)*l + 2*k + p] += y_bar[((s*c + i)*(n // 2) + j)*(l // 2) + k]/4
 
 
 cdef void average_pooling_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -151,11 +151,11 @@ cdef void average_pooling_tangent_backward(
     # x_bar_dot += 1/4 sum_{k,l,p,q} y_bar_dot[j, k, p] -> [j, 2*k + l, 2*p + q]
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     for l_2 in range(2):
                         for p in range(2):
-                            x_bar_dot[((s*c + i)*n + 2*j + l_2)*l + 2*k + p] += y_bar_dot[((s*c + i)*((n) // 2) + j)*((l) // 2) + k]/4
+                            x_bar_dot[((s*c + i)*n + 2*j + l_2)*l + 2*k + p] += y_bar_dot[((s*c + i)*(n // 2) + j)*(l // 2) + k]/4
 
 
 cdef void average_pooling_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -188,7 +188,7 @@ cost: 8*batch*c*floor(l/2)*floor(n/2) flops
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
     ),
     results=(
-        Argument("y", "result", (Leaf("y", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y", "result", (Leaf("y", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     mode="overwrite",
     float64=<size_t>&average_pooling_forward_float64,
@@ -211,7 +211,7 @@ cost: 8*batch*c*floor(l/2)*floor(n/2) flops
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "c", "n", "l")),)),
     ),
     results=(
-        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     mode="overwrite",
     float64=<size_t>&average_pooling_tangent_float64,
@@ -231,7 +231,7 @@ cost: 8*batch*c*floor(l/2)*floor(n/2) flops
     sizes=("batch", "c", "n", "l"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "c", "n", "l")),)),
@@ -256,9 +256,9 @@ cost: 8*batch*c*floor(l/2)*floor(n/2) flops
     sizes=("batch", "c", "n", "l"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "c", "n", "l")),)),
-        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "c", "n", "l")),)),

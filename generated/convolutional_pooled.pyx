@@ -2,8 +2,8 @@
 #
 # convolutional_pooled(x; W, b)
 #
-#     z = ((sum_{j,k,l,r} W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (b[i] -> [i, j, k]))[i, argmax1((sum_{j,k,l,r} W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (b[i] -> [i, j, k])) + 2*j, argmax2((sum_{j,k,l,r} W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (b[i] -> [i, j, k])) + 2*l] -> [i, j, l]
-#     convolutional_pooled(x; W, b) = relu(z)
+#     z = (sum_{j,k,l,r} W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (b[i] -> [i, j, k])
+#     convolutional_pooled(x; W, b) = relu(z[i, argmax1(z) + 2*j, argmax2(z) + 2*l] -> [i, j, l])
 #
 # x in R(c, n, l), state
 # W in R(o, c, 3, 3), parameter
@@ -41,16 +41,16 @@ cdef void convolutional_pooled_forward(
     #     W: (o, c, 3, 3), parameter
     #     b: (o), parameter
     #     y: (batch, o, floor(n/2), floor(l/2)), overwritten
-    #     saved: saved_relu_d1_z, saved_t, saved_t_2, written unless NULL
+    #     saved: saved_t, saved_argmax1_z, saved_argmax2_z, written unless NULL
     # cost: 18*batch*c*l*n*o flops
     # 2*batch*o*floor(l/2)*floor(n/2) calls of elementwise functions
     # 8*(batch*c*l*n + 4*batch*o*floor(l/2)*floor(n/2) + 9*c*o + o) bytes of arguments,
     #     results and saved values in float64
-    cdef real* saved_relu_d1_z = saved
-    cdef real* saved_t = saved + batch*((l) // 2)*((n) // 2)*o
-    cdef real* saved_t_2 = saved + 2*batch*((l) // 2)*((n) // 2)*o
+    cdef real* saved_t = saved
+    cdef real* saved_argmax1_z = saved + batch*(l // 2)*(n // 2)*o
+    cdef real* saved_argmax2_z = saved + 2*batch*(l // 2)*(n // 2)*o
     cdef real* windows_x = workspace
-    cdef real* t = workspace + 9*batch*c*l*n
+    cdef real* z = workspace + 9*batch*c*l*n
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
@@ -62,36 +62,35 @@ cdef void convolutional_pooled_forward(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
-    # t = (b[i] -> [i, j, k])
+    # z = (b[i] -> [i, j, k])
     for s in range(batch):
         for i in range(o):
             for j in range(n):
                 for k in range(l):
-                    t[((s*o + i)*n + j)*l + k] = b[i]
-    # t += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+                    z[((s*o + i)*n + j)*l + k] = b[i]
+    # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
         gemm(o, l*n, 9*c, <real>1,
-             W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
-    # z = t[j, argmax1(t) + 2*k, argmax2(t) + 2*p] -> [j, k, p]
-    # y = relu(z)
-    # saved_relu_d1_z = relu'(z)
-    # saved_t = argmax1(t)
-    # saved_t_2 = argmax2(t)
+             W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
+    # y = relu(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
+    # saved_t = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
+    # saved_argmax1_z = argmax1(z)
+    # saved_argmax2_z = argmax2(z)
     for s in range(batch):
         for i in range(o):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
-                            candidate = t[((s*o + i)*n + 2*j + j_2)*l + j_3 + 2*k]
+                            candidate = z[((s*o + i)*n + 2*j + j_2)*l + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] = relu(t[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
+                    y[((s*o + i)*(n // 2) + j)*(l // 2) + k] = relu(z[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
                     if saved is not NULL:
-                        saved_relu_d1_z[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] = relu_d1(t[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
-                        saved_t[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] = <real>k_2
-                        saved_t_2[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] = <real>k_3
+                        saved_t[((s*o + i)*(n // 2) + j)*(l // 2) + k] = relu_d1(z[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
+                        saved_argmax1_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] = <real>k_2
+                        saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] = <real>k_3
 
 
 cdef void convolutional_pooled_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -129,9 +128,9 @@ cdef void convolutional_pooled_tangent(
     # 8*(2*batch*c*l*n + batch*o*floor(l/2)*floor(n/2) + 18*c*o + 2*o) bytes of arguments,
     #     results and saved values in float64
     cdef real* windows_x = workspace
-    cdef real* t = workspace + 18*batch*c*l*n
+    cdef real* z = workspace + 18*batch*c*l*n
     cdef real* windows_x_dot = workspace + 9*batch*c*l*n
-    cdef real* t_2 = workspace + 18*batch*c*l*n + batch*l*n*o
+    cdef real* z_dot = workspace + 18*batch*c*l*n + batch*l*n*o
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
@@ -145,40 +144,39 @@ cdef void convolutional_pooled_tangent(
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
                             windows_x_dot[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
-    # t = (b[i] -> [i, j, k])
-    # t_2 = (b_dot[i] -> [i, j, k])
+    # z = (b[i] -> [i, j, k])
+    # z_dot = (b_dot[i] -> [i, j, k])
     for s in range(batch):
         for i in range(o):
             for j in range(n):
                 for k in range(l):
-                    t[((s*o + i)*n + j)*l + k] = b[i]
-                    t_2[((s*o + i)*n + j)*l + k] = b_dot[i]
-    # t += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+                    z[((s*o + i)*n + j)*l + k] = b[i]
+                    z_dot[((s*o + i)*n + j)*l + k] = b_dot[i]
+    # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
         gemm(o, l*n, 9*c, <real>1,
-             W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
-    # t_2 += sum_{j,k,l} W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+             W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
+    # z_dot += sum_{j,k,l} W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
         gemm(o, l*n, 9*c, <real>1,
-             W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t_2 + l*n*o*s, l*n, 1)
-    # t_2 += sum_{j,k,l} W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i, q, r]
+             W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
+    # z_dot += sum_{j,k,l} W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
         gemm(o, l*n, 9*c, <real>1,
-             W, 9*c, 1, windows_x_dot + 9*c*l*n*s, l*n, 1, t_2 + l*n*o*s, l*n, 1)
-    # z = t[j, argmax1(t) + 2*k, argmax2(t) + 2*p] -> [j, k, p]
-    # z_dot = t_2[j, argmax1(t) + 2*k, argmax2(t) + 2*p] -> [j, k, p]
-    # y_dot = relu'(z) (.) z_dot
+             W, 9*c, 1, windows_x_dot + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
+    # y_dot = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p]) (.) (z_dot[j,
+    #     argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
     for s in range(batch):
         for i in range(o):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
-                            candidate = t[((s*o + i)*n + 2*j + j_2)*l + j_3 + 2*k]
+                            candidate = z[((s*o + i)*n + 2*j + j_2)*l + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y_dot[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] = relu_d1(t[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])*t_2[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3]
+                    y_dot[((s*o + i)*(n // 2) + j)*(l // 2) + k] = relu_d1(z[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])*z_dot[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3]
 
 
 cdef void convolutional_pooled_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -215,20 +213,20 @@ cdef void convolutional_pooled_backward(
     #     x_bar: (batch, c, n, l), added to, not computed where NULL
     #     W_bar: (o, c, 3, 3), added to, not computed where NULL
     #     b_bar: (o), added to, not computed where NULL
-    #     saved: saved_relu_d1_z, saved_t, saved_t_2, read
+    #     saved: saved_t, saved_argmax1_z, saved_argmax2_z, read
     # cost: 36*batch*c*l*n*o + 9*batch*c*l*n + batch*l*n*o +
     #     2*batch*o*floor(l/2)*floor(n/2) + l*n*o + o flops
     # 16*(batch*c*l*n + 2*batch*o*floor(l/2)*floor(n/2) + 9*c*o + o) bytes of arguments,
     #     results and saved values in float64
-    cdef const real* saved_relu_d1_z = saved
-    cdef const real* saved_t = saved + batch*((l) // 2)*((n) // 2)*o
-    cdef const real* saved_t_2 = saved + 2*batch*((l) // 2)*((n) // 2)*o
-    cdef real* t = workspace + 9*batch*c*l*n
-    cdef real* t_2 = workspace + 9*batch*c*l*n + batch*l*n*o
+    cdef const real* saved_t = saved
+    cdef const real* saved_argmax1_z = saved + batch*(l // 2)*(n // 2)*o
+    cdef const real* saved_argmax2_z = saved + 2*batch*(l // 2)*(n // 2)*o
+    cdef real* z_bar = workspace + 9*batch*c*l*n
+    cdef real* W_z_bar = workspace + 9*batch*c*l*n + batch*l*n*o
     cdef real* windows_x = workspace
-    cdef real* t_3 = workspace + 18*batch*c*l*n + batch*l*n*o
+    cdef real* sum_z_bar = workspace + 18*batch*c*l*n + batch*l*n*o
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
-    cdef real z_bar, total
+    cdef real total
     if W_bar is not NULL:
         # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
@@ -238,36 +236,37 @@ cdef void convolutional_pooled_backward(
                         for l_2 in range(3):
                             for p in range(3):
                                 windows_x[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # t = sum_{k,p} z_bar[j, k, p] -> [j, 2*k + saved_t, 2*p + saved_t_2]
-    fill(batch*l*n*o, <real>0, t)
+    # z_bar = sum_{k,p} (saved_t (.) y_bar)[j, k, p] -> [j, 2*k + saved_argmax1_z, 2*p +
+    #     saved_argmax2_z]
+    fill(batch*l*n*o, <real>0, z_bar)
     for s in range(batch):
         for i in range(o):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
-                    k_2 = <Py_ssize_t>saved_t[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] if 0 <= saved_t[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_t_2[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] if 0 <= saved_t_2[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] < 2 else 0
-                    z_bar = saved_relu_d1_z[((s*o + i)*((n) // 2) + j)*((l) // 2) + k]*y_bar[((s*o + i)*((n) // 2) + j)*((l) // 2) + k]
-                    t[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3] += z_bar
+            for j in range(n // 2):
+                for k in range(l // 2):
+                    k_2 = <Py_ssize_t>saved_argmax1_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax1_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                    k_3 = <Py_ssize_t>saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                    z_bar[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3] += saved_t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar[((s*o + i)*(n // 2) + j)*(l // 2) + k]
     if x_bar is not NULL:
-        # t_2 = sum_{i} W[i, j, k, l] t[i, q, r] -> [j, k, l, q, r]
-        fill(9*batch*c*l*n, <real>0, t_2)
+        # W_z_bar = sum_{i} W[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
+        fill(9*batch*c*l*n, <real>0, W_z_bar)
         for s in range(batch):
-            gemm(9*c, l*n, o, <real>1, W, 1, 9*c, t + l*n*o*s, l*n, 1, t_2 + 9*c*l*n*s, l*n, 1)
+            gemm(9*c, l*n, o, <real>1,
+                 W, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_z_bar + 9*c*l*n*s, l*n, 1)
     if b_bar is not NULL:
-        # t_3 = sum_s t
-        fill(l*n*o, <real>0, t_3)
+        # sum_z_bar = sum_s z_bar
+        fill(l*n*o, <real>0, sum_z_bar)
         for s in range(batch):
             for i in range(o):
                 for j in range(n):
                     for k in range(l):
-                        t_3[(i*n + j)*l + k] += t[((s*o + i)*n + j)*l + k]
+                        sum_z_bar[(i*n + j)*l + k] += z_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] t[i, q, r] -> [i, j, k, l]
+        # W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] z_bar[i, q, r] -> [i, j, k, l]
         for s in range(batch):
             gemm(o, 9*c, l*n, <real>1,
-                 t + l*n*o*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, W_bar, 9*c, 1)
+                 z_bar + l*n*o*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, W_bar, 9*c, 1)
     if x_bar is not NULL:
-        # x_bar += sum_{k,l,p,q} t_2[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar += sum_{k,l,p,q} W_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
             for i in range(c):
                 for j in range(3):
@@ -275,14 +274,14 @@ cdef void convolutional_pooled_backward(
                         for l_2 in range(n):
                             for p in range(l):
                                 if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
-                                    x_bar[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += t_2[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
+                                    x_bar[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
     if b_bar is not NULL:
-        # b_bar += sum_{j,k} t_3[i, j, k] -> [i]
+        # b_bar += sum_{j,k} sum_z_bar[i, j, k] -> [i]
         for i in range(o):
             total = <real>0
             for j in range(n):
                 for k in range(l):
-                    total += t_3[(i*n + j)*l + k]
+                    total += sum_z_bar[(i*n + j)*l + k]
             b_bar[i] += total
 
 
@@ -328,19 +327,19 @@ cdef void convolutional_pooled_tangent_backward(
     # 8*(3*batch*c*l*n + 2*batch*o*floor(l/2)*floor(n/2) + 27*c*o + 3*o) bytes of
     #     arguments, results and saved values in float64
     cdef real* windows_x = workspace
-    cdef real* t = workspace + 9*batch*c*l*n
-    cdef real* relu_d1_z = workspace + 27*batch*c*l*n + batch*l*n*o
-    cdef real* t_2 = workspace + 27*batch*c*l*n + batch*l*n*o + batch*((l) // 2)*((n) // 2)*o
-    cdef real* t_3 = workspace
-    cdef real* t_4 = workspace + 27*batch*c*l*n + 2*batch*l*n*o + batch*((l) // 2)*((n) // 2)*o
-    cdef real* t_5 = workspace + 27*batch*c*l*n + 3*batch*l*n*o + batch*((l) // 2)*((n) // 2)*o
+    cdef real* z = workspace + 9*batch*c*l*n
+    cdef real* t = workspace + 27*batch*c*l*n + batch*l*n*o
+    cdef real* z_bar = workspace + 27*batch*c*l*n + batch*l*n*o + batch*(l // 2)*(n // 2)*o
+    cdef real* W_dot_z_bar = workspace
+    cdef real* z_bar_dot = workspace + 27*batch*c*l*n + 2*batch*l*n*o + batch*(l // 2)*(n // 2)*o
+    cdef real* W_z_bar_dot = workspace + 27*batch*c*l*n + 3*batch*l*n*o + batch*(l // 2)*(n // 2)*o
     cdef real* windows_x_dot = workspace + 9*batch*c*l*n + batch*l*n*o
     cdef real* windows_x_2 = workspace + 18*batch*c*l*n + batch*l*n*o
-    cdef real* t_6 = workspace + 36*batch*c*l*n + 3*batch*l*n*o + batch*((l) // 2)*((n) // 2)*o
+    cdef real* sum_z_bar_dot = workspace + 36*batch*c*l*n + 3*batch*l*n*o + batch*(l // 2)*(n // 2)*o
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3, k_4, k_5, j_4, j_5, k_6, k_7
     cdef Py_ssize_t j_6, j_7
-    cdef real largest, candidate, z_bar, z_bar_dot, total
+    cdef real largest, candidate, total
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
         for i in range(c):
@@ -349,12 +348,12 @@ cdef void convolutional_pooled_tangent_backward(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
-    # t = (b[i] -> [i, j, k])
+    # z = (b[i] -> [i, j, k])
     for s in range(batch):
         for i in range(o):
             for j in range(n):
                 for k in range(l):
-                    t[((s*o + i)*n + j)*l + k] = b[i]
+                    z[((s*o + i)*n + j)*l + k] = b[i]
     if W_bar_dot is not NULL:
         # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
@@ -366,82 +365,82 @@ cdef void convolutional_pooled_tangent_backward(
                             for p in range(3):
                                 windows_x_dot[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x_dot[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
                                 windows_x_2[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # t += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
         gemm(o, l*n, 9*c, <real>1,
-             W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
-    # z = t[j, argmax1(t) + 2*k, argmax2(t) + 2*p] -> [j, k, p]
-    # relu_d1_z = relu'(z)
+             W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
+    # t = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
     for s in range(batch):
         for i in range(o):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
-                            candidate = t[((s*o + i)*n + 2*j + j_2)*l + j_3 + 2*k]
+                            candidate = z[((s*o + i)*n + 2*j + j_2)*l + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    relu_d1_z[((s*o + i)*((n) // 2) + j)*((l) // 2) + k] = relu_d1(t[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
+                    t[((s*o + i)*(n // 2) + j)*(l // 2) + k] = relu_d1(z[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
     if x_bar_dot is not NULL or W_bar_dot is not NULL:
-        # t_2 = sum_{k,p} z_bar[j, k, p] -> [j, argmax1(t) + 2*k, argmax2(t) + 2*p]
-        fill(batch*l*n*o, <real>0, t_2)
+        # z_bar = sum_{k,p} (t (.) y_bar)[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z) + 2*p]
+        fill(batch*l*n*o, <real>0, z_bar)
         for s in range(batch):
             for i in range(o):
-                for j in range((n) // 2):
-                    for k in range((l) // 2):
+                for j in range(n // 2):
+                    for k in range(l // 2):
                         k_4 = k_5 = 0
                         for j_4 in range(2):
                             for j_5 in range(2):
-                                candidate = t[((s*o + i)*n + 2*j + j_4)*l + j_5 + 2*k]
+                                candidate = z[((s*o + i)*n + 2*j + j_4)*l + j_5 + 2*k]
                                 if j_4 == j_5 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                     k_4, k_5, largest = j_4, j_5, candidate
-                        z_bar = relu_d1_z[((s*o + i)*((n) // 2) + j)*((l) // 2) + k]*y_bar[((s*o + i)*((n) // 2) + j)*((l) // 2) + k]
-                        t_2[((s*o + i)*n + 2*j + k_4)*l + 2*k + k_5] += z_bar
-    # t_4 = sum_{k,p} z_bar_dot[j, k, p] -> [j, argmax1(t) + 2*k, argmax2(t) + 2*p]
-    fill(batch*l*n*o, <real>0, t_4)
+                        z_bar[((s*o + i)*n + 2*j + k_4)*l + 2*k + k_5] += t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar[((s*o + i)*(n // 2) + j)*(l // 2) + k]
+    # z_bar_dot = sum_{k,p} (t (.) y_bar_dot)[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z)
+    #     + 2*p]
+    fill(batch*l*n*o, <real>0, z_bar_dot)
     for s in range(batch):
         for i in range(o):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_6 = k_7 = 0
                     for j_6 in range(2):
                         for j_7 in range(2):
-                            candidate = t[((s*o + i)*n + 2*j + j_6)*l + j_7 + 2*k]
+                            candidate = z[((s*o + i)*n + 2*j + j_6)*l + j_7 + 2*k]
                             if j_6 == j_7 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_6, k_7, largest = j_6, j_7, candidate
-                    z_bar_dot = relu_d1_z[((s*o + i)*((n) // 2) + j)*((l) // 2) + k]*y_bar_dot[((s*o + i)*((n) // 2) + j)*((l) // 2) + k]
-                    t_4[((s*o + i)*n + 2*j + k_6)*l + 2*k + k_7] += z_bar_dot
+                    z_bar_dot[((s*o + i)*n + 2*j + k_6)*l + 2*k + k_7] += t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar_dot[((s*o + i)*(n // 2) + j)*(l // 2) + k]
     if x_bar_dot is not NULL:
-        # t_3 = sum_{i} W_dot[i, j, k, l] t_2[i, q, r] -> [j, k, l, q, r]
-        fill(9*batch*c*l*n, <real>0, t_3)
+        # W_dot_z_bar = sum_{i} W_dot[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
+        fill(9*batch*c*l*n, <real>0, W_dot_z_bar)
         for s in range(batch):
             gemm(9*c, l*n, o, <real>1,
-                 W_dot, 1, 9*c, t_2 + l*n*o*s, l*n, 1, t_3 + 9*c*l*n*s, l*n, 1)
-        # t_5 = sum_{i} W[i, j, k, l] t_4[i, q, r] -> [j, k, l, q, r]
-        fill(9*batch*c*l*n, <real>0, t_5)
+                 W_dot, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_dot_z_bar + 9*c*l*n*s, l*n, 1)
+        # W_z_bar_dot = sum_{i} W[i, j, k, l] z_bar_dot[i, q, r] -> [j, k, l, q, r]
+        fill(9*batch*c*l*n, <real>0, W_z_bar_dot)
         for s in range(batch):
-            gemm(9*c, l*n, o, <real>1, W, 1, 9*c, t_4 + l*n*o*s, l*n, 1, t_5 + 9*c*l*n*s, l*n, 1)
+            gemm(9*c, l*n, o, <real>1,
+                 W, 1, 9*c, z_bar_dot + l*n*o*s, l*n, 1, W_z_bar_dot + 9*c*l*n*s, l*n, 1)
     if b_bar_dot is not NULL:
-        # t_6 = sum_s t_4
-        fill(l*n*o, <real>0, t_6)
+        # sum_z_bar_dot = sum_s z_bar_dot
+        fill(l*n*o, <real>0, sum_z_bar_dot)
         for s in range(batch):
             for i in range(o):
                 for j in range(n):
                     for k in range(l):
-                        t_6[(i*n + j)*l + k] += t_4[((s*o + i)*n + j)*l + k]
+                        sum_z_bar_dot[(i*n + j)*l + k] += z_bar_dot[((s*o + i)*n + j)*l + k]
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] t_2[i, q, r] -> [i, j, k,
-        #     l]
+        # W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] z_bar[i, q, r] -> [i, j,
+        #     k, l]
         for s in range(batch):
             gemm(o, 9*c, l*n, <real>1,
-                 t_2 + l*n*o*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
-        # W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] t_4[i, q, r] -> [i, j, k, l]
+                 z_bar + l*n*o*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
+        # W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] z_bar_dot[i, q, r] -> [i, j,
+        #     k, l]
         for s in range(batch):
             gemm(o, 9*c, l*n, <real>1,
-                 t_4 + l*n*o*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
+                 z_bar_dot + l*n*o*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{k,l,p,q} t_3[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar_dot += sum_{k,l,p,q} W_dot_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
             for i in range(c):
                 for j in range(3):
@@ -449,8 +448,8 @@ cdef void convolutional_pooled_tangent_backward(
                         for l_2 in range(n):
                             for p in range(l):
                                 if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
-                                    x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += t_3[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
-        # x_bar_dot += sum_{k,l,p,q} t_5[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+                                    x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_dot_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
+        # x_bar_dot += sum_{k,l,p,q} W_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
             for i in range(c):
                 for j in range(3):
@@ -458,14 +457,14 @@ cdef void convolutional_pooled_tangent_backward(
                         for l_2 in range(n):
                             for p in range(l):
                                 if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
-                                    x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += t_5[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
+                                    x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_z_bar_dot[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
     if b_bar_dot is not NULL:
-        # b_bar_dot += sum_{j,k} t_6[i, j, k] -> [i]
+        # b_bar_dot += sum_{j,k} sum_z_bar_dot[i, j, k] -> [i]
         for i in range(o):
             total = <real>0
             for j in range(n):
                 for k in range(l):
-                    total += t_6[(i*n + j)*l + k]
+                    total += sum_z_bar_dot[(i*n + j)*l + k]
             b_bar_dot[i] += total
 
 
@@ -497,7 +496,7 @@ forward = Kernel(
     W: (o, c, 3, 3), parameter
     b: (o), parameter
     y: (batch, o, floor(n/2), floor(l/2)), overwritten
-    saved: saved_relu_d1_z, saved_t, saved_t_2, written unless NULL
+    saved: saved_t, saved_argmax1_z, saved_argmax2_z, written unless NULL
 
 cost: 18*batch*c*l*n*o flops
 2*batch*o*floor(l/2)*floor(n/2) calls of elementwise functions
@@ -509,10 +508,10 @@ cost: 18*batch*c*l*n*o flops
         Argument("b", "parameter", (Leaf("b", ("o",)),)),
     ),
     results=(
-        Argument("y", "result", (Leaf("y", ("batch", "o", Derived("(n) // 2", lambda batch, c, n, l, o: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l, o: (l) // 2))),)),
+        Argument("y", "result", (Leaf("y", ("batch", "o", Derived("n // 2", lambda batch, c, n, l, o: n // 2), Derived("l // 2", lambda batch, c, n, l, o: l // 2))),)),
     ),
     mode="overwrite",
-    saved=Derived("3*batch*((l) // 2)*((n) // 2)*o", lambda batch, c, n, l, o: 3*batch*((l) // 2)*((n) // 2)*o),
+    saved=Derived("3*batch*(l // 2)*(n // 2)*o", lambda batch, c, n, l, o: 3*batch*(l // 2)*(n // 2)*o),
     saved_role="written",
     workspace=Derived("9*batch*c*l*n + batch*l*n*o", lambda batch, c, n, l, o: 9*batch*c*l*n + batch*l*n*o),
     float64=<size_t>&convolutional_pooled_forward_float64,
@@ -544,7 +543,7 @@ batch*o*floor(l/2)*floor(n/2) calls of elementwise functions
         Argument("b_dot", "tangent", (Leaf("b_dot", ("o",)),)),
     ),
     results=(
-        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "o", Derived("(n) // 2", lambda batch, c, n, l, o: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l, o: (l) // 2))),)),
+        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "o", Derived("n // 2", lambda batch, c, n, l, o: n // 2), Derived("l // 2", lambda batch, c, n, l, o: l // 2))),)),
     ),
     mode="overwrite",
     workspace=Derived("18*batch*c*l*n + 2*batch*l*n*o", lambda batch, c, n, l, o: 18*batch*c*l*n + 2*batch*l*n*o),
@@ -565,7 +564,7 @@ b_bar += nabla*_b convolutional_pooled . y_bar
     x_bar: (batch, c, n, l), added to, not computed where NULL
     W_bar: (o, c, 3, 3), added to, not computed where NULL
     b_bar: (o), added to, not computed where NULL
-    saved: saved_relu_d1_z, saved_t, saved_t_2, read
+    saved: saved_t, saved_argmax1_z, saved_argmax2_z, read
 
 cost: 36*batch*c*l*n*o + 9*batch*c*l*n + batch*l*n*o + 2*batch*o*floor(l/2)*floor(n/2) + l*n*o + o flops
 16*(batch*c*l*n + 2*batch*o*floor(l/2)*floor(n/2) + 9*c*o + o) bytes of arguments, results and saved values in float64""",
@@ -574,7 +573,7 @@ cost: 36*batch*c*l*n*o + 9*batch*c*l*n + batch*l*n*o + 2*batch*o*floor(l/2)*floo
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
         Argument("W", "parameter", (Leaf("W", ("o", "c", 3, 3)),)),
         Argument("b", "parameter", (Leaf("b", ("o",)),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("(n) // 2", lambda batch, c, n, l, o: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l, o: (l) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("n // 2", lambda batch, c, n, l, o: n // 2), Derived("l // 2", lambda batch, c, n, l, o: l // 2))),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "c", "n", "l")),)),
@@ -582,7 +581,7 @@ cost: 36*batch*c*l*n*o + 9*batch*c*l*n + batch*l*n*o + 2*batch*o*floor(l/2)*floo
         Argument("b_bar", "result", (Leaf("b_bar", ("o",)),)),
     ),
     mode="accumulate",
-    saved=Derived("3*batch*((l) // 2)*((n) // 2)*o", lambda batch, c, n, l, o: 3*batch*((l) // 2)*((n) // 2)*o),
+    saved=Derived("3*batch*(l // 2)*(n // 2)*o", lambda batch, c, n, l, o: 3*batch*(l // 2)*(n // 2)*o),
     saved_role="read",
     workspace=Derived("18*batch*c*l*n + batch*l*n*o + l*n*o", lambda batch, c, n, l, o: 18*batch*c*l*n + batch*l*n*o + l*n*o),
     float64=<size_t>&convolutional_pooled_backward_float64,
@@ -613,11 +612,11 @@ batch*o*floor(l/2)*floor(n/2) calls of elementwise functions
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
         Argument("W", "parameter", (Leaf("W", ("o", "c", 3, 3)),)),
         Argument("b", "parameter", (Leaf("b", ("o",)),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("(n) // 2", lambda batch, c, n, l, o: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l, o: (l) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("n // 2", lambda batch, c, n, l, o: n // 2), Derived("l // 2", lambda batch, c, n, l, o: l // 2))),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "c", "n", "l")),)),
         Argument("W_dot", "tangent", (Leaf("W_dot", ("o", "c", 3, 3)),)),
         Argument("b_dot", "tangent", (Leaf("b_dot", ("o",)),)),
-        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "o", Derived("(n) // 2", lambda batch, c, n, l, o: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l, o: (l) // 2))),)),
+        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "o", Derived("n // 2", lambda batch, c, n, l, o: n // 2), Derived("l // 2", lambda batch, c, n, l, o: l // 2))),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "c", "n", "l")),)),
@@ -625,7 +624,7 @@ batch*o*floor(l/2)*floor(n/2) calls of elementwise functions
         Argument("b_bar_dot", "result", (Leaf("b_bar_dot", ("o",)),)),
     ),
     mode="accumulate",
-    workspace=Derived("36*batch*c*l*n + 3*batch*l*n*o + batch*((l) // 2)*((n) // 2)*o + l*n*o", lambda batch, c, n, l, o: 36*batch*c*l*n + 3*batch*l*n*o + batch*((l) // 2)*((n) // 2)*o + l*n*o),
+    workspace=Derived("36*batch*c*l*n + 3*batch*l*n*o + batch*(l // 2)*(n // 2)*o + l*n*o", lambda batch, c, n, l, o: 36*batch*c*l*n + 3*batch*l*n*o + batch*(l // 2)*(n // 2)*o + l*n*o),
     float64=<size_t>&convolutional_pooled_tangent_backward_float64,
     float32=<size_t>&convolutional_pooled_tangent_backward_float32,
 )

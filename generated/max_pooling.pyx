@@ -29,7 +29,7 @@ cdef void max_pooling_forward(
     # 8*batch*c*(l*n + 3*floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
     cdef real* saved_argmax1_x = saved
-    cdef real* saved_argmax2_x = saved + batch*c*((l) // 2)*((n) // 2)
+    cdef real* saved_argmax2_x = saved + batch*c*(l // 2)*(n // 2)
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef real largest, candidate
     # y = x[j, argmax1(x) + 2*k, argmax2(x) + 2*p] -> [j, k, p]
@@ -37,18 +37,18 @@ cdef void max_pooling_forward(
     # saved_argmax2_x = argmax2(x)
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
                             candidate = x[((s*c + i)*n + 2*j + j_2)*l + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] = x[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3]
+                    y[((s*c + i)*(n // 2) + j)*(l // 2) + k] = x[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3]
                     if saved is not NULL:
-                        saved_argmax1_x[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] = <real>k_2
-                        saved_argmax2_x[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] = <real>k_3
+                        saved_argmax1_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] = <real>k_2
+                        saved_argmax2_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] = <real>k_3
 
 
 cdef void max_pooling_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -81,15 +81,15 @@ cdef void max_pooling_tangent(
     # y_dot = x_dot[j, argmax1(x) + 2*k, argmax2(x) + 2*p] -> [j, k, p]
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
                             candidate = x[((s*c + i)*n + 2*j + j_2)*l + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y_dot[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] = x_dot[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3]
+                    y_dot[((s*c + i)*(n // 2) + j)*(l // 2) + k] = x_dot[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3]
 
 
 cdef void max_pooling_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -119,17 +119,17 @@ cdef void max_pooling_backward(
     # 8*batch*c*(2*l*n + 3*floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
     cdef const real* saved_argmax1_x = saved
-    cdef const real* saved_argmax2_x = saved + batch*c*((l) // 2)*((n) // 2)
+    cdef const real* saved_argmax2_x = saved + batch*c*(l // 2)*(n // 2)
     cdef Py_ssize_t s, i, j, k, k_2, k_3
     # x_bar += sum_{k,p} y_bar[j, k, p] -> [j, 2*k + saved_argmax1_x, 2*p +
     #     saved_argmax2_x]
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
-                    k_2 = <Py_ssize_t>saved_argmax1_x[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] if 0 <= saved_argmax1_x[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_argmax2_x[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] if 0 <= saved_argmax2_x[((s*c + i)*((n) // 2) + j)*((l) // 2) + k] < 2 else 0
-                    x_bar[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3] += y_bar[((s*c + i)*((n) // 2) + j)*((l) // 2) + k]
+            for j in range(n // 2):
+                for k in range(l // 2):
+                    k_2 = <Py_ssize_t>saved_argmax1_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax1_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                    k_3 = <Py_ssize_t>saved_argmax2_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax2_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                    x_bar[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3] += y_bar[((s*c + i)*(n // 2) + j)*(l // 2) + k]
 
 
 cdef void max_pooling_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -167,15 +167,15 @@ cdef void max_pooling_tangent_backward(
     # x_bar_dot += sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(x) + 2*k, argmax2(x) + 2*p]
     for s in range(batch):
         for i in range(c):
-            for j in range((n) // 2):
-                for k in range((l) // 2):
+            for j in range(n // 2):
+                for k in range(l // 2):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
                             candidate = x[((s*c + i)*n + 2*j + j_2)*l + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    x_bar_dot[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3] += y_bar_dot[((s*c + i)*((n) // 2) + j)*((l) // 2) + k]
+                    x_bar_dot[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3] += y_bar_dot[((s*c + i)*(n // 2) + j)*(l // 2) + k]
 
 
 cdef void max_pooling_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -209,10 +209,10 @@ cost: 0 flops
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
     ),
     results=(
-        Argument("y", "result", (Leaf("y", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y", "result", (Leaf("y", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     mode="overwrite",
-    saved=Derived("2*batch*c*((l) // 2)*((n) // 2)", lambda batch, c, n, l: 2*batch*c*((l) // 2)*((n) // 2)),
+    saved=Derived("2*batch*c*(l // 2)*(n // 2)", lambda batch, c, n, l: 2*batch*c*(l // 2)*(n // 2)),
     saved_role="written",
     float64=<size_t>&max_pooling_forward_float64,
     float32=<size_t>&max_pooling_forward_float32,
@@ -234,7 +234,7 @@ cost: 0 flops
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "c", "n", "l")),)),
     ),
     results=(
-        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     mode="overwrite",
     float64=<size_t>&max_pooling_tangent_float64,
@@ -255,13 +255,13 @@ cost: batch*c*floor(l/2)*floor(n/2) flops
     sizes=("batch", "c", "n", "l"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "c", "n", "l")),)),
     ),
     mode="accumulate",
-    saved=Derived("2*batch*c*((l) // 2)*((n) // 2)", lambda batch, c, n, l: 2*batch*c*((l) // 2)*((n) // 2)),
+    saved=Derived("2*batch*c*(l // 2)*(n // 2)", lambda batch, c, n, l: 2*batch*c*(l // 2)*(n // 2)),
     saved_role="read",
     float64=<size_t>&max_pooling_backward_float64,
     float32=<size_t>&max_pooling_backward_float32,
@@ -282,9 +282,9 @@ cost: batch*c*floor(l/2)*floor(n/2) flops
     sizes=("batch", "c", "n", "l"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "c", "n", "l")),)),
-        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "c", Derived("(n) // 2", lambda batch, c, n, l: (n) // 2), Derived("(l) // 2", lambda batch, c, n, l: (l) // 2))),)),
+        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "c", Derived("n // 2", lambda batch, c, n, l: n // 2), Derived("l // 2", lambda batch, c, n, l: l // 2))),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "c", "n", "l")),)),

@@ -2,8 +2,9 @@
 #
 # thesis_cnn_layer(x; W)
 #
-#     z = tanh(sum_{j,k,l} W[i, j, k] x[l, j + p, k + q] -> [i, p, q])
-#     thesis_cnn_layer(x; W) = z[i, argmax1(z) + 2*j, argmax2(z) + 2*l] -> [i, j, l]
+#     z = sum_{j,k,l} W[i, j, k] x[l, j + p, k + q] -> [i, p, q]
+#     a = tanh(z)
+#     thesis_cnn_layer(x; W) = a[i, argmax1(a) + 2*j, argmax2(a) + 2*l] -> [i, j, l]
 #
 # x in R(c, n, l), state
 # W in R(o, p, q), parameter
@@ -43,20 +44,19 @@ cdef void thesis_cnn_layer_forward(
     #     x: (batch, c, n, l), state
     #     W: (o, p, q), parameter
     #     y: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), overwritten
-    #     saved: saved_argmax1_z, saved_argmax2_z, saved_t, written unless NULL
-    # cost: batch*p*q*(c*l*n - c*l*p + c*l - c*n*q + c*n + c*p*q - c*p - c*q + c + 2*l*n*o
-    #     - 2*l*o*p + 2*l*o - 2*n*o*q + 2*n*o + 2*o*p*q - 2*o*p - 2*o*q + 2*o) flops
+    #     saved: saved_argmax1_a, saved_argmax2_a, saved_tanh_d1_z, written unless NULL
+    # cost: batch*p*q*(c + 2*o)*(l - q + 1)*(n - p + 1) flops
     # 2*batch*o*(l*n - l*p + l - n*q + n + p*q - p - q + 1) calls of elementwise functions
     # 8*(batch*c*l*n + batch*l*n*o - batch*l*o*p + batch*l*o - batch*n*o*q + batch*n*o +
     #     batch*o*p*q - batch*o*p - batch*o*q + 3*batch*o*floor((l - q + 1)/2)*floor((n -
     #     p + 1)/2) + batch*o + o*p*q) bytes of arguments, results and saved values in
     #     float64
-    cdef real* saved_argmax1_z = saved
-    cdef real* saved_argmax2_z = saved + batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
-    cdef real* saved_t = saved + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
+    cdef real* saved_argmax1_a = saved
+    cdef real* saved_argmax2_a = saved + batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
+    cdef real* saved_tanh_d1_z = saved + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
     cdef real* windows_x = workspace
-    cdef real* t = workspace + batch*l*n*p*q + batch*l*p*q + batch*n*p*q + batch*p*p*q*q + batch*p*q - batch*l*p*p*q - batch*n*p*q*q - batch*p*p*q - batch*p*q*q
-    cdef real* z = workspace + batch*l*n*o + batch*l*n*p*q + batch*l*o + batch*l*p*q + batch*n*o + batch*n*p*q + batch*o*p*q + batch*o + batch*p*p*q*q + batch*p*q - batch*l*o*p - batch*l*p*p*q - batch*n*o*q - batch*n*p*q*q - batch*o*p - batch*o*q - batch*p*p*q - batch*p*q*q
+    cdef real* z = workspace + batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* a = workspace + batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
     cdef Py_ssize_t s, i, j, k, l_2, p_2, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
@@ -69,23 +69,23 @@ cdef void thesis_cnn_layer_forward(
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # t = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, t)
+    # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z = tanh(t)
-    # saved_t = tanh'(t)
+             W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # a = tanh(z)
+    # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
         for i in range(o):
             for j in range(n - p + 1):
                 for k in range(l - q + 1):
-                    z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
+                    a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
                     if saved is not NULL:
-                        saved_t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-    # y = z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p]
-    # saved_argmax1_z = argmax1(z)
-    # saved_argmax2_z = argmax2(z)
+                        saved_tanh_d1_z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
+    # y = a[j, argmax1(a) + 2*k, argmax2(a) + 2*p] -> [j, k, p]
+    # saved_argmax1_a = argmax1(a)
+    # saved_argmax2_a = argmax2(a)
     for s in range(batch):
         for i in range(o):
             for j in range((n - p + 1) // 2):
@@ -93,13 +93,13 @@ cdef void thesis_cnn_layer_forward(
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
-                            candidate = z[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
+                            candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = z[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
+                    y[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = a[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
                     if saved is not NULL:
-                        saved_argmax1_z[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = <real>k_2
-                        saved_argmax2_z[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = <real>k_3
+                        saved_argmax1_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = <real>k_2
+                        saved_argmax2_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = <real>k_3
 
 
 cdef void thesis_cnn_layer_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -129,19 +129,16 @@ cdef void thesis_cnn_layer_tangent(
     #     x_dot: (batch, c, n, l), tangent
     #     W_dot: (o, p, q), tangent
     #     y_dot: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), overwritten
-    # cost: batch*(2*c*l*n*p*q - 2*c*l*p^2*q + 2*c*l*p*q - 2*c*n*p*q^2 + 2*c*n*p*q +
-    #     2*c*p^2*q^2 - 2*c*p^2*q - 2*c*p*q^2 + 2*c*p*q + 6*l*n*o*p*q + l*n*o -
-    #     6*l*o*p^2*q + 6*l*o*p*q - l*o*p + l*o - 6*n*o*p*q^2 + 6*n*o*p*q - n*o*q + n*o +
-    #     6*o*p^2*q^2 - 6*o*p^2*q - 6*o*p*q^2 + 7*o*p*q - o*p - o*q + o) flops
+    # cost: batch*(l - q + 1)*(n - p + 1)*(2*c*p*q + 6*o*p*q + o) flops
     # 2*batch*o*(l*n - l*p + l - n*q + n + p*q - p - q + 1) calls of elementwise functions
     # 8*(2*batch*c*l*n + batch*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + 2*o*p*q)
     #     bytes of arguments, results and saved values in float64
     cdef real* windows_x = workspace
-    cdef real* t = workspace + 2*batch*l*n*p*q + 2*batch*l*p*q + 2*batch*n*p*q + 2*batch*p*p*q*q + 2*batch*p*q - 2*batch*l*p*p*q - 2*batch*n*p*q*q - 2*batch*p*p*q - 2*batch*p*q*q
-    cdef real* windows_x_dot = workspace + batch*l*n*p*q + batch*l*p*q + batch*n*p*q + batch*p*p*q*q + batch*p*q - batch*l*p*p*q - batch*n*p*q*q - batch*p*p*q - batch*p*q*q
-    cdef real* t_2 = workspace + batch*l*n*o + 2*batch*l*n*p*q + batch*l*o + 2*batch*l*p*q + batch*n*o + 2*batch*n*p*q + batch*o*p*q + batch*o + 2*batch*p*p*q*q + 2*batch*p*q - batch*l*o*p - 2*batch*l*p*p*q - batch*n*o*q - 2*batch*n*p*q*q - batch*o*p - batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q
-    cdef real* z_dot = workspace + 2*batch*l*n*o + 2*batch*l*n*p*q + 2*batch*l*o + 2*batch*l*p*q + 2*batch*n*o + 2*batch*n*p*q + 2*batch*o*p*q + 2*batch*o + 2*batch*p*p*q*q + 2*batch*p*q - 2*batch*l*o*p - 2*batch*l*p*p*q - 2*batch*n*o*q - 2*batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q
-    cdef real* z = workspace + 3*batch*l*n*o + 2*batch*l*n*p*q + 3*batch*l*o + 2*batch*l*p*q + 3*batch*n*o + 2*batch*n*p*q + 3*batch*o*p*q + 3*batch*o + 2*batch*p*p*q*q + 2*batch*p*q - 3*batch*l*o*p - 2*batch*l*p*p*q - 3*batch*n*o*q - 2*batch*n*p*q*q - 3*batch*o*p - 3*batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q
+    cdef real* z = workspace + 2*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* windows_x_dot = workspace + batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* z_dot = workspace + batch*(l - q + 1)*(n - p + 1)*o + 2*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* a_dot = workspace + 2*batch*(l - q + 1)*(n - p + 1)*o + 2*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* a = workspace + 3*batch*(l - q + 1)*(n - p + 1)*o + 2*batch*(l - q + 1)*(n - p + 1)*p*q
     cdef Py_ssize_t s, i, j, k, l_2, p_2, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
@@ -163,29 +160,29 @@ cdef void thesis_cnn_layer_tangent(
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x_dot[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # t = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, t)
+    # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # t_2 = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, t_2)
+             W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # z_dot = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_dot)
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t_2 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # t_2 += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
+             W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W, p*q, 1, windows_x_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t_2 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z_dot = tanh'(t) (.) t_2
-    # z = tanh(t)
+             W, p*q, 1, windows_x_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # a_dot = tanh'(z) (.) z_dot
+    # a = tanh(z)
     for s in range(batch):
         for i in range(o):
             for j in range(n - p + 1):
                 for k in range(l - q + 1):
-                    z_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])*t_2[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
-                    z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-    # y_dot = z_dot[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p]
+                    a_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])*z_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
+                    a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
+    # y_dot = a_dot[j, argmax1(a) + 2*k, argmax2(a) + 2*p] -> [j, k, p]
     for s in range(batch):
         for i in range(o):
             for j in range((n - p + 1) // 2):
@@ -193,10 +190,10 @@ cdef void thesis_cnn_layer_tangent(
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
-                            candidate = z[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
+                            candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y_dot[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = z_dot[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
+                    y_dot[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = a_dot[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
 
 
 cdef void thesis_cnn_layer_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -227,34 +224,31 @@ cdef void thesis_cnn_layer_backward(
     #     y_bar: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), cotangent
     #     x_bar: (batch, c, n, l), added to, not computed where NULL
     #     W_bar: (o, p, q), added to, not computed where NULL
-    #     saved: saved_argmax1_z, saved_argmax2_z, saved_t, read
-    # cost: batch*(2*c*l*n*p*q - 2*c*l*p^2*q + 2*c*l*p*q - 2*c*n*p*q^2 + 2*c*n*p*q +
-    #     2*c*p^2*q^2 - 2*c*p^2*q - 2*c*p*q^2 + 2*c*p*q + 4*l*n*o*p*q + l*n*o -
-    #     4*l*o*p^2*q + 4*l*o*p*q - l*o*p + l*o - 4*n*o*p*q^2 + 4*n*o*p*q - n*o*q + n*o +
-    #     4*o*p^2*q^2 - 4*o*p^2*q - 4*o*p*q^2 + 5*o*p*q - o*p - o*q + o*floor((l - q +
-    #     1)/2)*floor((n - p + 1)/2) + o) flops
+    #     saved: saved_argmax1_a, saved_argmax2_a, saved_tanh_d1_z, read
+    # cost: batch*(2*c*p*q*(l - q + 1)*(n - p + 1) + 4*o*p*q*(l - q + 1)*(n - p + 1) +
+    #     o*(l - q + 1)*(n - p + 1) + o*floor((l - q + 1)/2)*floor((n - p + 1)/2)) flops
     # 8*(2*batch*c*l*n + batch*l*n*o - batch*l*o*p + batch*l*o - batch*n*o*q + batch*n*o +
     #     batch*o*p*q - batch*o*p - batch*o*q + 3*batch*o*floor((l - q + 1)/2)*floor((n -
     #     p + 1)/2) + batch*o + 2*o*p*q) bytes of arguments, results and saved values in
     #     float64
-    cdef const real* saved_argmax1_z = saved
-    cdef const real* saved_argmax2_z = saved + batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
-    cdef const real* saved_t = saved + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
-    cdef real* z_bar = workspace
-    cdef real* t = workspace + batch*l*n*o + batch*l*n*p*q + batch*l*o + batch*l*p*q + batch*n*o + batch*n*p*q + batch*o*p*q + batch*o + batch*p*p*q*q + batch*p*q - batch*l*o*p - batch*l*p*p*q - batch*n*o*q - batch*n*p*q*q - batch*o*p - batch*o*q - batch*p*p*q - batch*p*q*q
-    cdef real* t_2 = workspace + 2*batch*l*n*o + batch*l*n*p*q + 2*batch*l*o + batch*l*p*q + 2*batch*n*o + batch*n*p*q + 2*batch*o*p*q + 2*batch*o + batch*p*p*q*q + batch*p*q - 2*batch*l*o*p - batch*l*p*p*q - 2*batch*n*o*q - batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - batch*p*p*q - batch*p*q*q
-    cdef real* windows_x = workspace + batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q
+    cdef const real* saved_argmax1_a = saved
+    cdef const real* saved_argmax2_a = saved + batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
+    cdef const real* saved_tanh_d1_z = saved + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
+    cdef real* a_bar = workspace
+    cdef real* z_bar = workspace + batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* W_z_bar = workspace + 2*batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* windows_x = workspace + batch*(l - q + 1)*(n - p + 1)*o
     cdef Py_ssize_t s, i, j, k, k_2, k_3, l_2, p_2
-    # z_bar = sum_{k,p} y_bar[j, k, p] -> [j, 2*k + saved_argmax1_z, 2*p +
-    #     saved_argmax2_z]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_bar)
+    # a_bar = sum_{k,p} y_bar[j, k, p] -> [j, 2*k + saved_argmax1_a, 2*p +
+    #     saved_argmax2_a]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
         for i in range(o):
             for j in range((n - p + 1) // 2):
                 for k in range((l - q + 1) // 2):
-                    k_2 = <Py_ssize_t>saved_argmax1_z[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] if 0 <= saved_argmax1_z[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_argmax2_z[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] if 0 <= saved_argmax2_z[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] < 2 else 0
-                    z_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
+                    k_2 = <Py_ssize_t>saved_argmax1_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] if 0 <= saved_argmax1_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] < 2 else 0
+                    k_3 = <Py_ssize_t>saved_argmax2_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] if 0 <= saved_argmax2_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] < 2 else 0
+                    a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
     if W_bar is not NULL:
         # windows_x = sum_{j} x[j, k + l, p + q] -> [l, q, k, p]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
@@ -265,32 +259,32 @@ cdef void thesis_cnn_layer_backward(
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # t = saved_t (.) z_bar
+    # z_bar = saved_tanh_d1_z (.) a_bar
     for s in range(batch):
         for i in range(o):
             for j in range(n - p + 1):
                 for k in range(l - q + 1):
-                    t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = saved_t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]*z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
+                    z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = saved_tanh_d1_z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]*a_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
     if x_bar is not NULL:
-        # t_2 = sum_{i} W[i, j, k] t[i, p, q] -> [j, k, p, q]
-        fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, t_2)
+        # W_z_bar = sum_{i} W[i, j, k] z_bar[i, p, q] -> [j, k, p, q]
+        fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_z_bar)
         for s in range(batch):
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
-                 W, 1, p*q, t + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, t_2 + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
+                 W, 1, p*q, z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_z_bar + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{p,q} windows_x[p, q, j, k] t[i, p, q] -> [i, j, k]
+        # W_bar += sum_s sum_{p,q} windows_x[p, q, j, k] z_bar[i, p, q] -> [i, j, k]
         for s in range(batch):
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
-                 t + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar, p*q, 1)
+                 z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar, p*q, 1)
     if x_bar is not NULL:
-        # x_bar += sum_{j,k,l,p} t_2[j, k, l, p] -> [q, j + l, k + p]
+        # x_bar += sum_{j,k,l,p} W_z_bar[j, k, l, p] -> [q, j + l, k + p]
         for s in range(batch):
             for i in range(p):
                 for j in range(q):
                     for k in range(n - p + 1):
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
-                                x_bar[((s*c + p_2)*n + i + k)*l + j + l_2] += t_2[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
+                                x_bar[((s*c + p_2)*n + i + k)*l + j + l_2] += W_z_bar[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
 
 
 cdef void thesis_cnn_layer_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -326,30 +320,28 @@ cdef void thesis_cnn_layer_tangent_backward(
     #     y_bar_dot: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), cotangent
     #     x_bar_dot: (batch, c, n, l), added to, not computed where NULL
     #     W_bar_dot: (o, p, q), added to, not computed where NULL
-    # cost: batch*(6*c*l*n*p*q - 6*c*l*p^2*q + 6*c*l*p*q - 6*c*n*p*q^2 + 6*c*n*p*q +
-    #     6*c*p^2*q^2 - 6*c*p^2*q - 6*c*p*q^2 + 6*c*p*q + 14*l*n*o*p*q + 5*l*n*o -
-    #     14*l*o*p^2*q + 14*l*o*p*q - 5*l*o*p + 5*l*o - 14*n*o*p*q^2 + 14*n*o*p*q -
-    #     5*n*o*q + 5*n*o + 14*o*p^2*q^2 - 14*o*p^2*q - 14*o*p*q^2 + 19*o*p*q - 5*o*p -
-    #     5*o*q + 2*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + 5*o) flops
+    # cost: batch*(6*c*p*q*(l - q + 1)*(n - p + 1) + 14*o*p*q*(l - q + 1)*(n - p + 1) +
+    #     5*o*(l - q + 1)*(n - p + 1) + 2*o*floor((l - q + 1)/2)*floor((n - p + 1)/2))
+    #     flops
     # 3*batch*o*(l*n - l*p + l - n*q + n + p*q - p - q + 1) calls of elementwise functions
     # 8*(3*batch*c*l*n + 2*batch*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + 3*o*p*q)
     #     bytes of arguments, results and saved values in float64
     cdef real* windows_x = workspace
-    cdef real* t = workspace + 4*batch*l*n*p*q + 4*batch*l*p*q + 4*batch*n*p*q + 4*batch*p*p*q*q + 4*batch*p*q - 4*batch*l*p*p*q - 4*batch*n*p*q*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* z = workspace + 2*batch*l*n*o + 4*batch*l*n*p*q + 2*batch*l*o + 4*batch*l*p*q + 2*batch*n*o + 4*batch*n*p*q + 2*batch*o*p*q + 2*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 2*batch*l*o*p - 4*batch*l*p*p*q - 2*batch*n*o*q - 4*batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* z_bar = workspace + 3*batch*l*n*o + 4*batch*l*n*p*q + 3*batch*l*o + 4*batch*l*p*q + 3*batch*n*o + 4*batch*n*p*q + 3*batch*o*p*q + 3*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 3*batch*l*o*p - 4*batch*l*p*p*q - 3*batch*n*o*q - 4*batch*n*p*q*q - 3*batch*o*p - 3*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* t_2 = workspace + 2*batch*l*n*o + 4*batch*l*n*p*q + 2*batch*l*o + 4*batch*l*p*q + 2*batch*n*o + 4*batch*n*p*q + 2*batch*o*p*q + 2*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 2*batch*l*o*p - 4*batch*l*p*p*q - 2*batch*n*o*q - 4*batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* t_3 = workspace
-    cdef real* windows_x_dot = workspace + batch*l*n*p*q + batch*l*p*q + batch*n*p*q + batch*p*p*q*q + batch*p*q - batch*l*p*p*q - batch*n*p*q*q - batch*p*p*q - batch*p*q*q
-    cdef real* t_4 = workspace + batch*l*n*o + 4*batch*l*n*p*q + batch*l*o + 4*batch*l*p*q + batch*n*o + 4*batch*n*p*q + batch*o*p*q + batch*o + 4*batch*p*p*q*q + 4*batch*p*q - batch*l*o*p - 4*batch*l*p*p*q - batch*n*o*q - 4*batch*n*p*q*q - batch*o*p - batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* z_bar_dot = workspace + 4*batch*l*n*o + 4*batch*l*n*p*q + 4*batch*l*o + 4*batch*l*p*q + 4*batch*n*o + 4*batch*n*p*q + 4*batch*o*p*q + 4*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 4*batch*l*o*p - 4*batch*l*p*p*q - 4*batch*n*o*q - 4*batch*n*p*q*q - 4*batch*o*p - 4*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* t_5 = workspace + 5*batch*l*n*o + 4*batch*l*n*p*q + 5*batch*l*o + 4*batch*l*p*q + 5*batch*n*o + 4*batch*n*p*q + 5*batch*o*p*q + 5*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 5*batch*l*o*p - 4*batch*l*p*p*q - 5*batch*n*o*q - 4*batch*n*p*q*q - 5*batch*o*p - 5*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q
-    cdef real* t_6 = workspace + batch*l*n*p*q + batch*l*p*q + batch*n*p*q + batch*p*p*q*q + batch*p*q - batch*l*p*p*q - batch*n*p*q*q - batch*p*p*q - batch*p*q*q
-    cdef real* windows_x_dot_2 = workspace + 2*batch*l*n*p*q + 2*batch*l*p*q + 2*batch*n*p*q + 2*batch*p*p*q*q + 2*batch*p*q - 2*batch*l*p*p*q - 2*batch*n*p*q*q - 2*batch*p*p*q - 2*batch*p*q*q
-    cdef real* windows_x_2 = workspace + 3*batch*l*n*p*q + 3*batch*l*p*q + 3*batch*n*p*q + 3*batch*p*p*q*q + 3*batch*p*q - 3*batch*l*p*p*q - 3*batch*n*p*q*q - 3*batch*p*p*q - 3*batch*p*q*q
+    cdef real* z = workspace + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* a = workspace + 2*batch*(l - q + 1)*(n - p + 1)*o + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* a_bar = workspace + 3*batch*(l - q + 1)*(n - p + 1)*o + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* z_bar = workspace + 2*batch*(l - q + 1)*(n - p + 1)*o + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* W_dot_z_bar = workspace
+    cdef real* windows_x_dot = workspace + batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* z_dot = workspace + batch*(l - q + 1)*(n - p + 1)*o + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* a_bar_dot = workspace + 4*batch*(l - q + 1)*(n - p + 1)*o + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* z_bar_dot = workspace + 5*batch*(l - q + 1)*(n - p + 1)*o + 4*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* W_z_bar_dot = workspace + batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* windows_x_dot_2 = workspace + 2*batch*(l - q + 1)*(n - p + 1)*p*q
+    cdef real* windows_x_2 = workspace + 3*batch*(l - q + 1)*(n - p + 1)*p*q
     cdef Py_ssize_t s, i, j, k, l_2, p_2, k_2, k_3
     cdef Py_ssize_t j_2, j_3, k_4, k_5, j_4, j_5
-    cdef real largest, candidate, r
+    cdef real largest, candidate, tanh_d1_z
     # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
@@ -387,28 +379,28 @@ cdef void thesis_cnn_layer_tangent_backward(
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x_2[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # t = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, t)
+    # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # t_4 = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, t_4)
+             W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # z_dot = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_dot)
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t_4 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # t_4 += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
+             W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
     for s in range(batch):
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
-             W, p*q, 1, windows_x_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, t_4 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z = tanh(t)
+             W, p*q, 1, windows_x_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
+    # a = tanh(z)
     for s in range(batch):
         for i in range(o):
             for j in range(n - p + 1):
                 for k in range(l - q + 1):
-                    z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-    # z_bar = sum_{k,p} y_bar[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z) + 2*p]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_bar)
+                    a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
+    # a_bar = sum_{k,p} y_bar[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
         for i in range(o):
             for j in range((n - p + 1) // 2):
@@ -416,12 +408,12 @@ cdef void thesis_cnn_layer_tangent_backward(
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
-                            candidate = z[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
+                            candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    z_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
-    # z_bar_dot = sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z) + 2*p]
-    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_bar_dot)
+                    a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
+    # a_bar_dot = sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
+    fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar_dot)
     for s in range(batch):
         for i in range(o):
             for j in range((n - p + 1) // 2):
@@ -429,59 +421,59 @@ cdef void thesis_cnn_layer_tangent_backward(
                     k_4 = k_5 = 0
                     for j_4 in range(2):
                         for j_5 in range(2):
-                            candidate = z[((s*o + i)*(n - p + 1) + 2*j + j_4)*(l - q + 1) + j_5 + 2*k]
+                            candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_4)*(l - q + 1) + j_5 + 2*k]
                             if j_4 == j_5 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_4, k_5, largest = j_4, j_5, candidate
-                    z_bar_dot[((s*o + i)*(n - p + 1) + 2*j + k_4)*(l - q + 1) + 2*k + k_5] += y_bar_dot[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
-    # t_2 = tanh'(t) (.) z_bar
-    # t_5 = tanh''(t) (.) t_4 (.) z_bar + tanh'(t) (.) z_bar_dot
+                    a_bar_dot[((s*o + i)*(n - p + 1) + 2*j + k_4)*(l - q + 1) + 2*k + k_5] += y_bar_dot[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
+    # z_bar = tanh'(z) (.) a_bar
+    # z_bar_dot = tanh''(z) (.) z_dot (.) a_bar + tanh'(z) (.) a_bar_dot
     for s in range(batch):
         for i in range(o):
             for j in range(n - p + 1):
                 for k in range(l - q + 1):
-                    r = tanh_d1(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-                    t_2[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = r*z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
-                    t_5[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = (
-                        tanh_d2(t[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])*t_4[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]*z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
-                        + r*z_bar_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
+                    tanh_d1_z = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
+                    z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1_z*a_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
+                    z_bar_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = (
+                        tanh_d2(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])*z_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]*a_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
+                        + tanh_d1_z*a_bar_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
                     )
     if x_bar_dot is not NULL:
-        # t_3 = sum_{i} W_dot[i, j, k] t_2[i, p, q] -> [j, k, p, q]
-        fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, t_3)
+        # W_dot_z_bar = sum_{i} W_dot[i, j, k] z_bar[i, p, q] -> [j, k, p, q]
+        fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_dot_z_bar)
         for s in range(batch):
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
-                 W_dot, 1, p*q, t_2 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, t_3 + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
-        # t_6 = sum_{i} W[i, j, k] t_5[i, p, q] -> [j, k, p, q]
-        fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, t_6)
+                 W_dot, 1, p*q, z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_dot_z_bar + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
+        # W_z_bar_dot = sum_{i} W[i, j, k] z_bar_dot[i, p, q] -> [j, k, p, q]
+        fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_z_bar_dot)
         for s in range(batch):
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
-                 W, 1, p*q, t_5 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, t_6 + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
+                 W, 1, p*q, z_bar_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_z_bar_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{p,q} windows_x_dot_2[p, q, j, k] t_2[i, p, q] -> [i, j, k]
+        # W_bar_dot += sum_s sum_{p,q} windows_x_dot_2[p, q, j, k] z_bar[i, p, q] -> [i, j, k]
         for s in range(batch):
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
-                 t_2 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_dot_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
-        # W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k] t_5[i, p, q] -> [i, j, k]
+                 z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_dot_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
+        # W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k] z_bar_dot[i, p, q] -> [i, j, k]
         for s in range(batch):
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
-                 t_5 + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
+                 z_bar_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{j,k,l,p} t_3[j, k, l, p] -> [q, j + l, k + p]
+        # x_bar_dot += sum_{j,k,l,p} W_dot_z_bar[j, k, l, p] -> [q, j + l, k + p]
         for s in range(batch):
             for i in range(p):
                 for j in range(q):
                     for k in range(n - p + 1):
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
-                                x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += t_3[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
-        # x_bar_dot += sum_{j,k,l,p} t_6[j, k, l, p] -> [q, j + l, k + p]
+                                x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += W_dot_z_bar[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
+        # x_bar_dot += sum_{j,k,l,p} W_z_bar_dot[j, k, l, p] -> [q, j + l, k + p]
         for s in range(batch):
             for i in range(p):
                 for j in range(q):
                     for k in range(n - p + 1):
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
-                                x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += t_6[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
+                                x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += W_z_bar_dot[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
 
 
 cdef void thesis_cnn_layer_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -509,9 +501,9 @@ forward = Kernel(
     x: (batch, c, n, l), state
     W: (o, p, q), parameter
     y: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), overwritten
-    saved: saved_argmax1_z, saved_argmax2_z, saved_t, written unless NULL
+    saved: saved_argmax1_a, saved_argmax2_a, saved_tanh_d1_z, written unless NULL
 
-cost: batch*p*q*(c*l*n - c*l*p + c*l - c*n*q + c*n + c*p*q - c*p - c*q + c + 2*l*n*o - 2*l*o*p + 2*l*o - 2*n*o*q + 2*n*o + 2*o*p*q - 2*o*p - 2*o*q + 2*o) flops
+cost: batch*p*q*(c + 2*o)*(l - q + 1)*(n - p + 1) flops
 2*batch*o*(l*n - l*p + l - n*q + n + p*q - p - q + 1) calls of elementwise functions
 8*(batch*c*l*n + batch*l*n*o - batch*l*o*p + batch*l*o - batch*n*o*q + batch*n*o + batch*o*p*q - batch*o*p - batch*o*q + 3*batch*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + batch*o + o*p*q) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l", "o", "p", "q"),
@@ -540,7 +532,7 @@ tangent = Kernel(
     W_dot: (o, p, q), tangent
     y_dot: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), overwritten
 
-cost: batch*(2*c*l*n*p*q - 2*c*l*p^2*q + 2*c*l*p*q - 2*c*n*p*q^2 + 2*c*n*p*q + 2*c*p^2*q^2 - 2*c*p^2*q - 2*c*p*q^2 + 2*c*p*q + 6*l*n*o*p*q + l*n*o - 6*l*o*p^2*q + 6*l*o*p*q - l*o*p + l*o - 6*n*o*p*q^2 + 6*n*o*p*q - n*o*q + n*o + 6*o*p^2*q^2 - 6*o*p^2*q - 6*o*p*q^2 + 7*o*p*q - o*p - o*q + o) flops
+cost: batch*(l - q + 1)*(n - p + 1)*(2*c*p*q + 6*o*p*q + o) flops
 2*batch*o*(l*n - l*p + l - n*q + n + p*q - p - q + 1) calls of elementwise functions
 8*(2*batch*c*l*n + batch*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + 2*o*p*q) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l", "o", "p", "q"),
@@ -569,9 +561,9 @@ W_bar += nabla*_W thesis_cnn_layer . y_bar
     y_bar: (batch, o, floor(n/2 - p/2 + 1/2), floor(l/2 - q/2 + 1/2)), cotangent
     x_bar: (batch, c, n, l), added to, not computed where NULL
     W_bar: (o, p, q), added to, not computed where NULL
-    saved: saved_argmax1_z, saved_argmax2_z, saved_t, read
+    saved: saved_argmax1_a, saved_argmax2_a, saved_tanh_d1_z, read
 
-cost: batch*(2*c*l*n*p*q - 2*c*l*p^2*q + 2*c*l*p*q - 2*c*n*p*q^2 + 2*c*n*p*q + 2*c*p^2*q^2 - 2*c*p^2*q - 2*c*p*q^2 + 2*c*p*q + 4*l*n*o*p*q + l*n*o - 4*l*o*p^2*q + 4*l*o*p*q - l*o*p + l*o - 4*n*o*p*q^2 + 4*n*o*p*q - n*o*q + n*o + 4*o*p^2*q^2 - 4*o*p^2*q - 4*o*p*q^2 + 5*o*p*q - o*p - o*q + o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + o) flops
+cost: batch*(2*c*p*q*(l - q + 1)*(n - p + 1) + 4*o*p*q*(l - q + 1)*(n - p + 1) + o*(l - q + 1)*(n - p + 1) + o*floor((l - q + 1)/2)*floor((n - p + 1)/2)) flops
 8*(2*batch*c*l*n + batch*l*n*o - batch*l*o*p + batch*l*o - batch*n*o*q + batch*n*o + batch*o*p*q - batch*o*p - batch*o*q + 3*batch*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + batch*o + 2*o*p*q) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l", "o", "p", "q"),
     arguments=(
@@ -604,7 +596,7 @@ tangent_backward = Kernel(
     x_bar_dot: (batch, c, n, l), added to, not computed where NULL
     W_bar_dot: (o, p, q), added to, not computed where NULL
 
-cost: batch*(6*c*l*n*p*q - 6*c*l*p^2*q + 6*c*l*p*q - 6*c*n*p*q^2 + 6*c*n*p*q + 6*c*p^2*q^2 - 6*c*p^2*q - 6*c*p*q^2 + 6*c*p*q + 14*l*n*o*p*q + 5*l*n*o - 14*l*o*p^2*q + 14*l*o*p*q - 5*l*o*p + 5*l*o - 14*n*o*p*q^2 + 14*n*o*p*q - 5*n*o*q + 5*n*o + 14*o*p^2*q^2 - 14*o*p^2*q - 14*o*p*q^2 + 19*o*p*q - 5*o*p - 5*o*q + 2*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + 5*o) flops
+cost: batch*(6*c*p*q*(l - q + 1)*(n - p + 1) + 14*o*p*q*(l - q + 1)*(n - p + 1) + 5*o*(l - q + 1)*(n - p + 1) + 2*o*floor((l - q + 1)/2)*floor((n - p + 1)/2)) flops
 3*batch*o*(l*n - l*p + l - n*q + n + p*q - p - q + 1) calls of elementwise functions
 8*(3*batch*c*l*n + 2*batch*o*floor((l - q + 1)/2)*floor((n - p + 1)/2) + 3*o*p*q) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l", "o", "p", "q"),

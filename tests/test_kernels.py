@@ -7,6 +7,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch_layers
 from declared import gate
 from kernels import DTYPES, Runner, kernels_of
 from shipped import SINGLE
@@ -18,6 +19,7 @@ from derive.proofs.proof import prove
 from derive.spaces import Product
 
 SIZES = {"batch": 5, "n": 3, "m": 4, "k": 6}
+SIZES |= {"o": 4, "c": 2, "l": 7, "p": 2, "q": 3, "t": 2, "v": 5}  # of images and of rows
 
 
 # --- a layer that is in no library, from its declaration alone
@@ -162,6 +164,7 @@ ORACLES = {
     "squared_loss": squared_loss,
     "cross_entropy": cross_entropy,
     "cross_entropy_index": cross_entropy,
+    **{layer_.__name__: layer_ for layer_ in torch_layers.LAYERS},
 }
 # Two float64 evaluations of the same formula, each off by fewer than 1000 roundings of 1.1e-16.
 AGREEMENT = 1e-12

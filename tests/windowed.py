@@ -214,9 +214,7 @@ def averaged_of_relu(x: R(c, n)) -> R(c, n - 1):
 
 
 @layer
-def of_convolution(x: R(c, n, l), *, W: R(o, c, 2, 2), b: R(o)) -> R(
-    o, (n + 1) // 2, (l + 1) // 2
-):
+def of_convolution(x: R(c, n, l), *, W: R(o, c, 2, 2), b: R(o)) -> R(o, (n + 1) // 2, (l + 1) // 2):
     """The largest entries of a convolution."""
     z = convolution(W, x, padding=1) + per_channel(b, R(o, n + 1, l + 1))
     return max_pool(z, 2)
@@ -225,7 +223,7 @@ def of_convolution(x: R(c, n, l), *, W: R(o, c, 2, 2), b: R(o)) -> R(
 @layer
 def over_the_whole(x: R(c, n, l)) -> R(c, 1, 1):
     """The largest entry of each channel."""
-    return max_pool(tanh(x), (n, l))
+    return max_pool(tanh(x), (n, l), stride=1)
 
 
 @layer
@@ -249,24 +247,25 @@ def mean_uncounted(x: R(c, n, l)) -> R(c, n // 2 + 1, (l + 1) // 2):
 @layer
 def mean_of_the_whole(x: R(c, n, l)) -> R(c, 1, 1):
     """The mean of each channel."""
-    return average_pool(x, (n, l))
+    return average_pool(x, (n, l), stride=1)
 
 
 # --- several of them, and parts of arrays
 
 
 @layer
-def deep(x: R(2, 7, l), *, U: R(3, 2, 2, 2), W: R(o, 3, 2, 1), b: R(o)) -> R(o, 2, l // 2 - 1):
+def deep(x: R(1, 6, l), *, U: R(2, 1, 2, 2), W: R(o, 2, 2, 1), b: R(o)) -> R(o, 2, l // 2 - 1):
     """Two convolutions and a pool."""
     h = tanh(convolution(U, x))
-    z = convolution(W, h, padding=(0, 0)) + per_channel(b, R(o, 5, l - 1))
+    z = convolution(W, h) + per_channel(b, R(o, 4, l - 1))
     return max_pool(z * z, (2, 3), stride=2)
 
 
 @layer
-def vector_of_pools(x: R(2, 4, n), *, W: R(3, 2, 2, 2)) -> R(6 * ((n - 1) // 2)):
+def vector_of_means(x: R(2, 4, n), *, W: R(3, 2, 2, 2)) -> R(9 * ((n - 1) // 2)):
     """A flattened image."""
-    return vec(average_pool(tanh(convolution(W, x, padding=(1, 0), stride=(2, 1))), (1, 2))[:])
+    z = tanh(convolution(W, x, stride=(2, 1), padding=(1, 0)))
+    return vec(average_pool(z, (1, 2)))
 
 
 @layer
@@ -283,10 +282,119 @@ def embedded(x: R(c, n)) -> R(c, n + 4):
 
 
 @layer
-def blocks(x: R(n, l), y: R(p, l), *, g: R(n + p)) -> R(n + p, l):
-    """Two arrays one after the other, each row with a gain."""
-    z = embed(x, (0, 0), (n + p, l)) + per_channel(g, R(n + p, l))
-    return tanh(z)
+def blocks(x: R(2, l), y: R(p, l), *, g: R(p + 2)) -> R(p + 2, l):
+    """Two arrays, one below the other, each row with a bias."""
+    shape = (p + 2, l)
+    return tanh(embed(x, (0, 0), shape) + embed(y, (2, 0), shape) + per_channel(g, R(*shape)))
 
 
-LAYERS = {}
+@layer
+def through_less(x: R(c, n), *, W: R(o, c, 3), V: R(o, o, 1), U: R(p, c, 3), T: R(o, p, 1)) -> R(
+    o, n + 2
+):
+    """A sum of two ways, on one of which is less than the image, and then more."""
+    less, more = tanh(convolution(W, x)), tanh(convolution(U, x, padding=1))
+    return convolution(V, less, padding=2) + convolution(T, more, padding=1)
+
+
+LAYERS = {
+    declared.name: declared
+    for declared in (
+        *(signal, uneven, volume, two_groups, groups_of_sizes, multiplied, summed, biased),
+        *(widened, widened_in_groups, widened_to_one, overlapping, signal_pool, averaged, of_relu),
+        *(averaged_of_relu, of_convolution, over_the_whole, over_sizes, mean_counted),
+        *(mean_uncounted, mean_of_the_whole, deep, vector_of_means, cropped, embedded, blocks),
+        through_less,
+    )
+}
+
+
+# --- what each computes, of one point
+
+
+def by_channel(b, y):
+    """b_c everywhere in channel c."""
+    return np.broadcast_to(b.reshape(-1, *[1] * (y.ndim - 1)), y.shape)
+
+
+def deep_by_hand(x, U, W, b):
+    z = convolved(np.tanh(convolved(x, U)), W)
+    return pooled((z + by_channel(b, z)) ** 2, (2, 3), 2)
+
+
+def part(x, at, extents):
+    """A part of the last axes, zero beyond the border."""
+    y = np.zeros((*x.shape[: -len(at)], *extents))
+    for place in product(*map(range, y.shape)):
+        front, tap = place[: -len(at)], place[-len(at) :]
+        read = tuple(k + s for k, s in zip(at, tap, strict=True))
+        if all(k < m for k, m in zip(read, x.shape[-len(at) :], strict=True)):
+            y[place] = x[(*front, *read)]
+    return y
+
+
+def convolved_with_bias(x, W, b):
+    z = convolved(x, W, padding=1)
+    return pooled(z + by_channel(b, z), (2, 2), 2)
+
+
+def gained(x, W, b, g):
+    z = convolved(x, W, (1, 3))
+    return by_channel(g, z) * np.tanh(z + by_channel(b, z))
+
+
+def two_ways(x, W, V, U, T):
+    less, more = np.tanh(convolved(x, W)), np.tanh(convolved(x, U, padding=1))
+    return convolved(less, V, padding=2) + convolved(more, T, padding=1)
+
+
+def flattened(x, W):
+    z = np.tanh(convolved(x, W, (2, 1), (1, 0)))
+    return pooled(z, (1, 2), (1, 2), of=np.mean).ravel()
+
+
+BY_HAND = {
+    "signal": lambda x, W: convolved(x, W, 2, 2, 2),
+    "uneven": lambda x, W: convolved(x, W, (2, 1), (1, 0), (1, 2)),
+    "volume": lambda x, W: convolved(x, W, (1, 2, 1), (0, 1, 0)),
+    "two_groups": lambda x, W: convolved(x, W, 1, (0, 1), 1, 2),
+    "groups_of_sizes": lambda x, W: np.tanh(
+        convolved(x, W, 2, 1, 1, 2)[:, : x.shape[1] // 2],
+    ),
+    "multiplied": lambda x, W: convolved(x, W, 1, 1, 1, len(x)),
+    "summed": lambda x, W: np.tanh(convolved(x, W, 2, 1)),
+    "biased": gained,
+    "widened": lambda x, W: spread(
+        x, W, (3 * x.shape[1], 2 * x.shape[2] + 2), (3, 2), (1, 0), (1, 2)
+    ),
+    "widened_in_groups": lambda x, W: spread(x, W, (2 * x.shape[1],), 2, groups=2),
+    "widened_to_one": lambda x, W: spread(x, W, (2 * x.shape[1] + W.shape[1] - 3,), 2, 1),
+    "overlapping": lambda x: pooled(x, (3, 2), (2, 1), (1, 0)),
+    "signal_pool": lambda x: pooled(x * x, (3,), 2, 1),
+    "averaged": lambda x: pooled(x, (3, 3), 2, 1),
+    "of_relu": lambda x: pooled(np.maximum(x, 0), (2, 2), 2),
+    "averaged_of_relu": lambda x: pooled(np.maximum(x, 0), (2,), 1),
+    "of_convolution": convolved_with_bias,
+    "over_the_whole": lambda x: np.tanh(x).max(axis=(1, 2), keepdims=True),
+    "over_sizes": lambda x, p: pooled(x, (p,), 1),
+    "mean_counted": lambda x: pooled(x, (2, 3), 2, 1, of=lambda z: np.sum(z) / 6),
+    "mean_uncounted": lambda x: pooled(x, (2, 3), 2, 1, of=np.mean),
+    "mean_of_the_whole": lambda x: x.mean(axis=(1, 2), keepdims=True),
+    "deep": deep_by_hand,
+    "vector_of_means": flattened,
+    "cropped": lambda x: part(np.tanh(x), (1, 2), (2, 3)),
+    "embedded": lambda x: np.pad(x, ((0, 0), (1, 3))) ** 2,
+    "through_less": two_ways,
+    "blocks": lambda x, y, g: np.tanh(np.r_[x, y] + g[:, None]),
+}
+
+
+# --- their kernels
+
+
+def compiled_in(folder: Path) -> dict[str, ModuleType]:
+    """The kernels of every layer, by its name; compiled again only where their text has changed."""
+    write_texts(texts(LAYERS), folder)
+    compile_modules(runtime_modules())
+    compile_modules([Module(name, folder / f"{name}.pyx") for name in LAYERS], flags=QUICK)
+    return {name: load_kernels(name, folder) for name in LAYERS}

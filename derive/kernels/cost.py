@@ -75,9 +75,9 @@ def closed_form(expression: sympy.Expr) -> str:
 
 
 def shortest(expression: sympy.Expr) -> sympy.Expr:
-    """Multiplied out or not, by which is shorter: extents such as n - p + 1 are better left."""
-    forms = (sympy.factor_terms(sympy.expand(expression)), sympy.factor_terms(expression))
-    return min(forms, key=lambda form: len(str(form)))
+    """Multiplied out, unless that is twice as long: extents such as n - p + 1 are better left."""
+    out, left = sympy.factor_terms(sympy.expand(expression)), sympy.factor_terms(expression)
+    return left if 2 * len(str(left)) < len(str(out)) else out
 
 
 def _traffic(kernel: Kernel) -> sympy.Expr:
