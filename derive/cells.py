@@ -11,7 +11,7 @@ from .expressions import Node, tuple_of, variable
 from .layers import Layer
 from .names import checked
 from .resize import bound_sizes, resized_layer
-from .roles import PARAMETER, STATE, Argument
+from .roles import STATE, THETA, Argument
 from .spaces import Product, Size, Space, SpaceError, dims, factors
 
 
@@ -41,8 +41,8 @@ class Cell(Layer):
 
 
 def inputs_of(cell: Layer) -> tuple[Argument, ...]:
-    """What a cell is given at each step: all but its hidden state and its parameters."""
-    return tuple(a for a in cell.arguments[1:] if a.role != PARAMETER)
+    """What a cell is given at each step: what is left of the semicolon behind its hidden state."""
+    return tuple(a for a in cell.arguments[1:] if a.role not in THETA)
 
 
 def shown_state(cell: Layer) -> Space:
@@ -88,9 +88,9 @@ def stack(name: str, /, **cells: Layer) -> Cell:
         output += list(new) if count > 1 else [new]
         below = new[0] if count > 1 else new
     first = inputs_of(placed[0])
-    parameters = [a for c in placed for a in c.arguments if a.role == PARAMETER]
+    theta = [a for c in placed for a in c.arguments if a.role in THETA]
     doc = f"{' under '.join(cells)}: {', '.join(c.name for c in cells.values())}"
-    return Cell(name, (Argument(whole, STATE), *first, *parameters), tuple_of(output), doc=doc)
+    return Cell(name, (Argument(whole, STATE), *first, *theta), tuple_of(output), doc=doc)
 
 
 def _placed(where: str, label: str, cell: Layer, below: Sequence[Layer]) -> Layer:

@@ -12,7 +12,7 @@ from .layers import Layer
 from .levels import BACKWARD, FORWARD, Level, Place, Recurrent, shown_as
 from .names import checked
 from .resize import bound_sizes, resized_layer
-from .roles import PARAMETER, STATE, Argument
+from .roles import STATE, THETA, Argument
 from .spaces import Size, SpaceError, dims, leaves
 
 
@@ -120,7 +120,7 @@ def _level(where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer
 
 def _cell(where: str, label: str, cell: Cell, direction: str, beside: Sequence[Place]) -> Place:
     sizes: dict[sympy.Symbol, Size] = {s: s for s in cell.sizes}
-    names = {p.name: f"{label}_{p.name}" for p in cell.parameters}
+    names = {x.name: f"{label}_{x.name}" for x in cell.theta}
     if beside:
         inputs, others = inputs_of(cell), inputs_of(beside[0].function)
         sizes = {s: dims(f"{label}_{s}") for s in cell.sizes}
@@ -153,14 +153,14 @@ def _prediction(where: str, g: Layer, cells: Sequence[Place]) -> Place:
     """The prediction with its states bound to those of the cells."""
     if not isinstance(g, Layer):
         raise SpaceError(f"recurrent {where}: the prediction must be a layer, got {shown_as(g)}")
-    states = [a for a in g.arguments if a.role != PARAMETER]
+    states = [a for a in g.arguments if a.role not in THETA]
     if len(states) != len(cells) or any(a.role != STATE for a in states):
         raise SpaceError(
             f"recurrent {where}: the prediction {g.signature} must take the state of every cell, "
             f"{', '.join(str(c.state.space) for c in cells)}, and nothing else left of the *"
         )
     sizes: dict[sympy.Symbol, Size] = {s: dims(f"prediction_{s}") for s in g.sizes}
-    names = {p.name: f"prediction_{p.name}" for p in g.parameters}
+    names = {x.name: f"prediction_{x.name}" for x in g.theta}
     for own, cell in zip(states, cells, strict=True):
         sizes |= bound_sizes(own.variable.space, cell.state.space)
         names[own.name] = cell.state.name
@@ -217,7 +217,7 @@ def _under(
 def _network(name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool) -> Recurrent:
     """The layer that is one step of the network."""
     states: list[Argument] = []
-    parameters: list[Variable] = []
+    theta: list[Argument] = []
     names: dict[Node, str] = {}
     below: Node | None = None
     for level in levels:
@@ -225,12 +225,11 @@ def _network(name: str, levels: tuple[Level, ...], loss: Place | None, learned: 
         for cell in level.cells:
             states.append(cell.function.arguments[0])
             new[cell.state] = _call(cell, {} if below is None else {_input(cell): below})
-            parameters += cell.parameters
         below = _call(level.prediction, new)
-        parameters += level.prediction.parameters
+        theta += [a for p in level.places for a in p.function.arguments if a.role in THETA]
     assert below is not None
     first = inputs_of(levels[0].cells[0].function)
-    arguments = (*states, *first, *(Argument(p, PARAMETER) for p in parameters))
+    arguments = (*states, *first, *theta)
     doc = f"{name}: {', '.join(c.label for level in levels for c in level.places)}"
     return Recurrent(name, arguments, below, names, doc, levels=levels, loss=loss, learned=learned)
 

@@ -1,7 +1,7 @@
 """The decorator: a layer from a Python function whose annotations are spaces.
 
-Arguments left of the bare `*` are states and givens, arguments right of it are parameters; every
-expression keeps the name of the first local that it is bound to.
+Arguments left of the bare `*` are states and givens, arguments right of it are parameters and what
+is fixed; every expression keeps the name of the first local that it is bound to.
 """
 
 # no `from __future__ import annotations` here: the docstring of `layer` declares one
@@ -19,7 +19,7 @@ from .cells import Cell
 from .expressions import Node, Tuple, Variable
 from .layers import Layer, formula_of
 from .places import place_of
-from .roles import GIVEN, PARAMETER, STATE, Argument, argument_of
+from .roles import GIVEN, PARAMETER, STATE, THETA, Argument, argument_of
 from .spaces import Indices, Space, SpaceError
 
 _declared: ContextVar[list[Layer]] = ContextVar("declared")
@@ -72,8 +72,8 @@ def _declaration(function: Callable[..., Any], kind: str, made_as: type[L]) -> L
         )
     name = function.__name__
     arguments = tuple(_argument(name, p) for p in inspect.signature(function).parameters.values())
-    positional = [a.variable for a in arguments if a.role != PARAMETER]
-    keywords = {a.name: a.variable for a in arguments if a.role == PARAMETER}
+    positional = [a.variable for a in arguments if a.role not in THETA]
+    keywords = {a.name: a.variable for a in arguments if a.role in THETA}
     names: dict[Node, str] = {}
     with _naming_locals(function.__code__, names):
         output = formula_of(name, function, positional, keywords)

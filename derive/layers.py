@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import sympy
 
@@ -17,7 +17,7 @@ from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
 from .places import Place, innermost
-from .roles import GIVEN, PARAMETER, STATE, Argument, Given, argument_of
+from .roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from .spaces import Space, SpaceError
 from .validity import check_names, check_operations, check_output, extents_of
 from .walk import rewrite, topological
@@ -58,6 +58,7 @@ class Layer(Shown):
         state: Mapping[str, Space],
         given: Mapping[str, Space | Given] | None = None,
         parameters: Mapping[str, Space] | None = None,
+        fixed: Mapping[str, Space | Given] | None = None,
         output: Node | Callable[..., Any],
         doc: str = "",
     ) -> Layer:
@@ -77,9 +78,10 @@ class Layer(Shown):
         >>> print(dense.nabla("W"))
         nabla_W dense(x; W, b) : R(n, m) -> R(n)
         """
+        by_role = ((STATE, state), (GIVEN, given), (PARAMETER, parameters), (FIXED, fixed))
         arguments = tuple(
             argument_of(f"layer {name}: argument {key}", key, space, role)
-            for role, spaces in ((STATE, state), (GIVEN, given), (PARAMETER, parameters))
+            for role, spaces in by_role
             for key, space in (spaces or {}).items()
         )
         if not isinstance(output, Node):
@@ -106,6 +108,16 @@ class Layer(Shown):
     def parameters(self) -> tuple[Variable, ...]:
         """The parameters."""
         return self.of_role(PARAMETER)
+
+    @property
+    def fixed(self) -> tuple[Variable, ...]:
+        """What all points of a batch share and no derivative is taken by."""
+        return self.of_role(FIXED)
+
+    @property
+    def theta(self) -> tuple[Variable, ...]:
+        """All that stands right of the semicolon: parameters and what is fixed, as declared."""
+        return self.of_role(*THETA)
 
     @property
     def differentiable(self) -> tuple[Variable, ...]:
@@ -142,8 +154,8 @@ class Layer(Shown):
     @property
     def signature(self) -> str:
         """f(x; W, b), as in the text."""
-        left = ", ".join(a.name for a in self.arguments if a.role != PARAMETER)
-        right = ", ".join(p.name for p in self.parameters)
+        left = ", ".join(a.name for a in self.arguments if a.role not in THETA)
+        right = ", ".join(x.name for x in self.theta)
         return f"{self.name}({left}; {right})" if right else f"{self.name}({left})"
 
     def argument(self, name: str) -> Variable:
@@ -219,7 +231,7 @@ class Layer(Shown):
     def __call__(self, *arguments: Any, **more: Any) -> Node:
         """The expression f(x; theta) for these expressions, as part of another formula.
 
-        States and givens by position or name, parameters by name; a tuple is an element of a direct
+        States and givens by position or name, the others by name; a tuple is an element of a direct
         product.  Raises SpaceError where an argument is missing, too many, or of another space.
         """
         values: dict[Node, Node] = {}
@@ -237,7 +249,7 @@ class Layer(Shown):
     def _matched(
         self, arguments: Sequence[Any], more: Mapping[str, Any]
     ) -> Iterator[tuple[Variable, Any]]:
-        positional = [a for a in self.arguments if a.role != PARAMETER]
+        positional = [a for a in self.arguments if a.role not in THETA]
         if len(arguments) > len(positional):
             raise SpaceError(f"{self.signature}: parameters are given by name, as in W=...")
         left = dict(zip((a.name for a in positional), arguments, strict=False))
@@ -252,9 +264,14 @@ class Layer(Shown):
         if left:
             raise SpaceError(f"{self.signature} has no argument {', '.join(left)}")
 
+    def with_roles(self, roles: Mapping[str, str]) -> Self:
+        """The same layer with other roles for some of its arguments, by name."""
+        arguments = tuple(Argument(a.variable, roles.get(a.name, a.role)) for a in self.arguments)
+        return replace(self, arguments=arguments)
+
     def batched(self, extent: sympy.Expr) -> Layer:
-        """The layer on a family of points: every argument but the parameters has one more axis."""
-        families = [a.variable for a in self.arguments if a.role != PARAMETER]
+        """The layer on a family of points: all left of the semicolon has one more axis."""
+        families = [a.variable for a in self.arguments if a.role not in THETA]
         (output,), new = lift([self.output], families, extent)
         arguments = tuple(Argument(_as_variable(new, a), a.role) for a in self.arguments)
         names = {new[node]: name for node, name in self.names.items() if node in new}

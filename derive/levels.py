@@ -52,6 +52,15 @@ class Place:
         """The parameters under their names in the network."""
         return self.function.parameters
 
+    @property
+    def theta(self) -> tuple[Variable, ...]:
+        """The parameters, and what is fixed, under their names in the network."""
+        return self.function.theta
+
+    def with_roles(self, roles: Mapping[str, str]) -> Place:
+        """The layer with other roles for some of its arguments."""
+        return replace(self, function=self.function.with_roles(roles))
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
@@ -64,6 +73,11 @@ class Level:
     def places(self) -> tuple[Place, ...]:
         """The cells, then the prediction."""
         return (*self.cells, self.prediction)
+
+    def with_roles(self, roles: Mapping[str, str]) -> Level:
+        """The level with other roles for some arguments."""
+        *cells, prediction = (place.with_roles(roles) for place in self.places)
+        return Level(tuple(cells), prediction)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,12 +108,12 @@ class Recurrent(Composed):
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Where each parameter hangs in the tree: {label: {name: ..}, ..}."""
+        """Where each array of theta hangs in the tree: {label: {name: ..}, ..}."""
         return tuple(
-            (*place.label.split("."), p.name.removeprefix(place.label.replace(".", "_") + "_"))
+            (*place.label.split("."), x.name.removeprefix(place.label.replace(".", "_") + "_"))
             for level in self.levels
             for place in level.places
-            for p in place.parameters
+            for x in place.theta
         )
 
     @property
@@ -168,16 +182,22 @@ class Recurrent(Composed):
             found |= drawn([start], self.output, rng, sizes, dtype)
         return found
 
+    def with_roles(self, roles: Mapping[str, str]) -> Recurrent:
+        """The network with other roles for some arguments, in its levels, too."""
+        levels = tuple(level.with_roles(roles) for level in self.levels)
+        return replace(super().with_roles(roles), levels=levels)
+
     def with_loss(self, loss: Layer) -> Recurrent:
         """The network with a loss of one step: a layer loss(y^, ..) -> R() without parameters.
 
-        Raises SpaceError where the loss has parameters, is no scalar or does not take y^.
+        Raises SpaceError where something stands right of its semicolon, where it is no scalar or
+        does not take y^.
         """
         return _with_loss(self, loss)
 
 
 def _with_loss(network: Recurrent, loss: Layer) -> Recurrent:
-    if not isinstance(loss, Layer) or loss.parameters or loss.output.space != R():
+    if not isinstance(loss, Layer) or loss.theta or loss.output.space != R():
         raise SpaceError(
             f"recurrent {network.name}: a loss is a layer without parameters and with an output of "
             f"R(), got {shown_as(loss)}; declare one of this kind"

@@ -10,9 +10,10 @@ of another network.  What it consists of is named by these rules:
   those of that output (plain sizes are bound, numbers and expressions compared);
 * the sizes of the first layer's states and givens keep their names, every other size that is not
   bound is called {layer}_{size}: m, hidden_n, output_n;
-* states and givens of the first layer keep their names, those of later layers and all parameters
-  are called {layer}_{name}, and so are local names: hidden_W, hidden_z;
-* arguments come in the order of the layers, states and givens first, then parameters;
+* states and givens of the first layer keep their names, those of later layers, all parameters and
+  all that is fixed are called {layer}_{name}, and so are local names: hidden_W, hidden_z;
+* arguments come in the order of the layers, states and givens first, then parameters and what is
+  fixed;
 * the target of a loss keeps its name, or is called {loss}_{name} where that is taken;
 * a Gram matrix has one name and one size in the whole network.
 """
@@ -20,9 +21,9 @@ of another network.  What it consists of is named by these rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sympy
@@ -31,7 +32,7 @@ from .expressions import Node, variable
 from .layers import Layer
 from .names import checked
 from .resize import resized_layer, sizes_of
-from .roles import GIVEN, STATE, Argument
+from .roles import FIXED, GIVEN, STATE, Argument
 from .spaces import R, Size, SpaceError
 from .stages import (
     Path,
@@ -46,30 +47,34 @@ from .stages import (
 from .training.initialise import drawn
 from .walk import rewrite
 
+L = TypeVar("L", bound=Layer)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Composed(Layer):
-    """A layer made of layers: its parameters hang in a tree."""
+    """A layer made of layers: its parameters, and what is fixed, hang in a tree."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Where each parameter hangs in the tree, in the order of the parameters."""
+        """Where each array of theta hangs in the tree: parameters and what is fixed, in order."""
         raise NotImplementedError
 
     def tree(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """The tree {"hidden": {"W": .., "b": ..}, ..} of values by argument name.
 
-        Raises ValueError where a parameter is missing or a name is none.
+        They are those of all of theta, or of the parameters alone, as a gradient's are.  Raises
+        ValueError where one is missing or a name is none.
         """
-        names = [p.name for p in self.parameters]
-        if set(flat) != set(names):
+        names = [x.name for x in self.theta]
+        if set(flat) not in (set(names), {p.name for p in self.parameters}):
             raise ValueError(f"network {self.name}: expected values of {names}, got {list(flat)}")
         tree: dict[str, Any] = {}
         for name, path in zip(names, self.paths, strict=True):
-            branch = tree
-            for key in path[:-1]:
-                branch = branch.setdefault(key, {})
-            branch[path[-1]] = flat[name]
+            if name in flat:
+                branch = tree
+                for key in path[:-1]:
+                    branch = branch.setdefault(key, {})
+                branch[path[-1]] = flat[name]
         return tree
 
     def flat(self, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +88,12 @@ class Composed(Layer):
                 f"network {self.name}: expected a tree with {[*map('.'.join, self.paths)]}, "
                 f"got {[*map('.'.join, flat)]}"
             )
-        return {p.name: flat[path] for p, path in zip(self.parameters, self.paths, strict=True)}
+        return {x.name: flat[path] for x, path in zip(self.theta, self.paths, strict=True)}
+
+    def trained(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a tree that training changes, its very arrays: without what is fixed."""
+        still = {x.name for x in self.fixed}
+        return self.tree({name: v for name, v in self.flat(tree).items() if name not in still})
 
     def initial(
         self,
@@ -93,8 +103,10 @@ class Composed(Layer):
     ) -> dict[str, Any]:
         """A tree of parameters to start from: Glorot's uniform maps, zero biases, gains of one.
 
-        See `initialise`; a seeded `rng` gives the same tree on every run.  `sizes` are by symbol or
-        name.  Raises SpaceError where one is missing or below 1.
+        What is fixed is drawn by the same rules, as a parameter in its place would be, for the user
+        to replace; class indices are 0.  See `initialise`; a seeded `rng` gives the same tree on
+        every run.  `sizes` are by symbol or name.  Raises SpaceError where one is missing or below
+        1.
         """
         numbers = {symbol: int(count) for symbol, count in sizes_of(self, sizes).items()}
         return self.tree(self._drawn(rng, numbers, np.dtype(dtype)))
@@ -102,7 +114,7 @@ class Composed(Layer):
     def _drawn(
         self, rng: np.random.Generator, sizes: Mapping[sympy.Symbol, int], dtype: np.dtype[Any]
     ) -> dict[str, Any]:
-        return drawn(self.parameters, self.output, rng, sizes, dtype)
+        return drawn(self.theta, self.output, rng, sizes, dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,8 +129,8 @@ class Network(Composed):
 
         With target="input" what the loss compares the output with is the network's own input:
         J(x; theta) = loss(F(x; theta), x), as an auto-encoder has it (thesis (4.45), (4.46)).
-        Raises SpaceError where the loss has parameters, is no scalar or does not take the output,
-        or where its target is not of the input's space.
+        Raises SpaceError where something stands right of the loss's semicolon, where it is no
+        scalar or does not take the output, or where its target is not of the input's space.
         """
         if target not in ("given", "input"):
             raise ValueError(
@@ -127,6 +139,13 @@ class Network(Composed):
         made = _loss_stage(self, loss)
         of_input = target == "input"
         return composed(self.name, self.stages, _of_input(self, made) if of_input else made)
+
+    def with_roles(self, roles: Mapping[str, str]) -> Network:
+        """The network with other roles for some arguments, in the layers, too."""
+        stages = tuple(
+            replace(stage, function=stage.function.with_roles(roles)) for stage in self.stages
+        )
+        return replace(super().with_roles(roles), stages=stages)
 
     @cached_property
     def loss_layer(self) -> Layer:
@@ -164,13 +183,13 @@ class Network(Composed):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Where each parameter hangs in the tree, in the order of the parameters."""
+        """Where each array of theta hangs in the tree: parameters and what is fixed, in order."""
         pairs = [
             pair
             for stage in self.stages
-            for pair in zip(stage.function.parameters, stage.paths, strict=True)
+            for pair in zip(stage.function.theta, stage.paths, strict=True)
         ]
-        return tuple(dict(reversed(pairs))[theta] for theta in self.parameters)
+        return tuple(dict(reversed(pairs))[x] for x in self.theta)
 
 
 def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Network:
@@ -209,6 +228,25 @@ def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Laye
     return composed(layer.name, stages, layer.loss and _resized_stage(layer.loss, replaced))
 
 
+def with_fixed(layer: L, *names: str) -> L:
+    """The layer, cell or network with parameters of these names fixed: no longer derived by.
+
+    Those of a network go by their qualified names.  All else stays, the order of the arguments too.
+    Raises SpaceError, naming the parameters there are, for a name that none of them has.
+
+    >>> from derive.library.dense import dense
+    >>> half = with_fixed(dense, "W")
+    >>> print(half, *half.parameters)
+    dense(x; W, b) in R(n) b
+    """
+    known = [p.name for p in layer.parameters]
+    for name in names:
+        if name not in known:
+            found = ", ".join(known) or "none"
+            raise SpaceError(f"{layer.signature} has no parameter {name!r} to fix; it has {found}")
+    return layer.with_roles(dict.fromkeys(names, FIXED))
+
+
 # --- composing
 
 
@@ -235,13 +273,13 @@ def _stage(where: str, label: str, layer: Layer, before: Sequence[Stage]) -> Sta
     kept = () if before else data_of(layer)
     names = {a.name: f"{label}_{a.name}" for a in layer.arguments if a not in kept}
     f = resized_layer(layer, sizes, name=label, renamed=names, prefix=f"{label}_")
-    inner = layer.paths if isinstance(layer, Network) else [(p.name,) for p in layer.parameters]
+    inner = layer.paths if isinstance(layer, Network) else [(x.name,) for x in layer.theta]
     return Stage(label, f, tuple((label, *path) for path in inner))
 
 
 def _loss_stage(network_: Network, loss: Layer) -> Stage:
     """The loss as a stage behind the last one, its target under its own name."""
-    if not isinstance(loss, Layer) or loss.parameters or loss.output.space != R():
+    if not isinstance(loss, Layer) or loss.theta or loss.output.space != R():
         raise SpaceError(
             f"network {network_.name}: a loss is a layer without parameters and with an output of "
             f"R(), got {getattr(loss, 'signature', repr(loss))}"

@@ -1,4 +1,10 @@
-"""The roles of a layer's arguments: state, parameter, given (thesis section 2.3; data is given)."""
+"""The roles of a layer's arguments (thesis section 2.3).
+
+state       left of the semicolon, a family over a batch; there is a derivative by it
+given       left of it, a family; data, without a derivative.  A mask is one of zeros and ones
+parameter   right of it, the same for every point of a batch; there is a derivative by it
+fixed       right of it, the same for every point; data, which is neither derived by nor trained
+"""
 
 from __future__ import annotations
 
@@ -8,12 +14,13 @@ from dataclasses import dataclass
 from .expressions import Variable, variable
 from .spaces import Indices, Product, Real, Space, SpaceError
 
-STATE, PARAMETER, GIVEN, MASK = "state", "parameter", "given", "mask"
+STATE, PARAMETER, GIVEN, MASK, FIXED = "state", "parameter", "given", "mask", "fixed"
+THETA = (PARAMETER, FIXED)  # what stands right of the semicolon of f(x; theta)
 
 
 @dataclass(frozen=True)
 class Given:
-    """The annotation of an argument that is data and never differentiated."""
+    """The annotation of an argument that says its role: data, never differentiated."""
 
     space: Space
     role: str = GIVEN
@@ -29,6 +36,15 @@ def Mask(space: Space) -> Given:
     return Given(space, MASK)
 
 
+def fixed(space: Space) -> Given:
+    """`P: fixed(Hom(X, Y))`, right of the `*`: data that all points of a batch share.
+
+    It has no batch axis, nothing is derived by it, and training leaves it as it is: the running
+    mean of a batch norm, a projection in front of the first layer, a reservoir's matrices.
+    """
+    return Given(space, FIXED)
+
+
 @dataclass(frozen=True)
 class Argument:
     """A variable of a layer and the role it has there."""
@@ -42,9 +58,18 @@ class Argument:
 
 
 def argument_of(where: str, name: str, annotation: object, role: str) -> Argument:
-    """The argument of a role; `given(...)` and `Mask(...)` say their own, left of the semicolon."""
+    """The argument of a role, or of its own: `given(...)` and `Mask(...)` left of the semicolon,
+    `fixed(...)` right of it.  Raises SpaceError for one that is fixed elsewhere, and for what is no
+    space.
+    """
     space = annotation
     if isinstance(annotation, Given):
+        if annotation.role == FIXED and role not in THETA:
+            raise SpaceError(
+                f"{where}: fixed({annotation.space}) is the same for every point of a batch, as a "
+                "parameter is; declare it right of the bare *, in Layer.of under fixed=, or say "
+                "given(..) where every point has its own"
+            )
         role, space = annotation.role, annotation.space
     if not isinstance(space, (Real, Product, Indices)):
         found = "nothing" if annotation is inspect.Parameter.empty else repr(annotation)

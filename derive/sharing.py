@@ -121,7 +121,7 @@ def _replaced(
     network: Network, target: Variable, value: Node, sources: Sequence[Variable]
 ) -> Network:
     """The network whose stages read the value where they read the parameter."""
-    paths = dict(zip((p.name for p in network.parameters), network.paths, strict=True))
+    paths = dict(zip((x.name for x in network.theta), network.paths, strict=True))
     stages = tuple(
         _stage_of(stage, target, value, [(x, paths[x.name]) for x in sources])
         if target in stage.function.parameters
@@ -140,7 +140,7 @@ def _stage_of(
     new = rewrite([f.output], put_in.get)
     arguments: dict[Variable, Argument] = {}
     paths: dict[Variable, Path] = {}
-    own = dict(zip(f.parameters, stage.paths, strict=True))
+    own = dict(zip(f.theta, stage.paths, strict=True))
     for argument in f.arguments:
         x = argument.variable
         for v, path in sources if x is target else [(x, own.get(x))]:
@@ -149,4 +149,4 @@ def _stage_of(
                 paths.setdefault(v, path)
     names = {new[node]: local for node, local in f.names.items() if node in new}
     made = Layer(f.name, tuple(arguments.values()), new[f.output], names, f.doc, called=f.called)
-    return Stage(stage.name, made, tuple(paths[x] for x in made.parameters))
+    return Stage(stage.name, made, tuple(paths[x] for x in made.theta))

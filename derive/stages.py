@@ -13,7 +13,7 @@ import sympy
 from .expressions import Node, Tuple, Variable
 from .layers import Layer
 from .resize import bound_sizes, resized_space, symbols_of
-from .roles import PARAMETER, Argument
+from .roles import THETA, Argument
 from .spaces import Size, SpaceError, dims, leaves
 from .walk import rewrite, topological
 
@@ -24,7 +24,7 @@ Path = tuple[str, ...]
 class Stage:
     """The layer f_i where it stands in a network: in the network's sizes, under qualified names.
 
-    `paths` says where each parameter hangs in the tree of parameters.
+    `paths` says where each parameter, and what is fixed, hangs in the tree.
     """
 
     name: str
@@ -44,7 +44,7 @@ def chained(name: str, stages: Sequence[Stage]) -> Layer:
     """
     output: Node = stages[0].input
     data: list[Argument] = []
-    parameters: list[Argument] = []
+    theta: list[Argument] = []
     names: dict[Node, str] = {}
     for stage in stages:
         f = stage.function
@@ -52,12 +52,12 @@ def chained(name: str, stages: Sequence[Stage]) -> Layer:
         new = rewrite([f.output], put_in.get)
         names |= {new[node]: local for node, local in f.names.items() if node in new}
         left = [a for a in f.arguments if stage is stages[0] or a.variable is not stage.input]
-        data += [a for a in left if a.role != PARAMETER and a not in data]
-        parameters += [a for a in left if a.role == PARAMETER and a not in parameters]
+        data += [a for a in left if a.role not in THETA and a not in data]
+        theta += [a for a in left if a.role in THETA and a not in theta]
         output = new[f.output]
         if stage is not stages[-1] and not isinstance(output, (Variable, Tuple)):
             names.setdefault(output, stage.name)
-    return Layer(name, (*data, *parameters), output, names)
+    return Layer(name, (*data, *theta), output, names)
 
 
 def identity(name: str, x: Argument) -> Layer:
@@ -66,8 +66,8 @@ def identity(name: str, x: Argument) -> Layer:
 
 
 def data_of(layer: Layer) -> tuple[Argument, ...]:
-    """The arguments that are no parameters."""
-    return tuple(a for a in layer.arguments if a.role != PARAMETER)
+    """The arguments left of the semicolon."""
+    return tuple(a for a in layer.arguments if a.role not in THETA)
 
 
 def input_of(layer: Layer) -> Variable:

@@ -33,7 +33,8 @@ def check_names(
         if argument.role in (STATE, PARAMETER) and _has_indices(argument.variable.space):
             raise SpaceError(
                 f"layer {name}: argument {argument.name}: class indices are given, not "
-                "differentiated; declare them by themselves as Index(...)"
+                "differentiated; declare them by themselves as Index(...), or right of the * as "
+                "fixed(Index(...))"
             )
 
 
@@ -73,7 +74,7 @@ def check_output(layer: str, arguments: Sequence[Argument], output: Node) -> Non
         if x not in known and x.name not in grams:
             raise SpaceError(
                 f"layer {layer}: the formula has {x.name} of {x.space}, which is no "
-                "argument; declare it as state, parameter or given"
+                "argument; declare it as state, parameter, given or fixed"
             )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from derive import Hom, Index, R, dims, form, indices, layer, mean, tanh
+from derive import Hom, Index, R, dims, fixed, form, indices, layer, mean, tanh
 from derive.expressions import axis, constant, contraction, zero
 from derive.forms import make_form
 from derive.library.dense import affine, dense, dense_gelu, dense_sigmoid
@@ -42,6 +42,16 @@ def windows(x: R(m), *, K: R(2)) -> R(m - 1):
 
 
 @layer
+def projected(x: R(m), *, P: fixed(Hom(R(m), R(n)))) -> R(n):
+    return P @ x
+
+
+@layer
+def shifted(x: R(n), *, gamma: R(n), mu: fixed(R(n))) -> R(n):
+    return gamma * tanh(x - mu)
+
+
+@layer
 def average(x: R(n)) -> R():
     return mean(x)
 
@@ -76,6 +86,10 @@ NETWORKS = {
         {"m": 3, "split_n": 4, "split_p": 5, "joined_m": 2, "top_n": 6},
     ),
     "windows": (network("windows", step=windows, top=dense), {"m": 5, "top_n": 4}),
+    "fixed": (
+        network("still", entry=projected, middle=shifted, top=dense),
+        {"m": 3, "entry_n": 4, "top_n": 5},
+    ),
     "embedded": (network("embedded", word=embedding, top=dense), {"m": 5, "word_n": 4, "top_n": 3}),
 }  # fmt: skip
 networks = pytest.mark.parametrize(("f", "counts"), NETWORKS.values(), ids=NETWORKS)

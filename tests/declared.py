@@ -12,6 +12,7 @@ from derive import (
     elementwise_function,
     entry,
     exp,
+    fixed,
     form,
     given,
     indices,
@@ -107,6 +108,24 @@ def pooling(x: R(6), *, W: Hom(R(6), R(6))) -> R(3):
     largest = argmax(make_form([(window,), (i,)], {i: 3, s: 3}), Index(3, 3), z)
     read = make_form([(window,), (i,)], {i: 3, s: 3}, [(s, (i,))])
     return contraction(R(3), read, 1, (z,), (largest,))
+
+
+# --- what all points of a batch share and nothing is derived by
+
+
+@layer
+def evaluated(x: X, *, gamma: X, mu: fixed(X), beta: X, sigma: fixed(X)) -> X:
+    """A batch norm in the form of evaluation: what is fixed stands between the parameters."""
+    return gamma * (x - mu) / sqrt(sigma * sigma + 1) + beta
+
+
+@layer
+def permuted(x: X, *, order: fixed(Index(m, m)), W: Hom(X, H), offset: fixed(H * X)) -> H:
+    """Entries at class indices that are fixed, some of them twice, and a direct product."""
+    b, d = offset
+    read = make_form([(j,), (t,)], {j: m, t: m}, [(j, (t,))])
+    moved = contraction(X, read, 1, (x,), (order,))
+    return tanh(W @ (moved * d) + b)
 
 
 # --- several states, no parameters, nothing read, scalars, numbers for sizes
@@ -285,6 +304,7 @@ LAYERS = {
     declared.name: declared
     for declared in (
         *(gate, lstm_step, blocks, shuffled, one_of_two, embedding, masked, margin, pooling),
+        *(evaluated, permuted),
         *(three, identity, constants, unused, bias, softsign, scalar, tensors, attention, squares),
         *(reversal, conv1d, conv1d_strided, conv2d, conv2d_of_value, letters, words),
         *(letters_of_results, rearranged, scaled),

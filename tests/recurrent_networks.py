@@ -14,6 +14,7 @@ from derive import (
     deep,
     dims,
     entry,
+    fixed,
     form,
     given,
     indices,
@@ -25,6 +26,7 @@ from derive import (
     sigmoid,
     stack,
     tanh,
+    with_fixed,
 )
 from derive.expressions import contraction
 from derive.forms import make_form
@@ -142,6 +144,28 @@ def bare(h: H, x: H) -> H:
     return tanh(h + x)
 
 
+@cell
+def reservoir(h: H, x: X, *, W: fixed(Hom(H, H)), U: fixed(Hom(X, H))) -> H:
+    """An echo-state network: nothing to learn but the readout."""
+    return tanh(W @ h + U @ x)
+
+
+@cell
+def leaking(h: H, x: X, *, W: Hom(H, H), rate: fixed(H), U: Hom(X, H), b: fixed(H)) -> H:
+    """Rates that are fixed, between what is learned."""
+    return h + rate * (tanh(W @ h + U @ x + b) - h)
+
+
+@cell
+def shuffling(s: H * P, x: X, *, to: fixed(Index(n, n)), a: fixed(H * P), U: Hom(X, H)) -> H * P:
+    """Class indices and a direct product that are fixed; no parameter reaches the second state."""
+    h, g = s
+    first, second = a
+    read = make_form([(j,), (i,)], {j: n, i: n}, [(j, (i,))])
+    moved = contraction(H, read, 1, (h,), (to,))
+    return tanh(first * moved + U @ x), second * tanh(g)
+
+
 @layer
 def of_columns(h: R(n, p), *, V: Hom(H, Y)) -> Y:
     """A prediction from the sum of the columns."""
@@ -245,10 +269,16 @@ ONLINE: dict[str, Recurrent] = {
     "normalised": _odd("normalised", normalised, readout),
     "counting": _odd("counting", counting, of_counted),
     "columns": recurrent("columns_net", columns, prediction=of_columns, loss=squared_loss),
+    "leaking": _odd("leaking", leaking, with_fixed(readout, "c")),
+    "shuffling": recurrent("shuffling_net", shuffling, prediction=of_product, loss=squared_loss),
+    "reservoir": recurrent("reservoir_net", reservoir, prediction=readout, loss=squared_loss),
+    "deep_reservoir": _odd(
+        "deep_reservoir", stack("deep_reservoir", lower=reservoir, upper=leaking), readout_of_top
+    ),
     "bare": recurrent("bare_net", bare, prediction=readout, loss=squared_loss),
     "plain": recurrent("plain_net", vanilla_rnn, loss=squared_loss),
 }
-"""Networks of one cell that runs forward, by the cell's name; but for the last, h_0 is learned."""
+"""Networks of one cell that runs forward, by the cell's name; `_library` and `_odd` learn h_0."""
 
 _both = bidirectional("both", forward=lstm, backward=lstm, prediction=readout_of_pairs)
 OFFLINE: dict[str, Recurrent] = {
@@ -260,6 +290,14 @@ OFFLINE: dict[str, Recurrent] = {
         "deep_one_way",
         lower=recurrent("first", vanilla_rnn, prediction=readout),
         upper=recurrent("second", gru, prediction=readout),
+        loss=squared_loss,
+    ),
+    "still_two_ways": deep(
+        "still_two_ways",
+        lower=recurrent("still", reservoir),
+        upper=bidirectional(
+            "ways", forward=leaking, backward=reservoir, prediction=with_fixed(readout_of_both, "c")
+        ),
         loss=squared_loss,
     ),
 }
@@ -276,9 +314,9 @@ def sizes_of(network: Recurrent) -> dict[str, int]:
 
 
 def parameters(network: Recurrent, rng: np.random.Generator, scale: float = 1.0) -> dict[str, Any]:
-    """Parameters by name, and the initial state where it is learned."""
+    """Parameters and what is fixed by name, and the initial state where it is learned."""
     sizes = sizes_of(network)
-    theta = {x.name: _drawn(x.space, sizes, rng, scale) for x in network.parameters}
+    theta = {x.name: _drawn(x.space, sizes, rng, scale) for x in network.theta}
     if network.learned:
         state = network.cells[0].state
         theta[f"{state.name}_0"] = _drawn(state.space, sizes, rng, 1.0)
@@ -290,6 +328,9 @@ def _drawn(space: Any, sizes: dict[str, int], rng: np.random.Generator, scale: f
     made = []
     for leaf in leaves(space):
         shape = tuple(int(e.subs({s: sizes[str(s)] for s in e.free_symbols})) for e in leaf.shape)
+        if hasattr(leaf, "bound"):
+            made.append(rng.integers(sizes[str(leaf.bound)], size=shape))
+            continue
         summed = shape[-1] if len(shape) > 1 else 1
         made.append(np.asarray(rng.normal(size=shape) * scale / (2 * np.sqrt(summed))))
     return made[0] if len(made) == 1 else tuple(made)

@@ -5,15 +5,17 @@ import re
 import numpy as np
 import pytest
 
-from derive import R, dims, layer, softplus
+from derive import Hom, R, dims, fixed, layer, softplus, sqrt
 from derive.elementwise import shipped
 from derive.elementwise.operations import operation
+from derive.kernels.evaluated import evaluated_module
 from derive.library.dense import affine, dense, dense_gelu, dense_relu, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, layer_norm
-from derive.networks import network
+from derive.networks import network, with_fixed
 from derive.programs import BATCH
 from derive.reference import value, values_of
+from derive.runtime import edge
 from derive.training.algorithms import (
     descend,
     fit,
@@ -403,3 +405,114 @@ def test_fit_stops_where_a_number_is_not_finite(bad):
     assert len(calls) == 2
     assert_close(theta, calls[-1], 0.0)
     assert int(optimiser.state["step"]) == 4
+
+
+# --- what is fixed is never trained
+
+c, m, n = dims("c m n")
+
+
+@layer
+def projected(x: R(m), *, P: fixed(Hom(R(m), R(n)))) -> R(n):
+    return P @ x
+
+
+@layer
+def batch_norm(x: R(c), *, gamma: R(c), mu: fixed(R(c)), beta: R(c), sigma2: fixed(R(c))) -> R(c):
+    return gamma * (x - mu) / sqrt(sigma2 + 1e-5) + beta
+
+
+STILL = network(
+    "still", first=projected, norm=batch_norm, hidden=dense, last=affine, loss=squared_loss
+)
+STILL_SIZES = {"m": 3, "first_n": 4, "hidden_n": 6, "last_n": 2}
+STATED = {"first.P", "norm.mu", "norm.sigma2"}
+
+
+def still_task():
+    """Points, targets and a tree without zeros."""
+    rng = np.random.default_rng(0)
+    theta = map_tree(lambda a: a + 0.3 + 0.1 * rng.random(a.shape), STILL.initial(rng, STILL_SIZES))
+    return rng.normal(size=(20, 3)), rng.normal(size=(20, 2)), theta
+
+
+OPTIMISERS = {
+    "descent": lambda: GradientDescent(0.01, decay=0.5),
+    "momentum": lambda: GradientDescent(0.01, momentum=0.9, nesterov=True, decay=0.5),
+    "adam": lambda: Adam(0.01, decay=0.5),
+    "adamw": lambda: Adam(0.01, decay=0.5, decoupled=True),
+}
+
+
+def assert_stays(theta, before, still):
+    """These leaves have their bits, all others have moved."""
+    for name, array in leaves(theta):
+        assert np.array_equal(array, dict(leaves(before))[name]) == (name in still), name
+
+
+@pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
+@pytest.mark.parametrize("as_tree", [True, False], ids=["tree", "flat"])
+def test_fit_never_changes_what_is_fixed(make, as_tree):
+    """By the kernel's own word, whatever the decay; the optimiser's state has no part of it."""
+    x, y, theta = still_task()
+    before, optimiser = map_tree(np.copy, theta), make()
+    given = theta if as_tree else STILL.flat(theta)
+    kernel = evaluated_module(STILL, edge).gradient
+    losses = fit(kernel, given, [(x, y)] * 5, optimiser, clip_norm=1.0, clip_value=0.5)
+    assert losses[-1] < losses[0]
+    assert_stays(theta, before, STATED)
+    for name, moment in optimiser.state.items():
+        if name != "step":
+            trained = {key.replace(".", "_") for key, _ in leaves(moment)}
+            assert trained == {p.name for p in STILL.parameters}
+
+
+def test_fit_is_descend_where_something_is_fixed():
+    x, y, theta = still_task()
+    expected = map_tree(np.copy, theta)
+    optimiser = Adam(0.05, decay=0.1)
+    for _ in range(3):
+        descend(STILL, x, y, expected, "regression", optimiser)
+    fit(evaluated_module(STILL, edge).gradient, theta, [(x, y)] * 3, Adam(0.05, decay=0.1))
+    assert_close(theta, expected, 100 * REORDERED)
+    assert_stays(expected, still_task()[2], STATED)
+
+
+def test_a_gradient_has_no_leaf_for_what_is_fixed():
+    x, y, theta = still_task()
+    grad = gradient(STILL, x, y, theta, "regression")
+    assert [name for name, _ in leaves(grad)] == [
+        *["norm.gamma", "norm.beta", "hidden.W", "hidden.b", "last.W", "last.b"]
+    ]
+    _, _, *bars = evaluated_module(STILL, edge).gradient(x, y, **STILL.flat(theta))
+    by_name = dict(zip((p.name for p in STILL.parameters), bars, strict=True))
+    assert_close(grad, STILL.tree(by_name), REORDERED)
+
+
+def test_one_iteration_of_the_algorithm_leaves_what_is_fixed():
+    x, y, theta = still_task()
+    new = gradient_descent(STILL, x, y, theta, "regression", 0.1, decay=0.5)
+    assert_stays(new, theta, STATED)
+
+
+def test_a_parameter_that_is_fixed_leaves_the_others_gradient_as_it_is():
+    net = with_fixed(STILL, "hidden_W", "last_b", "norm_gamma", "norm_beta")
+    x, y, theta = still_task()
+    whole = dict(leaves(gradient(STILL, x, y, theta, "regression")))
+    found = dict(leaves(gradient(net, x, y, theta, "regression")))
+    assert list(found) == ["hidden.b", "last.W"]
+    for name, array in found.items():
+        assert np.array_equal(array, whole[name])
+    before = map_tree(np.copy, theta)
+    fit(evaluated_module(net, edge).gradient, theta, [(x, y)], GradientDescent(0.1, decay=0.5))
+    still = {*STATED, "hidden.W", "last.b", "norm.gamma", "norm.beta"}
+    assert_stays(theta, before, still)
+
+
+def test_fixed_arrays_may_be_read_only_and_share_memory_with_others():
+    """Nothing writes to them."""
+    x, y, theta = still_task()
+    theta["norm"]["mu"] = theta["norm"]["sigma2"]
+    theta["norm"]["mu"].setflags(write=False)
+    theta["first"]["P"].setflags(write=False)
+    fit(evaluated_module(STILL, edge).gradient, theta, [(x, y)], Adam(0.1))

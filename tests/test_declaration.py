@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from derive import Hom, R, SpaceError, dims, layer, network
+from derive import Hom, Index, R, SpaceError, dims, fixed, given, layer, network, tanh
 from derive.declaration import declarations
 from derive.layers import Layer
 
@@ -87,3 +87,61 @@ def test_layers_declared_within_are_collected_in_order_and_those_of_functions_ar
 def test_what_is_no_function_is_refused(given) -> None:
     with pytest.raises(SpaceError, match=r"@layer stands above a function, as in @layer def f"):
         layer(given)
+
+
+# --- what is fixed stands right of the semicolon
+
+
+def left_of_the_semicolon():
+    @layer
+    def f(x: X, mu: fixed(X)) -> X:
+        return x - mu
+
+
+LEFT = {
+    "declared": left_of_the_semicolon,
+    "state": lambda: Layer.of("f", state={"x": X, "mu": fixed(X)}, output=lambda x, mu: x - mu),
+    "given": lambda: Layer.of(
+        "f", state={"x": X}, given={"mu": fixed(X)}, output=lambda x, mu: x - mu
+    ),
+}
+
+
+@pytest.mark.parametrize("declare", LEFT.values(), ids=LEFT)
+def test_what_is_fixed_left_of_the_semicolon_is_told_where_it_belongs(declare) -> None:
+    with pytest.raises(SpaceError) as caught:
+        declare()
+    assert str(caught.value) == (
+        "layer f: argument mu: fixed(R(m)) is the same for every point of a batch, as a parameter "
+        "is; declare it right of the bare *, in Layer.of under fixed=, or say given(..) where "
+        "every point has its own"
+    )
+
+
+def test_the_typed_core_takes_what_is_fixed_with_or_without_the_annotation() -> None:
+    made = Layer.of(
+        "f", state={"x": X}, fixed={"P": fixed(Hom(X, H)), "s": H * H}, output=lambda x, P, s: P @ x
+    )
+    assert made.signature == "f(x; P, s)" and [v.name for v in made.fixed] == ["P", "s"]
+    assert not made.parameters
+
+
+def test_class_indices_right_of_the_semicolon_are_fixed_or_refused() -> None:
+    @layer
+    def f(x: X, *, k: fixed(Index(m))) -> X:
+        return tanh(x)
+
+    assert [v.space for v in f.fixed] == [Index(m)]
+    with pytest.raises(SpaceError, match=r"right of the \* as fixed\(Index\(...\)\)"):
+
+        @layer
+        def g(x: X, *, k: Index(m)) -> X:
+            return tanh(x)
+
+
+def test_what_is_annotated_by_no_space_is_refused_where_it_is_fixed() -> None:
+    with pytest.raises(SpaceError, match="argument mu: annotate it with a space such as R"):
+
+        @layer
+        def f(x: X, *, mu: fixed(given(X))) -> X:
+            return x - mu

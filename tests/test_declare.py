@@ -54,6 +54,10 @@ def leaf(name: str, *extents: Any, **more: Any) -> Any:
             {"arguments": (edge.Argument("W", "parameter", (edge.Leaf("W", ("batch",)),)),)},
             "W has a b",
         ),
+        (
+            {"arguments": (edge.Argument("mu", "fixed", (edge.Leaf("mu", ("batch",)),)),)},
+            "fixed mu has a batch axis",
+        ),
         ({"arguments": (edge.Argument("W", "input", (edge.Leaf("W", ("n",)),)),)}, "role is 'in"),
     ],
 )

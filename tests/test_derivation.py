@@ -47,6 +47,17 @@ def test_every_equation_holds(layer) -> None:
     assert len(found) >= 3
 
 
+def test_what_is_fixed_is_told_and_nothing_is_derived_by_it() -> None:
+    tex = derivation(declared.evaluated).tex
+    said = (
+        "Fixed: $\\mu \\in \\mathbb{R}^{m}$, $\\sigma \\in \\mathbb{R}^{m}$. What is fixed is one "
+    )
+    assert said + "for all points of a batch, and no derivative is taken by it." in tex
+    assert r"Parameters: $\gamma" in tex and r"f(x; \gamma, \mu, \beta, \sigma)" in tex
+    assert r"\nabla_{\gamma}" in tex
+    assert r"\nabla_{\mu}" not in tex and r"\nabla_{\sigma}" not in tex
+
+
 @layers
 def test_the_lines_are_the_layer(layer) -> None:
     """The definitions, put together, are the layer's output."""

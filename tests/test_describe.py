@@ -39,6 +39,17 @@ def test_maps_of_second_order_that_are_zero_share_one_line() -> None:
     ]
 
 
+def test_what_is_fixed_is_told_and_has_no_map() -> None:
+    found = describe(ALL["evaluated"])
+    assert [(a.name, a.role) for a in found.arguments] == [
+        *[("x", "state"), ("gamma", "parameter"), ("mu", "fixed"), ("beta", "parameter")],
+        ("sigma", "fixed"),
+    ]
+    assert "    mu in R(m), fixed" in list(lines(found))
+    assert len(found.maps) == 2 * 3 + 3**2
+    assert not [m.name for m in found.maps if "mu" in m.symbol or "sigma" in m.symbol]
+
+
 def test_a_layer_without_a_map_that_is_zero_has_no_such_line() -> None:
     assert not any(line.startswith("zero") for line in second_order("dense"))
 

@@ -128,8 +128,8 @@ def test_a_call_without_the_batch_axis_is_a_batch_of_one(compiled, name):
 
 
 def shared(program):
-    """The arguments of a program that have no batch axis: parameters and their tangents."""
-    names = [x.name for x in program.layer.parameters]
+    """The arguments of a program without batch axis: parameters, their tangents, what is fixed."""
+    names = [x.name for x in program.layer.theta]
     return {*names, *(f"{name}_dot" for name in names)}
 
 
@@ -185,6 +185,50 @@ def test_class_indices_are_checked_and_may_be_of_any_integer_dtype(compiled):
         assert np.array_equal(compiled["embedding"].forward(k.astype(dtype), E), y)
     with pytest.raises(ValueError, match=r"embedding.forward: k has index 3 at place 1"):
         compiled["embedding"].forward(np.array([[2, 3, 2, 1, 1]]), E)
+
+
+def test_what_is_fixed_has_no_batch_axis_no_tangent_and_no_gradient(compiled):
+    """Its role is told, its place is that of the declaration; nothing is called after it."""
+    module = compiled["evaluated"]
+    names = ["x", "gamma", "mu", "beta", "sigma"]
+    assert [a.name for a in module.forward.arguments] == names
+    roles = {a.name: a.role for a in module.forward.arguments}
+    assert [name for name in names if roles[name] == "fixed"] == ["mu", "sigma"]
+    for kernel in (module.tangent, module.backward, module.tangent_backward):
+        found = [a.name for a in (*kernel.arguments, *kernel.results)]
+        assert names == found[:5]
+        assert not [n for n in found[5:] if n.startswith(("mu", "sigma"))]
+    assert "mu: (m), fixed" in module.forward.__doc__
+    text = emit(LAYERS["evaluated"]).pyx
+    assert "#     sigma: (m), fixed\n" in text and 'Argument("mu", "fixed", ' in text
+
+
+def test_what_is_fixed_is_checked_as_all_arguments_are(compiled):
+    forward, x, g, f = compiled["evaluated"].forward, np.ones((2, 3)), np.ones(3), np.ones(3)
+    expected = (1 - 1) / np.sqrt(2) + 1 + 0 * x
+    assert np.array_equal(forward(x, g, f, g, f), expected)
+    refused = {
+        r"mu has shape \(2, 3\), 2 axes, expected 1: \(m,\)": (np.ones((2, 3)), f),
+        r"sigma has shape \(4,\), expected \(m,\) = \(3,\)": (f, np.ones(4)),
+        "mu has dtype float32, expected float64": (np.ones(3, "f4"), f),
+        "sigma is None, expected an array": (f, None),
+    }
+    for sentence, (mu, sigma) in refused.items():
+        with pytest.raises((TypeError, ValueError), match=f"evaluated.forward: {sentence}"):
+            forward(x, g, mu, g, sigma)
+    shared_array = np.ones(6)
+    with pytest.raises(ValueError, match=r"evaluated\.forward: .*mu"):
+        forward(x, g, shared_array[:3], g, f, out=shared_array.reshape(2, 3))
+
+
+def test_fixed_class_indices_are_one_for_all_points(compiled):
+    rng = np.random.default_rng(0)
+    x, W, b, d = rng.normal(size=(5, 3)), rng.normal(size=(2, 3)), np.ones(2), rng.normal(size=3)
+    order = np.array([2, 0, 2])
+    y = compiled["permuted"].forward(x, order, W, (b, d))
+    assert np.allclose(y, np.tanh((x[:, order] * d) @ W.T + b), rtol=0, atol=1e-14)
+    with pytest.raises(ValueError, match=r"permuted.forward: order has index 3 at place 1"):
+        compiled["permuted"].forward(x, np.array([2, 3, 0]), W, (b, d))
 
 
 def test_a_size_that_no_array_shows_is_given_by_keyword(compiled):

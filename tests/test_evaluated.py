@@ -26,9 +26,11 @@ WEIGHED = Layer.of(
     parameters={"W": Hom(R(m), R(n, gram=Gram("G")))},
     output=lambda x, W: tanh(W @ x),
 )
-# products, class indices, masks, derived sizes, a gradient, Gram matrices, a network and its loss
+# products, class indices, masks, derived sizes, a gradient, what is fixed, Gram matrices, a network
+# and its loss
 CHOSEN = [
     *(LAYERS[name] for name in ("lstm_step", "embedding", "masked", "conv1d", "squares")),
+    *(LAYERS[name] for name in ("evaluated", "permuted")),
     *(WEIGHED, mlp),
 ]
 CONV = LAYERS["conv1d"]
@@ -123,6 +125,9 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
     ("embedding", "forward", (np.array([[1.0, 2]]), np.ones((4, 3))), {}),
     ("masked", "forward", (STATE, 2 * STATE, STATE, np.array(1.0)), {}),
     ("lstm_step", "forward", (X, X, X, X, X), {}),
+    ("evaluated", "forward", (STATE, STATE[0], STATE, STATE[0], STATE[0]), {}),
+    ("evaluated", "forward", (STATE, STATE[0], STATE[0], STATE[0], B), {}),
+    ("permuted", "forward", (STATE, np.full(4, 4), np.ones((3, 4)), (B, STATE[0])), {}),
 ]
 
 

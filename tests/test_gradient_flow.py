@@ -11,8 +11,10 @@ import pytest
 from linear_cells import linear
 from sequence_points import BATCH, SIZES, STEPS, Array, kernels, parameters, sequences, turning
 
-from derive import SpaceError
+from derive import SpaceError, with_fixed
+from derive.kernels.evaluated import evaluated_module
 from derive.library.networks import bidirectional_rnn, elman, lstm_classifier
+from derive.runtime import edge
 from derive.training.gradient_flow import flow_of_gradients, step_derivatives
 
 EPS = float(np.finfo(float).eps)
@@ -57,6 +59,16 @@ def test_the_step_derivatives_are_differences_of_the_step() -> None:
     states = (begun[:5], begun[5:])
     found = step_derivatives(net.cells[0].function, theta, states, [x[0]])
     assert np.abs(differences(theta, x, begun) - found).max() < DIFFERENCE
+
+
+def test_fixed_arrays_are_read_where_the_cell_has_them() -> None:
+    """The norms are those of the network that learns them."""
+    (x, y), theta = sequences(), elman.flat(parameters())
+    still = with_fixed(elman, "cell_W", "cell_b", "prediction_c")
+    whole = flow_of_gradients(elman, theta, x, y, kernels=kernels("elman"))
+    found = flow_of_gradients(still, theta, x, y, kernels=evaluated_module(still, edge))
+    assert np.allclose(found.norm, whole.norm, 1e-12)
+    assert np.allclose(found.gradient, whole.gradient, 1e-12, 1e-15)
 
 
 def test_the_norms_are_those_of_differences_over_several_steps() -> None:

@@ -15,6 +15,7 @@ from composed import (
     p,
     point,
 )
+from declared import LAYERS
 
 from derive import Hom, R, SpaceError, dims, form, indices, layer, tanh
 from derive.library.norms import bilinear
@@ -27,9 +28,9 @@ from derive.training.initialise import fans_of
 def test_initial_parameters_have_their_shapes(f, counts):
     sizes = {dims(name): count for name, count in counts.items()}
     theta = f.flat(f.initial(np.random.default_rng(0), counts))
-    assert list(theta) == [parameter.name for parameter in f.parameters]
-    for parameter in f.parameters:
-        assert theta[parameter.name].shape == shape_of(parameter.space, sizes)
+    assert list(theta) == [x.name for x in f.theta]
+    for x in f.theta:
+        assert theta[x.name].shape == shape_of(x.space, sizes)
     values, _ = point(f, counts)
     assert np.all(np.isfinite(flat(evaluated(f, values | theta, sizes))))
 
@@ -99,6 +100,23 @@ def test_a_gain_starts_at_one():
     net = network("f", a=filtered)
     theta = net.initial(np.random.default_rng(0), {"p": 3, "m": 4, "a_n": 5})
     assert (theta["a"]["g"] == 1).all() and (theta["a"]["b"] == 0).all()
+
+
+def test_what_is_fixed_is_drawn_as_a_parameter_in_its_place() -> None:
+    f, counts = NETWORKS["fixed"]
+    for dtype in (np.float64, np.float32):
+        theta = f.initial(np.random.default_rng(0), counts, dtype)
+        a = np.sqrt(6 / (3 + 4))
+        assert 0.1 * a < np.abs(theta["entry"]["P"]).max() <= a
+        assert theta["entry"]["P"].dtype == dtype
+        assert not theta["middle"]["mu"].any() and (theta["middle"]["gamma"] == 1).all()
+
+
+def test_fixed_class_indices_and_products_have_values_to_start_from() -> None:
+    net = network("f", a=LAYERS["permuted"])
+    theta = net.initial(np.random.default_rng(0), {"m": 4, "a_n": 3}, np.float32)["a"]
+    assert theta["order"].dtype == np.int64 and theta["order"].tolist() == [0] * 4
+    assert [part.shape for part in theta["offset"]] == [(3,), (4,)]
 
 
 def test_initial_needs_every_size():

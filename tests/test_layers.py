@@ -17,7 +17,9 @@ from derive import (
     R,
     SpaceError,
     broadcast,
+    cell,
     dims,
+    fixed,
     given,
     inner,
     layer,
@@ -25,10 +27,12 @@ from derive import (
     tanh,
     total_sum,
     variable,
+    with_fixed,
 )
 from derive.expressions import tuple_of
+from derive.programs import BATCH, programs
 from derive.reference import value
-from derive.roles import GIVEN, MASK, PARAMETER, STATE
+from derive.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
 
 
 @layer
@@ -45,6 +49,13 @@ def masked(s: H * X, y: given(H), c: Index(n), mask: Mask(H), *, U: Hom(X, H)) -
     z = z + h * mask
     e = z - y
     return e
+
+
+@layer
+def shifted(x: X, *, W: Hom(X, H), mu: fixed(X), b: H) -> H:
+    """What is fixed between two parameters."""
+    z = W @ (x - mu)
+    return tanh(z + b)
 
 
 # --- what is declared
@@ -175,6 +186,80 @@ def test_the_typed_core_has_all_roles() -> None:
     )
     assert made.arguments == masked.arguments and made.doc == "As above."
     assert made.output is masked.output
+
+
+# --- what is fixed
+
+
+def test_what_is_fixed_stands_right_of_the_semicolon_where_it_was_declared() -> None:
+    assert shifted.signature == "shifted(x; W, mu, b)"
+    assert [(a.name, a.role) for a in shifted.arguments][2] == ("mu", FIXED)
+    for found, names in (
+        (shifted.parameters, "W b"),
+        (shifted.fixed, "mu"),
+        (shifted.theta, "W mu b"),
+        (shifted.differentiable, "x W b"),
+    ):
+        assert [v.name for v in found] == names.split()
+
+
+def test_no_map_and_no_kernel_derives_by_what_is_fixed() -> None:
+    for derive_by in (shifted.nabla, shifted.D, shifted.nabla2):
+        with pytest.raises(SpaceError, match=r"no argument 'mu' to derive by; it has x, W, b"):
+            derive_by("mu")
+    found = [a.name for p in programs(shifted) for a in (*p.arguments, *p.results)]
+    assert "W_bar" in found and "b_dot" in found
+    assert {name for name in found if name.startswith("mu")} == {"mu"}
+
+
+def test_what_is_fixed_is_no_family_over_a_batch() -> None:
+    spaces = {a.name: a.variable.space for a in shifted.batched(BATCH).arguments}
+    assert spaces["x"] == R(BATCH, m)
+    assert (spaces["mu"], spaces["W"], spaces["b"]) == (X, Hom(X, H), H)
+
+
+def test_what_is_fixed_is_put_in_by_name() -> None:
+    V, c = variable("V", Hom(X, H)), variable("c", X)
+    assert shifted(x, W=V, mu=c, b=b) is tanh(V @ (x - c) + b)
+    with pytest.raises(SpaceError, match="argument mu is missing"):
+        shifted(x, W=V, b=b)
+    with pytest.raises(SpaceError, match="parameters are given by name"):
+        shifted(x, c, W=V, b=b)
+
+
+def test_a_parameter_that_is_fixed_is_as_if_it_were_declared_so() -> None:
+    """All else is the layer's: order, output, names, maps by what is left, text, place."""
+    made = with_fixed(dense, "W")
+    assert [(a.name, a.role) for a in made.arguments] == [
+        ("x", STATE),
+        ("W", FIXED),
+        ("b", PARAMETER),
+    ]
+    assert made.output is dense.output and made.names == dense.names
+    assert (made.doc, made.place) == (dense.doc, dense.place)
+    for name in ("x", "b"):
+        assert made.derivative(name).adjoint.body is dense.derivative(name).adjoint.body
+    assert [v.name for v in with_fixed(shifted, "b", "W").fixed] == ["W", "mu", "b"]
+    assert [v.name for v in dense.parameters] == ["W", "b"]
+
+
+def test_a_cell_with_a_parameter_that_is_fixed_is_a_cell() -> None:
+    @cell
+    def step(h: H, x: X, *, A: Hom(H, H), B: Hom(X, H)) -> H:
+        return tanh(A @ h + B @ x)
+
+    made = with_fixed(step, "A", "B")
+    assert type(made) is type(step) and made.parameters == () and made.theta == step.parameters
+
+
+@pytest.mark.parametrize("name", ["x", "Q", "mu"])
+def test_what_is_no_parameter_can_t_be_fixed(name) -> None:
+    with pytest.raises(SpaceError) as caught:
+        with_fixed(shifted, "W", name)
+    expected = f"shifted(x; W, mu, b) has no parameter {name!r} to fix; it has W, b"
+    assert str(caught.value) == expected
+    with pytest.raises(SpaceError, match="to fix; it has none"):
+        with_fixed(with_fixed(shifted, "W", "b"), "W")
 
 
 # --- composing

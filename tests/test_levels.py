@@ -15,11 +15,14 @@ from derive import (
     cell,
     deep,
     dims,
+    fixed,
     given,
     inner,
     layer,
     recurrent,
     stack,
+    tanh,
+    with_fixed,
 )
 from derive.checks.sampling import unequal_sizes
 from derive.levels import BACKWARD, FORWARD
@@ -119,6 +122,68 @@ def test_online_is_what_has_one_cell_forward_in_time() -> None:
     )
     assert not two_ways.is_online
     assert not deep("d", lower=plain, upper=plain).is_online
+
+
+# --- what is fixed
+
+
+@cell
+def reservoir(h: H, x: X, *, W: fixed(Hom(H, H)), U: fixed(Hom(X, H))) -> H:
+    return tanh(W @ h + U @ x)
+
+
+def test_what_is_fixed_is_named_and_hangs_where_parameters_do() -> None:
+    net = recurrent("echo", reservoir, prediction=readout)
+    assert net.signature == "echo(h, x; cell_W, cell_U, prediction_V, prediction_c)"
+    assert [v.name for v in net.fixed] == ["cell_W", "cell_U"]
+    assert [v.name for v in net.parameters] == ["prediction_V", "prediction_c"]
+    assert net.paths[:2] == (("cell", "W"), ("cell", "U"))
+    tree = net.initial(np.random.default_rng(0), {"n": 3, "m": 4, "prediction_k": 5})
+    assert tree["cell"]["W"].shape == (3, 3) and tree["cell"]["W"].any()
+    assert list(net.flat(tree)) == [v.name for v in net.theta]
+    assert list(net.trained(tree)) == ["prediction"]
+    assert [a.name for a in net.inputs] == ["x"]
+
+
+def test_parameters_of_a_recurrent_network_are_fixed_by_their_qualified_names() -> None:
+    f = recurrent("f", vanilla_rnn, prediction=readout, loss=squared_loss, initial="learned")
+    made = with_fixed(f, "cell_W", "prediction_c")
+    cell_, g = with_fixed(vanilla_rnn, "W"), with_fixed(readout, "c")
+    declared = recurrent("f", cell_, prediction=g, loss=squared_loss, initial="learned")
+    for net in (made, declared):
+        assert type(net) is Recurrent and net.learned and net.signature == f.signature
+        assert [v.name for v in net.parameters] == ["cell_U", "cell_b", "prediction_V"]
+        assert [v.name for v in net.cells[0].parameters] == ["cell_U", "cell_b"]
+        assert [v.name for v in net.levels[0].prediction.function.fixed] == ["prediction_c"]
+        assert net.loss is not None and net.paths == f.paths
+    tree = f.initial(np.random.default_rng(0), {"n": 3, "m": 4, "prediction_k": 5})
+    assert list(made.trained(tree)) == ["cell", "prediction", "h_0"]
+    with pytest.raises(SpaceError, match="no parameter 'h_0' to fix; it has cell_W, cell_U"):
+        with_fixed(f, "h_0")
+
+
+def test_what_is_fixed_goes_into_stacks_levels_and_directions() -> None:
+    deep_cell = stack("s", low=reservoir, up=with_fixed(vanilla_rnn, "b"))
+    assert deep_cell.signature == "s(state, x; low_W, low_U, up_W, up_U, up_b)"
+    assert [v.name for v in deep_cell.fixed] == ["low_W", "low_U", "up_b"]
+    both = bidirectional(
+        "b", forward=reservoir, backward=vanilla_rnn, prediction=with_fixed(readout_of_both, "c")
+    )
+    assert [v.name for v in both.fixed] == ["forward_W", "forward_U", "prediction_c"]
+    two = deep("d", lower=recurrent("r", reservoir), upper=both)
+    assert [v.name for v in two.fixed] == [
+        *["lower_cell_W", "lower_cell_U"],
+        *["upper_forward_W", "upper_forward_U", "upper_prediction_c"],
+    ]
+
+
+def test_a_loss_of_a_step_has_nothing_fixed() -> None:
+    @layer
+    def weighed(y: Y, t: given(Y), *, w: fixed(Y)) -> R():
+        return inner(w, y - t)
+
+    with pytest.raises(SpaceError, match="recurrent plain: a loss is a layer without parameters"):
+        plain.with_loss(weighed)
 
 
 # --- two directions

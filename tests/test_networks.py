@@ -26,16 +26,17 @@ from composed import (
     windows,
 )
 
-from derive import Gram, Hom, R, SpaceError, dims, form, indices, inner, layer, tanh
+from derive import Gram, Hom, R, SpaceError, dims, form, indices, inner, layer, tanh, transpose
 from derive.expressions import Variable, axis, contraction
 from derive.forms import make_form
 from derive.library.dense import affine, dense, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, gated, layer_norm, normalise
-from derive.networks import Network, network, with_sizes
+from derive.networks import Network, network, with_fixed, with_sizes
 from derive.programs import programs
 from derive.proofs.proof import prove
 from derive.reference import value
+from derive.sharing import with_shared
 from derive.spaces import Indices
 from derive.training.parameters import leaves
 from derive.walk import topological
@@ -415,6 +416,79 @@ def test_tree_and_flat_are_inverse():
     assert tree["top"]["b"]["output"]["W"] is values["top_b_output_W"]
     assert f.flat(tree) == by_name
     assert [name.replace(".", "_") for name, _ in leaves(tree)] == list(by_name)
+
+
+# What is fixed in a network
+
+STILL, STILL_SIZES = NETWORKS["fixed"]
+
+
+def test_what_is_fixed_is_qualified_and_stands_where_parameters_stand():
+    assert STILL.signature == "still(x; entry_P, middle_gamma, middle_mu, top_W, top_b)"
+    assert [v.name for v in STILL.fixed] == ["entry_P", "middle_mu"]
+    assert [v.name for v in STILL.parameters] == ["middle_gamma", "top_W", "top_b"]
+    assert [".".join(path) for path in STILL.paths] == [
+        "entry.P",
+        "middle.gamma",
+        "middle.mu",
+        "top.W",
+        "top.b",
+    ]
+    whole = network("whole", a=STILL, b=dense)
+    assert [v.name for v in whole.fixed] == ["a_entry_P", "a_middle_mu"]
+    assert whole.paths[0] == ("a", "entry", "P")
+
+
+def test_the_tree_holds_what_is_fixed_and_a_gradient_s_tree_does_not():
+    values, _ = point(STILL, STILL_SIZES)
+    by_name = {x.name: values[x.name] for x in STILL.theta}
+    tree = STILL.tree(by_name)
+    assert tree["middle"]["mu"] is values["middle_mu"] and STILL.flat(tree) == by_name
+    trained = STILL.trained(tree)
+    assert [name for name, _ in leaves(trained)] == ["middle.gamma", "top.W", "top.b"]
+    assert trained["top"]["W"] is tree["top"]["W"]
+    assert STILL.tree({p.name: by_name[p.name] for p in STILL.parameters}) == trained
+    for missing in ("middle_mu", "top_b"):
+        with pytest.raises(ValueError, match="network still: expected values of"):
+            STILL.tree({name: value for name, value in by_name.items() if name != missing})
+    del tree["middle"]["mu"]
+    with pytest.raises(ValueError, match=re.escape("'middle.mu'")):
+        STILL.flat(tree)
+
+
+def test_parameters_of_a_network_are_fixed_by_their_qualified_names():
+    f = network("f", a=dense, b=affine, loss=squared_loss)
+    made = with_fixed(f, "a_W", "b_b")
+    declared = network("f", a=with_fixed(dense, "W"), b=with_fixed(affine, "b"), loss=squared_loss)
+    for net in (made, declared):
+        assert type(net) is Network and net.signature == f.signature and net.paths == f.paths
+        assert [v.name for v in net.parameters] == ["a_b", "b_W"]
+        assert [v.name for v in net.loss_layer.fixed] == ["a_W", "b_b"]
+        assert [v.name for v in net.head(1).fixed] == ["a_W"]
+        results = [r.name for p in programs(net) if p.name == "gradient" for r in p.results]
+        assert results == ["J", "x_bar", "a_b_bar", "b_W_bar"]
+    resized = with_sizes(made, {"a_n": 7})
+    assert [v.name for v in resized.fixed] == ["a_W", "b_b"]
+    with pytest.raises(SpaceError, match="no parameter 'W' to fix; it has a_W, a_b, b_W, b_b"):
+        with_fixed(f, "W")
+
+
+def test_what_several_layers_share_is_fixed_in_all_of_them():
+    """And what is fixed stays where a parameter beside it becomes the image of another."""
+    untied = network("tied", code=dense, decode=affine)
+    tau = {"decode_W": lambda code_W: transpose(code_W)}
+    tied = with_fixed(with_shared(untied, **tau), "code_W")
+    assert [v.name for v in tied.parameters] == ["code_b", "decode_b"]
+    assert [[v.name for v in s.function.fixed] for s in tied.stages] == [["code_W"]] * 2
+    assert tied.paths == (("code", "W"), ("code", "b"), ("decode", "b"))
+    other = with_shared(with_fixed(untied, "decode_b"), **tau)
+    assert other.signature == tied.signature and other.paths == tied.paths
+    assert [v.name for v in other.fixed] == ["decode_b"]
+
+
+def test_a_loss_has_nothing_fixed():
+    with pytest.raises(SpaceError, match="a loss is a layer without parameters"):
+        mlp.with_loss(with_fixed(weighted_sum, "c"))
 
 
 def test_trees_that_do_not_fit_are_refused():

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from derive.training import parameters
-from derive.training.parameters import align, flatten, leaves, load, map_tree, overlaps, save
+from derive.training.parameters import (
+    align,
+    flatten,
+    leaves,
+    load,
+    map_tree,
+    overlaps,
+    pruned,
+    save,
+)
 
 
 def nested(seed=0, dtype=np.float64):
@@ -318,3 +327,14 @@ def test_load_refuses_bytes_behind_an_array(tmp_path):
         archive.writestr("a.npy", entry.getvalue() + b"x")
     with pytest.raises(ValueError, match="the entry of 'a' is longer than its array"):
         load(tmp_path / "p.npz")
+
+
+def test_pruned_trees_have_the_leaves_that_are_kept_and_no_empty_branch() -> None:
+    a, b, c = np.ones(1), np.ones(2), np.ones(3)
+    tree = {"first": {"W": a, "pair": (b, c)}, "second": {"W": c}, "flat.name": a}
+    found = pruned(tree, lambda name: name not in ("second.W", "first.W"))
+    assert list(found) == ["first", "flat.name"] and list(found["first"]) == ["pair"]
+    assert found["first"]["pair"] is tree["first"]["pair"] and found["flat.name"] is a
+    assert pruned(tree, lambda name: name == "first.pair.1") == {"first": {"pair": (b, c)}}
+    assert pruned(tree, lambda name: False) == {}
+    assert pruned(a, lambda name: True) is a

@@ -69,6 +69,24 @@ def test_every_network_has_its_recursions(name) -> None:
     assert len(re.findall(r"\\nabla_\{.*\} \\mathcal\{J\} &= ", tex)) == arrays
 
 
+# --- what is fixed
+
+
+def test_what_is_fixed_is_told_and_stands_in_the_transition() -> None:
+    tex = document("leaking").tex
+    assert r"h_{i} &= f(h_{i-1}, x_{i}; W, \mathrm{rate}, U, b)" in tex
+    assert (
+        r"Parameters: $W \in \mathbb{R}^{n \times n}$, $U \in \mathbb{R}^{n \times m}$, "
+        r"$V \in \mathbb{R}^{k \times n}$. Fixed: $\mathrm{rate} \in \mathbb{R}^{n}$, "
+        r"$b \in \mathbb{R}^{n}$, $c \in \mathbb{R}^{k}$; no derivative is taken by what is fixed."
+    ) in tex
+    assert r"\nabla_{\mathrm{rate}}" not in tex and r"\nabla_{c}" not in tex
+
+
+def test_a_reservoir_carries_nothing_forward() -> None:
+    assert NOTHING in document("reservoir").tex
+
+
 # --- what is said of some cells, by hand
 
 

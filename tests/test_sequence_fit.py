@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recurrent_networks import NETWORKS
 from sequence_points import SIZES, STEPS, Array, kernels, parameters, sequences, turning
 
 from derive import Adam, GradientDescent, NotFinite, fit
 from derive.library.networks import elman
+from derive.reference import flat_arrays
 from derive.training.gradient_flow import flow_of_gradients
+from derive.training.parameters import leaves, map_tree
 from derive.training.sequence_fit import SequenceGradient, sequence_descent
 
 EPS = float(np.finfo(float).eps)
@@ -140,3 +143,47 @@ def test_a_missing_parameter_is_named() -> None:
     del theta["prediction"]["V"]
     with pytest.raises(ValueError, match="expected the parameter prediction_V"):
         fit(SequenceGradient(kernels("elman")), theta, [(x, y)], Adam(0.1))
+
+
+# --- what is fixed
+
+
+def still_task(name: str) -> tuple[Any, dict[str, Any], Array, Array]:
+    """A network with fixed arrays, a tree without zeros, a sequence."""
+    network = NETWORKS[name]
+    rng = np.random.default_rng(2)
+    sizes = {str(size): 3 + k for k, size in enumerate(network.sizes)}
+    theta = map_tree(
+        lambda a: a if a.dtype.kind == "i" else a + 0.1 * rng.normal(size=a.shape),
+        network.initial(rng, sizes),
+    )
+    k = network.levels[-1].prediction.function.output.space.shape[0]
+    x, y = rng.normal(size=(6, 4, sizes["m"])), rng.normal(size=(6, 4, sizes[str(k)]))
+    return network, theta, x, y
+
+
+@pytest.mark.parametrize("method", [{}, {"method": "rtrl"}, {"method": "hybrid", "block": 4}])
+@pytest.mark.parametrize("name", ["reservoir", "leaking", "shuffling"])
+def test_what_is_fixed_is_never_trained_over_a_sequence(recurrent_kernels, name, method) -> None:
+    """Not by the gradient, not by weight decay; class indices stay integers."""
+    network, theta, x, y = still_task(name)
+    before, optimiser = map_tree(np.copy, network.flat(theta)), Adam(0.03, decay=0.1)
+    gradient = SequenceGradient(recurrent_kernels[name], **method)
+    losses = fit(gradient, theta, [(x, y)] * 60, optimiser, clip_norm=1.0)
+    assert losses[-1] < 0.9 * losses[0]
+    after, still = network.flat(theta), {v.name for v in network.fixed}
+    for key, array in after.items():
+        pairs = zip(flat_arrays(array), flat_arrays(before[key]), strict=True)
+        assert all(np.array_equal(a, b) == (key in still) for a, b in pairs), key
+    moments = {key.replace(".", "_") for key, _ in leaves(optimiser.state["first_moment"])}
+    assert moments and not any(key.startswith(name) for key in moments for name in still)
+
+
+def test_one_iteration_leaves_what_is_fixed(recurrent_kernels) -> None:
+    network, theta, x, y = still_task("leaking")
+    new = sequence_descent(recurrent_kernels["leaking"], theta, x, y, eta=0.1, decay=0.3)
+    bars = recurrent_kernels["leaking"].recurrence.gradient(network.flat(theta), x, y).by
+    old, after = network.flat(theta), network.flat(new)
+    for name, array in old.items():
+        change = 0.1 * (bars[name] + 0.3 * array) if name in bars else 0 * array
+        assert np.abs(array - change - after[name]).max() <= 1e-14, name

@@ -60,7 +60,13 @@ def failing(network: Recurrent, made: Made, laws: Collection[str]) -> set[str]:
 # --- what is derived
 
 
-@pytest.mark.parametrize("name", ["matrix_state", "unequal_product", "by_blocks", "reading"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["matrix_state", "unequal_product", "by_blocks", "reading"],
+        *["leaking", "shuffling", "deep_reservoir"],
+    ],
+)
 def test_networks_of_any_spaces_keep_all_laws(recurrent_kernels, name) -> None:
     found = check(NETWORKS[name], recurrent_kernels[name])
     assert {f.law for f in found} >= set(ROWS)
@@ -69,6 +75,22 @@ def test_networks_of_any_spaces_keep_all_laws(recurrent_kernels, name) -> None:
 
 def test_a_network_that_needs_the_future_keeps_the_laws_that_it_has(recurrent_kernels) -> None:
     found = check(NETWORKS["two_ways"], recurrent_kernels["two_ways"])
+    assert {f.law for f in found} & set(ROWS) == set(ROWS[:6])
+    assert [f for f in found if not f.ok] == []
+
+
+def test_a_cell_with_nothing_to_learn_keeps_the_laws_and_has_no_influence(
+    recurrent_kernels,
+) -> None:
+    found = check(NETWORKS["reservoir"], recurrent_kernels["reservoir"])
+    assert set(ROWS) - {f.law for f in found} == {"influence"}
+    assert [f for f in found if not f.ok] == []
+    moved = {f.group for f in found if f.law == "sequence difference"}
+    assert moved == {"prediction_V", "prediction_c", "start h_0", "input x"}
+
+
+def test_fixed_arrays_on_several_levels_keep_the_laws(recurrent_kernels) -> None:
+    found = check(NETWORKS["still_two_ways"], recurrent_kernels["still_two_ways"])
     assert {f.law for f in found} & set(ROWS) == set(ROWS[:6])
     assert [f for f in found if not f.ok] == []
 

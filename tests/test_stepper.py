@@ -11,7 +11,10 @@ import pytest
 from recurrent_networks import ONLINE, data, distance, flat, parameters
 
 METHODS = 1e-12  # as in test_sequences
-NAMES = ["vanilla_rnn", "lstm", "gru_reset_before", "independent_rnn", "reading", "unequal_product"]
+NAMES = [
+    *["vanilla_rnn", "lstm", "gru_reset_before", "independent_rnn", "reading", "unequal_product"],
+    *["leaking", "reservoir", "shuffling"],
+]
 
 
 def made(kernels: Any, name: str, times: int, batch: int | None, scale: float = 1.0) -> Any:
@@ -214,3 +217,23 @@ def test_a_restarted_influence_does_not_know_the_initial_state(recurrent_kernels
     stepper.update(theta, influence="restart")
     stepper.step(*(a[1] for a in arrays))
     assert not stepper.gradient["h_0"].any()
+
+
+def test_what_is_fixed_stays_unless_it_is_given_anew(recurrent_kernels) -> None:
+    call, theta, arrays, _ = made(recurrent_kernels, "leaking", 2, 3)
+    stepper = call.stepper(theta, batch=3)
+    assert stepper.gradient.keys() == {"cell_W", "cell_U", "prediction_V", "h_0"}
+    learned = {name: a + 0.1 for name, a in theta.items() if name not in call.fixed}
+    stepper.update(learned, influence="restart")
+    for name in call.fixed:
+        assert np.array_equal(stepper.theta[name], theta[name])
+    other = {**learned, **{name: theta[name] / 2 for name in call.fixed}}
+    stepper.update(other, influence="restart")
+    state = stepper.state
+    stepper.step(*(a[0] for a in arrays))
+    expected = call.gradient(other, *(a[:1] for a in arrays), state=state)
+    assert abs(stepper.loss - expected.loss) <= METHODS * abs(expected.loss)
+    with pytest.raises(ValueError, match="cell_rate has shapes"):
+        stepper.update({**other, "cell_rate": np.zeros(())}, influence="keep")
+    with pytest.raises(ValueError, match="theta lacks cell_rate"):
+        call.stepper({name: a for name, a in theta.items() if name != "cell_rate"})

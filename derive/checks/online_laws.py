@@ -19,6 +19,8 @@ import numpy as np
 from ..influence import Influence, Store, shape_of
 from ..kernels.draft import Steps
 from ..reference import Array, Value
+from ..reference import shape_of as numbers
+from ..spaces import leaves
 from .findings import EPS, Finding, compared, largest, vector
 from .oracles import moved
 from .sequence_calls import SequenceCalls, added_groups, by_group, shared
@@ -84,11 +86,18 @@ class OnlineLaws(SequenceCalls):
 
     def _along(self, stores: list[Store], J: Any, v: Mapping[str, Value]) -> Array:
         """J v, component by component of the state."""
-        found: dict[int, Array] = {}
+        found = self._zeros()
         for s, array in zip(stores, J, strict=True):
-            made = along(s, np.asarray(array), self._directed(s, v))
-            found[s.component] = found.get(s.component, 0) + made
-        return vector(tuple(found[a] for a in sorted(found)))
+            found[s.component] = found[s.component] + along(
+                s, np.asarray(array), self._directed(s, v)
+            )
+        return vector(tuple(found))
+
+    def _zeros(self) -> list[Array]:
+        """The components of a state that nothing has an influence on, for every sample."""
+        (cell,), batch = self.network.cells, self.case.active.shape[1]
+        shapes = (numbers(space, self.case.sizes) for space in leaves(cell.state.space))
+        return [np.zeros((batch, *shape)) for shape in shapes]
 
     def _directed(self, s: Store, v: Mapping[str, Value]) -> list[Array]:
         """The direction of each array of a store, zero for those of other parameters."""

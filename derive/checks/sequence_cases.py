@@ -30,7 +30,7 @@ WEIGHTS = (0.25, 1.0)
 
 @dataclass(frozen=True)
 class SequenceCase:
-    """Parameters and a batch of sequences: (time, batch, ..), a state for each cell, masks.
+    """Theta and a batch of sequences: (time, batch, ..), a state for each cell, masks.
 
     `reset` is None where a cell runs backward in time; `initial` is None where it is learned and
     among the parameters.
@@ -114,7 +114,7 @@ def drawn_case(network: Recurrent, random: np.random.Generator) -> SequenceCase:
     """
     sizes = unequal_sizes(network)
     point, several = point_of(network, sizes, random), {**sizes, BATCH: SAMPLES, TIME: STEPS}
-    theta = {p.name: point.values[p] for p in network.parameters}
+    theta = {x.name: point.values[x] for x in network.theta}
     starts = [point.values[cell.state] for cell in network.cells]
     if network.learned:
         theta |= {f"{cell.state.name}_0": v for cell, v in zip(network.cells, starts, strict=True)}

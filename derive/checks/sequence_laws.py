@@ -119,7 +119,8 @@ class SequenceLaws(OnlineLaws):
     def _directions(self) -> Iterator[Direction]:
         case = self.case
         for name, value in case.theta.items():
-            yield Direction(name, partial(_part, "by", name), value, partial(_with, case, name))
+            if name not in self.tested.fixed:
+                yield Direction(name, partial(_part, "by", name), value, partial(_with, case, name))
         for k, value in enumerate(case.initial or ()):
             name = self.tested.initial[k]
             start = partial(_with_at, case, "initial", k)

@@ -8,7 +8,7 @@ from ..cells import inputs_of
 from ..influence import bar_name
 from ..levels import FORWARD, Level, Place
 from ..programs import BATCH
-from ..roles import GIVEN, MASK, PARAMETER, STATE
+from ..roles import GIVEN, MASK, STATE, THETA
 from ..spaces import R
 from ..walk import storage
 from .draft import STEPS, ZERO, Draft, Pointers, Stack
@@ -43,8 +43,9 @@ class Given:
             self.timed[name] = draft.argument(name, R(), GIVEN, (STEPS, BATCH))
         for level in network.levels:
             for place in level.places:
-                for theta in place.parameters:
-                    draft.argument(theta.name, theta.space, PARAMETER)
+                for a in place.function.arguments:
+                    if a.role in THETA:
+                        draft.argument(a.name, a.variable.space, a.role)
 
         self.bars: dict[str, Stack] = {}
         self.predicted: dict[Level, Stack] = {}

@@ -61,11 +61,13 @@ def _roles(steps: Steps, influence: Influence | None) -> dict[str, Any]:
         "reset": "" if reset is None else reset.name,
         "active": steps.masks.active.name,
         "prediction": steps.prediction,
-        "parameters": tuple(theta.name for place in places for theta in place.parameters),
+        "parameters": tuple(x.name for place in places for x in place.parameters),
     }
     if network.loss is not None:
         targets = tuple(a.name for a in network.targets)
         roles |= {"targets": targets, "weight": steps.weight.name, "total": steps.total}
+    if network.fixed:
+        roles["fixed"] = tuple(x.name for x in network.fixed)
     roles["learned"] = network.learned
     if influence is not None:
         roles |= {"influence": tuple(s.variable.name for s in influence.stores), "online": True}

@@ -33,10 +33,10 @@ class Labels:
     @property
     def value(self) -> str:
         """f(x; W, b)."""
-        parameters = {x.name for x in self.layer.parameters}
+        theta = {x.name for x in self.layer.theta}
         names = [a.name for a in self.layer.arguments]
-        left = ", ".join(self.letters(x) for x in names if x not in parameters)
-        right = ", ".join(self.letters(x) for x in names if x in parameters)
+        left = ", ".join(self.letters(x) for x in names if x not in theta)
+        right = ", ".join(self.letters(x) for x in names if x in theta)
         return f"{self.f}({'; '.join(side for side in (left, right) if side)})"
 
     def of(self, node: Node) -> str:

@@ -16,7 +16,7 @@ from ..levels import BACKWARD, FORWARD, Place, Recurrent
 from ..maps import variables_of
 from ..names import unused
 from ..reference import Value
-from ..roles import MASK, PARAMETER
+from ..roles import MASK, THETA
 from ..spaces import R, leaves
 from ..walk import topological
 from .claims import Difference, Equation
@@ -121,7 +121,7 @@ class NetworkProblem:
     def _script_of(self, part: Part, name: str) -> str:
         """What stands below a name that other places may have, too; the input has the level."""
         inputs = {x.name for x in part.inputs}
-        inputs |= {a.name for a in part.place.function.arguments[1:] if a.role != PARAMETER}
+        inputs |= {a.name for a in part.place.function.arguments[1:] if a.role not in THETA}
         sizes = map(str, part.place.function.sizes)
         if part is self.loss or name in sizes:
             return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..cells import inputs_of
 from ..checks.sampling import Point
 from ..expressions import Variable
 from ..levels import BACKWARD, Recurrent
@@ -44,6 +45,7 @@ ARROWS = (
     r"$\rightarrow$ stands below what belongs to a cell that runs forward in time, $\leftarrow$ "
     "below what belongs to one that runs backward."
 )
+NOT_DERIVED = "no derivative is taken by what is fixed"
 UNOBSERVED = "There is no loss, so that nothing is sent back."
 ASSERTED = (
     "Numbers in parentheses are those of A. L. Caterini, A Novel Mathematical Framework for the "
@@ -128,9 +130,9 @@ class Recursions:
     def _transition(self, cell: Part) -> Equation:
         """h_i = f(h_{i-1}, x_i; theta) (5.1)."""
         f, state = cell.place.function, cell.place.state
-        inputs = [a.variable for a in f.arguments[1:] if a.variable not in f.parameters]
+        inputs = [a.variable for a in inputs_of(f)]
         first = [self._at(state, self.p.before(cell)), *(self._at(x, self.i) for x in inputs)]
-        theta = ", ".join(self.letters(x.name) for x in f.parameters)
+        theta = ", ".join(self.letters(x.name) for x in f.theta)
         arguments = f"({', '.join(first)}; {theta})" if theta else f"({', '.join(first)})"
         return self._row(self._at(state, self.i), f"{cell.f}{arguments}", "(5.1)")
 
@@ -138,7 +140,7 @@ class Recursions:
         """y^_i = g(h_i; zeta) (5.3)."""
         g = floor.prediction
         states = ", ".join(self._at(cell.place.state, self.i) for cell in floor.cells)
-        zeta = ", ".join(self.letters(x.name) for x in g.place.parameters)
+        zeta = ", ".join(self.letters(x.name) for x in g.place.theta)
         arguments = f"({states}; {zeta})" if zeta else f"({states})"
         return self._row(self.predicted(floor), f"{g.f}{arguments}", "(5.3)")
 
@@ -169,11 +171,12 @@ class Recursions:
                 f"The state ${self._in(x)}$ is {how} at the beginning as ${self._at(x, first)}$."
             )
         first_cell = self.p.floors[0].cells[0]
-        given = [a.variable for a in first_cell.place.function.arguments[1:]]
-        inputs = [v for v in given if v not in first_cell.place.parameters]
+        inputs = [a.variable for a in inputs_of(first_cell.place.function)]
         said.append(f"Input: {self._list(inputs)}.")
         parameters = [theta for part in self.p.parts for theta in part.place.parameters]
         said.append(f"Parameters: {self._list(parameters)}." if parameters else "")
+        fixed = [x for part in self.p.parts for x in part.place.function.fixed]
+        said += [f"Fixed: {self._list(fixed)}; {NOT_DERIVED}."] if fixed else []
         targets = [a.variable for a in self._targets()]
         said.append(
             f"Target: {self._list(targets)}; a weight is zero where there is none."

@@ -15,7 +15,7 @@ from ..kernels.lower import Kernel, lower
 from ..layers import Layer
 from ..networks import Network
 from ..programs import BATCH, programs, result_letter
-from ..roles import GIVEN, MASK, PARAMETER, STATE
+from ..roles import FIXED, GIVEN, MASK, PARAMETER, STATE
 from .algorithm import assignments
 from .algorithm import check as check_algorithm
 from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
@@ -37,7 +37,14 @@ ASSERTED = (
 )
 
 
-PLURALS = {STATE: "States", PARAMETER: "Parameters", GIVEN: "Given", MASK: "Masks"}
+PLURALS = {
+    STATE: "States",
+    PARAMETER: "Parameters",
+    GIVEN: "Given",
+    MASK: "Masks",
+    FIXED: "Fixed",
+}
+SAID = {FIXED: " What is fixed is one for all points of a batch, and no derivative is taken by it."}
 
 
 class Sections:
@@ -57,7 +64,7 @@ class Sections:
             yield Heading("Second order")
             yield from self.steps.second_order()
         else:
-            yield Prose("There is nothing to derive by: all arguments are given.")
+            yield Prose("There is nothing to derive by: all arguments are given or fixed.")
         yield from self.algorithms()
 
     def _declaration(self) -> Iterator[Block]:
@@ -69,9 +76,8 @@ class Sections:
         yield Heading("Spaces and formula")
         for role in dict.fromkeys(a.role for a in self.layer.arguments):
             names = [a.variable for a in self.layer.arguments if a.role == role]
-            yield Prose(
-                f"{PLURALS[role] if len(names) > 1 else role.capitalize()}: {self._in(names)}."
-            )
+            what = PLURALS[role] if len(names) > 1 else role.capitalize()
+            yield Prose(f"{what}: {self._in(names)}.{SAID.get(role, '')}")
 
     def _in(self, variables: list[Variable]) -> str:
         """x in E, W in H."""

@@ -69,9 +69,9 @@ def equations(layer: Layer, writer: Writer | None = None) -> list[tuple[str, lis
 
 def signature(layer: Layer, writer: Writer) -> str:
     r"""\operatorname{dense}(x; W, b)."""
-    parameters = ", ".join(writer(x) for x in layer.parameters)
-    others = (a.variable for a in layer.arguments if a.variable not in layer.parameters)
-    sides = [side for side in (", ".join(writer(x) for x in others), parameters) if side]
+    theta = ", ".join(writer(x) for x in layer.theta)
+    others = (a.variable for a in layer.arguments if a.variable not in layer.theta)
+    sides = [side for side in (", ".join(writer(x) for x in others), theta) if side]
     return f"{word(layer.name)}({'; '.join(sides)})"
 
 

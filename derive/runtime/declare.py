@@ -15,7 +15,8 @@ Extent = str | int | Callable[..., int]
 BATCH = "batch"
 MAY_BE_ZERO = (BATCH, "steps")  # sizes of families, of samples and of times
 KINDS = ("real", "index", "mask")
-ROLES = ("state", "parameter", "given", "tangent", "cotangent", "result")
+ROLES = ("state", "parameter", "given", "fixed", "tangent", "cotangent", "result")
+UNBATCHED = ("parameter", "fixed")  # the same for every point of a batch
 MODES = ("overwrite", "accumulate")
 SAVED_ROLES = (None, "written", "read")
 RESERVED = ("out", "saved", "workspace", "sizes")
@@ -91,8 +92,8 @@ class Declaration:
         for argument in self.arguments:
             batched = any(leaf.batch >= 0 for leaf in argument.leaves)
             self._require(
-                not (batched and argument.role == "parameter"),
-                f"parameter {argument.name} has a batch axis",
+                not (batched and argument.role in UNBATCHED),
+                f"{argument.role} {argument.name} has a batch axis",
             )
 
     def leaves(self) -> Iterator[Leaf]:

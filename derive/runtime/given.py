@@ -48,12 +48,11 @@ class Given:
         self._fill(theta, data, targets is not None)
 
     def parameters(self, theta: Mapping[str, Arrays]) -> dict[str, Any]:
-        """The parameters by name, none missing and none unknown."""
-        known = (*self.network.parameters, *(self.network.initial if self.network.learned else ()))
-        missing = [name for name in known if name not in theta]
+        """The parameters and what is fixed by name, none missing and none unknown."""
+        missing = [name for name in self.network.theta if name not in theta]
         if missing and not (missing == list(self.network.initial) and "initial" in self.options):
             raise ValueError(f"{self.name}: theta lacks {', '.join(missing)}")
-        return {name: theta[name] for name in self.network.parameters}
+        return {name: theta[name] for name in (*self.network.parameters, *self.network.fixed)}
 
     def leaves(self, name: str) -> Any:
         """What the kernels declare of an argument."""

@@ -45,7 +45,8 @@ class Recurrence:
     `initial` are the states of its cells before the first step, `anew` those that a reset begins
     from; there are none, and `reset` is empty, where a cell runs backward in time.  `online` says
     that RTRL and the hybrid apply, `why` why they do not.  `learned` says that the initial state is
-    a parameter.  Calls are safe in several threads; a stepper is one thread's.
+    a parameter; `fixed` are the arrays of theta that are none.  Calls are safe in several threads;
+    a stepper is one thread's.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Recurrence:
     total: str = ""
     prediction: str = ""
     parameters: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     influence: tuple[str, ...] = ()
     learned: bool = False
     online: bool = False
@@ -71,18 +73,23 @@ class Recurrence:
         """What the kernels declare of every argument, by name."""
         return {a.name: a for kernel in self.kernels.values() for a in kernel.arguments}
 
+    @property
+    def theta(self) -> tuple[str, ...]:
+        """What theta holds: the parameters, what is fixed, the initial states where learned."""
+        return (*self.parameters, *self.fixed, *(self.initial if self.learned else ()))
+
     # --- whole sequences
 
     def forward(self, theta: Mapping[str, Arrays], *inputs: Arrays, **options: Any) -> Any:
         """The predictions y^, the states h_1, .., h_T and the states after the last step.
 
-        `theta` has the parameters by name, `inputs` the arrays of x with the axes (time, batch, ..)
-        or (time, ..).  Options: `initial` (a state, or one for each cell; default: zero, or the
-        learned one), `state` (what a piece of the sequence before has left, default: `initial`),
-        `lengths` of the samples, `active` and `reset` masks of shape (time, batch): a reset begins
-        anew from `initial` before its step.  Arrays are float64 or float32, all of one; what is
-        beyond a length is not read, all else must be finite.  Raises TypeError and ValueError with
-        the argument's name where something does not fit.
+        `theta` has the parameters and what is fixed by name, `inputs` the arrays of x with the axes
+        (time, batch, ..) or (time, ..).  Options: `initial` (a state, or one for each cell;
+        default: zero, or the learned one), `state` (what a piece of the sequence before has left,
+        default: `initial`), `lengths` of the samples, `active` and `reset` masks of shape (time,
+        batch): a reset begins anew from `initial` before its step.  Arrays are float64 or float32,
+        all of one; what is beyond a length is not read, all else must be finite.  Raises TypeError
+        and ValueError with the argument's name where something does not fit.
         """
         given = Given(self, theta, inputs, None, options)
         kernel = self.kernels["forward"]
@@ -152,17 +159,18 @@ class Recurrence:
         return self.started(sizes, self.dtype(theta), batch)
 
     def sizes(self, theta: Mapping[str, Arrays]) -> dict[str, int]:
-        """The sizes that the parameters show, by name."""
+        """The sizes that the arrays of theta show, by name."""
         found: dict[str, int] = {}
-        for name in (*self.parameters, *(self.initial if self.learned else ())):
+        for name in self.theta:
             if name in theta:
                 found |= sizes_in(self.declared[name].leaves, theta[name])
         return found
 
     def dtype(self, theta: Mapping[str, Arrays]) -> Any:
-        """The dtype of the parameters, float64 where there are none."""
-        arrays = [np.asarray(a) for name in self.parameters for a in flat(theta[name])]
-        return arrays[0].dtype if arrays else np.dtype(np.float64)
+        """The dtype of the arrays of theta, float64 where there are none."""
+        names = (*self.parameters, *self.fixed)
+        kinds = [np.asarray(a).dtype for name in names for a in flat(theta[name])]
+        return next((kind for kind in kinds if kind.kind == "f"), np.dtype(np.float64))
 
     def started(self, sizes: Mapping[str, int], dtype: Any, batch: int | None) -> tuple[Any, ...]:
         """The influence at the initial state, at sizes by name."""

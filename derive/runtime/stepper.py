@@ -53,9 +53,9 @@ class Stepper:
         self._bind()
 
     def _names(self, theta: Mapping[str, Arrays]) -> list[str]:
-        """The parameters that theta must have.  Raises ValueError where one is missing."""
+        """What theta must have.  Raises ValueError where something is missing."""
         r = self.recurrence
-        names = [*r.parameters, *(r.initial if self._learned else ())]
+        names = [*r.parameters, *r.fixed, *(r.initial if self._learned else ())]
         if missing := [name for name in names if name not in theta]:
             raise ValueError(f"{r.name}: theta lacks {', '.join(missing)}")
         return names
@@ -77,7 +77,7 @@ class Stepper:
         """The arrays that the bound kernels read; a step writes into those of its time."""
         r, given = self.recurrence, {}
         for a in self._kernel.arguments:
-            if a.name in r.parameters:
+            if a.name in (*r.parameters, *r.fixed):
                 given[a.name] = self.theta[a.name]
             elif a.name not in (*r.influence, *r.initial, *r.anew):
                 given[a.name] = gathered([self._made(leaf) for leaf in a.leaves])
@@ -202,7 +202,7 @@ class Stepper:
     def update(
         self, theta: Mapping[str, Arrays], *, influence: str, gradient: str = "restart"
     ) -> None:
-        """New parameters from here on.
+        """New parameters from here on; what is fixed stays where theta does not have it.
 
         influence "keep": J is carried on as it is, as online learning does.  The gradient then is
         not exact: its error is of the order of the change of theta.  influence "restart": J is zero
@@ -212,6 +212,7 @@ class Stepper:
         """
         if influence not in ("keep", "restart") or gradient not in ("keep", "restart"):
             raise ValueError("influence and gradient are 'keep' or 'restart'")
+        theta = {name: self.theta[name] for name in self.recurrence.fixed} | dict(theta)
         new = {name: self._like(name, theta[name]) for name in self._names(theta)}
         self._put(self.theta, new)
         if self._learned:

@@ -20,12 +20,13 @@ from ..maps import LinearMap
 from ..networks import Network, Stage
 from ..programs import BATCH
 from ..reference import Value, flat_arrays, value
+from ..roles import FIXED
 from ..spaces import R, SpaceError
 from ..spaces import leaves as array_spaces
 from ..walk import topological
 from .gradients import check_finite, clip_by_norm, clip_by_value
 from .optimise import GradientDescent, Optimiser
-from .parameters import Array, Tree, leaves, map_tree
+from .parameters import Array, Tree, leaves, map_tree, pruned
 from .targets import arrays_of, counted, softmax, target
 
 Kind = Literal["regression", "classification"]
@@ -77,7 +78,9 @@ def gradients(
 def gradient(
     network: Network, x: Value, y: Value, theta: Any, kind: Kind, given: Values | None = None
 ) -> dict[str, Any]:
-    """grad_theta J, averaged over a batch, as a tree like theta; see `gradients`."""
+    """grad_theta J, averaged over a batch, as a tree like theta without what is fixed; see
+    `gradients`.
+    """
     found: dict[str, Value] = {}
     for _, gradient_i in gradients(network, x, y, theta, kind, given):
         found |= gradient_i
@@ -98,7 +101,7 @@ def gradient_descent(
     """Algorithm 3.2.1, one iteration: the new theta, with weight decay as in Remark 3.2.6.
 
     theta_i is updated as soon as its gradient is known, so the error of the layer below depends on
-    line 6.  The caller's theta is left as it is.
+    line 6.  What is fixed has no gradient and no decay.  The caller's theta is left as it is.
     """
     theta = map_tree(np.copy, theta)
     by_name = network.flat(theta)
@@ -126,7 +129,7 @@ def descend(
         clip_by_norm(grad, clip_norm)
     if clip_value is not None:
         clip_by_value(grad, clip_value)
-    optimiser.step(theta, grad)
+    optimiser.step(network.trained(theta), grad)
 
 
 # --- Algorithm 4.1.1
@@ -210,15 +213,19 @@ def fit(
     `kernel(*batch, hidden_W=.., out=out)` adds the batch's loss to out["J"], of shape (), and its
     gradient to out["hidden_W_bar"], ..: J and the average over the batch are the kernel's.  The
     parameters are a tree as from `Network.tree`, or flat; the leaf hidden.W is the argument
-    hidden_W.  `progress(step, loss)` is called after each step.  Steps are counted on from the
-    optimiser's state.
+    hidden_W.  What `kernel.arguments` declares as fixed is passed on as it is: it has no gradient,
+    no decay and no part in the optimiser's state; a function of your own around a kernel hands its
+    `arguments` on for that.  `progress(step, loss)` is called after each step.  Steps are counted
+    on from the optimiser's state.
 
     Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
     finite; the parameters are then those before that step.
     """
     named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
-    grad = map_tree(np.zeros_like, parameters)
-    J = np.zeros((), np.result_type(*named.values()))
+    fixed = _fixed(kernel)
+    trained = pruned(parameters, lambda name: name.replace(".", "_") not in fixed)
+    grad = map_tree(np.zeros_like, trained)
+    J = np.zeros((), np.result_type(*(a for a in named.values() if a.dtype.kind == "f")))
     out = {f"{name.replace('.', '_')}_bar": array for name, array in leaves(grad)} | {"J": J}
     first = int(optimiser.state["step"]) if optimiser.state else 0
     losses = []
@@ -231,11 +238,22 @@ def fit(
             clip_by_norm(grad, clip_norm)
         if clip_value is not None:
             clip_by_value(grad, clip_value)
-        optimiser.step(parameters, grad)
+        optimiser.step(trained, grad)
         losses.append(float(J))
         if progress is not None:
             progress(step, losses[-1])
     return losses
+
+
+def _fixed(kernel: Callable[..., Any]) -> set[str]:
+    """The arrays that a kernel declares as fixed; none where it declares nothing."""
+    found = (a for a in getattr(kernel, "arguments", ()) if a.role == FIXED)
+    return {name for a in found for name in array_names(a.name, len(a.leaves))}
+
+
+def array_names(name: str, count: int) -> list[str]:
+    """What `fit` calls the arrays of an argument: W, or W_0, W_1, .. of a direct product."""
+    return [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
 
 
 # --- a layer and its adjoints at arrays
@@ -250,7 +268,7 @@ class _Function:
 
     def own(self, theta: Values) -> dict[str, Value]:
         """theta_i, by argument name."""
-        return {p.name: theta[p.name] for p in self.f.parameters}
+        return {x.name: theta[x.name] for x in self.f.theta}
 
     def __call__(self, x: Value, theta: Values) -> Value:
         return arrays_of(value(self.f.output, self._at(self.f.output, x, theta)))
@@ -261,7 +279,7 @@ class _Function:
 
     def nabla_adjoint(self, x: Value, theta: Values, e: Value) -> dict[str, Value]:
         """nabla*f_i(x_i) . e for each parameter, summed over a batch."""
-        return {name: self._adjoint(name, x, theta, e) for name in theta}
+        return {p.name: self._adjoint(p.name, x, theta, e) for p in self.f.parameters}
 
     def _adjoint(self, name: str, x: Value, theta: Values, e: Value) -> Value:
         map_ = self.adjoints[name]

@@ -5,6 +5,9 @@
     gain    it multiplies another array entry by entry: one
     bias    a term of a sum, or anything else: zero
 
+What is fixed is drawn in the same way, as a parameter in its place would be: the user replaces it.
+Class indices that are fixed are 0.
+
 fan_in counts the entries that one entry of W x is a sum of, fan_out the entries of W x that one
 entry of x goes into; for W of Hom(R(m), R(n)) they are m and n, for the filters of a convolution a
 field of them for each channel.  A table of embeddings is a map on indicator vectors: its fan_in
@@ -24,7 +27,7 @@ import sympy
 from ..expressions import Contraction, Node, Variable, parts
 from ..forms import Access
 from ..reference import Value, extent, shape_of
-from ..spaces import Product, Real, Size
+from ..spaces import Indices, Product, Real, Size
 from ..walk import topological
 
 Sizes = Mapping[sympy.Symbol, int]
@@ -52,7 +55,7 @@ def drawn(
     sizes: Sizes,
     dtype: np.dtype[Any],
 ) -> dict[str, Value]:
-    """Values of the parameters of an expression, by name, drawn in their order.
+    """Values of the parameters, and of what is fixed, of an expression, by name, in their order.
 
     They are drawn in float64, so that each dtype has the same ones, rounded.  Raises SpaceError
     where a size is missing.
@@ -61,6 +64,8 @@ def drawn(
     def draw(theta: Node) -> Value:
         if isinstance(theta.space, Product):
             return tuple(draw(part) for part in parts(theta))
+        if isinstance(theta.space, Indices):
+            return np.zeros(shape_of(theta.space, sizes), np.int64)
         assert isinstance(theta.space, Real)
         shape, fans = shape_of(theta.space, sizes), fans_of(theta, output)
         if fans is None:

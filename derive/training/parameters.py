@@ -64,6 +64,29 @@ def map_tree(f: Callable[..., Any], *trees: Tree) -> Any:
     return _rebuild(_skeleton(trees[0]), "", values.__getitem__)
 
 
+def pruned(tree: Tree, keep: Callable[[str], bool]) -> Any:
+    """The tree of the leaves whose qualified names are kept, without branches that are then empty.
+
+    The arrays are those of ``tree``; a tuple, one element of a direct product, is kept as a whole
+    or left out as a whole.
+
+    >>> pruned({"a": {"W": np.ones(2)}, "b": np.zeros(1)}, lambda name: name != "a.W")
+    {'b': array([0.])}
+    """
+    return _pruned(tree, "", keep)
+
+
+def _pruned(tree: Tree, path: str, keep: Callable[[str], bool]) -> Any:
+    if not isinstance(tree, Mapping):
+        return tree
+    parts = ((key, _join(path, key), child) for key, child in _children(tree, path))
+    return {
+        key: _pruned(child, name, keep)
+        for key, name, child in parts
+        if any(keep(leaf) for leaf, _ in _walk(child, name))
+    }
+
+
 def align(*trees: Tree, roles: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
     """The rows (name, a_1, ..., a_n) of the leaves of trees of one structure.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..reference import Value, flat_arrays
-from .algorithms import fit
+from .algorithms import array_names, fit
 from .optimise import GradientDescent
 from .parameters import Array, Tree, map_tree
 
@@ -39,6 +39,11 @@ class SequenceGradient:
         self.carried = carried
         self.state: tuple[Value, ...] | None = None
 
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the kernels declare of the arrays of theta: `fit` reads there what is fixed."""
+        return tuple(self.recurrence.declared[name] for name in self.recurrence.theta)
+
     def restart(self) -> None:
         """The next batch begins from the initial state."""
         self.state = None
@@ -53,30 +58,23 @@ class SequenceGradient:
         out["J"][...] += found.loss
         for name, bar in found.by.items():
             arrays = flat_arrays(bar)
-            for key, array in zip(_keys(name, len(arrays)), arrays, strict=True):
+            for key, array in zip(array_names(name, len(arrays)), arrays, strict=True):
                 out[f"{key}_bar"][...] += array
 
     def _begun(self) -> dict[str, Any]:
         return {} if self.state is None else {"state": self.state}
 
     def _grouped(self, theta: Mapping[str, Array]) -> dict[str, Value]:
-        """The parameters by name, those in direct products as tuples."""
-        r = self.recurrence
-        names = (*r.parameters, *(r.initial if r.learned else ()))
-        return {name: self._value(name, theta) for name in names}
+        """The arrays of theta by name, those in direct products as tuples."""
+        return {name: self._value(name, theta) for name in self.recurrence.theta}
 
     def _value(self, name: str, theta: Mapping[str, Array]) -> Value:
-        keys = _keys(name, len(self.recurrence.declared[name].leaves))
+        keys = array_names(name, len(self.recurrence.declared[name].leaves))
         if missing := [key for key in keys if key not in theta]:
             raise ValueError(
                 f"expected the parameter {missing[0]}, got {list(theta)}; add it to the tree"
             )
         return theta[name] if keys == [name] else tuple(theta[key] for key in keys)
-
-
-def _keys(name: str, count: int) -> list[str]:
-    """What `fit` calls the arrays of a parameter: W, or W_0, W_1, .. of a direct product."""
-    return [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
 
 
 def sequence_descent(
