@@ -41,7 +41,7 @@ def recurrent(
             f"recurrent {name}: expected initial='fixed' or 'learned', got {initial!r}"
         )
     level = _level(name, {"cell": (cell, FORWARD)}, prediction)
-    made = _network(name, (level,), None, initial == "learned")
+    made = of_levels(name, (level,), None, initial == "learned")
     return made if loss is None else made.with_loss(loss)
 
 
@@ -60,7 +60,7 @@ def bidirectional(
     Raises SpaceError where the prediction does not take the two states or the inputs differ.
     """
     cells = {"forward": (forward, FORWARD), "backward": (backward, BACKWARD)}
-    made = _network(name, (_level(name, cells, prediction),), None, False)
+    made = of_levels(name, (_level(name, cells, prediction),), None, False)
     return made if loss is None else made.with_loss(loss)
 
 
@@ -89,7 +89,7 @@ def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> R
             )
         for level in part.levels:
             levels.append(_raised(name, label, level, levels))
-    made = _network(name, tuple(levels), None, False)
+    made = of_levels(name, tuple(levels), None, False)
     return made if loss is None else made.with_loss(loss)
 
 
@@ -214,8 +214,11 @@ def _under(
     return Place(f"{label}.{place.label}", made, place.direction)
 
 
-def _network(name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool) -> Recurrent:
-    """The layer that is one step of the network."""
+def of_levels(name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool) -> Recurrent:
+    """The recurrent network of these levels; as a layer it is one step.
+
+    A parameter that several cells or predictions have is one.
+    """
     states: list[Argument] = []
     theta: list[Argument] = []
     names: dict[Node, str] = {}
@@ -229,7 +232,7 @@ def _network(name: str, levels: tuple[Level, ...], loss: Place | None, learned: 
         theta += [a for p in level.places for a in p.function.arguments if a.role in THETA]
     assert below is not None
     first = inputs_of(levels[0].cells[0].function)
-    arguments = (*states, *first, *theta)
+    arguments = (*states, *first, *dict.fromkeys(theta))
     doc = f"{name}: {', '.join(c.label for level in levels for c in level.places)}"
     return Recurrent(name, arguments, below, names, doc, levels=levels, loss=loss, learned=learned)
 

@@ -48,6 +48,11 @@ class Place:
         return self.function.arguments[0].variable
 
     @property
+    def prefix(self) -> str:
+        """What the names of its own parameters begin with."""
+        return self.label.replace(".", "_") + "_"
+
+    @property
     def parameters(self) -> tuple[Variable, ...]:
         """The parameters under their names in the network."""
         return self.function.parameters
@@ -109,12 +114,14 @@ class Recurrent(Composed):
     @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Where each array of theta hangs in the tree: {label: {name: ..}, ..}."""
-        return tuple(
-            (*place.label.split("."), x.name.removeprefix(place.label.replace(".", "_") + "_"))
+        own = {
+            x: (*place.label.split("."), x.name.removeprefix(place.prefix))
             for level in self.levels
             for place in level.places
             for x in place.theta
-        )
+            if x.name.startswith(place.prefix)
+        }
+        return tuple(own[x] for x in self.theta)
 
     @property
     def cells(self) -> tuple[Place, ...]:

@@ -11,15 +11,19 @@ all uses of W are results of the calculus (lemmas 4.3.2 to 4.3.4, theorem 4.3.5)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar, cast
 
 import sympy
 
 from .calculus import NotLinear, transpose
+from .composing import of_levels
 from .expressions import Node, Variable, variable
 from .layers import Layer, formula_of
-from .networks import Network, composed, with_sizes
+from .levels import Level, Place, Recurrent
+from .networks import Composed, Network, composed, with_sizes
+from .resize import resized_layer
 from .roles import Argument
 from .spaces import Size, Space, SpaceError, leaves
 from .stages import Path, Stage
@@ -28,7 +32,10 @@ from .walk import rewrite
 Tau = Callable[..., Node]
 
 
-def with_shared(network: Network, /, **shared: Tau) -> Network:
+N = TypeVar("N", bound=Composed)
+
+
+def with_shared(network: N, /, **shared: Tau) -> N:
     """The network in which each named parameter is a linear function of other parameters.
 
     `name=tau`: tau takes parameters of the network by the names of its arguments and returns an
@@ -45,14 +52,14 @@ def with_shared(network: Network, /, **shared: Tau) -> Network:
     >>> print(tied.signature, *tied.sizes)
     tied(x; code_W, code_b, decode_b) m code_n
     """
-    if not isinstance(network, Network):
-        raise SpaceError(f"with_shared: expected a network(..), got {type(network).__name__}")
+    if not isinstance(network, Composed):
+        raise SpaceError(f"with_shared: expected a network, got {type(network).__name__}")
     for name, tau in shared.items():
         network = _shared(network, name, tau)
     return network
 
 
-def _shared(network: Network, name: str, tau: Tau) -> Network:
+def _shared(network: N, name: str, tau: Tau) -> N:
     """The network with one parameter given by tau; sizes are made one by one the same."""
     where = f"network {network.name}: {name} = tau(..)"
     names = _sources(where, network, name, tau)
@@ -72,7 +79,7 @@ def _shared(network: Network, name: str, tau: Tau) -> Network:
     )
 
 
-def _sources(where: str, network: Network, name: str, tau: Tau) -> list[str]:
+def _sources(where: str, network: Composed, name: str, tau: Tau) -> list[str]:
     """The names of the parameters that tau takes."""
     known = [p.name for p in network.parameters]
     if name not in known:
@@ -88,7 +95,7 @@ def _sources(where: str, network: Network, name: str, tau: Tau) -> list[str]:
     return names
 
 
-def _parameter(network: Network, name: str) -> Variable:
+def _parameter(network: Composed, name: str) -> Variable:
     return next(p for p in network.parameters if p.name == name)
 
 
@@ -111,42 +118,83 @@ def _equal(target: Space, value: Space) -> dict[sympy.Symbol, Size] | None:
     return {}
 
 
-def _resized(network: Network, sizes: dict[sympy.Symbol, Size]) -> Network:
-    made = with_sizes(network, sizes)
-    assert isinstance(made, Network)
-    return made
+def _resized(network: N, sizes: dict[sympy.Symbol, Size]) -> N:
+    """The network with a size replaced everywhere."""
+    if isinstance(network, Network):
+        made: Layer = with_sizes(network, sizes)
+    else:
+        made = _rebuilt(
+            network, lambda place: replace(place, function=resized_layer(place.function, sizes))
+        )
+    return cast(N, made)
 
 
-def _replaced(
-    network: Network, target: Variable, value: Node, sources: Sequence[Variable]
-) -> Network:
-    """The network whose stages read the value where they read the parameter."""
-    paths = dict(zip((x.name for x in network.theta), network.paths, strict=True))
-    stages = tuple(
-        _stage_of(stage, target, value, [(x, paths[x.name]) for x in sources])
-        if target in stage.function.parameters
-        else stage
-        for stage in network.stages
+def _replaced(network: N, target: Variable, value: Node, sources: Sequence[Variable]) -> N:
+    """The network whose layers read the value where they read the parameter."""
+    roles = {a.variable: a for a in network.arguments}
+    put_in = [roles[x] for x in sources]
+    if isinstance(network, Network):
+        paths = dict(zip((x for x in network.theta), network.paths, strict=True))
+        stages = tuple(_stage_of(stage, target, value, put_in, paths) for stage in network.stages)
+        made: Layer = composed(network.name, stages, network.loss)
+    else:
+        made = _rebuilt(
+            network,
+            lambda place: replace(place, function=_of(place.function, target, value, put_in)),
+        )
+    return cast(N, made)
+
+
+def _rebuilt(network: Composed, change: Callable[[Place], Place]) -> Recurrent:
+    """A recurrent network of changed cells and predictions."""
+    assert isinstance(network, Recurrent)
+    levels = tuple(
+        Level(tuple(map(change, level.cells)), change(level.prediction)) for level in network.levels
     )
-    return composed(network.name, stages, network.loss)
+    return of_levels(network.name, levels, network.loss and change(network.loss), network.learned)
 
 
 def _stage_of(
-    stage: Stage, target: Variable, value: Node, sources: Sequence[tuple[Variable, Path]]
+    stage: Stage,
+    target: Variable,
+    value: Node,
+    sources: Sequence[Argument],
+    paths: Mapping[Variable, Path],
 ) -> Stage:
-    """f(x; tau(W), ..) as a layer of W."""
-    f = stage.function
+    made = _of(stage.function, target, value, sources)
+    own = {**paths, **dict(zip(stage.function.theta, stage.paths, strict=True))}
+    return Stage(stage.name, made, tuple(own[x] for x in made.theta))
+
+
+def _of(f: Layer, target: Variable, value: Node, sources: Sequence[Argument]) -> Layer:
+    """f(x; tau(W), ..) as a layer of W; f itself where it has no such parameter."""
+    if target not in f.parameters:
+        return f
     put_in: dict[Node, Node] = {target: value}
     new = rewrite([f.output], put_in.get)
-    arguments: dict[Variable, Argument] = {}
-    paths: dict[Variable, Path] = {}
-    own = dict(zip(f.theta, stage.paths, strict=True))
-    for argument in f.arguments:
-        x = argument.variable
-        for v, path in sources if x is target else [(x, own.get(x))]:
-            arguments.setdefault(v, replace(argument, variable=v))
-            if path is not None:
-                paths.setdefault(v, path)
+    moved = (sources if a.variable is target else [a] for a in f.arguments)
+    arguments = tuple(dict.fromkeys(argument for group in moved for argument in group))
     names = {new[node]: local for node, local in f.names.items() if node in new}
-    made = Layer(f.name, tuple(arguments.values()), new[f.output], names, f.doc, called=f.called)
-    return Stage(stage.name, made, tuple(paths[x] for x in made.theta))
+    return Layer(f.name, arguments, new[f.output], names, f.doc, called=f.called)
+
+
+def parted(network: Recurrent) -> tuple[Recurrent, dict[str, str]]:
+    """The network with a parameter for every use of a shared one, and what each of these is.
+
+    >>> from derive import recurrent, transpose
+    >>> from derive.library.rnn import readout, vanilla_rnn
+    >>> rnn = recurrent("rnn", vanilla_rnn, prediction=readout)
+    >>> tied = with_shared(rnn, prediction_V=lambda cell_U: transpose(cell_U))
+    >>> parted(tied)[1]
+    {'prediction_cell_U': 'cell_U'}
+    """
+    uses: dict[str, str] = {}
+
+    def change(place: Place) -> Place:
+        own = place.prefix
+        new = {x.name: f"{own}{x.name}" for x in place.theta if not x.name.startswith(own)}
+        uses.update({renamed: name for name, renamed in new.items()})
+        return replace(place, function=resized_layer(place.function, {}, renamed=new))
+
+    made = _rebuilt(network, lambda place: place if place is network.loss else change(place))
+    return (made if uses else network), uses

@@ -183,6 +183,10 @@ def arrays(kernel, seed=0):
         shape = tuple(SIZES.get(extent, extent) for extent in leaf.extents)
         if leaf.kind == "index":
             values.append(rng.integers(0, SIZES[leaf.bound], shape))
+        elif leaf.kind == "mask":
+            values.append(rng.integers(0, 2, shape).astype(float))
+        elif argument.role == "fixed":
+            values.append(0.5 + rng.random(shape))  # as a variance is
         elif argument.role == "given":
             drawn = rng.random(shape)
             values.append(drawn / drawn.sum(axis=1, keepdims=True))

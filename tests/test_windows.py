@@ -13,7 +13,7 @@ from points import EPS, draw_all, pairing
 from windowed import (
     BY_HAND,
     LAYERS,
-    compiled_in,
+    compiled_windows,
     convolved,
     counts,
     part,
@@ -42,7 +42,6 @@ from derive import (
 from derive.calculus import transpose as adjoint
 from derive.checks.check import by_layer, check
 from derive.checks.kernel_laws import KernelLaws
-from derive.expressions import argmax
 from derive.kernels.interpret import Interpreted
 from derive.kernels.loops import Largest, Select
 from derive.kernels.lower import lower
@@ -56,8 +55,8 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name
 
 @pytest.fixture(scope="session")
 def kernels(request):
-    """The kernels of every layer in `windowed`, kept in pytest's cache."""
-    return compiled_in(request.config.cache.mkdir("windows"))
+    """The kernels of every layer in `windowed`."""
+    return compiled_windows(request)
 
 
 # --- errors at declaration
@@ -252,10 +251,6 @@ def test_the_adjoint_of_a_part_is_its_embedding():
     taken, put = crop(x, (1, 2), (2, 3)), embed(y, (1, 2), (5, 6))
     assert adjoint(taken, y, (x,))[x] is put
     assert adjoint(put, x, (y,))[y] is taken
-    assert (
-        crop(put, (1, 2), (2, 3)) is y
-        or value(taken, {x: value(put, {y: np.ones((2, 2, 3))})}) is not None
-    )
 
 
 def test_a_part_of_an_embedding_is_what_was_embedded():
@@ -327,12 +322,10 @@ def test_a_transposed_convolution_is_the_adjoint(image, shape, numbers):
     assert relative(found, spread(at[y], at[W], image[1:], **numbers)) <= 48 * EPS
     if len(shape) > len(image):
         assert turned is adjoint(z, y, (x,))[x]
-    left, right = pairing(value(z, at), at[y]), pairing(found, at[x])
-    if len(shape) == len(image):  # to one channel, of which every channel of x has a share
-        right = pairing(found, at[x].sum(axis=0, keepdims=True))
-    assert abs(left - right) <= 500 * EPS * pairing(
-        abs(found), np.abs(at[x]).sum(0, keepdims=True) if len(found) == 1 else abs(at[x])
-    )
+    every_channel = at[x] if len(shape) > len(image) else at[x].sum(axis=0, keepdims=True)
+    left, right = pairing(value(z, at), at[y]), pairing(found, every_channel)
+    # sums of at most 500 products that are nearly normal
+    assert abs(left - right) <= 500 * EPS * pairing(abs(found), abs(every_channel))
 
 
 def missing(image, shape, numbers):
@@ -456,12 +449,7 @@ def test_a_window_of_minus_infinity_has_it_as_its_largest(kernels):
 
 # --- the place of the largest entry is kept
 
-POOLED = [
-    name
-    for name in LAYERS
-    if any(every(kernel.steps, Largest) for kernel in [kernels_of(LAYERS[name])["forward"]])
-    and next(every(kernels_of(LAYERS[name])["forward"].steps, Largest), None) is not None
-]
+POOLED = [name for name in LAYERS if any(every(kernels_of(LAYERS[name])["forward"].steps, Largest))]
 
 
 def test_pools_are_what_searches():
@@ -473,11 +461,11 @@ def test_pools_are_what_searches():
 
 @pytest.mark.parametrize("name", POOLED)
 def test_backward_never_searches_again(name):
-    """One search in forward, which saves the places; backward only selects."""
+    """One search in forward, which saves the places, or with ties averaged the weights."""
     lowered = kernels_of(LAYERS[name])
     assert len(list(every(lowered["forward"].steps, Largest))) == 1
     assert not list(every(lowered["backward"].steps, Largest))
-    assert list(every(lowered["backward"].steps, Select))
+    assert any(every(lowered["backward"].steps, Select)) is not name.startswith("averaged")
 
 
 GARBAGE = [np.nan, np.inf, -np.inf, -1.0, -1e300, 1e300, 2.0**31, 2.0**63, -(2.0**63), 7.5]
@@ -617,14 +605,14 @@ def test_a_layer_is_its_loops(kernels, name):
     runner = Runner(kernels[name], LAYERS[name], unequal(LAYERS[name]), 2, np.float64)
     values = runner.point("forward")
     (found,) = runner.results("forward", values)
-    asked = {key: runner.named_sizes()[key] for key in kernels[name].forward.declaration.asked}
-    arguments = runner.programs["forward"].arguments
+    by_hand, arguments = BY_HAND[name], runner.programs["forward"].arguments
+    sizes = {"p": runner.named_sizes()["p"]} if name == "over_sizes" else {}
     for row in range(2):
         given = [
             values[a.variable] if a.role == "parameter" else values[a.variable][row]
             for a in arguments
         ]
-        assert relative(found[row], BY_HAND[name](*given, **asked)) <= ROUNDING * EPS
+        assert relative(found[row], by_hand(*given, **sizes)) <= ROUNDING * EPS
 
 
 @dtypes
@@ -654,6 +642,7 @@ def test_the_laws_of_maps_and_programs_hold(name):
 
 
 LONG = {"volume", "two_groups", "multiplied", "biased", "widened", "deep", "summed", "through_less"}
+LONG |= {"vector_of_means", "groups_of_sizes"}  # of which one choice of sizes takes seconds
 
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if name not in LONG])

@@ -70,8 +70,17 @@ def rms_norm(torch: Torch, x, gamma):
     return torch.nn.functional.rms_norm(x, (x.shape[1],), gamma, eps=1e-5)
 
 
+def batch_norm(torch: Torch, x, gamma, beta, mu, sigma2):
+    return torch.nn.functional.batch_norm(x, mu, sigma2, gamma, beta, eps=1e-5)
+
+
+def dropout(torch: Torch, x, mask, keep):
+    return x * mask / keep
+
+
 LAYERS = (
     *(thesis_cnn_layer, convolutional, convolutional_pooled, depthwise, dilated, upsampling),
     *(max_pooling, overlapping_max_pooling, average_pooling, flattening),
     *(embedding_lookup, softmax_layer, self_attention, residual, linear_layer, rms_norm),
+    *(batch_norm, dropout),
 )

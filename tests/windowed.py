@@ -4,11 +4,10 @@ Each is declared together with what it computes, written with loops over places:
 """
 
 from itertools import product
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-from conftest import QUICK
+import pytest
+from conftest import QUICK, built
 
 from derive import (
     R,
@@ -25,8 +24,7 @@ from derive import (
     transposed_convolution,
     vec,
 )
-from derive.build import load_kernels, runtime_modules, texts, write_texts
-from derive.compile import Module, compile_modules
+from derive.build import load_kernels, texts
 
 o, c, n, l, p, q = dims("o c n l p q")  # noqa: E741 -- the thesis's letters
 
@@ -392,9 +390,7 @@ BY_HAND = {
 # --- their kernels
 
 
-def compiled_in(folder: Path) -> dict[str, ModuleType]:
-    """The kernels of every layer, by its name; compiled again only where their text has changed."""
-    write_texts(texts(LAYERS), folder)
-    compile_modules(runtime_modules())
-    compile_modules([Module(name, folder / f"{name}.pyx") for name in LAYERS], flags=QUICK)
+def compiled_windows(request: pytest.FixtureRequest):
+    """The kernels of every layer, by its name, kept in pytest's cache."""
+    folder = built(request, "windowed", lambda: texts(LAYERS), QUICK)
     return {name: load_kernels(name, folder) for name in LAYERS}

@@ -41,11 +41,9 @@ class Given:
                 )
             name = steps.weight.name
             self.timed[name] = draft.argument(name, R(), GIVEN, (STEPS, BATCH))
-        for level in network.levels:
-            for place in level.places:
-                for a in place.function.arguments:
-                    if a.role in THETA:
-                        draft.argument(a.name, a.variable.space, a.role)
+        for a in network.arguments:
+            if a.role in THETA:
+                draft.argument(a.name, a.variable.space, a.role)
 
         self.bars: dict[str, Stack] = {}
         self.predicted: dict[Level, Stack] = {}
@@ -79,12 +77,10 @@ class Given:
 def gradient_results(draft: Draft) -> None:
     """J and the gradient by every parameter."""
     draft.result(draft.steps.total, R())
-    for level in draft.network.levels:
-        for place in level.places:
-            for theta in place.parameters:
-                stack = draft.result(f"{theta.name}_bar", theta.space)
-                for leaf, at in zip(storage(theta), stack.start, strict=True):
-                    draft.arrays[bar_name(leaf)] = (at,)
+    for theta in draft.network.parameters:
+        stack = draft.result(f"{theta.name}_bar", theta.space)
+        for leaf, at in zip(storage(theta), stack.start, strict=True):
+            draft.arrays[bar_name(leaf)] = (at,)
 
 
 def last_states(draft: Draft) -> dict[Place, Stack]:

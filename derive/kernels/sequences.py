@@ -53,7 +53,6 @@ def _roles(steps: Steps, influence: Influence | None) -> dict[str, Any]:
     """The arguments of the kernels by what they are for."""
     network, transitions = steps.network, list(steps.transitions.values())
     reset = steps.masks.reset
-    places = [place for level in network.levels for place in level.places]
     roles: dict[str, Any] = {
         "initial": tuple(t.first.name for t in transitions),
         "inputs": tuple(a.name for a in network.inputs),
@@ -61,7 +60,7 @@ def _roles(steps: Steps, influence: Influence | None) -> dict[str, Any]:
         "reset": "" if reset is None else reset.name,
         "active": steps.masks.active.name,
         "prediction": steps.prediction,
-        "parameters": tuple(x.name for place in places for x in place.parameters),
+        "parameters": tuple(x.name for x in network.parameters),
     }
     if network.loss is not None:
         targets = tuple(a.name for a in network.targets)

@@ -129,6 +129,17 @@ class BackwardSection:
                 yield from self._cell(floor, cell)
             yield from self._prediction(floor)
             above = floor
+        yield from self._shared()
+
+    def _shared(self) -> Iterator[Block]:
+        """A parameter of several places: its gradients are added."""
+        for use, name in self.p.uses.items():
+            one, other = self.letters(name), self.letters(use)
+            yield Prose(
+                f"${other}$ is ${one}$, one array with two uses: the gradient by it is the sum "
+                rf"$\nabla_{{{one}}} {TOTAL} + \nabla_{{{other}}} {TOTAL}$ of those by each "
+                "(theorem 4.3.5)."
+            )
 
     def _said_lines(self) -> str:
         return (

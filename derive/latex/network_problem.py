@@ -12,11 +12,12 @@ import sympy
 
 from ..checks.sampling import Point, draw, gram_values, unequal_sizes
 from ..expressions import Node, Variable, variable
-from ..levels import BACKWARD, FORWARD, Place, Recurrent
+from ..levels import BACKWARD, FORWARD, Level, Place, Recurrent
 from ..maps import variables_of
 from ..names import unused
 from ..reference import Value
 from ..roles import MASK, THETA
+from ..sharing import parted
 from ..spaces import R, leaves
 from ..walk import topological
 from .claims import Difference, Equation
@@ -38,6 +39,7 @@ WEIGHTS = ("omega", "kappa", "varpi")
 class NetworkProblem:
     """A recurrent network in short names.
 
+    uses        what each use of a shared parameter, which has a name of its own, is
     i, length   the letters of a time and of the number of times
     words       the names that the network has
     """
@@ -45,7 +47,10 @@ class NetworkProblem:
     network: Recurrent
 
     def __post_init__(self) -> None:
+        self.network, uses = parted(self.network)
         self.levels, self.new_sizes = shortened(self.network)
+        short = dict(zip(_theta(self.network.levels), _theta(self.levels), strict=True))
+        self.uses = {short[use]: short[name] for use, name in uses.items()}
         words = {w for level in self.levels for p in level.places for w in p.function.words}
         words |= {a.name for a in self.network.targets}
         names = (_free(pool, words) for pool in (TRANSITIONS, PREDICTIONS))
@@ -192,7 +197,7 @@ class NetworkProblem:
     def gradients(self) -> dict[Variable, Node]:
         """The gradient of J by all parameters and initial states, by the calculus at once."""
         s = self.sequence
-        xs = [x for part in self.parts for x in part.parameters]
+        xs = [*dict.fromkeys(x for part in self.parts for x in part.parameters)]
         xs += [s.copy(x, s.first(cell)) for _, _, cell in self.cells for x in cell.states]
         return s.gradients(xs)
 
@@ -240,6 +245,11 @@ class NetworkProblem:
         """The masks and their copies in the steps."""
         own = {a.variable for p in self.parts for a in p.place.function.arguments if a.role == MASK}
         return own | {made for (x, _), made in self.sequence.copies.items() if x in own}
+
+
+def _theta(levels: Iterable[Level]) -> list[str]:
+    """The names of theta, place by place."""
+    return [x.name for level in levels for place in level.places for x in place.theta]
 
 
 def _free(pool: Iterable[tuple[str, str]], words: Iterable[str]) -> str:

@@ -173,9 +173,9 @@ class Recursions:
         first_cell = self.p.floors[0].cells[0]
         inputs = [a.variable for a in inputs_of(first_cell.place.function)]
         said.append(f"Input: {self._list(inputs)}.")
-        parameters = [theta for part in self.p.parts for theta in part.place.parameters]
+        parameters = [*dict.fromkeys(x for part in self.p.parts for x in part.place.parameters)]
         said.append(f"Parameters: {self._list(parameters)}." if parameters else "")
-        fixed = [x for part in self.p.parts for x in part.place.function.fixed]
+        fixed = [*dict.fromkeys(x for part in self.p.parts for x in part.place.function.fixed)]
         said += [f"Fixed: {self._list(fixed)}; {NOT_DERIVED}."] if fixed else []
         targets = [a.variable for a in self._targets()]
         said.append(

@@ -1,9 +1,24 @@
 """Layers without a matrix: norms, means and products, composed from forms."""
 
-from derive import Hom, R, broadcast, dims, inner, layer, mean, norm, scale, sigmoid, sqrt
+from derive import (
+    Hom,
+    Mask,
+    R,
+    broadcast,
+    dims,
+    fixed,
+    inner,
+    layer,
+    mean,
+    norm,
+    per_channel,
+    scale,
+    sigmoid,
+    sqrt,
+)
 
-n, m, k = dims("n m k")
-X, H = R(n), R(m)
+n, m, k, c, l = dims("n m k c l")  # noqa: E741 -- the thesis's letters
+X, H, images = R(n), R(m), R(c, n, l)
 
 
 @layer
@@ -45,3 +60,21 @@ def rms_norm(x: X, *, gamma: X) -> X:
     """gamma (.) x / sqrt(mean square + 1e-5): a layer norm without the mean (Zhang 2019)."""
     spread = sqrt(mean(x * x) + 1e-5)
     return gamma * scale(1 / spread, x)
+
+
+@layer
+def batch_norm(
+    x: images, *, gamma: R(c), beta: R(c), mu: fixed(R(c)), sigma2: fixed(R(c))
+) -> images:
+    """gamma (x - mu) / sqrt(sigma2 + 1e-5) + beta in each channel, as in evaluation (Ioffe 2015).
+
+    mu and sigma2 are the running mean and variance, which training keeps and no gradient changes.
+    """
+    a = gamma / sqrt(sigma2 + 1e-5)
+    return per_channel(a, images) * (x - per_channel(mu, images)) + per_channel(beta, images)
+
+
+@layer
+def dropout(x: X, mask: Mask(X), *, keep: fixed(R())) -> X:
+    """mask (.) x / keep for a given mask, whose entries are 1 with probability `keep`."""
+    return scale(1 / keep, mask * x)
