@@ -25,7 +25,7 @@ from derive.library.dense import affine, dense
 from derive.library.losses import squared_loss
 
 OUT = Path(__file__).resolve().parent.parent / "out"
-EPOCHS, BATCH, RATE = 400, 32, 0.01
+EPOCHS, BATCH, RATE = 400, 32, 0.003
 SIZES = {"m": 64, "encoder_n": 32, "code_n": 2}
 BAR = 0.8  # of the error of two principal components, which the auto-encoder must stay below
 TIED = {"decoder_W": "code_W", "image_W": "encoder_W"}  # the one is the transpose of the other
@@ -202,9 +202,9 @@ def draw_rows(grid: Any, theta: dict[str, Any], pca: Components, data: Data) -> 
     firsts = [np.flatnonzero(data.held_out_digits == digit)[:2] for digit in range(10)]
     for half, chosen in enumerate(np.transpose(firsts)):
         x = data.held_out[chosen]
-        rows = {"digit": x, "auto-encoder": reconstruct(theta, x), "PCA": pca(x)}
+        rows = {"digit": x, "auto-\nencoder": reconstruct(theta, x), "PCA": pca(x)}
         for axes, (label, images) in zip(grid[3 * half :], rows.items(), strict=False):
-            axes[0].set_ylabel(label)
+            axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
             for one, image in zip(axes, images + data.mean, strict=True):
                 one.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
                 one.set(xticks=[], yticks=[])

@@ -226,7 +226,8 @@ def _moved_away(
 ) -> tuple[Point, float]:
     """The point with those of its rows drawn again that are at a kink, and the margin it keeps.
 
-    Where a row has many kinks, as an image behind a convolution has, it can't be far from all.
+    Where a row has many kinks, as an image behind a convolution has, it can't be far from all: the
+    margin is halved as long as rows have to be drawn again.
     """
     rows = point.sizes.get(BATCH, 1)
     count = sum(kink.size for kink in kink_values(layer.output, point)) / max(rows, 1)
@@ -235,6 +236,9 @@ def _moved_away(
         at = _rows_at_kinks(layer, point, near)
         if not at.any():
             break
+        near = max(near / 2, ROUNDING)
+        if BATCH not in point.sizes:
+            point = fresh
         for x in point.values:
             if all(leaf.shape[:1] == (BATCH,) for leaf in leaves(x.space)):
                 point.values[x] = _with_rows(point, fresh, x, at)
@@ -242,10 +246,12 @@ def _moved_away(
 
 
 def _rows_at_kinks(layer: Layer, point: Point, margin: float) -> Array:
-    """Which rows of a batch are nearer to a kink than the margin."""
-    rows = point.sizes.get(BATCH, 0)
+    """Which rows of a batch are nearer to a kink than the margin; a point is one row."""
+    rows, kinks = point.sizes.get(BATCH, 0), near_kinks(layer.output, point, margin)
+    if BATCH not in point.sizes:
+        return np.array([any(kink.any() for kink in kinks)])
     at = np.zeros(rows, dtype=bool)
-    for kink in near_kinks(layer.output, point, margin):
+    for kink in kinks:
         if kink.ndim and kink.shape[0] == rows:
             at |= kink.any(axis=tuple(range(1, kink.ndim)))
     return at

@@ -130,11 +130,12 @@ class Sections:
         return f"${flops}$ floating-point operations{called}."
 
     def _closed(self, expression: sympy.Expr) -> str:
-        """A number of operations in closed form."""
+        """A number of operations in closed form; TeX breaks a line within plain brackets."""
         batch = batch_letter(self.layer)
-        return value(
+        text = value(
             shortest(expression), lambda name: batch if name == BATCH.name else self.letters(name)
         )
+        return text.replace(r"\left(", "(").replace(r"\right)", ")")
 
 
 def source_of(layer: Layer) -> str:
