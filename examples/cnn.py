@@ -2,10 +2,10 @@
 
 The digits are the 1,797 images of 8 x 8 pixels that scikit-learn ships, and the splits those of
 digits.py.  Each of five seeded stratified splits is trained twice: on the images as they are, and
-with random shifts by a pixel.  Held-out digits are centred, so that the last epochs have no shifts
-either.  What is held out is read with the moving average of the parameters, after the last step of
-a number that is fixed before.  Learning curves, misread digits and the first layer's filters go
-into out/cnn.png.
+with random shifts by a pixel.  Held-out digits are centred, so that the second half of the epochs
+has no shifts either.  What is held out is read with the moving average of the parameters, after a
+number of epochs that is fixed beforehand.  Learning curves, misread digits and the first layer's
+filters go into out/cnn.png.
 
 `cnn.py 1` trains from other parameters, those of seed 1, and on other batches.
 """
@@ -113,24 +113,34 @@ def train(setting: Setting, seed: int, number: int) -> Run:
     began = time.process_time()
     rng, run = np.random.default_rng([seed, number]), Run()
     x, digits, held, held_digits = split(number)
-    mean = x.mean(axis=0)
     theta = cnn.initial(rng, {}, np.float32)
-    average = Average(theta)
+    average, mean = Average(theta), x.mean(axis=0)
     optimiser = Adam(cosine(RATE, setting.epochs * -(-len(x) // BATCH)))
     for epoch in range(setting.epochs):
         seen = (shifted(rng, x) if epoch < setting.shifted else x) - mean
         data = batches(rng, seen, digits, setting.noise)
-        kernel = cnn.compile().gradient
-        losses = fit(kernel, theta, data, optimiser, clip_norm=5.0, progress=average)
-        read = predict(average.tree, held - mean)
-        run.loss.append(float(np.mean(losses)))
-        run.held_out.append(float((read == held_digits).mean()))
+        run.loss.append(learn(theta, data, optimiser, average))
+        run.held_out.append(judge(run, average.tree, held, mean, held_digits))
         report(f"{setting.name}, split {number + 1}", epoch, run, setting.epochs)
-    run.seconds = time.process_time() - began
-    missed = np.flatnonzero(read != held_digits)
-    run.wrong = [(held[k, 0], int(read[k]), int(held_digits[k])) for k in missed]
-    run.filters = average.tree["first"]["W"]
+    run.filters, run.seconds = average.tree["first"]["W"], time.process_time() - began
     return run
+
+
+def learn(
+    theta: dict[str, Any], data: Iterator[tuple[Array, Array]], optimiser: Adam, average: Average
+) -> float:
+    """One epoch; the mean of its losses."""
+    kernel = cnn.compile().gradient
+    losses = fit(kernel, theta, data, optimiser, clip_norm=5.0, progress=average)
+    return float(np.mean(losses))
+
+
+def judge(run: Run, theta: dict[str, Any], x: Array, mean: Array, digits: Array) -> float:
+    """The share of images that are read as the digits they are; the others are kept."""
+    read = predict(theta, x - mean)
+    missed = np.flatnonzero(read != digits)
+    run.wrong = [(x[k, 0], int(read[k]), int(digits[k])) for k in missed]
+    return 1 - len(missed) / len(x)
 
 
 def split(number: int) -> tuple[Array, Array, Array, Array]:
@@ -183,7 +193,7 @@ def predict(theta: dict[str, Any], x: Array) -> Array:
 
 
 def report(what: str, epoch: int, run: Run, epochs: int) -> None:
-    """A line for every epoch on a terminal, else for the last."""
+    """A line for every epoch on a terminal, else for the last one."""
     if sys.stdout.isatty() or epoch + 1 == epochs:
         loss, share = run.loss[-1], 100 * run.held_out[-1]
         print(f"{what}, epoch {epoch + 1}: loss {loss:.4f}, held out {share:.2f} %", flush=True)
@@ -201,7 +211,7 @@ def draw(runs: dict[str, list[Run]], path: Path) -> Path:
     draw_curves(upper.subplots(1, 2), runs)
     setting, last = list(runs.items())[-1]
     wrong = [missed for run in last for missed in run.wrong]
-    left.suptitle(f"misread, {setting}: reading (digit)")
+    left.suptitle(f"misread in all splits, {setting}: reading (digit)")
     draw_misread([*left.subplots(3, 7).flat], wrong)
     right.suptitle("filters of the first layer: red +, blue −")
     draw_filters([*right.subplots(4, 4).flat], last[0].filters[:, 0])

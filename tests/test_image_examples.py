@@ -104,7 +104,7 @@ def test_a_short_training_beats_two_components(
     autoencoder: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "new" / "autoencoder.png"
-    assert autoencoder.main(60, picture, 0.95) == 0
+    assert autoencoder.main(80, picture, 0.95) == 0
     assert picture.read_bytes().startswith(PNG)
     printed = capsys.readouterr().out
     (apart,) = re.findall(r"untied one's: (\S+) apart", printed)

@@ -35,7 +35,8 @@ def run(folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
-    declare, call, train, recur = blocks()
+    declare, call, train, recur, images = blocks()
+    (place / "images.py").write_text(images, "utf-8")
     (place / "cells.py").write_text(declare, "utf-8")
     (place / "train.py").write_text(
         train + "print(losses[-1] < losses[0], logits.shape)\n", "utf-8"
@@ -64,3 +65,9 @@ def test_the_third_block_trains_a_network(folder: Path) -> None:
 
 def test_the_fourth_block_has_one_gradient_by_three_methods(folder: Path) -> None:
     assert run(folder, "recur.py").strip() == "True"
+
+
+def test_the_fifth_block_has_a_convolution_and_a_shared_parameter(folder: Path) -> None:
+    adjoint, tied = run(folder, "images.py").splitlines()
+    assert adjoint.endswith("R(o, floor(n/2), floor(l/2)) -> R(o, c, 3, 3)")
+    assert tied == "tied(x; code_W, code_b, decode_b)"

@@ -212,26 +212,3 @@ def test_a_column_is_the_product_with_an_indicator(characters: ModuleType) -> No
     found = net.compile().recurrence.gradient(flat, k, y)
     for name, bar in plain.by.items():
         assert np.abs(found.by[name] - bar).max() < 1e-13 * np.abs(bar).max(), name
-
-
-# --- the page on recurrent networks
-
-
-def test_the_page_prints_what_it_says(tmp_path: Path) -> None:
-    """Its Python blocks, run as one program; figures are compared to the digits that differ."""
-    page = (EXAMPLES.parent / "docs" / "recurrent.md").read_text("utf-8")
-    program = tmp_path / "recurrent_page.py"
-    program.write_text("\n".join(re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)), "utf-8")
-    said = "".join(re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)).split()
-    done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    printed = done.stdout.split()
-    assert len(printed) == len(said) > 40
-    for word, expected in zip(printed, said, strict=True):
-        if re.fullmatch(r"-?\d+\.\d+(e[+-]\d+)?", expected):
-            # two shown digits, and rounding that 200 updates have carried on
-            assert abs(float(word) - float(expected)) <= 0.05 * abs(float(expected)), (word, said)
-        else:
-            assert word == expected
