@@ -40,15 +40,15 @@ def _between(
         step, ends = sympy.expand(entry).coeff(index), (sympy.S.Zero, count - 1)
         if sympy.expand(entry - step * index).has(index):
             return False
-        if not _is_at_least_zero(step):
-            if not _is_at_least_zero(-step):
+        if not is_at_least_zero(step):
+            if not is_at_least_zero(-step):
                 return False
             ends = ends[::-1]
         least, most = least.xreplace({index: ends[0]}), most.xreplace({index: ends[1]})
-    return _is_at_least_zero(least) and _is_at_least_zero(extent - 1 - most)
+    return is_at_least_zero(least) and is_at_least_zero(extent - 1 - most)
 
 
-def _is_at_least_zero(expression: sympy.Expr) -> bool:
+def is_at_least_zero(expression: sympy.Expr) -> bool:
     """Sizes are one and more of something: then every coefficient is no less than zero."""
     if expression.has(sympy.floor):
         expression = sympy.Add(*map(_least, sympy.Add.make_args(sympy.expand(expression))))
@@ -67,7 +67,7 @@ def _least(term: sympy.Expr) -> sympy.Expr:
         return term
     inner = found[0].args[0]
     rest, below = term / found[0], sympy.fraction(sympy.together(inner))[1]
-    return rest * (inner - (below - 1) / below if _is_at_least_zero(rest) else inner)
+    return rest * (inner - (below - 1) / below if is_at_least_zero(rest) else inner)
 
 
 def is_linear(access: Access, shape: Sequence[sympy.Expr], extents: Extents) -> bool:
@@ -94,7 +94,7 @@ def _are_digits(
     """Each step is larger than all that the indices before it can reach."""
     reached = sympy.S.Zero
     for digit in order:
-        if not _is_at_least_zero(steps[digit] - 1 - reached):
+        if not is_at_least_zero(steps[digit] - 1 - reached):
             return False
         reached = sympy.expand(reached + steps[digit] * (extents[digit] - 1))
     return True

@@ -136,10 +136,10 @@ class Layer(Shown):
 
     def fits(self, sizes: Mapping[sympy.Symbol, int]) -> bool:
         """Every extent in the layer is at least 1 at these sizes."""
-        return all(extent.xreplace(sizes) >= 1 for extent in self._derived_extents)
+        return all(extent.xreplace(sizes) >= 1 for extent in self.derived_extents)
 
     @cached_property
-    def _derived_extents(self) -> tuple[sympy.Expr, ...]:
+    def derived_extents(self) -> tuple[sympy.Expr, ...]:
         """The extents of arrays within that are neither a size nor a number."""
         spaces = (node.space for node in topological(self.output))
         found = dict.fromkeys(extent for space in spaces for extent in extents_of(space))

@@ -63,10 +63,12 @@ def _shared(network: N, name: str, tau: Tau) -> N:
     """The network with one parameter given by tau; sizes are made one by one the same."""
     where = f"network {network.name}: {name} = tau(..)"
     names = _sources(where, network, name, tau)
+    wanted, got = _parameter(network, name).space, None
     for _ in range(len(network.sizes) + 1):
         target, *sources = (_parameter(network, key) for key in (name, *names))
         value = formula_of(where, tau, (), {x.name: x for x in sources})
         _check_linear(where, value, sources)
+        got = got or value.space
         sizes = _equal(target.space, value.space)
         if sizes is None:
             return _replaced(network, target, value, sources)
@@ -74,8 +76,7 @@ def _shared(network: N, name: str, tau: Tau) -> N:
             break
         network = _resized(network, sizes)
     raise SpaceError(
-        f"{where}: tau must return an expression of {target.space}, the space of {name}, got "
-        f"{value.space}"
+        f"{where}: tau must return an expression of {wanted}, the space of {name}, got {got}"
     )
 
 

@@ -8,7 +8,7 @@ Nothing here has a derivative of its own: D is Leibniz, the adjoint opens the ot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 
@@ -40,7 +40,7 @@ class Windows:
 
     image: tuple[Size, ...]
     extents: tuple[Size, ...]
-    stride: tuple[int, ...]
+    stride: tuple[Size | int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
 
@@ -64,7 +64,7 @@ class Windows:
     def counts(self) -> tuple[Size, ...]:
         """The number of windows along each axis: floor((n + 2 padding - reach) / stride) + 1."""
         return tuple(
-            sympy.floor((n + 2 * pad - apart * (p - 1) - 1) / sympy.Integer(step)) + 1
+            sympy.floor((n + 2 * pad - apart * (p - 1) - 1) / sympy.sympify(step)) + 1
             for n, p, step, pad, apart in zip(
                 self.image, self.extents, self.stride, self.padding, self.dilation, strict=True
             )
@@ -105,13 +105,25 @@ def _windows(
 def _numbers(what: str, name: str, given: Numbers, axes: int, least: int) -> tuple[int, ...]:
     """One whole number for each axis, of at least `least`."""
     numbers = tuple(given) if isinstance(given, Sequence) else (given,) * axes
-    sound = all(isinstance(k, int) and not isinstance(k, bool) and k >= least for k in numbers)
+    sound = all(_is_whole(k) and k >= least for k in numbers)
     if len(numbers) != axes or not sound:
         raise SpaceError(
             f"{what}: {name} must be a whole number of at least {least}, or {axes} of them, one "
             f"for each axis of the image; got {given!r}"
         )
     return numbers
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _extents(what: str, given: Sequence[object]) -> tuple[Size, ...]:
+    """Extents as sizes; the error of one that is none names the function."""
+    try:
+        return tuple(size(extent) for extent in given)
+    except SpaceError as error:
+        raise SpaceError(f"{what}: {error}") from error
 
 
 # --- cropping and embedding
@@ -128,16 +140,23 @@ def crop(x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
     >>> print(crop(variable("x", R(c, n, 8)), (0, 2), (1, 3)).space)
     R(c, 1, 3)
     """
-    shape, part = array_space(x, "crop").shape, tuple(size(extent) for extent in extents)
+    return _cropped("crop", x, at, extents)
+
+
+def _cropped(what: str, x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
+    shape, part = array_space(x, what).shape, _extents(what, extents)
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
         raise SpaceError(
-            f"crop: expected a place and an extent for each of some last axes of {x.space}, got "
+            f"{what}: expected a place and an extent for each of some last axes of {x.space}, got "
             f"the places {tuple(at)} and the extents {part}"
         )
     for place, count in zip(at, shape[kept:], strict=True):
-        if place < 0 or (count - 1 - place).is_negative:
-            raise SpaceError(f"crop: place {place} is beyond an axis of {count}; count from 0")
+        if not _is_whole(place) or place < 0 or (count - 1 - place).is_negative:
+            raise SpaceError(
+                f"{what}: place {place!r} must be a whole number from 0 on, within the axis of "
+                f"{count}"
+            )
     front, inner = _front(kept), Windows((), part, (), (), ()).within
     read = tuple(place + s for place, s in zip(at, inner, strict=True))
     ranges = dict(zip((*front, *inner), (*shape[:kept], *part), strict=True))
@@ -157,8 +176,8 @@ def embed(y: Node, at: Sequence[int], shape: Sequence[object]) -> Node:
     """
     part = array_space(y, "embed").shape
     kept = max(len(part) - len(shape), 0)
-    x = variable("x", R(*part[:kept], *shape))
-    return adjoint(crop(x, at, part[kept:]), y, (x,))[x]
+    x = variable("x", R(*_extents("embed", (*part[:kept], *shape))))
+    return adjoint(_cropped("embed", x, at, part[kept:]), y, (x,))[x]
 
 
 def _front(count: int) -> Access:
@@ -196,52 +215,64 @@ def convolution(
     >>> print(convolution(W, x, padding=1).space, convolution(W, x, stride=2, padding=1).space)
     R(o, n, 8) R(o, floor(n/2 + 1/2), 4)
     """
-    image, filters = array_space(x, "convolution").shape, array_space(W, "convolution").shape
-    _check_filters(filters, image, groups)
-    at = _windows("convolution", image[1:], filters[1 - len(image) :], stride, padding, dilation)
+    return _convolution("convolution", W, x, stride, padding, dilation, groups)
+
+
+def _convolution(
+    what: str,
+    W: Node,
+    x: Node,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+    groups: int | sympy.Expr,
+) -> Node:
+    image, filters = array_space(x, what).shape, array_space(W, what).shape
+    (count,) = _extents(what, [groups])
+    _check_filters(what, filters, image, count)
+    at = _windows(what, image[1:], filters[1 - len(image) :], stride, padding, dilation)
     if len(filters) == len(image):
         names = {"W": (FILTERS, *at.within), "x": (CHANNELS, *at.places)}
         return form("C", **names, to=(FILTERS, *at.at), ranges=at.ranges)(W, x)
-    out, inner = filters[0] / groups, filters[1]
-    own = sympy.S.Zero if out == 1 and groups != 1 else FILTERS
-    channel = sympy.S.Zero if inner == 1 and groups != 1 else CHANNELS
-    group = GROUPS if groups != 1 else sympy.S.Zero
+    out, inner = filters[0] / count, filters[1]
+    own = sympy.S.Zero if out == 1 and count != 1 else FILTERS
+    channel = sympy.S.Zero if inner == 1 and count != 1 else CHANNELS
+    group = GROUPS if count != 1 else sympy.S.Zero
     target = out * group + own
     return form(
         "C",
         W=(target, channel, *at.within),
         x=(inner * group + channel, *at.places),
         to=(target, *at.at),
-        ranges={GROUPS: groups, FILTERS: out, CHANNELS: inner, **at.ranges},
+        ranges={GROUPS: count, FILTERS: out, CHANNELS: inner, **at.ranges},
         shape=(filters[0], *at.counts),
     )(W, x)
 
 
 def _check_filters(
-    filters: tuple[Size, ...], image: tuple[Size, ...], groups: int | sympy.Expr
+    what: str, filters: tuple[Size, ...], image: tuple[Size, ...], count: Size
 ) -> None:
     """The filters have an axis for each axis of the image, and channels that match the groups."""
     if len(image) < 2 or len(filters) - len(image) not in (0, 1):
         raise SpaceError(
-            f"convolution: expected an image R(c, n, ..) and filters R(o, c, p, ..) or R(o, p, ..) "
+            f"{what}: expected an image R(c, n, ..) and filters R(o, c, p, ..) or R(o, p, ..) "
             f"with an extent for each axis of the image, got {R(*image)} and {R(*filters)}"
         )
-    count = size(groups)
     plain = len(filters) == len(image)
     if plain and count != 1:
         raise SpaceError(
-            "convolution: filters that meet the sum of the channels have no groups; give a filter "
+            f"{what}: filters that meet the sum of the channels have no groups; give a filter "
             "for every input channel, R(o, c / groups, p, ..)"
         )
     if not plain and sympy.expand(filters[1] * count - image[0]) != 0:
         raise SpaceError(
-            f"convolution: the image has {image[0]} channels, but filters {R(*filters)} in "
+            f"{what}: the image has {image[0]} channels, but filters {R(*filters)} in "
             f"{count} groups take {sympy.expand(filters[1] * count)}; the second extent of the "
             "filters must be the channels divided by the groups"
         )
     if not plain and not (filters[0] / count).is_integer:
         raise SpaceError(
-            f"convolution: {filters[0]} output channels do not fall into {count} groups; make "
+            f"{what}: {filters[0]} output channels do not fall into {count} groups; make "
             "their number a multiple of the groups"
         )
 
@@ -286,8 +317,8 @@ def transposed_convolution(
     extents = zip(small[1:], filters[-axes:], steps, pads, apart, more, strict=True)
     image = [(n - 1) * s - 2 * q + d * (p - 1) + 1 + extra for n, p, s, q, d, extra in extents]
     channels = filters[1] * groups if len(filters) > len(small) else 1
-    x = variable("x", R(channels, *image))
-    made = convolution(W, x, stride=steps, padding=pads, dilation=apart, groups=groups)
+    x = variable("x", R(*_extents(what, (channels, *image))))
+    made = _convolution(what, W, x, steps, pads, apart, groups)
     return adjoint(made, y, (x,))[x]
 
 
@@ -408,12 +439,13 @@ def _pooled(
     axes = len(window) if many else max(len(shape) - 1, 1)  # type: ignore[arg-type]
     if not 1 <= axes <= len(shape):
         raise SpaceError(f"{what}: a window {window!r} has no place on {x.space}")
-    extents = tuple(size(extent) for extent in (window if many else (window,) * axes))  # type: ignore[attr-defined]
-    steps = tuple(int(p) if p.is_Integer else p for p in extents) if stride is None else stride
+    extents = _extents(what, window if many else (window,) * axes)  # type: ignore[arg-type]
     split = len(shape) - axes
-    at = _windows(what, shape[split:], extents, steps, padding)
+    at = _windows(what, shape[split:], extents, 1 if stride is None else stride, padding)
+    if stride is None:
+        at = replace(at, stride=extents)
     for pad, extent in zip(at.padding, extents, strict=True):
-        if not (extent - pad).is_positive:
+        if pad and not (extent - pad).is_positive:
             raise SpaceError(
                 f"{what}: the padding {pad} must be below the window's extent {extent}, so that "
                 "every window meets the image"

@@ -23,6 +23,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from derive import Adam, cosine, fit, network, transpose, with_shared, with_sizes
 from derive.library.dense import affine, dense
 from derive.library.losses import squared_loss
+from derive.training.algorithms import gradient
 
 OUT = Path(__file__).resolve().parent.parent / "out"
 EPOCHS, BATCH, RATE = 400, 32, 0.003
@@ -31,16 +32,13 @@ BAR = 0.8  # of the error of two principal components, which the auto-encoder mu
 TIED = {"decoder_W": "code_W", "image_W": "encoder_W"}  # the one is the transpose of the other
 Array = np.ndarray[Any, Any]
 
-layers = network("layers", encoder=dense, code=affine, decoder=dense, image=affine)
+untied = network("autoencoder", encoder=dense, code=affine, decoder=dense, image=affine)
 tied = with_shared(
-    layers,
+    untied,
     decoder_W=lambda code_W: transpose(code_W),
     image_W=lambda encoder_W: transpose(encoder_W),
 )
 autoencoder = with_sizes(tied, SIZES).with_loss(squared_loss, target="input")
-untied = with_sizes(
-    layers, SIZES | {"decoder_n": SIZES["encoder_n"], "image_n": SIZES["m"]}
-).with_loss(squared_loss, target="input")
 
 
 @dataclass(frozen=True)
@@ -101,17 +99,21 @@ def split() -> Data:
 
 
 def difference(x: Array) -> float:
-    """The largest |tied - tau* untied| of an entry of a gradient, by the largest entry."""
+    """The largest |tied - tau* untied| of an entry of a gradient, by the largest entry.
+
+    The tied network's comes from its compiled kernel, the other from Algorithm 3.2.1 in NumPy.
+    """
     rng = np.random.default_rng(1)
     flat = autoencoder.flat(autoencoder.initial(rng, {}))
     flat |= {name: rng.normal(size=b.shape) for name, b in flat.items() if name.endswith("_b")}
-    own = gradient(autoencoder, x, flat)
-    other = tied_together(gradient(untied, x, apart(flat)))
+    own = compiled_gradient(x, flat)
+    other = gradient(untied, x, x, untied.tree(with_copies(flat)), "regression")
+    together = tied_together(untied.flat(other))
     largest = max(float(np.abs(bar).max()) for bar in own.values())
-    return max(float(np.abs(own[name] - other[name]).max()) for name in own) / largest
+    return max(float(np.abs(own[name] - together[name]).max()) for name in own) / largest
 
 
-def apart(flat: dict[str, Array]) -> dict[str, Array]:
+def with_copies(flat: dict[str, Array]) -> dict[str, Array]:
     """The parameters of the untied network at which it is the tied one."""
     copies = {name: flat[source].T.copy() for name, source in TIED.items()}
     return flat | copies
@@ -123,10 +125,10 @@ def tied_together(bars: dict[str, Array]) -> dict[str, Array]:
     return own | {source: own[source] + bars[name].T for name, source in TIED.items()}
 
 
-def gradient(net: Any, x: Array, flat: dict[str, Array]) -> dict[str, Array]:
+def compiled_gradient(x: Array, flat: dict[str, Array]) -> dict[str, Array]:
     """The gradient of the mean loss of a batch, by the name of the parameter."""
     out = {f"{name}_bar": np.zeros_like(array) for name, array in flat.items()}
-    net.compile().gradient(x, **flat, out=out | {"J": np.zeros(())})
+    autoencoder.compile().gradient(x, **flat, out=out | {"J": np.zeros(())})
     return {name: out[f"{name}_bar"] for name in flat}
 
 

@@ -1627,6 +1627,7 @@ cost: batch*(18*c*first_o*l*n + 18*first_o*l*n*second_o + first_o*l*n + 2*output
     saved=Derived("2*batch*first_o*l*n + 4*batch*(l // 2)*(n // 2)*second_o", lambda batch, c, n, l, first_o, second_o, output_n: 2*batch*first_o*l*n + 4*batch*(l // 2)*(n // 2)*second_o),
     saved_role="written",
     workspace=Derived("9*batch*c*l*n + 11*batch*first_o*l*n + batch*l*n*second_o + batch*(l // 2)*(n // 2)*second_o", lambda batch, c, n, l, first_o, second_o, output_n: 9*batch*c*l*n + 11*batch*first_o*l*n + batch*l*n*second_o + batch*(l // 2)*(n // 2)*second_o),
+    within=(Derived("n // 2", lambda batch, c, n, l, first_o, second_o, output_n: n // 2), Derived("l // 2", lambda batch, c, n, l, first_o, second_o, output_n: l // 2),),
     float64=<size_t>&cnn_forward_float64,
     float32=<size_t>&cnn_forward_float32,
 )
@@ -1676,6 +1677,7 @@ cost: batch*(54*c*first_o*l*n + 54*first_o*l*n*second_o + 2*first_o*l*n + 4*outp
     ),
     mode="overwrite",
     workspace=Derived("18*batch*c*l*n + 22*batch*first_o*l*n + 2*batch*l*n*second_o + 2*batch*(l // 2)*(n // 2)*second_o", lambda batch, c, n, l, first_o, second_o, output_n: 18*batch*c*l*n + 22*batch*first_o*l*n + 2*batch*l*n*second_o + 2*batch*(l // 2)*(n // 2)*second_o),
+    within=(Derived("n // 2", lambda batch, c, n, l, first_o, second_o, output_n: n // 2), Derived("l // 2", lambda batch, c, n, l, first_o, second_o, output_n: l // 2),),
     float64=<size_t>&cnn_tangent_float64,
     float32=<size_t>&cnn_tangent_float32,
 )
@@ -1733,6 +1735,7 @@ cost: 36*batch*c*first_o*l*n + 9*batch*c*l*n + 36*batch*first_o*l*n*second_o + 1
     saved=Derived("2*batch*first_o*l*n + 4*batch*(l // 2)*(n // 2)*second_o", lambda batch, c, n, l, first_o, second_o, output_n: 2*batch*first_o*l*n + 4*batch*(l // 2)*(n // 2)*second_o),
     saved_role="read",
     workspace=Derived("18*batch*c*l*n + 20*batch*first_o*l*n + batch*l*n*second_o + batch*(l // 2)*(n // 2)*second_o + first_o*l*n + l*n*second_o", lambda batch, c, n, l, first_o, second_o, output_n: 18*batch*c*l*n + 20*batch*first_o*l*n + batch*l*n*second_o + batch*(l // 2)*(n // 2)*second_o + first_o*l*n + l*n*second_o),
+    within=(Derived("n // 2", lambda batch, c, n, l, first_o, second_o, output_n: n // 2), Derived("l // 2", lambda batch, c, n, l, first_o, second_o, output_n: l // 2),),
     float64=<size_t>&cnn_backward_float64,
     float32=<size_t>&cnn_backward_float32,
 )
@@ -1798,6 +1801,7 @@ cost: 126*batch*c*first_o*l*n + 18*batch*c*l*n + 144*batch*first_o*l*n*second_o 
     ),
     mode="accumulate",
     workspace=Derived("36*batch*c*l*n + 50*batch*first_o*l*n + 4*batch*l*n*second_o + 3*batch*(l // 2)*(n // 2)*second_o + first_o*l*n + l*n*second_o", lambda batch, c, n, l, first_o, second_o, output_n: 36*batch*c*l*n + 50*batch*first_o*l*n + 4*batch*l*n*second_o + 3*batch*(l // 2)*(n // 2)*second_o + first_o*l*n + l*n*second_o),
+    within=(Derived("n // 2", lambda batch, c, n, l, first_o, second_o, output_n: n // 2), Derived("l // 2", lambda batch, c, n, l, first_o, second_o, output_n: l // 2),),
     float64=<size_t>&cnn_tangent_backward_float64,
     float32=<size_t>&cnn_tangent_backward_float32,
 )
@@ -1835,6 +1839,7 @@ batch*(first_o*l*n + output_n + second_o*floor(l/2)*floor(n/2) + 1) calls of ele
     ),
     mode="overwrite",
     workspace=Derived("9*batch*c*l*n + 11*batch*first_o*l*n + batch*l*n*second_o + 2*batch*output_n + batch*(l // 2)*(n // 2)*second_o + batch", lambda batch, c, n, l, output_n, first_o, second_o: 9*batch*c*l*n + 11*batch*first_o*l*n + batch*l*n*second_o + 2*batch*output_n + batch*(l // 2)*(n // 2)*second_o + batch),
+    within=(Derived("n // 2", lambda batch, c, n, l, output_n, first_o, second_o: n // 2), Derived("l // 2", lambda batch, c, n, l, output_n, first_o, second_o: l // 2),),
     float64=<size_t>&cnn_loss_float64,
     float32=<size_t>&cnn_loss_float32,
 )
@@ -1887,6 +1892,7 @@ batch*(2*first_o*l*n + output_n + 2*second_o*floor(l/2)*floor(n/2) + 2) calls of
     ),
     mode="accumulate",
     workspace=Derived("18*batch*c*l*n + 21*batch*first_o*l*n + 2*batch*l*n*second_o + 3*batch*output_n + 2*batch*(l // 2)*(n // 2)*second_o + 2*batch + first_o*l*n + l*n*second_o", lambda batch, c, n, l, output_n, first_o, second_o: 18*batch*c*l*n + 21*batch*first_o*l*n + 2*batch*l*n*second_o + 3*batch*output_n + 2*batch*(l // 2)*(n // 2)*second_o + 2*batch + first_o*l*n + l*n*second_o),
+    within=(Derived("n // 2", lambda batch, c, n, l, output_n, first_o, second_o: n // 2), Derived("l // 2", lambda batch, c, n, l, output_n, first_o, second_o: l // 2),),
     float64=<size_t>&cnn_gradient_float64,
     float32=<size_t>&cnn_gradient_float32,
 )

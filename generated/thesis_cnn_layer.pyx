@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, floordiv
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -52,8 +52,8 @@ cdef void thesis_cnn_layer_forward(
     #     p + 1)/2) + batch*o + o*p*q) bytes of arguments, results and saved values in
     #     float64
     cdef real* saved_argmax1_a = saved
-    cdef real* saved_argmax2_a = saved + batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
-    cdef real* saved_tanh_d1_z = saved + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
+    cdef real* saved_argmax2_a = saved + batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o
+    cdef real* saved_tanh_d1_z = saved + 2*batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o
     cdef real* windows_x = workspace
     cdef real* z = workspace + batch*(l - q + 1)*(n - p + 1)*p*q
     cdef real* a = workspace + batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
@@ -88,18 +88,18 @@ cdef void thesis_cnn_layer_forward(
     # saved_argmax2_a = argmax2(a)
     for s in range(batch):
         for i in range(o):
-            for j in range((n - p + 1) // 2):
-                for k in range((l - q + 1) // 2):
+            for j in range(floordiv(n - p + 1, 2)):
+                for k in range(floordiv(l - q + 1, 2)):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
                             candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = a[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
+                    y[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] = a[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
                     if saved is not NULL:
-                        saved_argmax1_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = <real>k_2
-                        saved_argmax2_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = <real>k_3
+                        saved_argmax1_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] = <real>k_2
+                        saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] = <real>k_3
 
 
 cdef void thesis_cnn_layer_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -185,15 +185,15 @@ cdef void thesis_cnn_layer_tangent(
     # y_dot = a_dot[j, argmax1(a) + 2*k, argmax2(a) + 2*p] -> [j, k, p]
     for s in range(batch):
         for i in range(o):
-            for j in range((n - p + 1) // 2):
-                for k in range((l - q + 1) // 2):
+            for j in range(floordiv(n - p + 1, 2)):
+                for k in range(floordiv(l - q + 1, 2)):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
                             candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    y_dot[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] = a_dot[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
+                    y_dot[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] = a_dot[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3]
 
 
 cdef void thesis_cnn_layer_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -232,8 +232,8 @@ cdef void thesis_cnn_layer_backward(
     #     p + 1)/2) + batch*o + 2*o*p*q) bytes of arguments, results and saved values in
     #     float64
     cdef const real* saved_argmax1_a = saved
-    cdef const real* saved_argmax2_a = saved + batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
-    cdef const real* saved_tanh_d1_z = saved + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o
+    cdef const real* saved_argmax2_a = saved + batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o
+    cdef const real* saved_tanh_d1_z = saved + 2*batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o
     cdef real* a_bar = workspace
     cdef real* z_bar = workspace + batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
     cdef real* W_z_bar = workspace + 2*batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
@@ -244,11 +244,11 @@ cdef void thesis_cnn_layer_backward(
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
         for i in range(o):
-            for j in range((n - p + 1) // 2):
-                for k in range((l - q + 1) // 2):
-                    k_2 = <Py_ssize_t>saved_argmax1_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] if 0 <= saved_argmax1_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_argmax2_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] if 0 <= saved_argmax2_a[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k] < 2 else 0
-                    a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
+            for j in range(floordiv(n - p + 1, 2)):
+                for k in range(floordiv(l - q + 1, 2)):
+                    k_2 = <Py_ssize_t>saved_argmax1_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] if 0 <= saved_argmax1_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] < 2 else 0
+                    k_3 = <Py_ssize_t>saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] if 0 <= saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] < 2 else 0
+                    a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k]
     if W_bar is not NULL:
         # windows_x = sum_{j} x[j, k + l, p + q] -> [l, q, k, p]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
@@ -403,28 +403,28 @@ cdef void thesis_cnn_layer_tangent_backward(
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
         for i in range(o):
-            for j in range((n - p + 1) // 2):
-                for k in range((l - q + 1) // 2):
+            for j in range(floordiv(n - p + 1, 2)):
+                for k in range(floordiv(l - q + 1, 2)):
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
                             candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_2)*(l - q + 1) + j_3 + 2*k]
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
-                    a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
+                    a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k]
     # a_bar_dot = sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar_dot)
     for s in range(batch):
         for i in range(o):
-            for j in range((n - p + 1) // 2):
-                for k in range((l - q + 1) // 2):
+            for j in range(floordiv(n - p + 1, 2)):
+                for k in range(floordiv(l - q + 1, 2)):
                     k_4 = k_5 = 0
                     for j_4 in range(2):
                         for j_5 in range(2):
                             candidate = a[((s*o + i)*(n - p + 1) + 2*j + j_4)*(l - q + 1) + j_5 + 2*k]
                             if j_4 == j_5 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_4, k_5, largest = j_4, j_5, candidate
-                    a_bar_dot[((s*o + i)*(n - p + 1) + 2*j + k_4)*(l - q + 1) + 2*k + k_5] += y_bar_dot[((s*o + i)*((n - p + 1) // 2) + j)*((l - q + 1) // 2) + k]
+                    a_bar_dot[((s*o + i)*(n - p + 1) + 2*j + k_4)*(l - q + 1) + 2*k + k_5] += y_bar_dot[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k]
     # z_bar = tanh'(z) (.) a_bar
     # z_bar_dot = tanh''(z) (.) z_dot (.) a_bar + tanh'(z) (.) a_bar_dot
     for s in range(batch):
@@ -512,12 +512,13 @@ cost: batch*p*q*(c + 2*o)*(l - q + 1)*(n - p + 1) flops
         Argument("W", "parameter", (Leaf("W", ("o", "p", "q")),)),
     ),
     results=(
-        Argument("y", "result", (Leaf("y", ("batch", "o", Derived("(n - p + 1) // 2", lambda batch, c, n, l, o, p, q: (n - p + 1) // 2), Derived("(l - q + 1) // 2", lambda batch, c, n, l, o, p, q: (l - q + 1) // 2))),)),
+        Argument("y", "result", (Leaf("y", ("batch", "o", Derived("floordiv(n - p + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(n - p + 1, 2)), Derived("floordiv(l - q + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(l - q + 1, 2)))),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q", lambda batch, c, n, l, o, p, q: batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q),
+    saved=Derived("batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q", lambda batch, c, n, l, o, p, q: batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q),
     saved_role="written",
     workspace=Derived("2*batch*l*n*o + batch*l*n*p*q + 2*batch*l*o + batch*l*p*q + 2*batch*n*o + batch*n*p*q + 2*batch*o*p*q + 2*batch*o + batch*p*p*q*q + batch*p*q - 2*batch*l*o*p - batch*l*p*p*q - 2*batch*n*o*q - batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - batch*p*p*q - batch*p*q*q", lambda batch, c, n, l, o, p, q: 2*batch*l*n*o + batch*l*n*p*q + 2*batch*l*o + batch*l*p*q + 2*batch*n*o + batch*n*p*q + 2*batch*o*p*q + 2*batch*o + batch*p*p*q*q + batch*p*q - 2*batch*l*o*p - batch*l*p*p*q - 2*batch*n*o*q - batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - batch*p*p*q - batch*p*q*q),
+    within=(Derived("n - p + 1", lambda batch, c, n, l, o, p, q: n - p + 1), Derived("l - q + 1", lambda batch, c, n, l, o, p, q: l - q + 1),),
     float64=<size_t>&thesis_cnn_layer_forward_float64,
     float32=<size_t>&thesis_cnn_layer_forward_float32,
 )
@@ -543,10 +544,11 @@ cost: batch*(l - q + 1)*(n - p + 1)*(2*c*p*q + 6*o*p*q + o) flops
         Argument("W_dot", "tangent", (Leaf("W_dot", ("o", "p", "q")),)),
     ),
     results=(
-        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "o", Derived("(n - p + 1) // 2", lambda batch, c, n, l, o, p, q: (n - p + 1) // 2), Derived("(l - q + 1) // 2", lambda batch, c, n, l, o, p, q: (l - q + 1) // 2))),)),
+        Argument("y_dot", "result", (Leaf("y_dot", ("batch", "o", Derived("floordiv(n - p + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(n - p + 1, 2)), Derived("floordiv(l - q + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(l - q + 1, 2)))),)),
     ),
     mode="overwrite",
     workspace=Derived("4*batch*l*n*o + 2*batch*l*n*p*q + 4*batch*l*o + 2*batch*l*p*q + 4*batch*n*o + 2*batch*n*p*q + 4*batch*o*p*q + 4*batch*o + 2*batch*p*p*q*q + 2*batch*p*q - 4*batch*l*o*p - 2*batch*l*p*p*q - 4*batch*n*o*q - 2*batch*n*p*q*q - 4*batch*o*p - 4*batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q", lambda batch, c, n, l, o, p, q: 4*batch*l*n*o + 2*batch*l*n*p*q + 4*batch*l*o + 2*batch*l*p*q + 4*batch*n*o + 2*batch*n*p*q + 4*batch*o*p*q + 4*batch*o + 2*batch*p*p*q*q + 2*batch*p*q - 4*batch*l*o*p - 2*batch*l*p*p*q - 4*batch*n*o*q - 2*batch*n*p*q*q - 4*batch*o*p - 4*batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q),
+    within=(Derived("n - p + 1", lambda batch, c, n, l, o, p, q: n - p + 1), Derived("l - q + 1", lambda batch, c, n, l, o, p, q: l - q + 1),),
     float64=<size_t>&thesis_cnn_layer_tangent_float64,
     float32=<size_t>&thesis_cnn_layer_tangent_float32,
 )
@@ -569,16 +571,17 @@ cost: batch*(2*c*p*q*(l - q + 1)*(n - p + 1) + 4*o*p*q*(l - q + 1)*(n - p + 1) +
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
         Argument("W", "parameter", (Leaf("W", ("o", "p", "q")),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("(n - p + 1) // 2", lambda batch, c, n, l, o, p, q: (n - p + 1) // 2), Derived("(l - q + 1) // 2", lambda batch, c, n, l, o, p, q: (l - q + 1) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("floordiv(n - p + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(n - p + 1, 2)), Derived("floordiv(l - q + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(l - q + 1, 2)))),)),
     ),
     results=(
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "c", "n", "l")),)),
         Argument("W_bar", "result", (Leaf("W_bar", ("o", "p", "q")),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q", lambda batch, c, n, l, o, p, q: batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*((l - q + 1) // 2)*((n - p + 1) // 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q),
+    saved=Derived("batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q", lambda batch, c, n, l, o, p, q: batch*l*n*o + batch*l*o + batch*n*o + batch*o*p*q + 2*batch*floordiv(l - q + 1, 2)*floordiv(n - p + 1, 2)*o + batch*o - batch*l*o*p - batch*n*o*q - batch*o*p - batch*o*q),
     saved_role="read",
     workspace=Derived("2*batch*l*n*o + 2*batch*l*n*p*q + 2*batch*l*o + 2*batch*l*p*q + 2*batch*n*o + 2*batch*n*p*q + 2*batch*o*p*q + 2*batch*o + 2*batch*p*p*q*q + 2*batch*p*q - 2*batch*l*o*p - 2*batch*l*p*p*q - 2*batch*n*o*q - 2*batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q", lambda batch, c, n, l, o, p, q: 2*batch*l*n*o + 2*batch*l*n*p*q + 2*batch*l*o + 2*batch*l*p*q + 2*batch*n*o + 2*batch*n*p*q + 2*batch*o*p*q + 2*batch*o + 2*batch*p*p*q*q + 2*batch*p*q - 2*batch*l*o*p - 2*batch*l*p*p*q - 2*batch*n*o*q - 2*batch*n*p*q*q - 2*batch*o*p - 2*batch*o*q - 2*batch*p*p*q - 2*batch*p*q*q),
+    within=(Derived("n - p + 1", lambda batch, c, n, l, o, p, q: n - p + 1), Derived("l - q + 1", lambda batch, c, n, l, o, p, q: l - q + 1),),
     float64=<size_t>&thesis_cnn_layer_backward_float64,
     float32=<size_t>&thesis_cnn_layer_backward_float32,
 )
@@ -603,10 +606,10 @@ cost: batch*(6*c*p*q*(l - q + 1)*(n - p + 1) + 14*o*p*q*(l - q + 1)*(n - p + 1) 
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "c", "n", "l")),)),
         Argument("W", "parameter", (Leaf("W", ("o", "p", "q")),)),
-        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("(n - p + 1) // 2", lambda batch, c, n, l, o, p, q: (n - p + 1) // 2), Derived("(l - q + 1) // 2", lambda batch, c, n, l, o, p, q: (l - q + 1) // 2))),)),
+        Argument("y_bar", "cotangent", (Leaf("y_bar", ("batch", "o", Derived("floordiv(n - p + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(n - p + 1, 2)), Derived("floordiv(l - q + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(l - q + 1, 2)))),)),
         Argument("x_dot", "tangent", (Leaf("x_dot", ("batch", "c", "n", "l")),)),
         Argument("W_dot", "tangent", (Leaf("W_dot", ("o", "p", "q")),)),
-        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "o", Derived("(n - p + 1) // 2", lambda batch, c, n, l, o, p, q: (n - p + 1) // 2), Derived("(l - q + 1) // 2", lambda batch, c, n, l, o, p, q: (l - q + 1) // 2))),)),
+        Argument("y_bar_dot", "cotangent", (Leaf("y_bar_dot", ("batch", "o", Derived("floordiv(n - p + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(n - p + 1, 2)), Derived("floordiv(l - q + 1, 2)", lambda batch, c, n, l, o, p, q: floordiv(l - q + 1, 2)))),)),
     ),
     results=(
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "c", "n", "l")),)),
@@ -614,6 +617,7 @@ cost: batch*(6*c*p*q*(l - q + 1)*(n - p + 1) + 14*o*p*q*(l - q + 1)*(n - p + 1) 
     ),
     mode="accumulate",
     workspace=Derived("6*batch*l*n*o + 4*batch*l*n*p*q + 6*batch*l*o + 4*batch*l*p*q + 6*batch*n*o + 4*batch*n*p*q + 6*batch*o*p*q + 6*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 6*batch*l*o*p - 4*batch*l*p*p*q - 6*batch*n*o*q - 4*batch*n*p*q*q - 6*batch*o*p - 6*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q", lambda batch, c, n, l, o, p, q: 6*batch*l*n*o + 4*batch*l*n*p*q + 6*batch*l*o + 4*batch*l*p*q + 6*batch*n*o + 4*batch*n*p*q + 6*batch*o*p*q + 6*batch*o + 4*batch*p*p*q*q + 4*batch*p*q - 6*batch*l*o*p - 4*batch*l*p*p*q - 6*batch*n*o*q - 4*batch*n*p*q*q - 6*batch*o*p - 6*batch*o*q - 4*batch*p*p*q - 4*batch*p*q*q),
+    within=(Derived("n - p + 1", lambda batch, c, n, l, o, p, q: n - p + 1), Derived("l - q + 1", lambda batch, c, n, l, o, p, q: l - q + 1),),
     float64=<size_t>&thesis_cnn_layer_tangent_backward_float64,
     float32=<size_t>&thesis_cnn_layer_tangent_backward_float32,
 )

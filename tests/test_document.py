@@ -69,7 +69,7 @@ def test_what_is_said_of_the_dense_layer() -> None:
         r"(v \mathbin{\lrcorner} D^{2} f)^{*}\cdot w &= "
         r"W^{\mathsf T} (\tanh''(z) \odot (W v) \odot w)",
         r"\bar{x} &\mathrel{+}= W^{\mathsf T} \bar{z}",
-        r"$2 B n \left(2 m + 1\right)$ floating-point operations.",
+        r"$2 B n (2 m + 1)$ floating-point operations.",
     ):
         assert line in tex, line
 

@@ -86,6 +86,23 @@ def summed(torch, x, W):
     return torch.tanh(torch.conv2d(x.sum(1, keepdim=True), W[:, None], stride=2, padding=1))
 
 
+def several_pools(torch, x):
+    def largest(z, k, pad):
+        return torch.nn.functional.max_pool1d(z, k, 1, pad)
+
+    return largest(x, 2, 0) ** 2 + largest(largest(-x, 2, 0), 3, 1)
+
+
+def any_groups(torch, x, W):
+    return torch.conv1d(x, W, padding=1, groups=x.shape[1] // W.shape[1])
+
+
+def with_itself(torch, x):
+    """Each image of the batch by itself."""
+    each = [torch.conv2d(z.sum(0)[None, None], z[:, None], padding=(2, 1))[0] for z in x]
+    return torch.stack(each)
+
+
 ORACLES = {
     "signal": lambda torch, x, W: torch.conv1d(x, W, None, 2, 2, 2),
     "uneven": lambda torch, x, W: torch.conv2d(x, W, None, (2, 1), (1, 0), (1, 2)),
@@ -112,6 +129,10 @@ ORACLES = {
     "deep": deep,
     "vector_of_means": vector_of_means,
     "through_less": through_less,
+    "far": lambda torch, x, W: torch.conv1d(x, W, None, 3, 5),
+    "any_groups": any_groups,
+    "with_itself": with_itself,
+    "several_pools": several_pools,
 }
 
 

@@ -26,7 +26,7 @@ from derive import (
 )
 from derive.build import load_kernels, texts
 
-o, c, n, l, p, q = dims("o c n l p q")  # noqa: E741 -- the thesis's letters
+o, c, n, l, p, q, g = dims("o c n l p q g")  # noqa: E741 -- the thesis's letters
 
 
 # --- the same by loops
@@ -252,10 +252,10 @@ def mean_of_the_whole(x: R(c, n, l)) -> R(c, 1, 1):
 
 
 @layer
-def deep(x: R(1, 6, l), *, U: R(2, 1, 2, 2), W: R(o, 2, 2, 1), b: R(o)) -> R(o, 2, l // 2 - 1):
+def deep(x: R(1, 5, l), *, U: R(2, 1, 2, 2), W: R(o, 2, 2, 1), b: R(o)) -> R(o, 1, l // 2 - 1):
     """Two convolutions and a pool."""
     h = tanh(convolution(U, x))
-    z = convolution(W, h) + per_channel(b, R(o, 4, l - 1))
+    z = convolution(W, h) + per_channel(b, R(o, 3, l - 1))
     return max_pool(z * z, (2, 3), stride=2)
 
 
@@ -295,6 +295,31 @@ def through_less(x: R(c, n), *, W: R(o, c, 3), V: R(o, o, 1), U: R(p, c, 3), T: 
     return convolution(V, less, padding=2) + convolution(T, more, padding=1)
 
 
+@layer
+def far(x: R(c, n), *, W: R(o, c, 2)) -> R(o, (n + 2) // 3 + 3):
+    """More padding than a window is long, and more stride."""
+    return convolution(W, x, stride=3, padding=5)
+
+
+@layer
+def any_groups(x: R(g * c, n), *, W: R(g * o, c, 3)) -> R(g * o, n):
+    """As many groups as one likes."""
+    return convolution(W, x, padding=1, groups=g)
+
+
+@layer
+def with_itself(x: R(3, n, 2)) -> R(3, 5, 3):
+    """One image as the filters and as what they meet: a product of it with itself."""
+    return convolution(x, x, padding=(2, 1))
+
+
+@layer
+def several_pools(x: R(c, n)) -> R(c, n - 1):
+    """Three searches, of which two are of the same windows, and a pool of a pool."""
+    both = max_pool(x, 2, stride=1) * max_pool(x, 2, stride=1, ties="average")
+    return both + max_pool(max_pool(-x, 2, stride=1), 3, stride=1, padding=1)
+
+
 LAYERS = {
     declared.name: declared
     for declared in (
@@ -302,7 +327,7 @@ LAYERS = {
         *(widened, widened_in_groups, widened_to_one, overlapping, signal_pool, averaged, of_relu),
         *(averaged_of_relu, of_convolution, over_the_whole, over_sizes, mean_counted),
         *(mean_uncounted, mean_of_the_whole, deep, vector_of_means, cropped, embedded, blocks),
-        through_less,
+        *(through_less, far, any_groups, with_itself, several_pools),
     )
 }
 
@@ -346,6 +371,11 @@ def two_ways(x, W, V, U, T):
     return convolved(less, V, padding=2) + convolved(more, T, padding=1)
 
 
+def pools_by_hand(x):
+    once = pooled(x, (2,), 1)
+    return once * once + pooled(pooled(-x, (2,), 1), (3,), 1, 1)
+
+
 def flattened(x, W):
     z = np.tanh(convolved(x, W, (2, 1), (1, 0)))
     return pooled(z, (1, 2), (1, 2), of=np.mean).ravel()
@@ -383,6 +413,10 @@ BY_HAND = {
     "cropped": lambda x: part(np.tanh(x), (1, 2), (2, 3)),
     "embedded": lambda x: np.pad(x, ((0, 0), (1, 3))) ** 2,
     "through_less": two_ways,
+    "far": lambda x, W: convolved(x, W, 3, 5),
+    "any_groups": lambda x, W: convolved(x, W, 1, 1, 1, len(x) // W.shape[1]),
+    "with_itself": lambda x: convolved(x, x, 1, (2, 1)),
+    "several_pools": pools_by_hand,
     "blocks": lambda x, y, g: np.tanh(np.r_[x, y] + g[:, None]),
 }
 
@@ -390,7 +424,13 @@ BY_HAND = {
 # --- their kernels
 
 
+LOADED = {}
+
+
 def compiled_windows(request: pytest.FixtureRequest):
-    """The kernels of every layer, by its name, kept in pytest's cache."""
+    """The kernels of every layer, by its name, kept in pytest's cache and loaded once."""
+    if LOADED:
+        return LOADED
     folder = built(request, "windowed", lambda: texts(LAYERS), QUICK)
-    return {name: load_kernels(name, folder) for name in LAYERS}
+    LOADED.update((name, load_kernels(name, folder)) for name in LAYERS)
+    return LOADED

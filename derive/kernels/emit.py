@@ -8,6 +8,7 @@ from typing import Any
 
 import sympy
 
+from ..accesses import is_at_least_zero
 from ..describe import formula, spaces
 from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
@@ -83,6 +84,8 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
     called = {name for name in CALLED if any(f"{name}(" in text for text in texts)}
     statements = [s for kernel in kernels for s in _walk(kernel.steps)]
     kinds = {(type(s), getattr(s, "add", False)) for s in statements}
+    shown = [_kernel(kernel) for kernel in kernels]
+    divided = ["floordiv"] if "floordiv(" in str(shown) else []
     return {
         "header": HEADER,
         "module": layer.name,
@@ -93,9 +96,9 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
         "derived": any(_counts(kernel) for kernel in kernels),
         "constants": [c for c in ("INFINITY", "NAN") if any(c in text for text in texts)],
         "elementary": ["real", *sorted(called | set(direct))],
-        "primitives": [name for name, kind in PRIMITIVES if kind in kinds],
+        "primitives": [*(name for name, kind in PRIMITIVES if kind in kinds), *divided],
         "functions": functions,
-        "kernels": [_kernel(kernel) for kernel in kernels],
+        "kernels": shown,
     }
 
 
@@ -180,7 +183,16 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         "saved": _derived(kernel, kernel.saved_count) if kernel.saved else "",
         "saved_role": "read" if program.reads_saved else "written",
         "workspace": _derived(kernel, kernel.workspace_count) if kernel.workspace else "",
+        "within": [_derived(kernel, extent) for extent in within(kernel)],
     }
+
+
+def within(kernel: Kernel) -> list[sympy.Expr]:
+    """Extents within the layer that some sizes make less than 1, of no array of the call."""
+    groups = (*kernel.arguments, *kernel.results)
+    shown = {extent for group in groups for buffer in group for extent in buffer.shape}
+    extents = kernel.program.layer.derived_extents
+    return [e for e in extents if e not in shown and not is_at_least_zero(e - 1)]
 
 
 def _flat(groups: Iterable[Iterable[Buffer]]) -> list[Buffer]:
@@ -294,7 +306,7 @@ def _counts(kernel: Kernel) -> bool:
     plain = {*kernel.sizes}
     extents = [extent for buffer in _buffers(kernel) for extent in buffer.shape]
     formulas = [e for e in extents if e not in plain and not e.is_Integer]
-    return bool(kernel.saved or kernel.workspace or formulas)
+    return bool(kernel.saved or kernel.workspace or formulas or within(kernel))
 
 
 def _extent(kernel: Kernel, extent: sympy.Expr) -> str:

@@ -26,6 +26,7 @@ from ..reference import Array, Sizes, extent, values_of
 from ..runtime.declare import Argument, Derived, Leaf
 from ..runtime.recurrence import Recurrence
 from .driving import Drive, element, put
+from .emit import within
 from .interpret import declaration_of
 from .loops import Buffer
 from .lower import Kernel, lower
@@ -165,6 +166,7 @@ def _declared(name: str, kernel: Kernel) -> dict[str, Any]:
         "saved": _derived(kernel.saved_count, kernel) if kernel.saved else None,
         "saved_role": made.saved_role,
         "workspace": _derived(kernel.workspace_count, kernel) if kernel.workspace else None,
+        "within": tuple(_derived(extent, kernel) for extent in within(kernel)),
     }
 
 

@@ -33,13 +33,14 @@ class Kernel:
         saved: Callable[..., int] | None,
         saved_role: str | None,
         workspace: Callable[..., int] | None,
+        within: tuple[Callable[..., int], ...] = (),
         float64: int,
         float32: int,
     ) -> None:
         self.declaration = Declaration(name, sizes, arguments, results, mode, saved_role)
         self.name, self.sizes, self.arguments, self.results = name, sizes, arguments, results
         self.mode, self.saved_role = mode, saved_role
-        self._layout = layout(self.declaration, saved, workspace)
+        self._layout = layout(self.declaration, saved, workspace, within)
         self._counts = {"saved": saved, "workspace": workspace}
         self._functions = dict(zip(DTYPES, map(Called, (float64, float32)), strict=True))
 

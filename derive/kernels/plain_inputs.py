@@ -39,6 +39,7 @@ class Layout:
     outputs: list[Leaf]
     saved: list[Leaf]
     workspace: Leaf
+    within: tuple[Callable[..., int], ...] = ()
 
     @property
     def leaves(self) -> list[Leaf]:
@@ -54,6 +55,7 @@ def layout(
     declaration: Declaration,
     saved: Callable[..., int] | None,
     workspace: Callable[..., int] | None,
+    within: tuple[Callable[..., int], ...] = (),
 ) -> Layout:
     """That of a kernel which says the sizes of `saved` and of its workspace, or has none."""
     return Layout(
@@ -62,6 +64,7 @@ def layout(
         [leaf for result in declaration.results for leaf in result.leaves],
         [] if saved is None else [Leaf("saved", (saved,))],
         Leaf("workspace", (workspace or 0,)),
+        within,
     )
 
 
@@ -164,6 +167,12 @@ class Inputs:
         for name, value in self.known().items():
             if value < 1 and name not in MAY_BE_ZERO:
                 raise self._refused(f"{self._origins()[name]}, must be at least 1")
+        for function in self.layout.within:
+            if (value := function(*self.known().values())) < 1:
+                raise self._refused(
+                    f"within the layer an axis has extent {extent_name(function)} = {value}, must "
+                    f"be at least 1; sizes are {self._listed()}"
+                )
         for leaf, array in self._inputs():
             self._check_shape(leaf, array)
 

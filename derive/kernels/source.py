@@ -71,6 +71,8 @@ def integer(expression: sympy.Expr) -> str:
         return "*".join([_integer_factor(expression.base)] * int(expression.exp))
     if isinstance(expression, sympy.floor):
         above, below = expression.args[0].as_numer_denom()
+        if not _is_never_negative(above):  # C rounds towards zero
+            return f"floordiv({integer(above)}, {integer(below)})"
         whole = integer(above) if above.is_Atom else f"({integer(above)})"
         return f"{whole} // {_integer_factor(below)}"
     if isinstance(expression, (sympy.Max, sympy.Min)):
@@ -85,6 +87,13 @@ def integer(expression: sympy.Expr) -> str:
     return str(expression)
 
 
+def _is_never_negative(expression: sympy.Expr) -> bool:
+    """At sizes of at least one, and indices and counts of at least zero."""
+    least = {s: 1 + sympy.Dummy(nonnegative=True) for s in expression.free_symbols if s.is_positive}
+    terms = sympy.expand(expression.xreplace(least)).as_coefficients_dict()
+    return all(number >= 0 for number in terms.values())
+
+
 def _position(term: sympy.Expr) -> tuple[bool, bool]:
     """Numbers last, and before them what is taken away."""
     return not term.free_symbols, term.could_extract_minus_sign()
@@ -93,7 +102,7 @@ def _position(term: sympy.Expr) -> tuple[bool, bool]:
 def _integer_factor(expression: sympy.Expr) -> str:
     text = integer(expression)
     loose = expression.is_Add or isinstance(expression, (sympy.floor, sympy.Mod, Pieces))
-    return f"({text})" if loose else text
+    return f"({text})" if loose and not text.startswith("floordiv(") else text
 
 
 def entry(buffer: Buffer, place: Place) -> str:

@@ -131,6 +131,9 @@ RULES: dict[type, Callable[..., int]] = {
     sympy.And: lambda g, *c: g.node("and", *c),
     sympy.Or: lambda g, *c: g.node("or", *c),
     sympy.Not: lambda g, c: g.node("not", c),
+    sympy.ITE: lambda g, c, a, b: g.node(
+        "or", g.node("and", c, a), g.node("and", g.node("not", c), b)
+    ),
     type(sympy.true): lambda g: g.node("and"),
     type(sympy.false): lambda g: g.node("or"),
     type(sympy.E): lambda g: g.exp(g.num(1)),

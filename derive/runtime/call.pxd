@@ -32,6 +32,7 @@ cdef class Call:
     cdef int take_keywords(self) except -1
     cdef bint read_sizes(self, int i) except -1
     cdef int check_sizes(self) except -1
+    cdef int check_within(self) except -1
 
     cdef Py_ssize_t extent(self, int i, int axis) except -1
     cdef Py_ssize_t derive(self, int i, int axis, Py_ssize_t which) except -1

@@ -197,6 +197,8 @@ cdef class Call:
         for i in range(kernel.inputs):
             plain = self.read_sizes(i) and plain
         self.check_sizes()
+        if kernel.within:
+            self.check_within()
         for i in range(kernel.inputs):
             if not plain:
                 self.check_shape(i)
@@ -256,6 +258,19 @@ cdef class Call:
                 known = origins(kernel.leaves, self.shapes(), self.keywords or {}, self.batched)
                 name = kernel.declaration.sizes[i]
                 raise ValueError(f"{kernel.name}: {known[name]}, must be at least 1")
+        return 0
+
+    cdef int check_within(self) except -1:
+        """Every extent within the layer is at least 1: no window is larger than its image."""
+        cdef Layout kernel = self.kernel
+        cdef int k
+        sizes = tuple([self.size[k] for k in range(kernel.sizes_count)])
+        for function in kernel.within:
+            if (value := function(*sizes)) < 1:
+                raise ValueError(
+                    f"{kernel.name}: within the layer an axis has extent "
+                    f"{extent_name(function)} = {value}, must be at least 1; sizes are "
+                    f"{listed(self.known_sizes())}")
         return 0
 
     # ---- shapes ----

@@ -31,6 +31,7 @@ class Kernel:
         saved: Callable[..., int] | None = None,
         saved_role: str | None = None,
         workspace: Callable[..., int] | None = None,
+        within: tuple[Callable[..., int], ...] = (),
         float64: int,
         float32: int,
     ) -> None: ...

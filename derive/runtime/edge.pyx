@@ -46,7 +46,7 @@ cdef class Kernel(Layout):
     are written. Mode "accumulate": they are added into `out` (zeros where it is not given), and
     those that are None in `out` are not computed. `out` is an array, a tuple or a dict by name.
     `saved` has `saved_size(**sizes)` elements, `workspace` at least `workspace_size(**sizes)`.
-    Sizes that no argument shows are given by keyword.
+    Sizes that no argument shows are given by keyword; the extents `within` are at least 1, too.
     """
 
     cdef object doc

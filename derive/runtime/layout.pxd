@@ -27,6 +27,7 @@ cdef class Layout:
     cdef tuple leaves        # one for each pointer, in their order
     cdef tuple derived       # functions of the sizes
     cdef tuple asked         # sizes that a call has to give
+    cdef tuple within        # functions of the sizes: extents of arrays that are none of the call's
     cdef int arguments_count, inputs, outputs, saved, workspace, slots  # ends of pointer ranges
     cdef int sizes_count, batch, steps
     cdef bint accumulate, reads, ranged, single

@@ -21,7 +21,8 @@ cdef class Layout:
     """
 
     def __cinit__(self, str name, str doc="", *, sizes, arguments, results, mode="overwrite",
-                  saved=None, saved_role=None, workspace=None, size_t float64, size_t float32):
+                  saved=None, saved_role=None, workspace=None, within=(),
+                  size_t float64, size_t float32):
         self.declaration = Declaration(
             name, tuple(sizes), tuple(arguments), tuple(results), mode, saved_role)
         if (saved_role is None) != (saved is None):
@@ -32,7 +33,7 @@ cdef class Layout:
         self.trampoline[<int>FLOAT64] = <Trampoline>float64
         self.trampoline[<int>FLOAT32] = <Trampoline>float32
         self.accumulate, self.reads = mode == "accumulate", saved_role == "read"
-        self.asked = self.declaration.asked
+        self.asked, self.within = self.declaration.asked, tuple(within)
         self.number_pointers()
         self.lay_out_extents()
 

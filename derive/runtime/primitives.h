@@ -133,6 +133,12 @@ static inline void gemm_##TYPE(                                                 
         gemm_plain_##TYPE(M, N, K, alpha, A, am, ak, B, bk, bn, C, cm, cn);                       \
 }
 
+/* the largest whole number that is no larger than a / b, for b > 0 */
+static inline ptrdiff_t layerwise_floordiv(ptrdiff_t a, ptrdiff_t b)
+{
+    return a / b - (a % b < 0);
+}
+
 LAYERWISE_PRIMITIVES(float64, double)
 LAYERWISE_PRIMITIVES(float32, float)
 

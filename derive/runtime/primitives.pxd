@@ -19,6 +19,7 @@ cdef extern from "primitives.h" nogil:
     void copy_float32(Py_ssize_t count, const float* source, float* target) noexcept
     void add_float64(Py_ssize_t count, const double* source, double* target) noexcept
     void add_float32(Py_ssize_t count, const float* source, float* target) noexcept
+    Py_ssize_t floordiv "layerwise_floordiv" (Py_ssize_t a, Py_ssize_t b) noexcept
 
 
 cdef inline void gemm(

@@ -12,14 +12,16 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import sympy
 
 from ..elementwise.operations import Operation
 from ..expressions import Node, Variable
 from ..layers import Layer
+from ..lift import lift_space
 from ..maps import LinearMap
 from ..networks import Network, Stage
 from ..programs import BATCH
-from ..reference import Value, flat_arrays, value
+from ..reference import Sizes, Value, bind_sizes, flat_arrays, value
 from ..roles import FIXED
 from ..spaces import R, SpaceError
 from ..spaces import leaves as array_spaces
@@ -52,7 +54,9 @@ def gradients(
     arrays that don't.
     """
     points = _points(x, network)
-    f = dict(enumerate((_Function(stage, points, given or {}) for stage in network.stages), 1))
+    sizes = _sizes(network, x, points, network.flat(theta))
+    functions = (_Function(stage, points, given or {}, sizes) for stage in network.stages)
+    f = dict(enumerate(functions, 1))
     theta_ = {i: f[i].own(network.flat(theta)) for i in f}
     L, x_, e, old = len(f), {1: x}, {}, {}  # 2
     for i in range(1, L + 1):  # 3
@@ -262,16 +266,16 @@ def array_names(name: str, count: int) -> list[str]:
 class _Function:
     """f_i, D*f_i and nabla*f_i of a stage at arrays, of a point or of a batch."""
 
-    def __init__(self, stage: Stage, points: int | None, given: Values) -> None:
+    def __init__(self, stage: Stage, points: int | None, given: Values, sizes: Sizes) -> None:
         self.f, self.adjoints = _lifted(stage, points is not None)
-        self.x, self.given = stage.input.name, given
+        self.x, self.given, self.sizes = stage.input.name, given, sizes
 
     def own(self, theta: Values) -> dict[str, Value]:
         """theta_i, by argument name."""
         return {x.name: theta[x.name] for x in self.f.theta}
 
     def __call__(self, x: Value, theta: Values) -> Value:
-        return arrays_of(value(self.f.output, self._at(self.f.output, x, theta)))
+        return arrays_of(value(self.f.output, self._at(self.f.output, x, theta), self.sizes))
 
     def D_adjoint(self, x: Value, theta: Values, e: Value) -> Value:
         """D*f_i(x_i) . e, with theta_i."""
@@ -284,7 +288,7 @@ class _Function:
     def _adjoint(self, name: str, x: Value, theta: Values, e: Value) -> Value:
         map_ = self.adjoints[name]
         at = self._at(map_.body, x, theta)
-        return arrays_of(value(map_.body, at | {map_.variable: e}))
+        return arrays_of(value(map_.body, at | {map_.variable: e}, self.sizes))
 
     def _at(self, body: Node, x: Value, theta: Values) -> dict[Variable, Value]:
         """Arguments, from which sizes are read too, and Gram matrices."""
@@ -299,6 +303,17 @@ def _lifted(stage: Stage, batch: bool) -> tuple[Layer, dict[str, LinearMap]]:
     """f_i, over a batch where asked for, and the adjoints of its derivatives by argument."""
     f = stage.function.batched(BATCH) if batch else stage.function
     return f, {v.name: f.derivative(v.name).adjoint for v in f.differentiable}
+
+
+def _sizes(network: Network, x: Value, points: int | None, theta: Values) -> Sizes:
+    """The sizes of a network, which not every one of its layers shows."""
+    sizes: dict[sympy.Symbol, int] = {}
+    first = network.stages[0].input
+    space = first.space if points is None else lift_space(first.space, BATCH)
+    bind_sizes(first.name, space, x, sizes)
+    for parameter in network.theta:
+        bind_sizes(parameter.name, parameter.space, theta[parameter.name], sizes)
+    return sizes
 
 
 def _mean(summed: Array, points: int | None, theta: Array) -> Array:
