@@ -50,24 +50,40 @@ def _between(
 
 def is_at_least_zero(expression: sympy.Expr) -> bool:
     """Sizes are one and more of something: then every coefficient is no less than zero."""
-    if expression.has(sympy.floor):
-        expression = sympy.Add(*map(_least, sympy.Add.make_args(sympy.expand(expression))))
+    expression = _without_floors(expression)
+    left = {f: sympy.Dummy(nonnegative=True) for f in expression.atoms(sympy.floor)}
+    expression = expression.xreplace(left)
     sizes = [s for s in expression.free_symbols if s.is_positive]
-    if len(sizes) < len(expression.free_symbols):
+    if not expression.free_symbols <= {*sizes, *left.values()}:
+        return False
+    if not all(is_at_least_zero(f.args[0]) for f in left):
         return False
     more = {s: 1 + sympy.Dummy(s.name, nonnegative=True, integer=True) for s in sizes}
     terms = sympy.expand(expression.xreplace(more)).as_coefficients_dict()
     return all(number >= 0 for number in terms.values())
 
 
+def _without_floors(expression: sympy.Expr) -> sympy.Expr:
+    """No more than the expression, without the floors that stand in a term alone."""
+    while expression.has(sympy.floor):
+        terms = sympy.Add.make_args(sympy.expand(expression))
+        less = sympy.Add(*map(_least, terms))
+        if less == expression:
+            break
+        expression = less
+    return expression
+
+
 def _least(term: sympy.Expr) -> sympy.Expr:
-    """No more than the term, without a floor: e - (d - 1)/d <= floor(e) <= e for e in Z/d."""
+    """No more than the term: e - (d - 1)/d <= floor(e) <= e for e in Z/d."""
     found = [factor for factor in sympy.Mul.make_args(term) if isinstance(factor, sympy.floor)]
     if len(found) != 1:
         return term
-    inner = found[0].args[0]
-    rest, below = term / found[0], sympy.fraction(sympy.together(inner))[1]
-    return rest * (inner - (below - 1) / below if is_at_least_zero(rest) else inner)
+    inner, rest = found[0].args[0], term / found[0]
+    if is_at_least_zero(rest):
+        below = sympy.fraction(sympy.together(inner))[1]
+        return rest * (inner - (below - 1) / below)
+    return rest * inner if is_at_least_zero(-rest) else sympy.S.NegativeInfinity
 
 
 def is_linear(access: Access, shape: Sequence[sympy.Expr], extents: Extents) -> bool:

@@ -403,7 +403,8 @@ def _without_ones(
     """Slots that read the constant one inside its array are dropped, and so is the identity."""
     slots = [slot for slot in range(len(form.slots)) if slot != opened]
     if len(filled) == 1:
-        if isinstance(filled[0], Constant) and form.is_plain(0) and form.is_plain(1):
+        plain = form.is_plain(0) and form.is_plain(1) and _covers(form, opened, space)
+        if isinstance(filled[0], Constant) and plain:
             count = sympy.Mul(*(form.extent(index) for index in form.summed(opened)))
             return constant(count, space)
         same = form.slots[0] == form.slots[1] and form.is_plain(0)
@@ -416,6 +417,13 @@ def _without_ones(
             others = filled[:position] + filled[position + 1 :]
             return contraction(space, smaller, opened - (slot < opened), others, selectors)
     return intern(Contraction(space, form, opened, tuple(filled), selectors))
+
+
+def _covers(form: Form, slot: int, space: Space) -> bool:
+    """The indices of a plain access run over the whole of their axes."""
+    assert isinstance(space, Real)
+    pairs = zip(form.slots[slot], space.shape, strict=True)
+    return all(form.extent(index) == axis for index, axis in pairs)
 
 
 def tuple_of(components: Iterable[Node]) -> Node:

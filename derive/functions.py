@@ -90,6 +90,8 @@ def form(
     target = tuple(sympy.sympify(entry, strict=True) for entry in to)
     for entry_ in (entry_ for access in (*accesses, target) for entry_ in access):
         _check_affine(name, entry_)
+    if shape is not None and not isinstance(shape, Sequence):
+        raise SpaceError(f"{name}: shape must be a tuple of extents, got {shape!r}")
     whole = None if shape is None else R(*shape)
     if whole is not None and whole.rank != len(target):
         raise SpaceError(f"{name}: the result at {target} has {len(target)} axes, not {whole}")
@@ -102,6 +104,12 @@ def form(
         extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
         _all_known(name, [*accesses, target], extents)
         space = whole or R(*(_extent(name, entry, extents) for entry in target))
+        for index, count in zip(target, space.shape, strict=True):
+            if extents.get(index, count) != count:
+                raise SpaceError(
+                    f"{name}: index {index} runs over {extents[index]}, but its axis of the result "
+                    f"has {count}; give the two one extent"
+                )
         made = make_form([*accesses, target], extents)
         LATEST.add(made, name)
         return contraction(space, made, len(reads), operands)

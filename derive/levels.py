@@ -114,14 +114,14 @@ class Recurrent(Composed):
     @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Where each array of theta hangs in the tree: {label: {name: ..}, ..}."""
-        own = {
-            x: (*place.label.split("."), x.name.removeprefix(place.prefix))
-            for level in self.levels
-            for place in level.places
-            for x in place.theta
-            if x.name.startswith(place.prefix)
-        }
-        return tuple(own[x] for x in self.theta)
+        owners = [(x, self.owner(x)) for x in self.theta]
+        return tuple((*p.label.split("."), x.name.removeprefix(p.prefix)) for x, p in owners)
+
+    def owner(self, x: Variable) -> Place:
+        """The place that a parameter has its name from; others may share it."""
+        places = [p for level in self.levels for p in level.places if x in p.theta]
+        named = [p for p in places if x.name.startswith(p.prefix)]
+        return max(named or places, key=lambda place: len(place.prefix))
 
     @property
     def cells(self) -> tuple[Place, ...]:

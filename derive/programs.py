@@ -278,28 +278,31 @@ def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:
     return next(letter for letter in chain(letters, numbered) if letter not in taken)
 
 
-def saved_border(adjoints: list[Node], y_bar: Variable) -> tuple[Node, ...]:
-    """What backward reads of the forward pass: values at the border of what depends on y_bar."""
+def saved_border(adjoints: list[Node], y_bar: Variable, places: bool = True) -> tuple[Node, ...]:
+    """What backward reads of the forward pass: values at the border of what depends on y_bar.
+
+    `places` says that of a largest entry its place is kept, rather than what was searched.
+    """
     dependent = depends_on(adjoints, [y_bar])
     border: dict[Node, None] = {}
     for node in topological(*adjoints):
         if node in dependent:
             for operand in node.operands:
                 if operand not in dependent:
-                    border.update(dict.fromkeys(stored_parts(operand)))
+                    border.update(dict.fromkeys(stored_parts(operand, places)))
     return tuple(border)
 
 
-def stored_parts(node: Node) -> list[Node]:
+def stored_parts(node: Node, places: bool = True) -> list[Node]:
     """An expression itself, or what it only rearranges; nothing for arguments and constants."""
     if isinstance(node, Argmax):
-        return list(node.together)
+        return list(node.together) if places else stored_parts(node.operand, places)
     if isinstance(node, (Variable, Constant)):
         return []
     if isinstance(node, Projection):
         return []
     if isinstance(node, Contraction) and node.is_pointwise and len(node.filled) == 1:
-        return [part for operand in node.operands for part in stored_parts(operand)]
+        return [part for operand in node.operands for part in stored_parts(operand, places)]
     if isinstance(node, Contraction) and node.is_pointwise and not _computed(node):
         return []
     return list(storage(node))

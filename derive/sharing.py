@@ -193,7 +193,8 @@ def parted(network: Recurrent) -> tuple[Recurrent, dict[str, str]]:
 
     def change(place: Place) -> Place:
         own = place.prefix
-        new = {x.name: f"{own}{x.name}" for x in place.theta if not x.name.startswith(own)}
+        shared = (x.name for x in place.theta if network.owner(x) is not place)
+        new = {name: f"{own}{name}" for name in shared}
         uses.update({renamed: name for name, renamed in new.items()})
         return replace(place, function=resized_layer(place.function, {}, renamed=new))
 

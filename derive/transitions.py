@@ -158,7 +158,7 @@ class Transition:
         bars = {v: flat(pulled[dots[v]], inverse=True) for v in x}
         self.inputs_wanted = [v for v in self.inputs if v in bars]
         self.named = self._names(moved, summed)
-        saves = saved_border(list(bars.values()), self.eps)
+        saves = saved_border(list(bars.values()), self.eps, places=False)
         late = [bars[v] for v in (*self.parameters, *self.inputs_wanted)]
         deltas = self._border(late)
         self.saved = self._as_variables(saves, "saved")
@@ -190,7 +190,7 @@ class Transition:
             if node in moved and not is_family(node):
                 for operand in node.operands:
                     if operand in moved and is_family(operand):
-                        found.update(dict.fromkeys(stored_parts(operand)))
+                        found.update(dict.fromkeys(stored_parts(operand, places=False)))
         return list(found)
 
     def _as_variables(self, nodes: Iterable[Node], kind: str) -> dict[Node, Variable]:

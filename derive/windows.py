@@ -114,8 +114,15 @@ def _numbers(what: str, name: str, given: Numbers, axes: int, least: int) -> tup
     return numbers
 
 
+def _is_place(place: object) -> bool:
+    """A whole number from 0 on, or a size."""
+    if isinstance(place, sympy.Expr):
+        return bool(place.is_integer and place.is_nonnegative)
+    return isinstance(place, int) and not isinstance(place, bool) and place >= 0
+
+
 def _is_whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
+    return isinstance(number, (int, sympy.Integer)) and not isinstance(number, bool)
 
 
 def _extents(what: str, given: Sequence[object]) -> tuple[Size, ...]:
@@ -129,7 +136,7 @@ def _extents(what: str, given: Sequence[object]) -> tuple[Size, ...]:
 # --- cropping and embedding
 
 
-def crop(x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
+def crop(x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
     """kappa_at(x): the part of an array of these extents, from a place on (thesis (4.13)).
 
     Places count from 0, on the last axes of x; axes before them are kept.  What lies outside is
@@ -143,7 +150,7 @@ def crop(x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
     return _cropped("crop", x, at, extents)
 
 
-def _cropped(what: str, x: Node, at: Sequence[int], extents: Sequence[object]) -> Node:
+def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
     shape, part = array_space(x, what).shape, _extents(what, extents)
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
@@ -152,7 +159,8 @@ def _cropped(what: str, x: Node, at: Sequence[int], extents: Sequence[object]) -
             f"the places {tuple(at)} and the extents {part}"
         )
     for place, count in zip(at, shape[kept:], strict=True):
-        if not _is_whole(place) or place < 0 or (count - 1 - place).is_negative:
+        inside = _is_place(place) and not (count - 1 - place).is_negative
+        if not inside:
             raise SpaceError(
                 f"{what}: place {place!r} must be a whole number from 0 on, within the axis of "
                 f"{count}"
@@ -165,7 +173,7 @@ def _cropped(what: str, x: Node, at: Sequence[int], extents: Sequence[object]) -
     return contraction(R(*shape[:kept], *part), made, 1, (x,))
 
 
-def embed(y: Node, at: Sequence[int], shape: Sequence[object]) -> Node:
+def embed(y: Node, at: Sequence[object], shape: Sequence[object]) -> Node:
     """Em_at(y): y as a part of an array that is zero elsewhere, from a place on (thesis (4.14)).
 
     `shape` are the extents of the last axes of the result; it is the adjoint of `crop`.
@@ -234,7 +242,7 @@ def _convolution(
     if len(filters) == len(image):
         names = {"W": (FILTERS, *at.within), "x": (CHANNELS, *at.places)}
         return form("C", **names, to=(FILTERS, *at.at), ranges=at.ranges)(W, x)
-    out, inner = filters[0] / count, filters[1]
+    out, inner = sympy.cancel(filters[0] / count), filters[1]
     own = sympy.S.Zero if out == 1 and count != 1 else FILTERS
     channel = sympy.S.Zero if inner == 1 and count != 1 else CHANNELS
     group = GROUPS if count != 1 else sympy.S.Zero
@@ -270,7 +278,7 @@ def _check_filters(
             f"{count} groups take {sympy.expand(filters[1] * count)}; the second extent of the "
             "filters must be the channels divided by the groups"
         )
-    if not plain and not (filters[0] / count).is_integer:
+    if not plain and not sympy.cancel(filters[0] / count).is_integer:
         raise SpaceError(
             f"{what}: {filters[0]} output channels do not fall into {count} groups; make "
             "their number a multiple of the groups"

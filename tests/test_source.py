@@ -1,5 +1,6 @@
 """Printed integers, places and scalars have the values of what they print."""
 
+import operator
 import random
 import re
 
@@ -31,6 +32,7 @@ def run(text, **names):
     """The value of printed text, with casts to real left out and C's integers as Python's."""
     plain = re.sub(r"<real>", "", text)
     library = {"sqrt": np.sqrt, "tanh": np.tanh, "INFINITY": np.inf, "max": max, "min": min}
+    library["floordiv"] = operator.floordiv
     return eval(plain, {"__builtins__": {}}, {**VALUES, **library, **names})
 
 

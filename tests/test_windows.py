@@ -186,11 +186,11 @@ REFUSED = {
     ),
     "a place beyond": (
         lambda: crop(x8, (8, 0), (1, 1)),
-        "crop: place 8 is beyond an axis of 8; count from 0",
+        "crop: place 8 must be a whole number from 0 on, within the axis of 8",
     ),
     "a place before": (
         lambda: crop(x8, (0, -1), (1, 1)),
-        "crop: place -1 is beyond an axis of 8; count from 0",
+        "crop: place -1 must be a whole number from 0 on, within the axis of 8",
     ),
     "too few places": (
         lambda: crop(x8, (1,), (1, 1)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from ..accesses import is_linear, running
+from ..accesses import is_linear, running, stays_inside
 from ..expressions import Argmax, Contraction, Node, contraction
 from ..forms import Access, Form, make_form
 from ..spaces import Real
@@ -40,11 +40,16 @@ def strided_base(node: Node) -> Node:
 
 
 def is_strided(node: Contraction, operand: int) -> bool:
-    """Every entry of the access is an index that runs over its axis, or a place on it."""
+    """Every entry of the access is an index that stays on its axis, or a place on it.
+
+    And the indices of the result run over the whole of it: beyond them there would be zeros.
+    """
+    extents = {index: node.form.extent(index) for index in node.form.free}
     shape = node.filled[operand].space.shape  # type: ignore[attr-defined]
-    return all(
-        entry in node.form.free or (entry.is_Integer and extent.is_Integer and 0 <= entry < extent)
-        for entry, extent in zip(node.access(operand), shape, strict=True)
+    out = zip(node.output, node.space.shape, strict=True)  # type: ignore[attr-defined]
+    return all(extents.get(entry, axis) == axis for entry, axis in out) and all(
+        (entry.is_Symbol or entry.is_Integer) and stays_inside(entry, axis, extents)
+        for entry, axis in zip(node.access(operand), shape, strict=True)
     )
 
 

@@ -101,8 +101,9 @@ def _position(term: sympy.Expr) -> tuple[bool, bool]:
 
 def _integer_factor(expression: sympy.Expr) -> str:
     text = integer(expression)
-    loose = expression.is_Add or isinstance(expression, (sympy.floor, sympy.Mod, Pieces))
-    return f"({text})" if loose and not text.startswith("floordiv(") else text
+    quotient = isinstance(expression, (sympy.floor, sympy.Mod, Pieces))
+    loose = expression.is_Add or (quotient and not text.startswith("floordiv("))
+    return f"({text})" if loose else text
 
 
 def entry(buffer: Buffer, place: Place) -> str:
