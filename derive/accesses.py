@@ -64,20 +64,28 @@ def is_at_least_zero(expression: sympy.Expr) -> bool:
 
 
 def _without_floors(expression: sympy.Expr) -> sympy.Expr:
-    """No more than the expression, without the floors that stand in a term alone."""
+    """No more than the expression, without the floors that stand in a term alone.
+
+    Those that hold others go first: what is left of them may cancel.
+    """
     while expression.has(sympy.floor):
+        depth = max(map(_depth, expression.atoms(sympy.floor)))
         terms = sympy.Add.make_args(sympy.expand(expression))
-        less = sympy.Add(*map(_least, terms))
+        less = sympy.Add(*(_least(term, depth) for term in terms))
         if less == expression:
             break
         expression = less
     return expression
 
 
-def _least(term: sympy.Expr) -> sympy.Expr:
+def _depth(floor: sympy.Expr) -> int:
+    return len(floor.atoms(sympy.floor))
+
+
+def _least(term: sympy.Expr, depth: int) -> sympy.Expr:
     """No more than the term: e - (d - 1)/d <= floor(e) <= e for e in Z/d."""
     found = [factor for factor in sympy.Mul.make_args(term) if isinstance(factor, sympy.floor)]
-    if len(found) != 1:
+    if len(found) != 1 or _depth(found[0]) < depth:
         return term
     inner, rest = found[0].args[0], term / found[0]
     if is_at_least_zero(rest):

@@ -10,6 +10,7 @@ from derive import (
     Index,
     R,
     bidirectional,
+    broadcast,
     cell,
     deep,
     dims,
@@ -19,14 +20,18 @@ from derive import (
     given,
     indices,
     inner,
+    largest,
     layer,
     library,
+    max_pool,
     recurrent,
     relu,
     sigmoid,
     stack,
     tanh,
+    transpose,
     with_fixed,
+    with_shared,
 )
 from derive.expressions import contraction
 from derive.forms import make_form
@@ -232,6 +237,13 @@ def _library() -> dict[str, Recurrent]:
     return found
 
 
+@cell
+def peaked(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H)) -> H:
+    """A step that looks at the largest entry, and at that of three neighbours."""
+    z = W @ h + U @ x
+    return tanh(max_pool(z, 3, stride=1, padding=1) - broadcast(largest(z), H) / 2)
+
+
 @layer
 def readout_of_top(s: H * P, *, V: Hom(P, Y), c: Y) -> Y:
     """A prediction from the upper of two states."""
@@ -275,6 +287,11 @@ ONLINE: dict[str, Recurrent] = {
     "deep_reservoir": _odd(
         "deep_reservoir", stack("deep_reservoir", lower=reservoir, upper=leaking), readout_of_top
     ),
+    "peaked": _odd("peaked", peaked, readout),
+    "tied_readout": with_shared(
+        _odd("tied_readout", vanilla_rnn, readout),
+        prediction_V=lambda cell_U: transpose(cell_U),
+    ),
     "bare": recurrent("bare_net", bare, prediction=readout, loss=squared_loss),
     "plain": recurrent("plain_net", vanilla_rnn, loss=squared_loss),
 }
@@ -291,6 +308,15 @@ OFFLINE: dict[str, Recurrent] = {
         lower=recurrent("first", vanilla_rnn, prediction=readout),
         upper=recurrent("second", gru, prediction=readout),
         loss=squared_loss,
+    ),
+    "shared_levels": with_shared(
+        deep(
+            "shared_levels",
+            lower=recurrent("first", vanilla_rnn, prediction=readout),
+            upper=recurrent("second", vanilla_rnn, prediction=readout),
+            loss=squared_loss,
+        ),
+        upper_cell_W=lambda lower_cell_W: transpose(lower_cell_W),
     ),
     "still_two_ways": deep(
         "still_two_ways",

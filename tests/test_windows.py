@@ -579,6 +579,18 @@ def test_a_window_larger_than_the_image_is_refused_at_the_call(kernels, name, sh
     assert all((array == 7).all() for array in out.values())
 
 
+@pytest.mark.parametrize(
+    ("length", "p"), [(n, p) for n in range(1, 7) for p in range(1, 6) if p <= n + 4]
+)
+def test_a_place_that_a_small_image_has_not_is_zero(kernels, length, p):
+    """Bounds with a floor in a floor: at n = 1, p = 5 all extents are 1 and place 1 is outside."""
+    rng = np.random.default_rng(length)
+    x, W = rng.normal(size=(2, 2, length)), rng.normal(size=(3, 2, p))
+    y = kernels["beyond"].forward(x, W)
+    expected = [BY_HAND["beyond"](point, W) for point in x]
+    assert np.abs(y - expected).max() <= 1e-14 * max(1, np.abs(expected).max())  # sums of 10 terms
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_an_image_within_is_not_smaller_than_its_window(kernels, length):
     """A filter of 3 on a signal of 1 or 2: an error, though the result, padded later, is larger."""

@@ -16,6 +16,8 @@ from derive import (
     crop,
     dims,
     embed,
+    form,
+    indices,
     layer,
     max_pool,
     per_channel,
@@ -27,6 +29,7 @@ from derive import (
 from derive.build import load_kernels, texts
 
 o, c, n, l, p, q, g = dims("o c n l p q g")  # noqa: E741 -- the thesis's letters
+i, j, s = indices("i j s")
 
 
 # --- the same by loops
@@ -302,6 +305,20 @@ def far(x: R(c, n), *, W: R(o, c, 2)) -> R(o, (n + 2) // 3 + 3):
 
 
 @layer
+def padded_product(x: R(n, c), *, W: R(o, n + p)) -> R(o, c):
+    """A matrix of more columns than there are rows: those beyond are zero."""
+    product = form("product", A=(i, j), x=(j, s), to=(i, s))
+    return product(W, embed(x, (0, 0), (n + p, c)))
+
+
+@layer
+def beyond(x: R(c, n), *, W: R(o, c, p)) -> R(o, 1):
+    """The second place of a pool behind a convolution, where there is one."""
+    z = convolution(W, x, stride=2, padding=2)
+    return crop(max_pool(z, 2, stride=2, padding=1), (1,), (1,))
+
+
+@layer
 def any_groups(x: R(g * c, n), *, W: R(g * o, c, 3)) -> R(g * o, n):
     """As many groups as one likes."""
     return convolution(W, x, padding=1, groups=g)
@@ -327,7 +344,7 @@ LAYERS = {
         *(widened, widened_in_groups, widened_to_one, overlapping, signal_pool, averaged, of_relu),
         *(averaged_of_relu, of_convolution, over_the_whole, over_sizes, mean_counted),
         *(mean_uncounted, mean_of_the_whole, deep, vector_of_means, cropped, embedded, blocks),
-        *(through_less, far, any_groups, with_itself, several_pools),
+        *(through_less, far, padded_product, beyond, any_groups, with_itself, several_pools),
     )
 }
 
@@ -414,6 +431,8 @@ BY_HAND = {
     "embedded": lambda x: np.pad(x, ((0, 0), (1, 3))) ** 2,
     "through_less": two_ways,
     "far": lambda x, W: convolved(x, W, 3, 5),
+    "padded_product": lambda x, W: W[:, : len(x)] @ x,
+    "beyond": lambda x, W: part(pooled(convolved(x, W, 2, 2), (2,), 2, 1), (1,), (1,)),
     "any_groups": lambda x, W: convolved(x, W, 1, 1, 1, len(x) // W.shape[1]),
     "with_itself": lambda x: convolved(x, x, 1, (2, 1)),
     "several_pools": pools_by_hand,
