@@ -102,7 +102,7 @@ def test_the_documents_have_the_keys_of_docs(capsys, quick, kept, monkeypatch, c
 def test_list(capsys):
     found = document(capsys, "list")["layers"]
     assert [row["name"] for row in found] == list(library.layers())
-    assert found[1]["signature"] == "dense(x; W, b)"
+    assert "dense(x; W, b)" in [row["signature"] for row in found]
 
 
 def test_show_tells_arguments_formula_maps_and_cost(capsys):

@@ -20,6 +20,7 @@ from derive import (
     indices,
     layer,
     library,
+    max_pool,
     mean,
     scale,
     sigmoid,
@@ -56,6 +57,12 @@ def pick(x: H, k: Index(n), *, c: H) -> R():
 
 
 @layer
+def peaks(x: R(n + 1, 6)) -> R(n, 2):
+    """The largest of windows of 2 x 3, whose place is two indices."""
+    return max_pool(x, (2, 3), stride=(1, 3))
+
+
+@layer
 def damped(x: H, *, gamma: H) -> H:
     """Sums over one axis that are read again on all of it."""
     wave = gamma * tanh(x)
@@ -63,7 +70,7 @@ def damped(x: H, *, gamma: H) -> H:
 
 
 softplus = library.layers()["dense_softplus"]
-LAYERS = [stencil, pick, damped, softplus]
+LAYERS = [stencil, pick, peaks, damped, softplus]
 
 
 class Subject:
