@@ -27,7 +27,8 @@ from latex_values import (
 def read(latex: str, symbols: Mapping[str, Value], functions, forms, **sizes: int) -> Value:
     """The value of the formula, symbols and forms by how they look, functions by their names.
 
-    A form is called with its factors, or with a None among them and a cotangent.
+    A form is called with its factors, or with a None among them and a cotangent; the argmax of a
+    form, one of `forms` by how it looks, with an array, and gives the places of all its indices.
     """
     return _Reader(latex, symbols, functions, forms, sizes).whole()
 
@@ -145,6 +146,9 @@ class _Reader:
             return np.float64(token)
         if token == "(":
             return self.hooked() if self.is_hooked() else self.bracket()
+        if token in self.forms and token.startswith(r"\operatorname{argmax}"):
+            bracket = self.peek() == "(" and self.next()
+            return self.forms[token](self.bracket() if bracket else self.factor())
         if token in self.forms:
             return self.form(self.forms[token])
         if token == r"\mathbf{1}":

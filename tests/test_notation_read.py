@@ -11,10 +11,19 @@ from shipped import SINGLE
 
 from derive.checks.sampling import unequal_sizes
 from derive.elementwise.shipped import shipped
-from derive.expressions import Contraction, Elementwise, Variable, contraction, variable
+from derive.expressions import (
+    Argmax,
+    Contraction,
+    Elementwise,
+    Variable,
+    argmax,
+    contraction,
+    variable,
+)
 from derive.forms import LATEST
 from derive.latex.letters import symbol, word
 from derive.latex.writer import latex_writer, unnamed_forms
+from derive.patterns import is_over_all
 from derive.reference import shape_of, values_of
 from derive.spaces import Indices, Real
 from derive.walk import topological
@@ -23,7 +32,8 @@ EPS = float(np.finfo(float).eps)
 EVERY = SINGLE | LAYERS
 # the adjoint of a sum over all entries of a matrix is a matrix of ones, whose size is not written
 # nor how many slices there are where an embedding puts one, if parameters differ in that
-UNSIZED = {"squares", "peephole_lstm", "gru_reset_before"}
+# nor over how many axes a sum of windows goes
+UNSIZED = {"squares", "peephole_lstm", "gru_reset_before", "overlapping_max_pooling"}
 
 
 def function_of(node: Contraction, sizes):
@@ -37,7 +47,8 @@ def function_of(node: Contraction, sizes):
         picks = [variable(f"k{k}", x.space) for k, x in enumerate(node.selectors)]
         inputs = {x: given[k] if k < last else u for k, x in slots.items()}
         values = {x: np.broadcast_to(v, shape_of(x.space, sizes)) for x, v in inputs.items()}
-        values |= dict(zip(picks, given[last:], strict=True))
+        places = [p for pick in given[last:] for p in (pick if isinstance(pick, tuple) else [pick])]
+        values |= dict(zip(picks, places, strict=True))
         whole = contraction(spaces[opened], node.form, opened, list(slots.values()), picks)
         return values_of([whole], values, sizes)[0]
 
@@ -53,8 +64,37 @@ def forms_of(root, writer, sizes):
             name = LATEST.get(node.form)
             look = letters.get(node.form) if name is None else word(name[0])
             if look is not None and (name is None or not name[1]):
-                found[look] = function_of(node, sizes)
+                found[look] = either(found.get(look), function_of(node, sizes))
+        if isinstance(node, Argmax) and not is_over_all(node):
+            name = LATEST.get(node.form)
+            unnamed = name is None or name[1]
+            look = letters.get(node.form) if unnamed else word(name[0])
+            found[rf"\operatorname{{argmax}}_{{{look}}}"] = places_of(node, sizes)
     return found
+
+
+def either(one, other):
+    """A form of several sizes: the one that fits the factors."""
+
+    def form(*given):
+        try:
+            return one(*given)
+        except ValueError:
+            return other(*given)
+
+    return other if one is None else form
+
+
+def places_of(node: Argmax, sizes):
+    """Where an array is largest: for each index of the window its values."""
+    x = variable("x", node.operand.space)
+    every = [argmax(node.form, one.space, x, one.position) for one in node.together]
+
+    def places(array):
+        found = values_of(every, {x: np.broadcast_to(array, shape_of(x.space, sizes))}, sizes)
+        return tuple(found) if len(found) > 1 else found[0]
+
+    return places
 
 
 def operations_of(root):
@@ -86,8 +126,9 @@ def agree(meant, found) -> bool:
     if np.ndim(found) > np.ndim(meant):
         return False
     found = np.broadcast_to(found, np.shape(meant))
-    size = max(1.0, float(np.max(np.abs(meant), initial=0.0)))
-    return bool(np.all(np.abs(meant - found) <= 1000 * EPS * size))
+    size = max(1.0, float(np.nanmax(np.abs(meant), initial=0.0)))
+    undefined = np.isnan(meant) & np.isnan(found)  # as the root of a negative variance
+    return bool(np.all(undefined | (np.abs(meant - found) <= 1000 * EPS * size)))
 
 
 def expressions(layer):
