@@ -25,6 +25,7 @@ from derive.latex.recursions import FUTURE, LEVELS, NOTHING, UNOBSERVED, equatio
 from derive.latex.theorem import meant
 from derive.levels import BACKWARD
 from derive.reference import values_of
+from derive.sharing import parted
 from derive.spaces import leaves
 
 SLOW = {"lstm_on_gru", "peephole_lstm"}  # 30 s and 13 s, and nothing that the others have not
@@ -63,7 +64,9 @@ def test_every_network_has_its_recursions(name) -> None:
     if not network.is_online:
         backward = any(cell.direction == BACKWARD for cell in network.cells)
         assert (FUTURE if backward else LEVELS) in tex
-    arrays = sum(len(list(leaves(x.space))) for x in network.parameters)
+    whole, uses = parted(network)  # a gradient for every use of what is shared
+    arrays = sum(len(list(leaves(x.space))) for x in whole.parameters)
+    assert tex.count("one array with two uses") == len(uses)
     if network.learned:
         arrays += len(list(leaves(network.cells[0].state.space)))
     assert len(re.findall(r"\\nabla_\{.*\} \\mathcal\{J\} &= ", tex)) == arrays
