@@ -48,6 +48,7 @@ INTEGERS = [
     2 * i + s - 1,
     floor((m + 2 - k) / 2) + 1,
     4 * floor((n + m) / 2),
+    floor((floor((k - m) / 2) + 1) / 2) + 3,  # C would round the inner floor towards zero, too
     n * floor(k / m),
     sympy.Max(1, n - m),
     sympy.Min(n, m) * k,

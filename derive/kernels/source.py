@@ -11,6 +11,7 @@ from functools import singledispatch
 
 import sympy
 
+from ..accesses import is_at_least_zero
 from ..elementwise.cython_text import Cython, Text, cython_body
 from ..elementwise.fold import evaluate
 from ..elementwise.operations import Operation
@@ -71,7 +72,7 @@ def integer(expression: sympy.Expr) -> str:
         return "*".join([_integer_factor(expression.base)] * int(expression.exp))
     if isinstance(expression, sympy.floor):
         above, below = expression.args[0].as_numer_denom()
-        if not _is_never_negative(above):  # C rounds towards zero
+        if not is_at_least_zero(above):  # C rounds towards zero
             return f"floordiv({integer(above)}, {integer(below)})"
         whole = integer(above) if above.is_Atom else f"({integer(above)})"
         return f"{whole} // {_integer_factor(below)}"
@@ -85,13 +86,6 @@ def integer(expression: sympy.Expr) -> str:
         above, below = expression.args
         return f"({integer(above)}) % {_integer_factor(below)}"
     return str(expression)
-
-
-def _is_never_negative(expression: sympy.Expr) -> bool:
-    """At sizes of at least one, and indices and counts of at least zero."""
-    least = {s: 1 + sympy.Dummy(nonnegative=True) for s in expression.free_symbols if s.is_positive}
-    terms = sympy.expand(expression.xreplace(least)).as_coefficients_dict()
-    return all(number >= 0 for number in terms.values())
 
 
 def _position(term: sympy.Expr) -> tuple[bool, bool]:
