@@ -15,8 +15,8 @@ _HOMES = {
     "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu
         log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid softmax
         softplus sqrt tanh total_sum transpose uninterpreted vec""",
-    "windows": """average_pool convolution crop embed max_pool per_channel
-        transposed_convolution""",
+    "windows": "convolution crop embed per_channel transposed_convolution",
+    "pooling": "average_pool max_pool",
     "roles": "Mask fixed given",
     "layers": "Layer",
     "cells": "Cell stack",

@@ -1,4 +1,4 @@
-"""Windows on arrays: cropping, convolution and pooling, each one form (thesis section 4.2).
+"""Windows on arrays: cropping and convolution, each one form (thesis section 4.2).
 
 An image is an array R(c, n, l): channels in front, then one axis or several.  A window of extents
 (p, q) lies at stride * i + dilation * s - padding on each axis; what it reads outside is zero.
@@ -8,26 +8,20 @@ Nothing here has a derivative of its own: D is Leibniz, the adjoint opens the ot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sympy
 
 from .calculus import transpose as adjoint
-from .elementwise.operations import operation
 from .expressions import (
     Node,
-    argmax,
     array_space,
-    constant,
     contraction,
-    elementwise,
-    held,
-    linear_combination,
     variable,
 )
 from .forms import LATEST, Access, indices, make_form
 from .functions import form
-from .spaces import Indices, R, Real, Size, SpaceError, size
+from .spaces import R, Real, Size, SpaceError, size
 
 CHANNELS, GROUPS, FILTERS = indices("c g o")
 Numbers = int | Sequence[int]
@@ -77,7 +71,7 @@ class Windows:
         return dict(pairs)
 
 
-def _windows(
+def windows_on(
     what: str,
     image: tuple[Size, ...],
     extents: tuple[Size, ...],
@@ -125,7 +119,7 @@ def _is_whole(number: object) -> bool:
     return isinstance(number, (int, sympy.Integer)) and not isinstance(number, bool)
 
 
-def _extents(what: str, given: Sequence[object]) -> tuple[Size, ...]:
+def as_sizes(what: str, given: Sequence[object]) -> tuple[Size, ...]:
     """Extents as sizes; the error of one that is none names the function."""
     try:
         return tuple(size(extent) for extent in given)
@@ -151,7 +145,7 @@ def crop(x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
 
 
 def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
-    shape, part = array_space(x, what).shape, _extents(what, extents)
+    shape, part = array_space(x, what).shape, as_sizes(what, extents)
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
         raise SpaceError(
@@ -165,7 +159,7 @@ def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]
                 f"{what}: place {place!r} must be a whole number from 0 on, within the axis of "
                 f"{count}"
             )
-    front, inner = _front(kept), Windows((), part, (), (), ()).within
+    front, inner = kept_axes(kept), Windows((), part, (), (), ()).within
     read = tuple(place + s for place, s in zip(at, inner, strict=True))
     ranges = dict(zip((*front, *inner), (*shape[:kept], *part), strict=True))
     made = make_form([(*front, *read), (*front, *inner)], ranges)
@@ -184,11 +178,11 @@ def embed(y: Node, at: Sequence[object], shape: Sequence[object]) -> Node:
     """
     part = array_space(y, "embed").shape
     kept = max(len(part) - len(shape), 0)
-    x = variable("x", R(*_extents("embed", (*part[:kept], *shape))))
+    x = variable("x", R(*as_sizes("embed", (*part[:kept], *shape))))
     return adjoint(_cropped("embed", x, at, part[kept:]), y, (x,))[x]
 
 
-def _front(count: int) -> Access:
+def kept_axes(count: int) -> Access:
     """Indices of axes that no window lies on."""
     return indices(" ".join(f"c{axis}" for axis in range(count))) if count else ()
 
@@ -236,9 +230,9 @@ def _convolution(
     groups: int | sympy.Expr,
 ) -> Node:
     image, filters = array_space(x, what).shape, array_space(W, what).shape
-    (count,) = _extents(what, [groups])
+    (count,) = as_sizes(what, [groups])
     _check_filters(what, filters, image, count)
-    at = _windows(what, image[1:], filters[1 - len(image) :], stride, padding, dilation)
+    at = windows_on(what, image[1:], filters[1 - len(image) :], stride, padding, dilation)
     if len(filters) == len(image):
         names = {"W": (FILTERS, *at.within), "x": (CHANNELS, *at.places)}
         return form("C", **names, to=(FILTERS, *at.at), ranges=at.ranges)(W, x)
@@ -325,7 +319,7 @@ def transposed_convolution(
     extents = zip(small[1:], filters[-axes:], steps, pads, apart, more, strict=True)
     image = [(n - 1) * s - 2 * q + d * (p - 1) + 1 + extra for n, p, s, q, d, extra in extents]
     channels = filters[1] * groups if len(filters) > len(small) else 1
-    x = variable("x", R(*_extents(what, (channels, *image))))
+    x = variable("x", R(*as_sizes(what, (channels, *image))))
     made = _convolution(what, W, x, steps, pads, apart, groups)
     return adjoint(made, y, (x,))[x]
 
@@ -346,116 +340,6 @@ def per_channel(b: Node, space: Real) -> Node:
             f"per_channel: expected a vector with an entry for each channel of {space}, got "
             f"{b.space}"
         )
-    front, rest = _front(1), indices(" ".join(f"i{k}" for k in range(1, space.rank)))
+    front, rest = kept_axes(1), indices(" ".join(f"i{k}" for k in range(1, space.rank)))
     ranges = dict(zip(rest, space.shape[1:], strict=True))
     return form("per_channel", b=front, to=(*front, *rest), ranges=ranges)(b)
-
-
-# --- pooling
-
-
-def max_pool(
-    x: Node,
-    window: Extents,
-    *,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
-    ties: str = "first",
-) -> Node:
-    """Phi(x): the largest entry of each window of each channel (thesis (4.18) to (4.20)).
-
-    x in R(c, n, ..); `window` is an extent, or one for each of the last axes; the stride is the
-    window where none is given, so that windows are disjoint.  Padding is below every finite entry.
-    Its derivative selects, and the adjoint embeds, at (k*, l*), the first place of the largest
-    entry (theorem 4.2.7); with ties="average" it is the mean over all places that attain it (remark
-    4.2.5), for finite entries.  A NaN is larger than every number.
-
-    Raises SpaceError where a window is larger than the image or the padding not below the window.
-
-    >>> from derive import R, dims, variable
-    >>> c, n = dims("c n")
-    >>> print(max_pool(variable("x", R(c, n, 8)), 2).space)
-    R(c, floor(n/2), 4)
-    """
-    if ties not in ("first", "average"):
-        raise SpaceError(f"max_pool: expected ties='first' or 'average', got {ties!r}")
-    front, at, shape = _pooled("max_pool", x, window, stride, padding)
-    space, to = R(*shape, *at.counts), (*front, *at.at)
-    ranges = {**dict(zip(front, shape, strict=True)), **at.ranges}
-    accesses = [(*front, *at.places), to]
-    search = make_form(accesses, ranges)
-    found = [
-        argmax(search, Indices(extent, space.shape), x, k) for k, extent in enumerate(at.extents)
-    ]
-    bound = make_form(accesses, ranges, [(s, to) for s in at.within])
-    LATEST.add(search, "kappa")
-    LATEST.add(bound, "Phi")
-    largest = contraction(space, bound, 1, (x,), found)
-    return largest if ties == "first" else _averaged(x, largest, at, front)
-
-
-def _averaged(x: Node, largest: Node, at: Windows, front: Access) -> Node:
-    """The largest entries, whose derivative is the mean over the places that attain them."""
-    to = (*front, *at.at)
-    window = (*to, *at.within)
-    cut = form("windows", x=(*front, *at.places), to=window, ranges=at.ranges)
-    spread = form("spread", y=to, to=window, ranges=at.ranges)
-    total = form("total", a=window, to=to)
-    weigh = form("weigh", w=window, v=window, to=to)
-    entries, most = cut(x), spread(held(largest))
-    attained = elementwise(_SAME, entries, most)
-    if any(at.padding):  # what is outside attains nothing
-        attained = attained * cut(constant(sympy.S.One, x.space))
-    weight = attained / spread(total(attained))
-    return held(largest) + weigh(held(weight), entries - most)
-
-
-_SAME = operation("same", lambda a, b: sympy.Piecewise((1, sympy.Eq(a, b)), (0, True)))
-
-
-def average_pool(
-    x: Node,
-    window: Extents,
-    *,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
-    count_padding: bool = True,
-) -> Node:
-    """The mean of each window of each channel; `window`, `stride`, `padding` as for `max_pool`.
-
-    Padding counts as entries that are zero, unless `count_padding` is False: then the mean is over
-    what lies inside.
-
-    >>> from derive import R, dims, variable
-    >>> c, n = dims("c n")
-    >>> print(average_pool(variable("x", R(c, n, 8)), (2, 4), stride=1).space)
-    R(c, n - 1, 5)
-    """
-    front, at, _ = _pooled("average_pool", x, window, stride, padding)
-    total = form("total", x=(*front, *at.places), to=(*front, *at.at), ranges=at.ranges)
-    if count_padding or not any(at.padding):
-        return linear_combination([(1 / sympy.Mul(*at.extents), total(x))])
-    return total(x) / total(constant(sympy.S.One, x.space))
-
-
-def _pooled(
-    what: str, x: Node, window: Extents, stride: Numbers | None, padding: Numbers
-) -> tuple[Access, Windows, tuple[Size, ...]]:
-    """The indices and extents of the axes in front, and the windows on the last ones."""
-    shape = array_space(x, what).shape
-    many = isinstance(window, Sequence)
-    axes = len(window) if many else max(len(shape) - 1, 1)  # type: ignore[arg-type]
-    if not 1 <= axes <= len(shape):
-        raise SpaceError(f"{what}: a window {window!r} has no place on {x.space}")
-    extents = _extents(what, window if many else (window,) * axes)  # type: ignore[arg-type]
-    split = len(shape) - axes
-    at = _windows(what, shape[split:], extents, 1 if stride is None else stride, padding)
-    if stride is None:
-        at = replace(at, stride=extents)
-    for pad, extent in zip(at.padding, extents, strict=True):
-        if pad and not (extent - pad).is_positive:
-            raise SpaceError(
-                f"{what}: the padding {pad} must be below the window's extent {extent}, so that "
-                "every window meets the image"
-            )
-    return _front(split), at, shape[:split]
