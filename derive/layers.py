@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -263,6 +263,13 @@ class Layer(Shown):
             yield argument.variable, left.pop(argument.name)
         if left:
             raise SpaceError(f"{self.signature} has no argument {', '.join(left)}")
+
+    def with_values(self, put_in: Mapping[Node, Node], arguments: Iterable[Argument]) -> Layer:
+        """The layer at expressions for some of its arguments, as a layer of other arguments."""
+        new = rewrite([self.output], put_in.get)
+        names = {new[node]: local for node, local in self.names.items() if node in new}
+        output, own = new[self.output], tuple(arguments)
+        return Layer(self.name, own, output, names, self.doc, called=self.called)
 
     def with_roles(self, roles: Mapping[str, str]) -> Self:
         """The same layer with other roles for some of its arguments, by name."""

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import numpy as np
 import sympy
 
-from .expressions import Node, variable
+from .expressions import variable
 from .layers import Layer
 from .names import checked
 from .resize import resized_layer, sizes_of
@@ -45,7 +45,6 @@ from .stages import (
     stage_sizes,
 )
 from .training.initialise import drawn
-from .walk import rewrite
 
 L = TypeVar("L", bound=Layer)
 
@@ -303,12 +302,8 @@ def _of_input(network_: Network, loss: Stage) -> Stage:
             "given argument, and an output of the input's space"
         )
     output = variable(f"{loss.name}_{loss.input.name}", loss.input.space)
-    put_in: dict[Node, Node] = {loss.input: output, given[0]: x}
-    new = rewrite([f.output], put_in.get)
-    names = {new[node]: local for node, local in f.names.items() if node in new}
     arguments = (Argument(output, STATE), Argument(x, STATE))
-    made = Layer(f.name, arguments, new[f.output], names, f.doc, called=f.called)
-    return Stage(loss.name, made)
+    return Stage(loss.name, f.with_values({loss.input: output, given[0]: x}, arguments))
 
 
 # --- trees

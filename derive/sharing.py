@@ -27,11 +27,8 @@ from .resize import resized_layer
 from .roles import Argument
 from .spaces import Size, Space, SpaceError, leaves
 from .stages import Path, Stage
-from .walk import rewrite
 
 Tau = Callable[..., Node]
-
-
 N = TypeVar("N", bound=Composed)
 
 
@@ -135,7 +132,7 @@ def _replaced(network: N, target: Variable, value: Node, sources: Sequence[Varia
     roles = {a.variable: a for a in network.arguments}
     put_in = [roles[x] for x in sources]
     if isinstance(network, Network):
-        paths = dict(zip((x for x in network.theta), network.paths, strict=True))
+        paths = dict(zip(network.theta, network.paths, strict=True))
         stages = tuple(_stage_of(stage, target, value, put_in, paths) for stage in network.stages)
         made: Layer = composed(network.name, stages, network.loss)
     else:
@@ -171,12 +168,9 @@ def _of(f: Layer, target: Variable, value: Node, sources: Sequence[Argument]) ->
     """f(x; tau(W), ..) as a layer of W; f itself where it has no such parameter."""
     if target not in f.parameters:
         return f
-    put_in: dict[Node, Node] = {target: value}
-    new = rewrite([f.output], put_in.get)
     moved = (sources if a.variable is target else [a] for a in f.arguments)
-    arguments = tuple(dict.fromkeys(argument for group in moved for argument in group))
-    names = {new[node]: local for node, local in f.names.items() if node in new}
-    return Layer(f.name, arguments, new[f.output], names, f.doc, called=f.called)
+    arguments = dict.fromkeys(argument for group in moved for argument in group)
+    return f.with_values({target: value}, arguments)
 
 
 def parted(network: Recurrent) -> tuple[Recurrent, dict[str, str]]:

@@ -100,9 +100,9 @@ def laid_out(node: Node) -> Node:
     come first into an array of their own with one axis for each index: cropping, or embedding.
     What reads or writes at class indices stays as it is: they are no windows.
     """
-    if not isinstance(node, Contraction) or len(node.filled) != 2 or not is_sum(node):
+    if not isinstance(node, Contraction) or not is_sum(node):
         return node
-    if node.selectors:
+    if len(node.filled) != 2 or node.selectors:
         return node
     for position in range(2):
         shown = _windowed(node, node.slots[position], node.filled[position].space)
