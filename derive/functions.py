@@ -90,11 +90,7 @@ def form(
     target = tuple(sympy.sympify(entry, strict=True) for entry in to)
     for entry_ in (entry_ for access in (*accesses, target) for entry_ in access):
         _check_affine(name, entry_)
-    if shape is not None and not isinstance(shape, Sequence):
-        raise SpaceError(f"{name}: shape must be a tuple of extents, got {shape!r}")
-    whole = None if shape is None else R(*shape)
-    if whole is not None and whole.rank != len(target):
-        raise SpaceError(f"{name}: the result at {target} has {len(target)} axes, not {whole}")
+    whole = None if shape is None else _whole(name, target, shape)
 
     def apply(*operands: Node) -> Node:
         if len(operands) != len(reads):
@@ -104,18 +100,35 @@ def form(
         extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
         _all_known(name, [*accesses, target], extents)
         space = whole or R(*(_extent(name, entry, extents) for entry in target))
-        for index, count in zip(target, space.shape, strict=True):
-            if extents.get(index, count) != count:
-                raise SpaceError(
-                    f"{name}: index {index} runs over {extents[index]}, but its axis of the result "
-                    f"has {count}; give the two one extent"
-                )
+        _check_result(name, target, space, extents)
         made = make_form([*accesses, target], extents)
         LATEST.add(made, name)
         return contraction(space, made, len(reads), operands)
 
     apply.__name__ = apply.__qualname__ = name
     return apply
+
+
+def _whole(name: str, target: Access, shape: object) -> Real:
+    """The space of a result whose shape is given."""
+    if not isinstance(shape, Sequence):
+        raise SpaceError(f"{name}: shape must be a tuple of extents, got {shape!r}")
+    space = R(*shape)
+    if space.rank != len(target):
+        raise SpaceError(f"{name}: the result at {target} has {len(target)} axes, not {space}")
+    return space
+
+
+def _check_result(
+    name: str, target: Access, space: Real, extents: Mapping[sympy.Symbol, Size]
+) -> None:
+    """An index of the result runs over the whole of its axis."""
+    for index, count in zip(target, space.shape, strict=True):
+        if extents.get(index, count) != count:
+            raise SpaceError(
+                f"{name}: index {index} runs over {extents[index]}, but its axis of the result "
+                f"has {count}; give the two one extent"
+            )
 
 
 def _check_affine(name: str, entry: sympy.Expr) -> None:

@@ -310,18 +310,24 @@ def transposed_convolution(
             f"{what}: expected y in R(o, n, ..) and filters R(o, c, p, ..) or R(o, p, ..), got "
             f"{y.space} and {W.space}"
         )
-    more = _numbers(what, "output_padding", output_padding, axes, 0)
     steps = _numbers(what, "stride", stride, axes, 1)
     pads = _numbers(what, "padding", padding, axes, 0)
     apart = _numbers(what, "dilation", dilation, axes, 1)
-    if any(extra >= step for extra, step in zip(more, steps, strict=True)):
-        raise SpaceError(f"{what}: output_padding must be below the stride, got {output_padding}")
-    extents = zip(small[1:], filters[-axes:], steps, pads, apart, more, strict=True)
-    image = [(n - 1) * s - 2 * q + d * (p - 1) + 1 + extra for n, p, s, q, d, extra in extents]
+    reach = [d * (p - 1) + 1 for d, p in zip(apart, filters[-axes:], strict=True)]
+    more = _output_padding(what, output_padding, steps)
+    extents = zip(small[1:], steps, pads, reach, more, strict=True)
+    image = [(n - 1) * s - 2 * q + r + extra for n, s, q, r, extra in extents]
     channels = filters[1] * groups if len(filters) > len(small) else 1
     x = variable("x", R(*as_sizes(what, (channels, *image))))
-    made = _convolution(what, W, x, steps, pads, apart, groups)
-    return adjoint(made, y, (x,))[x]
+    return adjoint(_convolution(what, W, x, steps, pads, apart, groups), y, (x,))[x]
+
+
+def _output_padding(what: str, given: Numbers, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Which of the images that a strided convolution takes to one of this size is meant."""
+    more = _numbers(what, "output_padding", given, len(steps), 0)
+    if any(extra >= step for extra, step in zip(more, steps, strict=True)):
+        raise SpaceError(f"{what}: output_padding must be below the stride, got {given}")
+    return more
 
 
 def per_channel(b: Node, space: Real) -> Node:
