@@ -17,6 +17,7 @@ from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
 from .places import Place, innermost
+from .rewrites import Rewrite, rewritten
 from .roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from .spaces import Space, SpaceError
 from .validity import check_names, check_operations, check_output, extents_of
@@ -145,6 +146,28 @@ class Layer(Shown):
         found = dict.fromkeys(extent for space in spaces for extent in extents_of(space))
         return tuple(extent for extent in found if not extent.is_Atom)
 
+    # --- what is computed
+
+    @cached_property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """The laws that bring the formula into the one that is derived and computed, in order."""
+        return self._rewriting[1]
+
+    @cached_property
+    def rewritten(self) -> Layer:
+        """The layer as it is derived and computed: itself where no law applies to its formula."""
+        new, applied = self._rewriting
+        if not applied:
+            return self
+        output = new[self.output]
+        kept = set(topological(output))
+        names = {new[node]: name for node, name in self.names.items() if new.get(node) in kept}
+        return Layer(self.name, self.arguments, output, names, self.doc, called=self.called)
+
+    @cached_property
+    def _rewriting(self) -> tuple[dict[Node, Node], tuple[Rewrite, ...]]:
+        return rewritten(self.output)
+
     @property
     def words(self) -> frozenset[str]:
         """The names of arguments, sizes and locals: nothing that is derived is called so."""
@@ -199,7 +222,7 @@ class Layer(Shown):
         x = self.argument(name)
         symbol, direction = self._symbols(x)
         label = f"{symbol}_{name} {self.signature}"
-        return derivative_map(label, self.output, x, direction, self.words)
+        return derivative_map(label, self.rewritten.output, x, direction, self.words)
 
     def second(self, left: str, right: str) -> BilinearMap:
         """The second derivative along a direction of `left`, then of `right`, D or nabla each."""
@@ -209,7 +232,7 @@ class Layer(Shown):
         if e1 == e2:
             e1, e2 = f"{e1}1", f"{e2}2"
         label = f"{symbol}_({left}, {right}) {self.signature}"
-        return second_derivative_map(label, self.output, (x1, e1), (x2, e2), self.words)
+        return second_derivative_map(label, self.rewritten.output, (x1, e1), (x2, e2), self.words)
 
     def _symbols(self, x: Variable) -> tuple[str, str]:
         """The thesis's letters: D and a direction v of state, nabla and a direction u else."""
@@ -277,11 +300,12 @@ class Layer(Shown):
         return replace(self, arguments=arguments)
 
     def batched(self, extent: sympy.Expr) -> Layer:
-        """The layer on a family of points: all left of the semicolon has one more axis."""
+        """The rewritten layer on a family of points: one more axis left of the semicolon."""
         families = [a.variable for a in self.arguments if a.role not in THETA]
-        (output,), new = lift([self.output], families, extent)
+        (output,), new = lift([self.rewritten.output], families, extent)
         arguments = tuple(Argument(_as_variable(new, a), a.role) for a in self.arguments)
-        names = {new[node]: name for node, name in self.names.items() if node in new}
+        own = self.rewritten.names.items()
+        names = {new[node]: name for node, name in own if node in new}
         return Layer(self.name, arguments, output, names, self.doc)
 
     # --- its kernels

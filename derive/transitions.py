@@ -28,6 +28,7 @@ from .lift import lift_space
 from .maps import substituted, variables_of
 from .names import unused
 from .programs import BATCH, Program, Result, saved_border, stored_parts
+from .rewrites import rewritten
 from .roles import GIVEN, MASK, STATE, Argument
 from .spaces import Product, R, Space, leaves
 from .text import spoken
@@ -282,7 +283,7 @@ class Observation:
         assert loss is not None
         layer = loss.function.batched(BATCH)
         each = substituted(layer.output, {layer.arguments[0].variable: self.prediction})
-        return total_sum(self.weight * each)
+        return total_sum(self.weight * rewritten(each)[0][each])
 
     def loss(self) -> Program:
         """The weighed sum of the losses."""

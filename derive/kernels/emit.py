@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from ..accesses import is_at_least_zero
-from ..describe import formula, spaces
+from ..describe import computed, formula, spaces
 from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
 from ..layers import Layer
@@ -91,6 +91,7 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
         "module": layer.name,
         "signature": layer.signature,
         "formula": formula(layer),
+        "computed": computed(layer),
         "spaces": spaces(layer),
         "indexed": any(b.kind == "index" for k in kernels for group in k.arguments for b in group),
         "derived": any(_counts(kernel) for kernel in kernels),

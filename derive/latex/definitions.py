@@ -64,7 +64,8 @@ class Definitions:
 
 
 def definitions(layer: Layer, output: str) -> Definitions:
-    """The lines of a layer; what is returned is called `output` where it is no local."""
+    """The lines of a rewritten layer; what is returned is `output` where it is no local."""
+    layer = layer.rewritten
     names = _Names(layer, output)
     arguments = {a.variable: names.components(a.variable) for a in layer.arguments}
     opened = rewrite([layer.output], dict[Any, Node](arguments).get)

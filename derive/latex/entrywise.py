@@ -24,7 +24,7 @@ from .scalar_functions import defined, formula, value
 def applications(layer: Layer) -> list[Elementwise]:
     """Where each scalar function is applied first."""
     found: dict[Operation, Elementwise] = {}
-    for node in topological(layer.output):
+    for node in topological(layer.rewritten.output):
         if isinstance(node, Elementwise):
             found.setdefault(node.operation, node)
     return list(found.values())

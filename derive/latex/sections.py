@@ -86,6 +86,7 @@ class Sections:
 
     def _formula(self) -> Iterator[Block]:
         """The lines, the scalar functions, a network's loss, what was asserted."""
+        yield from self.steps.rewriting()
         yield from self.steps.formula()
         scalars = tuple(scalar_equations(self.layer))
         if scalars:
