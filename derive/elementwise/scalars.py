@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import sympy
 from sympy.codegen.cfunctions import expm1, log1p
 
-from .normal import normal_cdf, normal_gelu
+from .normal import normal_cdf, normal_gelu, normal_mean_excess, weighted_normal_pdf
+from .stable import StableFunction
 
 
 class ScalarError(ValueError):
@@ -30,10 +31,14 @@ FUNCTIONS: Mapping[type[sympy.Basic], str] = {
     log1p: "log1p",
     normal_cdf: "normal_cdf",
     normal_gelu: "normal_gelu",
+    normal_mean_excess: "normal_mean_excess",
+    weighted_normal_pdf: "weighted_normal_pdf",
 }
-"""The functions of one argument that every algebra knows; beside them there are sqrt and pow."""
+"""The functions that every algebra knows; beside them there are sqrt and pow."""
 
-KNOWN = ", ".join(["+, *, **, sqrt, Piecewise", *sorted(kind.__name__ for kind in FUNCTIONS)])
+_STABLE = [kind for own in StableFunction.__subclasses__() for kind in (own, *own.__subclasses__())]
+_NAMES = sorted(k.__name__ for k in (*FUNCTIONS, *_STABLE) if not k.__name__.startswith("_"))
+KNOWN = ", ".join(["+, *, **, sqrt, Piecewise", *_NAMES])
 CALLED = frozenset([*FUNCTIONS.values(), "sqrt", "pow", "real", "INFINITY", "NAN"])
 """The names that Cython text uses."""
 
