@@ -224,6 +224,7 @@ def in_c(compiled, psi: Operation, columns) -> np.ndarray:
 
 
 BOUNDED = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "gelu", "absolute")
+BOUNDED += ("log_cosh", "log_normal_cdf", "sech", "erf", "erfc")
 
 
 def errors(psi: Operation, columns, values) -> np.ndarray:

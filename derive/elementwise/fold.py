@@ -18,7 +18,7 @@ import sympy
 
 from .conditions import Comparison, Condition, comparisons, selection
 from .scalars import FUNCTIONS, KNOWN, ScalarError, is_constant
-from .stable import StableFunction
+from .stable import StableFunction, less_log_2
 
 T = TypeVar("T")
 
@@ -90,6 +90,16 @@ def _step(node: sympy.Basic) -> Step:
 def _(node: StableFunction) -> Step:
     text = node.computed()
     return Step((text,), lambda algebra, of: of[text])
+
+
+@_step.register
+def _(node: less_log_2) -> Step:
+    (u,), high = node.args, node.HIGH
+    low = sympy.log(2) - high
+    return Step(
+        (u, high, low),
+        lambda algebra, of: algebra.add([algebra.add([of[u]], [of[high]])], [of[low]]),
+    )
 
 
 @_step.register

@@ -104,7 +104,8 @@ class log_normal_cdf(StableFunction):
         (x,) = self.args
         hazard = normal_mean_excess(-x) - x
         left = -(x**2) / 2 - sympy.log(sympy.sqrt(2 * sympy.pi) * hazard)
-        return sympy.Piecewise((left, x < 0), (log1p(-normal_cdf(-x)), True))
+        near, right = sympy.log(normal_cdf(x)), log1p(-normal_cdf(-x))
+        return sympy.Piecewise((left, x < -sympy.Rational(3, 4)), (near, x < 0), (right, True))
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
         return normal_hazard(-self.args[0])

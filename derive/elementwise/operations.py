@@ -22,11 +22,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import sympy
 
+from . import equalities
 from .algebras import Arrays
 from .fold import evaluate, steps
 from .laws import Law, rewritten
+from .relations import with_plain_conditions
 from .rewriting import differentiable, is_analytic, kinks_of, plain, without_kinks
-from .scalars import CALLED, ScalarError
+from .scalars import CALLED, ScalarError, is_beyond_floats
 
 Formula: TypeAlias = "sympy.Expr | Callable[..., Any]"
 Orders = tuple[int, ...]
@@ -134,7 +136,7 @@ def operation(
     """
     _check_name(name)
     symbols = _arguments(name, formula, arguments)
-    given = _expression(name, formula, symbols)
+    given = _separated(name, _expression(name, formula, symbols))
     table = {
         ((orders,) if isinstance(orders, int) else tuple(orders)): _expression(name, text, symbols)
         for orders, text in (derivatives or {}).items()
@@ -145,6 +147,7 @@ def operation(
             f"{', '.join(map(str, table))}"
         )
     body = plain(given, symbols)
+    _check_equalities(name, body)
     by_laws, laws = rewritten(without_kinks(given, symbols))
     return Operation(
         name=name,
@@ -211,10 +214,30 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
     if value.has(sympy.I, sympy.zoo) or value.is_extended_real is False:
         raise OperationError(f"{name}: expected a real-valued formula, came {value}")
     try:
-        steps(without_kinks(value, symbols))
+        value = with_plain_conditions(value)
+        found = steps(without_kinks(value, symbols))
     except ScalarError as error:
         raise OperationError(f"{name}: {error}") from error
+    for number in (x for x in found if isinstance(x, sympy.Rational) and is_beyond_floats(x)):
+        raise OperationError(
+            f"{name}: a number of {len(str(abs(number)))} digits is beyond the largest "
+            "floating-point number, 1.8e308; scale the formula"
+        )
     return value
+
+
+def _separated(name: str, value: sympy.Expr) -> sympy.Expr:
+    try:
+        return equalities.separated(value)
+    except equalities.NotContinued as error:
+        raise OperationError(f"{name}: {error}") from error
+
+
+def _check_equalities(name: str, body: sympy.Expr) -> None:
+    try:
+        equalities.check(body)
+    except equalities.NotContinued as error:
+        raise OperationError(f"{name}: {error}") from error
 
 
 # --- derivatives
@@ -241,10 +264,15 @@ def _partial(declared: Operation, orders: Orders) -> Operation:
     last = max(k for k, order in enumerate(orders) if order)
     below = _partial(declared, tuple(order - (k == last) for k, order in enumerate(orders)))
     arguments, x = declared.arguments, declared.arguments[last]
-    body = plain(sympy.diff(below.body, x), arguments)
+
+    def in_plain_functions(expression: sympy.Expr) -> sympy.Expr:
+        return plain(expression, arguments)
+
+    body = plain(equalities.derivative(below.body, x, in_plain_functions), arguments)
     if body == below.body:
         return below
-    moved = sympy.diff(differentiable(below.rewritten, arguments), x)
+    smooth = differentiable(below.rewritten, arguments)
+    moved = equalities.derivative(smooth, x, in_plain_functions)
     by_laws, laws = rewritten(without_kinks(moved, arguments))
     text = dict(declared.stable_derivatives).get(orders)
     return Operation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import sympy
@@ -55,5 +56,19 @@ def is_constant(node: sympy.Basic) -> bool:
 
 
 def nearest_float(number: sympy.Expr) -> float:
-    """The float64 nearest to the number."""
-    return float(number.evalf(30))
+    """The float64 nearest to the number; infinite beyond the largest.
+
+    >>> nearest_float(sympy.Rational(1, 3)), nearest_float(sympy.Integer(10) ** 400)
+    (0.3333333333333333, inf)
+    """
+    if not number.is_Rational:
+        return float(number.evalf(30))
+    try:
+        return int(number.p) / int(number.q)  # correctly rounded for whole numbers of any size
+    except OverflowError:
+        return math.inf if number.is_positive else -math.inf
+
+
+def is_beyond_floats(number: sympy.Expr) -> bool:
+    """A finite number that float64 has only infinity for."""
+    return bool(number.is_finite) and math.isinf(nearest_float(number))

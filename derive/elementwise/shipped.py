@@ -79,7 +79,11 @@ reciprocal = operation("reciprocal", lambda t: 1 / t)
 quotient = operation("quotient", lambda a, b: a / b)
 log1p_ = operation("log1p", lambda t: log1p(t))
 expm1_ = operation("expm1", lambda t: expm1(t))
-log_cosh = operation("log_cosh", lambda t: stable.log_cosh(t))
+log_cosh = operation(
+    "log_cosh",
+    lambda t: stable.log_cosh(t),
+    derivatives={1: lambda t: sympy.tanh(t), 2: _tanh_d1},
+)
 log_expm1 = operation("log_expm1", lambda t: stable.log_expm1(t))
 log1mexp = operation("log1mexp", lambda t: stable.log1mexp(t))
 normal_distribution = operation("normal_cdf", lambda t: normal_cdf(t))

@@ -105,15 +105,29 @@ class log_cosh(StableFunction):
         return tanh(self.args[0])
 
 
+class less_log_2(StableFunction):
+    """u - log 2, with log 2 in two parts: exact to a rounding near log 2."""
+
+    HIGH = sympy.Rational(45426, 65536)  # exact in float32, and so is u - HIGH near by
+
+    def plain(self) -> sympy.Expr:
+        return self.args[0] - log(2)
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return sympy.S.One
+
+
 class log_expm1(StableFunction):
-    """log(e^u - 1), for u > 0."""
+    """log(e^u - 1), for u > 0; e^u - 2 = 2 (e^(u - log 2) - 1) near its zero log 2."""
 
     def plain(self) -> sympy.Expr:
         return log(exp(self.args[0]) - 1)
 
     def computed(self) -> sympy.Expr:
         (u,) = self.args
-        return Piecewise((u + log1p(-exp(-u)), u > 1), (log(expm1(u)), True))
+        middle = log1p(2 * expm1(less_log_2(u)))
+        far = u + log1p(-exp(-u))
+        return Piecewise((far, u > 1), (middle, u > sympy.Rational(1, 2)), (log(expm1(u)), True))
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
         return -1 / expm1(-self.args[0])
