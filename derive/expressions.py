@@ -21,6 +21,7 @@ import sympy
 
 from .elementwise import shipped
 from .elementwise.operations import Operation
+from .elementwise.scalars import is_beyond_floats
 from .forms import Access, Form, make_form
 from .hooks import Shown
 from .refusals import Refusals
@@ -295,6 +296,11 @@ def coefficient(value: object) -> sympy.Expr:
     unreal = number is sympy.nan or number.is_finite is False or number.is_extended_real is False
     if unreal or any(not symbol.is_integer for symbol in number.free_symbols):
         raise SpaceError(f"expected a finite real number or an expression in sizes, got {value!r}")
+    if number.is_Rational and is_beyond_floats(number):
+        raise SpaceError(
+            f"expected a number below 1.8e308, the largest in floating point, got one of "
+            f"{len(str(abs(int(number))))} digits; scale the formula"
+        )
     return number
 
 

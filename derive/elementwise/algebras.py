@@ -12,7 +12,7 @@ import mpmath as mp
 import numpy as np
 import sympy
 
-from .normal import weighted_normal_cdf
+from .normal import mean_excess, weighted_density, weighted_normal_cdf
 from .scalars import FUNCTIONS, nearest_float
 
 
@@ -84,6 +84,8 @@ _MULTIPRECISION: Mapping[str, Callable[..., Any]] = {
     "pow": mp.power,
     "normal_cdf": _multiprecision_normal_cdf,
     "normal_gelu": lambda x: x * _multiprecision_normal_cdf(x),
+    "normal_mean_excess": lambda x: mp.npdf(x) / _multiprecision_normal_cdf(-x) - x,
+    "weighted_normal_pdf": lambda w, x: w * mp.npdf(x),
 }
 
 
@@ -150,4 +152,6 @@ _ARRAYS: Mapping[str, Callable[..., Any]] = {
     "pow": np.power,
     "normal_cdf": lambda x: weighted_normal_cdf(1, x),
     "normal_gelu": lambda x: weighted_normal_cdf(x, x),
+    "normal_mean_excess": mean_excess,
+    "weighted_normal_pdf": weighted_density,
 }

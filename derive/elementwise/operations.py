@@ -22,10 +22,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import sympy
 
+from . import equalities
 from .algebras import Arrays
 from .fold import evaluate, steps
-from .rewriting import is_analytic, kinks_of, plain, without_kinks, without_overflow
-from .scalars import CALLED, ScalarError
+from .laws import Law, rewritten
+from .relations import with_plain_conditions
+from .rewriting import differentiable, is_analytic, kinks_of, plain, without_kinks
+from .scalars import CALLED, ScalarError, is_beyond_floats
 
 Formula: TypeAlias = "sympy.Expr | Callable[..., Any]"
 Orders = tuple[int, ...]
@@ -47,6 +50,8 @@ class Operation:
     orders      which partial derivative of it this is, one order for each argument
     kinks       expressions that vanish where psi or a derivative may jump; () for a smooth psi
     analytic    the body continues to complex arguments (no Piecewise, no Abs)
+    rewritten   the formula by the laws, of which the stable derivatives are made
+    laws        which laws these were
     """
 
     name: str
@@ -57,7 +62,10 @@ class Operation:
     orders: Orders
     kinks: tuple[sympy.Expr, ...]
     analytic: bool
+    rewritten: sympy.Expr = field(repr=False, compare=False)
+    laws: tuple[Law, ...] = field(default=(), repr=False, compare=False)
     stable_derivatives: tuple[tuple[Orders, sympy.Expr], ...] = field(default=(), repr=False)
+    declared: Operation | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_constant(self) -> bool:
@@ -116,8 +124,8 @@ def operation(
 
     `formula` is a callable on symbols, its parameters being the arguments, or an expression of the
     `arguments`. `stable` and `derivatives` (by order, or by orders of several arguments) say how
-    the function and its derivatives are evaluated; else it is the formula and SymPy's derivatives
-    of it, with logistic terms written so that no exp overflows.
+    the function and its derivatives are evaluated; else it is the formula and its derivatives,
+    rewritten by the laws of `laws`.
 
     Raises OperationError for a name that is no identifier, an undeclared symbol, a function that
     can't be emitted, and a formula that is not real.
@@ -128,7 +136,7 @@ def operation(
     """
     _check_name(name)
     symbols = _arguments(name, formula, arguments)
-    given = _expression(name, formula, symbols)
+    given = _separated(name, _expression(name, formula, symbols))
     table = {
         ((orders,) if isinstance(orders, int) else tuple(orders)): _expression(name, text, symbols)
         for orders, text in (derivatives or {}).items()
@@ -139,16 +147,19 @@ def operation(
             f"{', '.join(map(str, table))}"
         )
     body = plain(given, symbols)
-    text = without_overflow(without_kinks(given, symbols)) if stable is None else stable
+    _check_equalities(name, body)
+    by_laws, laws = rewritten(without_kinks(given, symbols))
     return Operation(
         name=name,
         arguments=symbols,
         body=body,
-        stable=_expression(name, text, symbols),
+        stable=by_laws if stable is None else _expression(name, stable, symbols),
         base=name,
         orders=(0,) * len(symbols),
         kinks=kinks_of(body),
         analytic=is_analytic(body),
+        rewritten=by_laws,
+        laws=laws if stable is None else (),
         stable_derivatives=tuple(table.items()),
     )
 
@@ -203,10 +214,30 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
     if value.has(sympy.I, sympy.zoo) or value.is_extended_real is False:
         raise OperationError(f"{name}: expected a real-valued formula, came {value}")
     try:
-        steps(without_kinks(value, symbols))
+        value = with_plain_conditions(value)
+        found = steps(without_kinks(value, symbols))
     except ScalarError as error:
         raise OperationError(f"{name}: {error}") from error
+    for number in (x for x in found if isinstance(x, sympy.Rational) and is_beyond_floats(x)):
+        raise OperationError(
+            f"{name}: a number of {len(str(abs(number)))} digits is beyond the largest "
+            "floating-point number, 1.8e308; scale the formula"
+        )
     return value
+
+
+def _separated(name: str, value: sympy.Expr) -> sympy.Expr:
+    try:
+        return equalities.separated(value)
+    except equalities.NotContinued as error:
+        raise OperationError(f"{name}: {error}") from error
+
+
+def _check_equalities(name: str, body: sympy.Expr) -> None:
+    try:
+        equalities.check(body)
+    except equalities.NotContinued as error:
+        raise OperationError(f"{name}: {error}") from error
 
 
 # --- derivatives
@@ -219,18 +250,42 @@ def _derived_name(base: str, orders: Orders) -> str:
 
 @cache
 def _derivative(psi: Operation, argument: int) -> Operation:
+    """By one argument more; always in the order of the arguments, so that there is one text."""
     orders = tuple(order + (k == argument) for k, order in enumerate(psi.orders))
-    body = plain(sympy.diff(psi.body, psi.arguments[argument]), psi.arguments)
-    if body == psi.body:
-        return psi  # exp' is exp: one operation, so that its values are shared
+    found = _partial(psi.declared or psi, orders)
+    return psi if found.body == psi.body else found  # exp' is exp: one operation, values shared
+
+
+@cache
+def _partial(declared: Operation, orders: Orders) -> Operation:
+    """The partial derivative of a declared operation of these orders."""
+    if not any(orders):
+        return declared
+    last = max(k for k, order in enumerate(orders) if order)
+    below = _partial(declared, tuple(order - (k == last) for k, order in enumerate(orders)))
+    arguments, x = declared.arguments, declared.arguments[last]
+
+    def in_plain_functions(expression: sympy.Expr) -> sympy.Expr:
+        return plain(expression, arguments)
+
+    body = plain(equalities.derivative(below.body, x, in_plain_functions), arguments)
+    if body == below.body:
+        return below
+    smooth = differentiable(below.rewritten, arguments)
+    moved = equalities.derivative(smooth, x, in_plain_functions)
+    by_laws, laws = rewritten(without_kinks(moved, arguments))
+    text = dict(declared.stable_derivatives).get(orders)
     return Operation(
-        name=_derived_name(psi.base, orders),
-        arguments=psi.arguments,
+        name=_derived_name(declared.base, orders),
+        arguments=arguments,
         body=body,
-        stable=dict(psi.stable_derivatives).get(orders, without_overflow(body)),
-        base=psi.base,
+        stable=by_laws if text is None else text,
+        base=declared.base,
         orders=orders,
-        kinks=psi.kinks,
+        kinks=declared.kinks,
         analytic=is_analytic(body),
-        stable_derivatives=psi.stable_derivatives,
+        rewritten=by_laws,
+        laws=laws if text is None else (),
+        stable_derivatives=declared.stable_derivatives,
+        declared=declared,
     )
