@@ -25,8 +25,9 @@ networks levels composing sharing looks programs transitions influence parameter
 hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
 source nests sums lower driving cost recurrent_cost draft passes through_time views
 forward_gradients sequences describe emit execution interpret plain_inputs plain_call plain_edge
-evaluated compile build cache_folder cache findings rounding sequence_runs sampling sequence_cases
-accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws sequence_laws
+evaluated limited compiler compile build cache_folder cache findings rounding sequence_runs sampling
+sequence_cases accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws
+sequence_laws
 check definitions pairing claims pullback labels problem parts algorithm onestep unrolled blocks
 entrywise steps network_problem backward_section escapes online_names online_words online_section
 sections hybrid_section recursions typesetter notebook document interpreted theorem generic
