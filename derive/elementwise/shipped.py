@@ -49,6 +49,10 @@ def _density(t: sympy.Expr) -> sympy.Expr:
     return sympy.exp(-(t**2) / 2) / sympy.sqrt(2 * sympy.pi)
 
 
+def _above_zero(t: sympy.Expr, value: sympy.Expr) -> sympy.Expr:
+    return Piecewise((value, t > 0), (0, True))
+
+
 tanh = operation(
     "tanh",
     lambda t: sympy.tanh(t),
@@ -90,6 +94,24 @@ quotient = operation("quotient", lambda a, b: a / b)
 absolute = operation("absolute", lambda t: sympy.Abs(t))
 maximum = operation("maximum", lambda a, b: Piecewise((a, a >= b), (b, True)))
 minimum = operation("minimum", lambda a, b: Piecewise((a, a <= b), (b, True)))
+root = operation(
+    "root",
+    lambda t: sympy.sqrt(t),
+    derivatives={
+        1: lambda t: _above_zero(t, 1 / (2 * sympy.sqrt(t))),
+        2: lambda t: _above_zero(t, -1 / (4 * t * sympy.sqrt(t))),
+    },
+)
+difference = operation(
+    "difference", lambda a, b: a - b, stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True))
+)
+weighed = operation(
+    "weighed", lambda p, a: p * a, stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True))
+)
+anchor = operation(
+    "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
+)
+share = operation("share", lambda t: 1 / t, stable=lambda t: _above_zero(t, 1 / t))
 
 
 def _word(number: sympy.Rational) -> str:
@@ -124,6 +146,7 @@ shipped: Mapping[str, Operation] = MappingProxyType(
         for psi in (
             *(tanh, sigmoid, relu, leaky_relu, elu, softplus, gelu, exp, log, sqrt, square),
             *(reciprocal, quotient, absolute, maximum, minimum),
+            *(root, difference, weighed, anchor, share),
         )
     }
 )
