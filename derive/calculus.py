@@ -20,6 +20,7 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -68,6 +69,11 @@ def _tangent(node: Node, d: Tangents) -> Node:
 @_tangent.register
 def _(node: Variable | Constant | Held | Argmax, d: Tangents) -> Node:
     return zero(node.space)
+
+
+@_tangent.register
+def _(node: Potential, d: Tangents) -> Node:
+    return node.along(d[node.argument])
 
 
 @_tangent.register

@@ -1,7 +1,8 @@
 """The expressions a layer is made of: nine nodes and one uninterpreted one.
 
 variable, constant, linear combination, elementwise map, contraction, tuple, projection, argmax and
-held (a value without derivative); a jet is a derivative of an uninterpreted function.  Nodes are
+held (a value without derivative, or with the gradient that a potential has); a jet is a derivative
+of an uninterpreted function.  Nodes are
 interned: equal expressions are the same object, so sharing, names and equality are those of
 objects.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import atexit
 import numbers
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, TypeVar, cast
@@ -237,6 +238,42 @@ class Held(Node):
         return (self.operand,)
 
 
+@dataclass(frozen=True)
+class Gradient:
+    """What the gradient of a potential is, from its argument x and its own value s: of(x, s)."""
+
+    name: str
+    of: Callable[[Node, Node], Node]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Potential(Held):
+    """s(x), a number for each row of x, whose gradient is known in terms of s itself.
+
+    D s . v = <gradient(x, s), v> over the last axis, as log-sum-exp has the gradient Exp(x - s):
+    derived through the sums that its value is computed by, it would come out as the difference of
+    large terms.  The value is that of `operand`; that the two belong together is proved as for any
+    layer.
+    """
+
+    argument: Node
+    gradient: Gradient
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return self.operand, self.argument
+
+    def along(self, v: Node) -> Node:
+        """<gradient(x, s), v> over the last axis."""
+        space = array_space(self.argument, self.gradient.name)
+        read = axes(0, space.rank)
+        form = aligned(space.shape, [read, read, read[:-1]])
+        return contraction(self.space, form, 2, (self.gradient.of(self.argument, self), v))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Jet(Node):
     """The form <D^k f(arguments)(directions), cotangent> of an uninterpreted f, with one slot open.
@@ -388,6 +425,8 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         )
     if psi.body.is_number:
         return constant(psi.body, first)
+    if psi.stable.is_Symbol:
+        return arguments[psi.arguments.index(psi.stable)]
     return intern(Elementwise(first, psi, arguments))
 
 
@@ -475,7 +514,13 @@ def held(node: Node) -> Node:
     """The value of an expression, without derivative."""
     if isinstance(node.space, Product):
         return tuple_of(held(part) for part in parts(node))
-    return node if isinstance(node, (Constant, Held)) else intern(Held(node.space, node))
+    without = isinstance(node, Constant) or type(node) is Held
+    return node if without else intern(Held(node.space, node))
+
+
+def potential(value: Node, argument: Node, gradient: Gradient) -> Node:
+    """A function of the rows of an array with its value and its gradient."""
+    return intern(Potential(value.space, value, argument, gradient))
 
 
 # --- the bilinear operations that arithmetic stands for

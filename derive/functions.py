@@ -9,6 +9,7 @@ import sympy
 from .elementwise import shipped
 from .elementwise.operations import Operation, operation
 from .expressions import (
+    Gradient,
     Node,
     aligned,
     argmax,
@@ -21,6 +22,7 @@ from .expressions import (
     held,
     linear_combination,
     parts,
+    potential,
     tuple_of,
     variable,
 )
@@ -245,8 +247,8 @@ def dot(x: Node, y: Node) -> Node:
 
 
 def norm(x: Node) -> Node:
-    """The norm of x in the inner product of its space; its derivative at zero is infinite."""
-    return sqrt(inner(x, x))
+    """The norm of x in the inner product of its space; its derivatives at zero are 0 by convention."""
+    return elementwise(shipped.root, inner(x, x))
 
 
 def flat(x: Node, inverse: bool = False) -> Node:
@@ -378,32 +380,74 @@ def _repeated(y: Node, space: Real) -> Node:
     return contraction(space, form_, 1, (y,))
 
 
+def _less(x: Node, y: Node) -> Node:
+    """x - y for a y along a further last axis; what is equal leaves 0, infinities too."""
+    return elementwise(shipped.difference, x, _repeated(y, array_space(x, "a difference")))
+
+
+def _anchored(s: Node) -> Node:
+    """s, what -inf is measured from where s is -inf too: 0, so that it stays -inf."""
+    return elementwise(shipped.anchor, s)
+
+
 def _shifted(x: Node) -> Node:
     """x less its largest entry, which is held: no exponential of it overflows.
 
     Only for what a shift does not change: the derivative of the largest entry is left out.
     """
-    return x - _repeated(held(largest(x)), array_space(x, "a shift by the largest entry"))
+    return _less(x, _anchored(held(largest(x))))
+
+
+def _shares(d: Node, s: Node) -> Node:
+    """Exp(d - s), each exponential's share of their sum Exp(s); 0 in a sum of nothing."""
+    return exp(_less(d, _anchored(s)))
+
+
+_SHARES = Gradient("shares", _shares)
+
+
+def _log_total(d: Node) -> Node:
+    """s = log <1, Exp(d)>, whose gradient is Exp(d - s)."""
+    return potential(log(_total(exp(d))), d, _SHARES)
 
 
 def log_sum_exp(x: Node) -> Node:
-    """log <1, Exp(x)>, shifted by the largest entry: no overflow for any finite x."""
-    return log(_total(exp(_shifted(x)))) + held(largest(x))
+    """log <1, Exp(x)>, shifted by the largest entry: no overflow for any x.
+
+    -inf where every entry is; +inf where one is (docs/edges.md).  Over the last axis.
+    """
+    return _log_total(_shifted(x)) + held(largest(x))
 
 
 def softmax(x: Node) -> Node:
-    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry; over the last axis."""
-    e = exp(_shifted(x))
-    return hadamard(e, _repeated(1 / _total(e), array_space(x, "softmax")))
+    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry; over the last axis.
+
+    Zero in a row that is -inf throughout.
+    """
+    d = _shifted(x)
+    return _shares(d, _log_total(d))
 
 
 def log_softmax(x: Node) -> Node:
     """Log(softmax(x)) (thesis, lemma 2.4.4), shifted first: no digits are lost to a large x."""
     d = _shifted(x)
-    return d - _repeated(log(_total(exp(d))), array_space(x, "log_softmax"))
+    return _less(d, _anchored(_log_total(d)))
 
 
 def log_softmax_entry(x: Node, k: Node) -> Node:
     """Log(softmax(x))_k for a class index k, without the other entries."""
     d = _shifted(x)
-    return entry(d, k) - log(_total(exp(d)))
+    return entry(d, k) - _anchored(_log_total(d))
+
+
+def expectation(p: Node, a: Node) -> Node:
+    """<p, a>, the mean of a in a distribution p: what has probability 0 is left out, infinite or not.
+
+    Raises SpaceError where the two are not of one space.
+
+    >>> from derive import R, dims, variable
+    >>> n = dims("n")
+    >>> print(expectation(variable("p", R(n)), variable("a", R(n))).space)
+    R()
+    """
+    return total_sum(elementwise(shipped.weighed, p, a))

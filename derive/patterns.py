@@ -8,11 +8,20 @@ list of different indices, each running over all of its axis; a slice has a numb
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import sympy
 
-from .expressions import Argmax, Constant, Contraction, Elementwise, Node
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Node,
+    hadamard,
+    linear_combination,
+)
 from .forms import Access, Form
 from .spaces import Real, Space
 
@@ -77,9 +86,19 @@ def shown(node: Contraction | Argmax, access: Access, family: sympy.Symbol | Non
     return tuple(entry for entry in access if entry not in hidden)
 
 
+def arithmetic(node: Elementwise) -> Node | None:
+    """The sum or the product that an operation is wherever its arguments are finite."""
+    psi, values = node.operation, dict(zip(node.operation.arguments, node.arguments, strict=True))
+    if psi.base not in ("difference", "weighed", "anchor"):
+        return None
+    terms = [term.as_coeff_mul() for term in sympy.Add.make_args(psi.body)]
+    factors = ((number, reduce(hadamard, map(values.get, rest))) for number, rest in terms)
+    return linear_combination(factors)
+
+
 def norm_of(node: Node, family: sympy.Symbol | None = None) -> Node | None:
     """x where the node is sqrt(<x, x>)."""
-    if not isinstance(node, Elementwise) or node.operation.name != "sqrt":
+    if not isinstance(node, Elementwise) or node.operation.name not in ("sqrt", "root"):
         return None
     found = pattern(node.arguments[0], family)
     same = found is not None and found.name == "inner" and len(set(found.arguments)) == 1

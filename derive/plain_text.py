@@ -25,10 +25,13 @@ from .patterns import shown
 from .spaces import Real
 
 
+SHOWN = {"root": "sqrt"}  # what differs from another function at a point only
+
+
 def primed(psi: Operation) -> str:
     """psi, psi', psi''; a partial derivative of several arguments by its orders."""
     if len(psi.orders) == 1:
-        return psi.base + "'" * psi.orders[0]
+        return SHOWN.get(psi.base, psi.base) + "'" * psi.orders[0]
     return psi.base + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
 
 

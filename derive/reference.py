@@ -186,10 +186,14 @@ def _(node: Held, at: _At) -> Value:
 def _(node: Argmax, at: _At) -> Value:
     kept, summed = _shown(node.form, 1), node.summed
     grid = _Grid(node.form, at, [*kept, *summed])
-    reads = grid.read(np.asarray(at[node.operand]).real, node.form.slots[0], outside=-np.inf)
+    operand, access = np.asarray(at[node.operand]).real, node.form.slots[0]
+    reads = grid.read(operand, access, outside=-np.inf)
+    inside = grid.read(np.ones(operand.shape, dtype=bool), access, outside=False)
     shape, window = reads.shape[: len(kept)], reads.shape[len(kept) :]
-    first = np.argmax(reads.reshape(*shape, math.prod(window)), axis=-1)  # a NaN before all numbers
-    return np.unravel_index(first, window)[node.position]
+    reads, inside = (a.reshape(*shape, math.prod(window)) for a in (reads, inside))
+    most = np.max(reads, axis=-1, keepdims=True)  # a NaN before all numbers
+    attained = inside & ((reads == most) | np.isnan(reads))
+    return np.unravel_index(np.argmax(attained, axis=-1), window)[node.position]
 
 
 @_value.register

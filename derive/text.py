@@ -27,7 +27,7 @@ from .expressions import (
 )
 from .hooks import printed
 from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
-from .patterns import norm_of, pattern
+from .patterns import arithmetic, norm_of, pattern
 from .plain_text import TEXT
 
 
@@ -144,6 +144,9 @@ def _opens(term: LinearCombination, w: Writer) -> bool:
 @_write.register
 def _(node: Elementwise, w: Writer) -> Written:
     psi, z, to = node.operation, node.arguments, w.notation
+    plain = arithmetic(node)
+    if plain is not None:
+        return w.written(plain)
     x = norm_of(node, w.family) if z[0] not in w.names else None
     written = to.norm(w, x) if x is not None else None
     return written or to.monomial(w, node) or to.applied(w, psi, z)

@@ -16,6 +16,7 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -27,6 +28,7 @@ from .expressions import (
     is_zero,
     linear_combination,
     parts,
+    potential,
     projection,
     tuple_of,
     zero,
@@ -97,6 +99,11 @@ def _(node: Argmax, operands: Sequence[Node]) -> Node:
 @rebuild.register
 def _(node: Held, operands: Sequence[Node]) -> Node:
     return held(operands[0])
+
+
+@rebuild.register
+def _(node: Potential, operands: Sequence[Node]) -> Node:
+    return potential(*operands, node.gradient)
 
 
 @rebuild.register

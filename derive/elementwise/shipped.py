@@ -39,6 +39,10 @@ def _tanh_d1(t: sympy.Expr) -> sympy.Expr:
     return 4 * _sigmoid_d1(2 * t)
 
 
+def _above_zero(t: sympy.Expr, value: sympy.Expr) -> sympy.Expr:
+    return Piecewise((value, t > 0), (0, True))
+
+
 tanh = operation(
     "tanh",
     lambda t: sympy.tanh(t),
@@ -99,6 +103,26 @@ erfc = operation("erfc", lambda t: sympy.erfc(t))
 absolute = operation("absolute", lambda t: sympy.Abs(t))
 maximum = operation("maximum", lambda a, b: Piecewise((a, a >= b), (b, True)))
 minimum = operation("minimum", lambda a, b: Piecewise((a, a <= b), (b, True)))
+root = operation(
+    "root",
+    lambda t: sympy.sqrt(t),
+    derivatives={
+        1: lambda t: _above_zero(t, 1 / (2 * sympy.sqrt(t))),
+        2: lambda t: _above_zero(t, -1 / (4 * t * sympy.sqrt(t))),
+    },
+)
+difference = operation(
+    "difference",
+    lambda a, b: a - b,
+    stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True)),
+)
+weighed = operation(
+    "weighed", lambda p, a: p * a, stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True))
+)
+anchor = operation(
+    "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
+)
+share = operation("share", lambda t: 1 / t, stable=lambda t: _above_zero(t, 1 / t))
 
 
 def _word(number: sympy.Rational) -> str:
@@ -145,6 +169,7 @@ shipped: Mapping[str, Operation] = MappingProxyType(
             ),
             *(log1mexp, normal_distribution, log_normal_distribution, sech, sin, cos, sinh, cosh),
             *(atan, erf, erfc),
+            *(root, difference, weighed, anchor, share),
         )
     }
 )

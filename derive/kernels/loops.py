@@ -91,11 +91,10 @@ class Position(Scalar):
 
 @dataclass(frozen=True)
 class Inside(Scalar):
-    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else a number."""
+    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else zero."""
 
     guards: Guards
     value: Scalar
-    outside: sympy.Expr = sympy.S.Zero
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,10 @@ class Select(Statement):
 
 @dataclass(frozen=True)
 class Largest(Statement):
-    """Indices bound to the first place where a scalar is largest; a NaN is above all numbers."""
+    """Indices bound to the first place where a scalar is largest; a NaN is above all numbers.
+
+    Places where a guard (entry, extent) is outside are passed over; 0 where there is no other.
+    """
 
     indices: tuple[sympy.Symbol, ...]
     running: tuple[sympy.Symbol, ...]
@@ -169,6 +171,7 @@ class Largest(Statement):
     candidate: str
     value: Scalar
     lets: tuple[Statement, ...]
+    guards: Guards = ()
 
 
 @dataclass(frozen=True)

@@ -182,11 +182,11 @@ class Points:
         )
         return factors[0] if len(factors) == 1 else Times(factors)
 
-    def read(self, node: Node, place: Place, outside: sympy.Expr = sympy.S.Zero) -> Scalar:
-        """An operand at a place, zero or another number outside its borders."""
+    def read(self, node: Node, place: Place) -> Scalar:
+        """An operand at a place, zero outside its borders."""
         guards = self.indices.outside(place, node.space.shape)  # type: ignore[attr-defined]
         value = self.value(node, place)
-        return Inside(guards, value, outside) if guards else value
+        return Inside(guards, value) if guards else value
 
     def _moved(
         self, node: Contraction, place: Place, select: bool = True
@@ -229,10 +229,12 @@ class Points:
         running = tuple(self._index("j", extent) for extent in extents)
         moved = dict(zip((*node.form.slots[1], *node.summed), (*place, *running), strict=True))
         inner = Points(self.memory, self.names, self.indices)
-        value = inner.read(node.operand, placed(node.form.slots[0], moved), -sympy.oo)
+        read = placed(node.form.slots[0], moved)
+        guards = self.indices.outside(read, node.operand.space.shape)  # type: ignore[attr-defined]
+        value = inner.value(node.operand, read)
         best = self.indices.scalar("largest", (), self.used)
         candidate = self.indices.scalar("candidate", (), self.used)
-        return Largest(found, running, extents, best, candidate, value, tuple(inner.lets))
+        return Largest(found, running, extents, best, candidate, value, tuple(inner.lets), guards)
 
 
 class Nest:

@@ -32,6 +32,7 @@ from ..expressions import (
 from ..walk import rebuild, topological
 from .products import (
     as_product,
+    as_share,
     base,
     is_rearranged,
     is_sum,
@@ -47,7 +48,8 @@ ALWAYS = "always"
 def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
     """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum.
 
-    Products with windows are products with what the windows show.
+    Products with windows are products with what the windows show; shares of a sum of exponentials
+    are the exponentials that are summed, times one number.
     """
     order = topological(*roots)
     uses = Counter(operand for node in order for operand in node.operands)
@@ -60,7 +62,7 @@ def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
             inline = [uses[x] == 1 and x not in names for x in node.operands]
             new[node] = _flat_sum(node, operands, inline)
         else:
-            new[node] = laid_out(rebuild(node, operands))
+            new[node] = as_share(laid_out(rebuild(node, operands)))
     return new
 
 

@@ -206,8 +206,7 @@ def _(value: Position) -> tuple[str, int]:
 
 @_scalar.register
 def _(value: Inside) -> tuple[str, int]:
-    outside = real_number(value.outside)
-    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else {outside})", ATOM
+    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else <real>0)", ATOM
 
 
 @_scalar.register

@@ -157,7 +157,7 @@ class _Cut:
 
 def _is_formula(node: Node) -> bool:
     """More than an atom: neither a variable or number nor a multiple, a slice or part of one."""
-    if isinstance(node, (Variable, Constant, Projection, Held)):
+    if isinstance(node, (Variable, Constant, Projection)) or type(node) is Held:
         return False
     if not isinstance(node.space, Real):
         return False
