@@ -382,6 +382,11 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         )
     if psi.body.is_number:
         return constant(psi.body, first)
+    own = [arguments[k] for k in psi.linear]
+    if own and all(map(is_zero, own)):
+        return zero(first)
+    if psi.keeps_common and len(set(own)) == 1:
+        return own[0]
     return intern(Elementwise(first, psi, arguments))
 
 

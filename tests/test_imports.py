@@ -21,7 +21,7 @@ windows pooling maps places names roles validity layers rendering notation patte
 text letters glyphs typography diagonals lines powers ratios jets multilinear linear_algebra
 writer domains titles show scalar_functions reference components prime_fields scalar_graph
 scalar_rules branches field_values field proof initialise resize cells declaration loading stages
-networks levels composing sharing looks programs transitions influence parameters gradient_flow
+networks levels composing sharing looks programs selections transitions observations influence parameters gradient_flow
 hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
 source nests sums lower driving cost recurrent_cost draft passes through_time views
 forward_gradients sequences describe emit execution interpret plain_inputs plain_call plain_edge

@@ -16,7 +16,7 @@ import inspect
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +47,8 @@ class Operation:
     orders      which partial derivative of it this is, one order for each argument
     kinks       expressions that vanish where psi or a derivative may jump; () for a smooth psi
     analytic    the body continues to complex arguments (no Piecewise, no Abs)
+    linear      positions of the arguments in which psi is linear, jointly: along these the
+                derivative is psi itself, and no product with a slope
     """
 
     name: str
@@ -58,6 +60,13 @@ class Operation:
     kinks: tuple[sympy.Expr, ...]
     analytic: bool
     stable_derivatives: tuple[tuple[Orders, sympy.Expr], ...] = field(default=(), repr=False)
+    linear: tuple[int, ...] = ()
+
+    @cached_property
+    def keeps_common(self) -> bool:
+        """Where all of the arguments that it is linear in are one value, it is that value."""
+        own = [self.arguments[k] for k in self.linear]
+        return bool(own) and self.body.xreplace(dict.fromkeys(own, own[0])) == own[0]
 
     @property
     def is_constant(self) -> bool:
@@ -111,13 +120,15 @@ def operation(
     arguments: Sequence[sympy.Symbol] = (),
     stable: Formula | None = None,
     derivatives: Mapping[int | Orders, Formula] | None = None,
+    linear: Sequence[int] = (),
 ) -> Operation:
     """An elementwise operation from a SymPy expression of real arguments.
 
     `formula` is a callable on symbols, its parameters being the arguments, or an expression of the
     `arguments`. `stable` and `derivatives` (by order, or by orders of several arguments) say how
     the function and its derivatives are evaluated; else it is the formula and SymPy's derivatives
-    of it, with logistic terms written so that no exp overflows.
+    of it, with logistic terms written so that no exp overflows. `linear` are the positions of
+    arguments in which it is linear, all of them together: what a selection selects from.
 
     Raises OperationError for a name that is no identifier, an undeclared symbol, a function that
     can't be emitted, and a formula that is not real.
@@ -150,6 +161,7 @@ def operation(
         kinks=kinks_of(body),
         analytic=is_analytic(body),
         stable_derivatives=tuple(table.items()),
+        linear=tuple(linear),
     )
 
 

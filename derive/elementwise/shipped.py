@@ -90,6 +90,11 @@ quotient = operation("quotient", lambda a, b: a / b)
 absolute = operation("absolute", lambda t: sympy.Abs(t))
 maximum = operation("maximum", lambda a, b: Piecewise((a, a >= b), (b, True)))
 minimum = operation("minimum", lambda a, b: Piecewise((a, a <= b), (b, True)))
+select = operation(
+    "select",
+    lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
+    linear=(1, 2),
+)
 
 
 def _word(number: sympy.Rational) -> str:
@@ -123,7 +128,7 @@ shipped: Mapping[str, Operation] = MappingProxyType(
         psi.name: psi
         for psi in (
             *(tanh, sigmoid, relu, leaky_relu, elu, softplus, gelu, exp, log, sqrt, square),
-            *(reciprocal, quotient, absolute, maximum, minimum),
+            *(reciprocal, quotient, absolute, maximum, minimum, select),
         )
     }
 )
