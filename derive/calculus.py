@@ -84,10 +84,9 @@ def _(node: LinearCombination, d: Tangents) -> Node:
 @_tangent.register
 def _(node: Elementwise, d: Tangents) -> Node:
     psi, z = node.operation, node.arguments
-    return total(
-        node,
-        [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in range(len(z))],
-    )
+    curved = [k for k in range(len(z)) if k not in psi.linear]
+    slopes = [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in curved]
+    return total(node, [*slopes, (1, linear_along(node, {k: d[z[k]] for k in psi.linear}))])
 
 
 @_tangent.register
@@ -117,6 +116,17 @@ def _(node: Jet, d: Tangents) -> Node:
     ]
     paired = [] if node.cotangent is None else [(1, _jet(node, node.directions, d[node.cotangent]))]
     return total(node, [*higher, *inner, *paired])
+
+
+def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
+    """Psi with directions in slots that it is linear in, and zero in the others of these."""
+    own = node.operation.linear
+    if all(is_zero(v) for v in directions.values()):
+        return zero(node.space)
+    filled = [
+        directions.get(k, zero(z.space)) if k in own else z for k, z in enumerate(node.arguments)
+    ]
+    return elementwise(node.operation, *filled)
 
 
 def total(like: Node, terms: Iterable[tuple[object, Node]]) -> Node:
@@ -186,6 +196,16 @@ def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node
         raise NotLinear("a contraction depends on the variables in more than one slot")
     (position,) = open_slots
     return [(node.filled[position], opened(node, position, u))]
+
+
+@pull.register
+def _(node: Elementwise, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    psi, z = node.operation, node.arguments
+    if any(z[k] in dependent for k in range(len(z)) if k not in psi.linear):
+        raise NotLinear(f"{psi.name} depends on the variables, but is not linear in them")
+    if not all(z[k] in dependent or is_zero(z[k]) for k in psi.linear):
+        raise NotLinear(f"an argument of {psi.name} does not depend on the variables")
+    return [(z[k], linear_along(node, {k: u})) for k in psi.linear if z[k] in dependent]
 
 
 @pull.register

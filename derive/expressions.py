@@ -427,6 +427,11 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         return constant(psi.body, first)
     if psi.stable.is_Symbol:
         return arguments[psi.arguments.index(psi.stable)]
+    own = [arguments[k] for k in psi.linear]
+    if own and all(map(is_zero, own)):
+        return zero(first)
+    if psi.keeps_common and len(set(own)) == 1:
+        return own[0]
     return intern(Elementwise(first, psi, arguments))
 
 

@@ -6,6 +6,9 @@ Lambda is the identity at the block's end and goes down by Lambda_{j-1} = Lambda
 5.1.4).  Lambda_j . nabla f_j is a product of factors: those with Lambda in them are kept for the
 times of a block, the others are what a step is given, and the sum over j is one product.
 Source: Schmidhuber 1992, cited by the thesis.
+
+A time is *linked* to the block's end where no reset lies between.  What is not linked is selected
+to be zero: factors, Lambda, and the influence at the block's start.
 """
 
 from __future__ import annotations
@@ -16,14 +19,16 @@ from dataclasses import dataclass, replace
 import sympy
 
 from .combining import added, summed
-from .expressions import Argmax, Node, Variable, variable
+from .expressions import Argmax, Node, Variable, constant, variable, zero
 from .forms import Access
+from .functions import only, select
 from .influence import Influence, Store, Tied, composed, identity, met, shape_of
 from .lift import lift, lift_space
 from .programs import BATCH, Program, Result
+from .selections import is_family
 from .spaces import R
 from .terms import Term, fresh_access, renamed, total, written
-from .transitions import is_family, step
+from .transitions import step
 from .walk import rebuild, rewrite, storage
 
 TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
@@ -49,10 +54,16 @@ class Hybrid:
             (a, b): self._lambda(a, b, tied) for (a, b), tied in sorted(self.tied.items())
         }
         self.before = {key: f"{s.variable.name}_before" for key, s in self.stores.items()}
+        names, label = self.transition.names, self.transition.label
+        self.linked, self.linking = names.mask(f"{label}_linked"), names.mask(f"{label}_linking")
+        self.linked_before = f"{self.linked.name}_before"
+        self.linking_times = names.variable(
+            f"{self.linking.name}_times", lift_space(self.linking.space, TIMES)
+        )
         self.kept = list(self._kept())
         self.factors: dict[Node, Variable] = {}
         self.stacks: dict[Node, Variable] = {}
-        self.source_of: dict[Variable, str] = {}
+        self.source_of: dict[Variable, str] = {self.linking_times: self.linking.name}
         constant_in_time = storage(self.transition.initial)
         nodes = [node for kept in self.kept for _, node in kept.term.factors]
         nodes += [_read_by(pick) for kept in self.kept for _, pick, _ in kept.term.bound]
@@ -94,11 +105,12 @@ class Hybrid:
         return Store(made, a, (h[b],), tied)
 
     def start(self) -> Program:
-        """Lambda = id."""
+        """Lambda = id, every sample linked."""
         results = [
             Result(s.variable.name, identity(s) if a == b else total(s.variable.space, ()))
             for (a, b), s in self.stores.items()
         ]
+        results.append(Result(self.linked.name, constant(sympy.S.One, self.linked.space)))
         name = f"{self.transition.label}_identity"
         return step(self.transition.layer, name, "Lambda = id", results)
 
@@ -116,13 +128,29 @@ class Hybrid:
     def backward(self) -> Program:
         """Lambda_{j-1} = Lambda_j . D f_j, and the factors of Lambda_j . nabla f_j."""
         t = self.transition
-        results = [Result(self.before[key], self._before(key), adds=False) for key in self.stores]
-        results += [Result(x.name, node) for node, x in self.factors.items()]
-        saved = t.saved
-        new = rewrite([r.node for r in results], saved.get)
+        assert t.reset is not None
+        linking, nothing = only(self.linked, t.active), zero(self.linked.space)
+        results = [
+            Result(self.before[key], select(linking, self._cut(self._before(key)), self._old(key)))
+            for key in self.stores
+        ]
+        results += [Result(x.name, only(linking, node)) for node, x in self.factors.items()]
+        results.append(Result(self.linking.name, linking))
+        results.append(Result(self.linked_before, t.hearing(nothing, self.linked, linking)))
+        new = rewrite([r.node for r in results], t.saved.get)
         results = [replace(r, node=new[r.node]) for r in results]
         law = ["Lambda_before = Lambda . D f", "factors of Lambda . nabla f"]
         return step(t.layer, f"{t.label}_block_step", law, results, t.named)
+
+    def _cut(self, node: Node) -> Node:
+        """What goes down through a step that is not reset."""
+        reset = self.transition.reset
+        assert reset is not None
+        return select(reset, zero(node.space), node)
+
+    def _old(self, key: tuple[int, int]) -> Node:
+        """Lambda as it was, where the step is not active."""
+        return self.stores[key].variable
 
     def _before(self, key: tuple[int, int]) -> Node:
         a, c = key
@@ -180,7 +208,7 @@ class Hybrid:
         (time,), extents = fresh_access((TIMES,))
         term, store = kept.term, kept.store
         factors = tuple(
-            ((time, *access), self.stacks[node]) if node in self.stacks else (access, node)
+            ((time, *access), self._linked(node)) if node in self.stacks else (access, node)
             for access, node in term.factors
         )
         write = store.place(term.out, kept.by, term.into)
@@ -191,6 +219,11 @@ class Hybrid:
             bound=tuple((i, *self._picked(time, node, at)) for i, node, at in term.bound),
         )
         return written(store.variable.space, moved, [], write)
+
+    def _linked(self, node: Node) -> Node:
+        """The values of a factor over a block, of linked times alone; some are that already."""
+        stack = self.stacks[node]
+        return stack if node in self.factors else only(self.linking_times, stack)
 
     def _picked(self, time: sympy.Symbol, selector: Node, access: Access) -> tuple[Node, Access]:
         """A selector over the times of a block, and the access with the time in it."""

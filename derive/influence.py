@@ -2,6 +2,8 @@
 
     J_i = D f_i . J_{i-1} + nabla f_i        (thesis lemma 5.1.2)
 
+Where a sample is reset, f begins from a state that no parameter has an influence on, and J from
+zero; where it is not active, J stays.  Both select, sample by sample, and multiply nothing.
 D f_i is a block for each pair of components of the state, nabla f_i one for each component and
 parameter; `structure` says where they are not zero.  An axis of a parameter that stays tied to an
 axis of the state, as all do where D f is diagonal, is not stored: J is compressed and stays exact.
@@ -18,11 +20,11 @@ import sympy
 
 from .expressions import Node, Variable, constant, zero
 from .forms import Access
-from .functions import flat
+from .functions import flat, only, select
 from .programs import BATCH, Program, Result
 from .spaces import R, Real, Size, Space
 from .structure import Derivative, whole
-from .terms import Term, Ties, fresh_access, renamed, shape_of, ties, total, written
+from .terms import Term, Ties, fresh_access, renamed, shape_of, ties, times, total, written
 from .transitions import Transition, step
 from .walk import storage
 
@@ -75,14 +77,15 @@ def met(terms: Sequence[Term]) -> Ties:
 class Step:
     """The blocks of D f and nabla f of one transition, by component of the state.
 
-    `D[a, b]` has the terms of component a by component b, `nabla[a, k]` those by the k-th array of
-    `by`: the parameters, then the initial state where it is learned.
+    `D[a, b]` has the terms of component a by component b of what f begins from, `nabla[a, k]`
+    those by the k-th array of `by`: the parameters, then the initial state where it is learned,
+    which a reset begins from.
     """
 
     def __init__(self, transition: Transition) -> None:
         self.transition = transition
-        self.h = storage(transition.h)
-        self.outputs = storage(transition.output)
+        self.h = storage(transition.begun)
+        self.outputs = storage(transition.inner)
         self.parameters = tuple(x for p in transition.parameters for x in storage(p))
         learned = transition.network.learned
         self.initial = storage(transition.initial) if learned else ()
@@ -91,7 +94,15 @@ class Step:
             (a, b): whole(terms, shape_of(self.h[a]), shape_of(self.h[b]))
             for (a, b), terms in self._blocks(self.h).items()
         }
-        self.nabla = self._blocks(self.by)
+        self.nabla = self._blocks(self.parameters) | dict(self._of_resets())
+
+    def _of_resets(self) -> Iterator[tuple[tuple[int, int], tuple[Term, ...]]]:
+        """D f where a sample is reset, as derivatives by the learned initial state."""
+        first, reset = len(self.parameters), self.transition.reset
+        if self.initial:
+            assert reset is not None
+            for (a, b), terms in self.D.items():
+                yield (a, first + b), tuple(times(t, (t.out[:1], reset)) for t in terms)
 
     def _blocks(self, by: Sequence[Node]) -> Blocks:
         derivatives = [Derivative(self.outputs, x, BATCH) for x in by]
@@ -206,6 +217,25 @@ class Influence:
         law = "the influence of the parameters on the initial state"
         return step(self.transition.layer, "start", law, results)
 
+    def begin(self) -> Program:
+        """J = 0 where a sample is reset."""
+        t = self.transition
+        assert t.reset is not None
+        return self._cleared("resets", only(t.reset, t.active), "where a sample is reset")
+
+    def cleared(self, kept: Variable) -> Program:
+        """J = 0 where a mask is zero: nothing before has an influence on what follows."""
+        one = constant(sympy.S.One, kept.space)
+        unlinked = select(kept, zero(kept.space), one)
+        return self._cleared("cut", unlinked, f"where {kept.name} is zero")
+
+    def _cleared(self, name: str, where: Node, words: str) -> Program:
+        t = self.transition
+        results = [
+            Result(s.variable.name, zero(s.variable.space), where=where) for s in self.stores
+        ]
+        return step(t.layer, f"{t.label}_{name}", f"J = 0 {words}", results)
+
     def forward(self) -> Program:
         """One step of the state and of the influence (thesis (5.1), lemma 5.1.2)."""
         t = self.transition
@@ -215,7 +245,15 @@ class Influence:
             f"{t.next.name} = {t.cell.function.signature}",
             "J_next = D f . J + nabla f, J the influence of the parameters on the state",
         ]
-        return step(t.layer, f"{t.label}_influence", law, results, t.layer.names)
+        return step(t.layer, f"{t.label}_influence", law, results, t.named)
+
+    def keep(self) -> Program:
+        """J_next = J where a sample is not active."""
+        t = self.transition
+        idle = select(t.active, zero(t.active.space), constant(sympy.S.One, t.active.space))
+        results = [Result(self.next[s], s.variable, where=idle) for s in self.stores]
+        law = "J_next = J where a sample is not active"
+        return step(t.layer, f"{t.label}_idle", law, results)
 
     def _carried(self, new: Store) -> Node:
         moved = [*self.products(new, self.step.D), *self._immediate(new)]

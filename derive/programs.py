@@ -49,13 +49,15 @@ BATCHED = frozenset({"state", GIVEN, MASK, TANGENT, COTANGENT})
 class Result:
     """An output of a kernel: its name, its expression, and whether it has the batch axis.
 
-    `adds` says that the expression is added to what is there.
+    `adds` says that the expression is added to what is there.  With `where`, a mask over the
+    batch, it is set for those samples where the mask is not zero; all else stays as it was.
     """
 
     name: str
     node: Node
     batched: bool = True
     adds: bool = False
+    where: Node | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,9 +299,7 @@ def stored_parts(node: Node, places: bool = True) -> list[Node]:
     """An expression itself, or what it only rearranges; nothing for arguments and constants."""
     if isinstance(node, Argmax):
         return list(node.together) if places else stored_parts(node.operand, places)
-    if isinstance(node, (Variable, Constant)):
-        return []
-    if isinstance(node, Projection):
+    if isinstance(node, (Variable, Constant, Projection)) or is_zero(node):
         return []
     if isinstance(node, Contraction) and node.is_pointwise and len(node.filled) == 1:
         return [part for operand in node.operands for part in stored_parts(operand, places)]

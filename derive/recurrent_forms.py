@@ -17,6 +17,7 @@ from .influence import Influence, Store, shape_of
 from .programs import BATCH
 from .spaces import Size
 from .terms import Term, ties
+from .walk import storage
 
 FULL, COMPRESSED, PARTLY = "full", "compressed", "partly compressed"
 
@@ -164,7 +165,7 @@ class _Told:
     def __init__(self, influence: Influence) -> None:
         self.influence, self.step = influence, influence.step
         self.transition = influence.transition
-        self.rows = [self._word(x) for x in self.step.h]
+        self.rows = [self._word(x) for x in storage(self.transition.h)]
 
     def _word(self, x: Node) -> str:
         """A name without the label of the cell; s[1] for a component of a direct product."""

@@ -30,9 +30,10 @@ from derive.hybrid import Hybrid
 from derive.influence import Influence
 from derive.library.rnn import lstm, vanilla_rnn
 from derive.maps import variables_of
-from derive.programs import BATCH, Program
+from derive.programs import BATCH, Program, Result
 from derive.reference import values_of
-from derive.transitions import Names, Transition, masks_of
+from derive.selections import Names, masks_of
+from derive.transitions import Transition
 
 n, m, k, p = dims("n m k p")
 H, X, Y = R(n), R(m), R(k)
@@ -190,7 +191,22 @@ def run(program: Program, values: Values, sizes: Sizes) -> Values:
     assert set(variables_of(*nodes)) <= {a.variable for a in program.arguments}
     given = by_variable([a.variable for a in program.arguments], values)
     found = values_of(nodes, given, sizes)
-    return {r.name: value for r, value in zip(program.results, found, strict=True)}
+    pairs = zip(program.results, found, strict=True)
+    return {r.name: _set(r, value, values, given, sizes) for r, value in pairs}
+
+
+def _set(result: Result, value: Any, values: Values, given: Values, sizes: Sizes) -> Any:
+    """A result, or what was there for those samples that it is not set for."""
+    if result.where is None:
+        return value
+    rows = values_of([result.where], given, sizes)[0] != 0
+    return np.where(rows.reshape(-1, *[1] * (value.ndim - 1)), value, values[result.name])
+
+
+def reached(t: Transition, values: Values, sizes: Sizes, rows: int = ROWS) -> Values:
+    """Which samples a step is reached in, where a loss hears of the state after it."""
+    heard = {t.heard.name: np.ones(rows), t.source.name: np.zeros(rows)}
+    return run(t.reaching(), {**values, **heard}, sizes)
 
 
 def flat_of(value: Any, rows: int) -> np.ndarray:

@@ -116,11 +116,11 @@ def performed(statements, at):
 
 
 def arithmetic(statement):
-    """Additions and products one each; a weight of one or minus one is free."""
+    """Additions and products one each; a weight of one or minus one, and a selection, are free."""
     adds = isinstance(statement, Accumulate) or (isinstance(statement, Store) and statement.add)
     sums = list(every(statement, Sum))
     weights = [w for total in sums for w, _ in total.terms if w not in (1, -1)]
     flops = sum(len(total.terms) - 1 for total in sums) + len(weights)
     flops += sum(len(product.factors) - 1 for product in every(statement, Times))
     assert not any(isinstance(inside, Sum) for inside in every(statement, Inside))
-    return flops + int(adds), len(list(every(statement, Apply)))
+    return flops + int(adds), sum(not a.operation.linear for a in every(statement, Apply))

@@ -69,6 +69,7 @@ class Block(Unrolled):
             results = run(lemma.backward(), {**given, **now}, self.sizes)
             kept.append({**given, **results})
             now = {s.variable.name: results[lemma.before[key]] for key, s in lemma.stores.items()}
+            now[lemma.linked.name] = results[lemma.linked_before]
             found.append(now)
         kept.reverse()
         names = lemma.source_of.values()
@@ -168,7 +169,7 @@ def test_factors_of_the_forward_pass_are_not_kept_again() -> None:
     t = lemma.transition
     (own,) = lemma.factors.values()
     (saved,) = (x.name for x in t.saved.values() if x.name in lemma.source_of.values())
-    assert set(lemma.source_of.values()) == {own.name, saved, "x"}
+    assert set(lemma.source_of.values()) == {own.name, saved, "x", lemma.linking.name}
 
 
 # --- flops per sample, p = n + m + 1

@@ -13,6 +13,7 @@ from recurrent_cells import (
     arguments_of,
     by_variable,
     flat_of,
+    reached,
     run,
     sizes_of,
     transition_of,
@@ -21,7 +22,8 @@ from recurrent_cells import (
 from derive import bidirectional
 from derive.library.rnn import readout_of_both, vanilla_rnn
 from derive.reference import value, values_of
-from derive.transitions import Names, Transition, masks_of
+from derive.selections import Names, masks_of
+from derive.transitions import Transition
 
 STEP = 1e-30
 # Between two evaluations of one cell lie at most 30 roundings and 4 ulp of ten nonlinear functions;
@@ -100,7 +102,7 @@ def backward(t: Transition, values, sizes):
     rng = np.random.default_rng(7)
     eps = {t.eps.name: draw(t.eps.space, sizes, rng), t.error.name: draw(t.error.space, sizes, rng)}
     saved = run(t.forward(saving=True), values, sizes)
-    given = {**values, **saved, **eps}
+    given = {**values, **saved, **eps, **reached(t, values, sizes)}
     back = run(t.backward(), given, sizes)
     late = run(t.adjoints(), {**given, **back}, sizes)
     return eps, back, late

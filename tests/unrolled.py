@@ -95,7 +95,10 @@ class Unrolled:
         """The state and the arrays of J after some steps, by the programs."""
         J, t = self.influence, self.t
         for each in given:
-            found = run(J.forward(), {**now, **each}, self.sizes)
+            here = {**now, **each}
+            begun = here | run(J.begin(), here, self.sizes)
+            found = run(J.forward(), begun, self.sizes)
+            found |= run(J.keep(), {**begun, **found}, self.sizes)
             arrays_of_J = {s.variable.name: found[J.next[s]] for s in J.stores}
             now = {**now, t.h.name: found[t.next.name], **arrays_of_J}
         return now

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..kernels.driving import Drive, element, number_at, put
+from ..kernels.driving import Drive, element, number_at, put, rows_of
 from ..kernels.interpret import declaration_of
 from ..kernels.loops import Buffer, Call, Copy, Fill, Statement
 from ..kernels.lower import Kernel
@@ -95,8 +95,9 @@ def evaluate(
         asked, values_and_bounds(nodes, point, dict(sizes), known), strict=True
     ):
         adds = program.adds(program.results[k])
-        put(value, outs[0][k], adds)
-        put(bound, outs[1][k], adds)
+        rows = rows_of(program.results[k], point, dict(sizes))
+        put(value, outs[0][k], adds, rows)
+        put(bound, outs[1][k], adds, rows)
         for total, error in zip(outs[0][k], outs[1][k], strict=True) if adds else ():
             if total is not None and error is not None:
                 error[...] += abs(total)

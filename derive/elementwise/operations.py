@@ -16,7 +16,7 @@ import inspect
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,6 +52,8 @@ class Operation:
     analytic    the body continues to complex arguments (no Piecewise, no Abs)
     rewritten   the formula by the laws, of which the stable derivatives are made
     laws        which laws these were
+    linear      positions of the arguments in which psi is linear, jointly: along these the
+                derivative is psi itself, and no product with a slope
     """
 
     name: str
@@ -66,6 +68,13 @@ class Operation:
     laws: tuple[Law, ...] = field(default=(), repr=False, compare=False)
     stable_derivatives: tuple[tuple[Orders, sympy.Expr], ...] = field(default=(), repr=False)
     declared: Operation | None = field(default=None, repr=False, compare=False)
+    linear: tuple[int, ...] = ()
+
+    @cached_property
+    def keeps_common(self) -> bool:
+        """Where all of the arguments that it is linear in are one value, it is that value."""
+        own = [self.arguments[k] for k in self.linear]
+        return bool(own) and self.body.xreplace(dict.fromkeys(own, own[0])) == own[0]
 
     @property
     def is_constant(self) -> bool:
@@ -119,13 +128,15 @@ def operation(
     arguments: Sequence[sympy.Symbol] = (),
     stable: Formula | None = None,
     derivatives: Mapping[int | Orders, Formula] | None = None,
+    linear: Sequence[int] = (),
 ) -> Operation:
     """An elementwise operation from a SymPy expression of real arguments.
 
     `formula` is a callable on symbols, its parameters being the arguments, or an expression of the
     `arguments`. `stable` and `derivatives` (by order, or by orders of several arguments) say how
     the function and its derivatives are evaluated; else it is the formula and its derivatives,
-    rewritten by the laws of `laws`.
+    rewritten by the laws of `laws`. `linear` are the positions of arguments in which it is linear,
+    all of them together: what a selection selects from.
 
     Raises OperationError for a name that is no identifier, an undeclared symbol, a function that
     can't be emitted, and a formula that is not real.
@@ -161,6 +172,7 @@ def operation(
         rewritten=by_laws,
         laws=laws if stable is None else (),
         stable_derivatives=tuple(table.items()),
+        linear=tuple(linear),
     )
 
 

@@ -123,6 +123,11 @@ anchor = operation(
     "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
 )
 share = operation("share", lambda t: 1 / t, stable=lambda t: _above_zero(t, 1 / t))
+select = operation(
+    "select",
+    lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
+    linear=(1, 2),
+)
 
 
 def _word(number: sympy.Rational) -> str:
@@ -169,7 +174,7 @@ shipped: Mapping[str, Operation] = MappingProxyType(
             ),
             *(log1mexp, normal_distribution, log_normal_distribution, sech, sin, cos, sinh, cosh),
             *(atan, erf, erfc),
-            *(root, difference, weighed, anchor, share),
+            *(root, difference, weighed, anchor, share, select),
         )
     }
 )

@@ -29,6 +29,7 @@ from .loops import (
     Store,
     Sum,
     Times,
+    Where,
 )
 from .lower import Kernel
 
@@ -100,6 +101,12 @@ def _count(statement: Statement) -> Count:
 
 @_count.register
 def _(s: Step | Asked) -> Count:
+    return _all(s.body)
+
+
+@_count.register
+def _(s: Where) -> Count:
+    """As where everything is selected."""
     return _all(s.body)
 
 
@@ -178,7 +185,10 @@ def _(value: Times) -> Count:
 @_work.register
 def _(value: Apply) -> Count:
     flops, calls = _parts(value.arguments, 0)
-    return flops, calls + 1
+    return (
+        flops,
+        calls if value.operation.keeps_common else calls + 1,
+    )  # a selection computes nothing
 
 
 def _parts(parts: tuple[Scalar, ...], own: int) -> Count:

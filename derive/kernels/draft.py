@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import sympy
 
@@ -16,10 +17,12 @@ from ..hybrid import TIMES
 from ..levels import Recurrent
 from ..lift import lift_space
 from ..names import Allocator
+from ..observations import Observation
 from ..programs import BATCH, Program, Result
 from ..roles import Argument
+from ..selections import Masks, Names, masks_of
 from ..spaces import Indices, R, Space, leaves
-from ..transitions import Masks, Names, Observation, Transition, masks_of
+from ..transitions import Transition
 from .loops import Asked, Buffer, Call, Copy, Fill, Pointer, Statement, Step
 from .lower import WORDS, Kernel, lower
 from .recurrent_cost import called_costs
@@ -57,11 +60,11 @@ class Steps:
         self.transitions = {
             cell: Transition(network, cell, self.names, self.masks) for cell in network.cells
         }
-        self.total = self.names.variable("J", R()).name
+        self.losses = self.names.variable("losses", R()).name
         self.weight = self.names.variable("weight", R())
         self.prediction = self.names.variable("prediction", R()).name
         self.observations = {
-            level: Observation(network, level, self.names, self.total, self.weight)
+            level: Observation(network, level, self.names, self.losses, self.weight)
             for level in network.levels
         }
         self.last = self.observations[network.levels[-1]]
@@ -184,6 +187,34 @@ class Draft:
         self.callees[name] = kernel
         made = Call(name, sizes, (*inputs, *outputs), place)
         return Step(program.law, tuple(_where_asked(made, outputs)))
+
+    def sample(
+        self, program: Program, at: Mapping[str, Pointers | None]
+    ) -> tuple[sympy.Symbol, Step]:
+        """A step of one sample of the batch, and the index that the sample has."""
+        s = self.index("s")
+        kernel = self.steps.kernel(program)
+        groups = chain(
+            zip([x.name for x in program.arguments], kernel.arguments, strict=True),
+            zip([r.name for r in program.results], kernel.results, strict=True),
+        )
+        own = {name: self._of_sample(at, name, group, s) for name, group in groups}
+        return s, self.call(program, own, count=1 / BATCH)
+
+    def _of_sample(
+        self,
+        at: Mapping[str, Pointers | None],
+        name: str,
+        group: Sequence[Buffer],
+        s: sympy.Symbol,
+    ) -> Pointers | None:
+        """Where the arrays of a sample begin, of those that have the axis of the batch."""
+        found = at[name] if name in at else self.arrays.get(name)
+        if found is None or not all(BATCH in b.shape for b in group):
+            return found
+        return tuple(
+            Pointer(p.buffer, p.offset + s * b.stride(0)) for p, b in zip(found, group, strict=True)
+        )
 
     def _found(
         self,

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import sympy
 
+from ..expressions import Variable
+from ..programs import Result
 from ..reference import Array, Value, flat_arrays, values_of
 from ..spaces import Product, Space
-from .loops import Asked, Buffer, Call, Copy, Fill, For, Pointer, Statement, Step
+from .loops import Asked, Buffer, Call, Copy, Fill, For, Load, Pointer, Statement, Step, Where
 from .lower import Kernel
 
 Sizes = Mapping[sympy.Symbol, int]
@@ -67,6 +69,14 @@ class Drive:
             self.block(statement.body)
 
     @run.register
+    def _(self, statement: Where) -> None:
+        mask = statement.mask
+        assert isinstance(mask, Load)
+        place = sum(e * mask.buffer.stride(axis) for axis, e in enumerate(mask.place))
+        if self.part(Pointer(mask.buffer, place), 1)[0] != 0:
+            self.block(statement.body)
+
+    @run.register
     def _(self, statement: For) -> None:
         for value in range(self.number(statement.extent)):
             self.sizes[statement.index] = value
@@ -98,7 +108,8 @@ class Drive:
         asked = [k for k, out in enumerate(outs) if any(array is not None for array in out)]
         found = values_of([program.results[k].node for k in asked], point, sizes)
         for k, value in zip(asked, found, strict=True):
-            put(value, outs[k], program.adds(program.results[k]))
+            rows = rows_of(program.results[k], point, sizes)
+            put(value, outs[k], program.adds(program.results[k]), rows)
 
     def _shaped(self, buffer: Buffer, pointer: Pointer | None, sizes: Sizes) -> Array | None:
         """The array of a step, a view of the memory behind a pointer."""
@@ -131,8 +142,15 @@ def element(space: Space, arrays: Iterator[Array | None]) -> Value:
     return next(arrays)
 
 
-def put(value: Any, arrays: Iterable[Array | None], adds: bool) -> None:
-    """A value written into arrays, or added; None is passed over."""
+def rows_of(result: Result, point: Mapping[Variable, Value], sizes: Sizes) -> Any:
+    """The samples that a result is set for: those where its mask is not zero, or all."""
+    if result.where is None:
+        return ...
+    return values_of([result.where], point, sizes)[0] != 0
+
+
+def put(value: Any, arrays: Iterable[Array | None], adds: bool, rows: Any = ...) -> None:
+    """A value written into some rows of arrays, or added; None is passed over."""
     for computed, array in zip(flat_arrays(value), arrays, strict=True):
         if array is not None:
-            array[...] = array + computed if adds else computed
+            array[rows] = array[rows] + computed[rows] if adds else computed[rows]

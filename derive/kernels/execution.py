@@ -41,6 +41,7 @@ from .loops import (
     Store,
     Sum,
     Times,
+    Where,
 )
 
 UNWRITTEN = -1
@@ -272,6 +273,16 @@ class Compiled:
                 body(state)
 
         return asked
+
+    @run.register
+    def _(self, statement: Where) -> Run:
+        mask, body = self.value(statement.mask), self.block(statement.body)
+
+        def where(state: State) -> None:
+            if mask(state) != 0:
+                body(state)
+
+        return where
 
     @run.register
     def _(self, statement: For) -> Run:

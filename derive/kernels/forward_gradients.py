@@ -15,7 +15,7 @@ from ..influence import Influence
 from ..programs import BATCH
 from ..roles import GIVEN
 from .draft import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
-from .loops import For, Pieces, Statement, Step
+from .loops import Buffer, For, Load, Pieces, Statement, Where
 from .lower import Kernel
 from .passes import Given, Pass, gradient_results, last_states
 from .through_time import initial_bar
@@ -79,10 +79,13 @@ class Readout:
                 draft.arrays[columns.name] = stack.start
                 draft.body += draft.fill(stack)
 
-    def call(self, eps: Pointers, at: Mapping[str, Pointers | None]) -> Step:
-        """nabla J += J* . eps (thesis (5.12))."""
+    def call(
+        self, eps: Pointers, at: Mapping[str, Pointers | None], heard: Buffer, time: sympy.Expr
+    ) -> Statement:
+        """nabla J += J* . eps (thesis (5.12)), of those samples that a loss hears of."""
         name = self.influence.transition.eps.name
-        return self.draft.call(self.influence.readout(), {**at, name: eps})
+        sample, one = self.draft.sample(self.influence.readout(), {**at, name: eps})
+        return For(sample, BATCH, (Where(Load(heard, (time, sample)), (one,)),))
 
     def parted(self) -> Iterator[Statement]:
         """The gradient of each parameter."""
@@ -98,7 +101,7 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
     t, observation = influence.transition, steps.last
     (cell,) = steps.network.cells
     carried = Carried(draft, influence, given, with_state=True)
-    gradient_results(draft)
+    losses = gradient_results(draft)
     if steps.network.learned:
         initial_bar(draft, t)
     last, left = last_states(draft), carried.results()
@@ -111,22 +114,26 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
     at = {**given.at(i), **carried.at(i)}
     seen = {
         **given.at(i),
+        steps.losses: losses.at(i),
         cell.state.name: at[t.next.name],
         f"{cell.state.name}_error": error.start,
     }
     new = {name: at[after] for name, after in carried.after.items()}
     shown = {cell.state.name: at[t.next.name], observation.predicted.name: predicted.at(i)}
+    (weights,) = given.timed[steps.weight.name].buffers
     body = (
+        draft.call(influence.begin(), at),
         draft.call(influence.forward(), at),
+        draft.call(influence.keep(), at),
         draft.call(observation.predict(), shown),
         draft.call(observation.observe(), seen),
-        readout.call(error.start, new),
+        readout.call(error.start, new, weights, i),
     )
     draft.body.append(For(i, STEPS, body))
     draft.body += readout.parted()
     draft.body += carried.leave(STEPS, {**left, t.h.name: last[cell]})
     law = [
-        f"{steps.total} += sum over the times of weight loss, and its gradient by RTRL",
+        f"{steps.losses} += weight loss, and the gradient of their sum J by RTRL",
         "from an influence of the parameters on the initial state",
     ]
     return draft.kernel(law)
@@ -146,7 +153,7 @@ class Blocks:
         self.given = Given(draft, observed=True)
         (self.cell,) = steps.network.cells
         self.carried = Carried(draft, influence, self.given, with_state=False)
-        gradient_results(draft)
+        self.losses = gradient_results(draft)
         if steps.network.learned:
             initial_bar(draft, influence.transition)
         self.last, self.left = last_states(draft), self.carried.results()
@@ -157,9 +164,9 @@ class Blocks:
             key: draft.stack(s.variable.name, s.variable.space, (sympy.Integer(2),))
             for key, s in lemma.stores.items()
         }
-        self.factors = {
-            x.name: draft.stack(x.name, x.space, (self.long,)) for x in lemma.factors.values()
-        }
+        kept = (*lemma.factors.values(), lemma.linking)
+        self.factors = {x.name: draft.stack(x.name, x.space, (self.long,)) for x in kept}
+        self.linked = draft.stack(lemma.linked.name, lemma.linked.space, (sympy.Integer(2),))
         self.number = draft.index("b")
         self.first = self.number * BLOCK
         self.count = sympy.Min(BLOCK, STEPS - self.first)
@@ -177,10 +184,9 @@ class Blocks:
         draft.body += self.readout.parted()
         draft.body += draft.copy(p.h, p.h.at(ZERO), self.last[self.cell].start)
         draft.body += self.carried.leave(blocks, self.left)
-        total = self.steps.total
         law = [
-            f"{total} += sum over the times of weight loss, and its gradient by blocks of BPTT",
-            "with the influence carried from block to block",
+            f"{self.steps.losses} += weight loss, and the gradient of their sum J",
+            "by blocks of BPTT, with the influence carried from block to block",
         ]
         return draft.kernel(law)
 
@@ -189,16 +195,19 @@ class Blocks:
         draft, p, count, t = self.draft, self.p, self.count, self.draft.index("t")
         yield p.forward(self.given, count, self.first)
         yield from draft.fill(p.error)
+        yield from p.listen(self.given.timed[self.steps.weight.name].at(self.first), count)
         yield draft.call(self.steps.last.observe(), self._seen(), count=count, most=self.long)
-        yield from draft.copy(p.eps, p.error.at(count), p.eps.at(count))
-        yield For(t, count, (p.back(self.given, count - 1 - t, self.first),))
+        yield from p.begin_back(count)
+        yield For(t, count, p.back(self.given, count - 1 - t, self.first))
         yield p.adjoints(self.given, ZERO, self.first, count)
-        yield self.readout.call(p.eps.at(ZERO), self.carried.at(self.number))
+        (heard,) = p.heard.buffers
+        yield self.readout.call(p.eps.at(ZERO), self.carried.at(self.number), heard, ZERO)
 
     def _seen(self) -> dict[str, Pointers | None]:
         """What the prediction and the loss of all times of the block read and write."""
         name = self.cell.state.name
         places = {name: self.p.h.at(ONE), f"{name}_error": self.p.error.at(ONE)}
+        places[self.steps.losses] = self.losses.at(self.first)
         return {**self.given.at(self.first), **places}
 
     def _carry(self) -> Iterator[Statement]:
@@ -206,6 +215,8 @@ class Blocks:
         draft, lemma, t = self.draft, self.lemma, self.draft.index("t")
         yield draft.call(lemma.start(), self._Lambda_at(ZERO))
         yield For(t, self.count, (draft.call(lemma.backward(), self._stepped(t)),))
+        linked = {**self.carried.at(self.number), **self._Lambda_at(self.count)}
+        yield draft.call(self.influence.cleared(lemma.linked), linked)
         ended = {
             **self.carried.at(self.number),
             **self._Lambda_at(self.count),
@@ -216,7 +227,8 @@ class Blocks:
     def _Lambda_at(self, turn: sympy.Expr) -> dict[str, Pointers | None]:
         """Lambda after as many steps down: in two places in turn."""
         place = sympy.Mod(turn, 2)
-        return {s.variable.name: self.Lambda[k].at(place) for k, s in self.lemma.stores.items()}
+        places = {s.variable.name: self.Lambda[k].at(place) for k, s in self.lemma.stores.items()}
+        return {**places, self.lemma.linked.name: self.linked.at(place)}
 
     def _stepped(self, t: sympy.Symbol) -> dict[str, Pointers | None]:
         """The arrays of one step down: Lambda before and after it, the factors of its time."""
@@ -225,6 +237,7 @@ class Blocks:
             **self.p.at(self.given, time, self.first),
             **self._Lambda_at(t),
             **{self.lemma.before[key]: stack.at(place) for key, stack in self.Lambda.items()},
+            self.lemma.linked_before: self.linked.at(place),
             **{name: stack.at(time) for name, stack in self.factors.items()},
         }
 
@@ -237,4 +250,4 @@ def stacks_of(
     kept = {name: stack.at(ZERO) for name, stack in {**p.kept, **factors}.items()}
     states = {p.t.h.name: p.h.at(ZERO)}
     known = {**timed, **kept, **states}
-    return {stack.name: known[lemma.source_of[stack]] for stack in lemma.stacks.values()}
+    return {stack.name: known[source] for stack, source in lemma.source_of.items()}

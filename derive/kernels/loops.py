@@ -260,6 +260,14 @@ class Asked(Statement):
 
 
 @dataclass(frozen=True)
+class Where(Statement):
+    """Statements that are taken only where a scalar is not zero."""
+
+    mask: Scalar
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
 class Step(Statement):
     """Statements that do one step of the mathematics, with its formula."""
 

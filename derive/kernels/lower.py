@@ -19,8 +19,8 @@ from ..spaces import Indices as IndexSpace
 from ..spaces import Real
 from ..text import Writer, spoken
 from ..walk import storage
-from .loops import Asked, Buffer, Fill, Statement, Step
-from .nests import Indices, Nest
+from .loops import Asked, Buffer, Fill, Statement, Step, Store, Where
+from .nests import Indices, Nest, Points, wrapped
 from .products import is_sum
 from .schedule import Schedule, Sink, is_leaf, prepared
 from .sums import sum_statements
@@ -76,7 +76,8 @@ class _Lowering:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.sizes = program.sizes
-        roots = [*(r.node for r in program.results), *program.saves, *program.names]
+        masks = [r.where for r in program.results if r.where is not None]
+        roots = [*(r.node for r in program.results), *masks, *program.saves, *program.names]
         plain = prepared(roots, program.names)
         named = program.names.items()
         self.names = {plain[x]: name for x, name in named if not isinstance(x, Variable)}
@@ -95,6 +96,12 @@ class _Lowering:
             for r, buffers in zip(program.results, self.results, strict=True)
             for buffer in buffers
             if program.adds(r)
+        }
+        self.where = {
+            buffer: plain[r.where]
+            for r, buffers in zip(program.results, self.results, strict=True)
+            if r.where is not None
+            for buffer in buffers
         }
         self.saves = [plain[node] for node in program.saves]
         self.saved = [self._buffer(f"saved_{self._name(n)}", n, "saved") for n in self.saves]
@@ -131,7 +138,7 @@ class _Lowering:
         """The kernel, its steps in order and its workspace laid out."""
         self.schedule = schedule = self._schedule()
         workspace = self._stored(schedule)
-        steps = merged([*self._zero_results(), *self._steps(schedule)])
+        steps = merged([*self._zero_results(), *self._steps(schedule), *self._set_rows()])
         slots, count = lay_out(workspace, steps)
         return Kernel(
             self.program,
@@ -155,6 +162,7 @@ class _Lowering:
             (buffer.name, node, buffer not in self.added)
             for buffers, nodes in zip(self.results, self.result_nodes, strict=True)
             for buffer, node in zip(buffers, nodes, strict=True)
+            if buffer not in self.where
         ]
         if self.program.reads_saved:
             self.memory.update(zip(self.saves, self.saved, strict=True))
@@ -191,8 +199,25 @@ class _Lowering:
         """A result that is zero is set; one that is added to needs nothing."""
         for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
             for buffer, node in zip(buffers, nodes, strict=True):
-                if is_zero(node) and buffer not in self.added:
+                if is_zero(node) and buffer not in self.added and buffer not in self.where:
                     yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
+
+    def _set_rows(self) -> Iterator[Statement]:
+        """Results that are set for some samples alone: a mask for each, outside of its loops."""
+        for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
+            for buffer, node in zip(buffers, nodes, strict=True):
+                if buffer in self.where:
+                    first, *place = self.indices.fresh(buffer.shape)
+                    points = Points(self.memory, self.names, self.indices)
+                    mask = points.value(self.where[buffer], (first,), root=True)
+                    entry = Store(
+                        buffer, (first, *place), points.value(node, (first, *place), True)
+                    )
+                    assert not points.lets
+                    inner = Where(mask, tuple(wrapped(place, buffer.shape[1:], [entry])))
+                    mask_text = self.writer.formula(self.where[buffer])
+                    line = f"{self._line(buffer.name, '=', node)}, where {mask_text}"
+                    yield Step((line,), tuple(wrapped([first], buffer.shape[:1], [inner])))
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
         for stage in range(1 + max((s.stage for s in schedule.sinks), default=0)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import sympy
 
 from ..cells import inputs_of
@@ -12,7 +14,7 @@ from ..roles import GIVEN, MASK, STATE, THETA
 from ..spaces import R
 from ..walk import storage
 from .draft import STEPS, ZERO, Draft, Pointers, Stack
-from .loops import For, Step
+from .loops import Copy, For, Statement, Step
 
 
 class Given:
@@ -74,13 +76,14 @@ class Given:
             draft.body += draft.fill(self.predicted_bar[level])
 
 
-def gradient_results(draft: Draft) -> None:
-    """J and the gradient by every parameter."""
-    draft.result(draft.steps.total, R())
+def gradient_results(draft: Draft) -> Stack:
+    """The losses, and the gradient of their sum J by every parameter."""
+    losses = draft.result(draft.steps.losses, R(), (STEPS, BATCH))
     for theta in draft.network.parameters:
         stack = draft.result(f"{theta.name}_bar", theta.space)
         for leaf, at in zip(storage(theta), stack.start, strict=True):
             draft.arrays[bar_name(leaf)] = (at,)
+    return losses
 
 
 def last_states(draft: Draft) -> dict[Place, Stack]:
@@ -112,9 +115,11 @@ class Pass:
         if backward:
             self.error = draft.stack(f"{name}_error", space, one_more)
             self.eps = draft.stack(f"{name}_bar", space, one_more)
+            self.source = draft.stack(self.t.source.name, R(), one_more)
+            self.heard = draft.stack(self.t.heard.name, R(), one_more)
             self.kept = {
                 x.name: draft.stack(x.name, x.space, (count,))
-                for x in (*self.t.saved.values(), *self.t.deltas.values())
+                for x in (*self.t.saved.values(), *self.t.deltas.values(), self.t.reached)
             }
 
     @property
@@ -141,13 +146,32 @@ class Pass:
         program = self.t.forward(saving=bool(self.kept))
         return For(r, count, (self.draft.call(program, self.at(given, time, first)),))
 
+    def listen(self, weights: Pointers, count: sympy.Expr) -> Iterator[Statement]:
+        """Where a loss is: the masks of `count` times, from a place on; nothing elsewhere."""
+        yield from self.draft.fill(self.source)
+        target = self.source.at(self.after(ZERO))
+        yield from (Copy(count * BATCH, a, b) for a, b in zip(weights, target, strict=True))
+
+    def begin_back(self, end: sympy.Expr) -> Iterator[Statement]:
+        """eps and what is heard at the place of the last state."""
+        yield from self.draft.copy(self.eps, self.error.at(end), self.eps.at(end))
+        yield from self.draft.copy(self.heard, self.source.at(end), self.heard.at(end))
+
     def back(
-        self, given: Given, time: sympy.Expr, first: sympy.Expr, error: Pointers | None = None
-    ) -> Step:
-        """eps before the step of a time from eps after it (thesis (5.14))."""
-        at = self.at(given, time, first)
-        at[self.t.error.name] = self.error.at(self.before(time)) if error is None else error
-        return self.draft.call(self.t.backward(), at)
+        self,
+        given: Given,
+        time: sympy.Expr,
+        first: sympy.Expr,
+        silent: Mapping[str, Pointers] | None = None,
+    ) -> tuple[Step, ...]:
+        """eps before the step of a time from eps after it (thesis (5.14)).
+
+        `silent` are an error and a source of nothing, where those of this time count elsewhere.
+        """
+        at, before = self.at(given, time, first), self.before(time)
+        own = {self.t.error.name: self.error.at(before), self.t.source.name: self.source.at(before)}
+        at |= own if silent is None else silent
+        return (self.draft.call(self.t.reaching(), at), self.draft.call(self.t.backward(), at))
 
     def adjoints(
         self, given: Given, time: sympy.Expr, first: sympy.Expr, count: sympy.Expr
@@ -175,4 +199,6 @@ class Pass:
         return {
             self.t.eps.name: self.eps.at(self.after(time)),
             self.t.eps_before: self.eps.at(self.before(time)),
+            self.t.heard.name: self.heard.at(self.after(time)),
+            self.t.heard_before: self.heard.at(self.before(time)),
         }

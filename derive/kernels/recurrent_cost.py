@@ -15,10 +15,11 @@ import sympy
 from ..expressions import Node
 from ..hybrid import TIMES, Hybrid
 from ..influence import Influence
+from ..observations import Observation
 from ..programs import BATCH, Program, Result
 from ..spaces import leaves
 from ..terms import total
-from ..transitions import Observation, Transition, step
+from ..transitions import Transition, step
 from .cost import Count, closed_form, count
 from .lower import Kernel
 
@@ -158,8 +159,12 @@ def bptt_cost(
 
 
 def _for_each_step(t: Transition) -> sympy.Expr:
-    """h, eps, the error of the prediction, what is saved and what the adjoints read."""
-    return 3 * numbers([t.h]) + numbers([*t.saved.values(), *t.deltas.values()])
+    """h, eps, the error of the prediction, what is saved and what the adjoints read; masks.
+
+    The masks are two of what a loss hears of, and where the step is reached.
+    """
+    masks = [t.source, t.heard, t.reached]
+    return 3 * numbers([t.h]) + numbers([*t.saved.values(), *t.deltas.values(), *masks])
 
 
 def rtrl_cost(lowered: Lowered, influence: Influence, seen: Iterable[Program]) -> MethodCost:

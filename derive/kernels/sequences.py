@@ -64,7 +64,7 @@ def _roles(steps: Steps, influence: Influence | None) -> dict[str, Any]:
     }
     if network.loss is not None:
         targets = tuple(a.name for a in network.targets)
-        roles |= {"targets": targets, "weight": steps.weight.name, "total": steps.total}
+        roles |= {"targets": targets, "weight": steps.weight.name, "losses": steps.losses}
     if network.fixed:
         roles["fixed"] = tuple(x.name for x in network.fixed)
     roles["learned"] = network.learned

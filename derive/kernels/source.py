@@ -49,11 +49,22 @@ class Function:
 
 def function(psi: Operation) -> Function | None:
     """The inline function of an operation; None where the runtime has it under the same name."""
-    lets, result = cython_body(psi.stable, psi.arguments)
     names = tuple(argument.name for argument in psi.arguments)
+    if psi.keeps_common:
+        return Function(psi.name, str(psi.body), names, (), _choice(psi.body))
+    lets, result = cython_body(psi.stable, psi.arguments)
     if not lets and result == f"{psi.name}({', '.join(names)})":
         return None
     return Function(psi.name, str(psi.body), names, tuple(lets), result)
+
+
+def _choice(selection: sympy.Piecewise) -> str:
+    """A selection as one conditional.  It keeps no NaN of its mask: masks are numbers."""
+    *first, (value, _) = selection.args
+    text = str(value)
+    for chosen, condition in reversed(first):
+        text = f"{chosen} if {condition.lhs} {condition.rel_op} {condition.rhs} else {text}"
+    return text
 
 
 def integer(expression: sympy.Expr) -> str:

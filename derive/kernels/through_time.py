@@ -1,8 +1,8 @@
 """The forward pass over a sequence, and backpropagation through time.
 
 forward          h_i = f(h_{i-1}; x_i; theta) and y^_i = g(h_i; zeta)
-loss             the weighed sum of the losses
-bptt             it and its gradient (thesis theorems 5.1.5, 5.1.7, algorithm 5.1.2)
+loss             the weighed losses
+bptt             these and the gradient of their sum (thesis theorems 5.1.5, 5.1.7, algorithm 5.1.2)
 truncated_bptt   every `every` steps, `down` applications of f down; each loss is sent back once
 """
 
@@ -77,17 +77,19 @@ def shown_states(passes: Mapping[Place, Pass], level: Level) -> dict[str, Pointe
 
 
 def loss(steps: Steps) -> Kernel:
-    """The weighed sum of the losses."""
+    """The weighed losses."""
     draft = Draft(steps, "loss")
     given = Given(draft, observed=True)
-    draft.result(steps.total, R())
+    draft.result(steps.losses, R(), (STEPS, BATCH))
     last = last_states(draft)
     passes = forward_levels(draft, given, backward=False)
     at = shown_states(passes, steps.network.levels[-1]) | given.at(ZERO)
     draft.body.append(draft.call(steps.last.loss(), at, count=STEPS))
     for cell, p in passes.items():
         draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[cell].start)
-    return draft.kernel([f"{steps.total} += sum over the times of weight loss"])
+    return draft.kernel(
+        [f"{steps.losses} += weight loss, for each time and sample; J is their sum"]
+    )
 
 
 def bptt(steps: Steps) -> Kernel:
@@ -101,17 +103,21 @@ def bptt(steps: Steps) -> Kernel:
     passes = forward_levels(draft, given, backward=True)
     levels = steps.network.levels
     for number, level in reversed(list(enumerate(levels))):
-        observe(draft, given, passes, level, number + 1 == len(levels))
+        above = None if number + 1 == len(levels) else levels[number + 1]
+        observe(draft, given, passes, level, above)
         for cell in level.cells:
             through_time(draft, given, passes[cell])
     for cell, p in passes.items():
         draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[cell].start)
-    law = [f"{steps.total} += sum over the times of weight loss", "and its gradient by BPTT"]
+    law = [
+        f"{steps.losses} += weight loss, for each time and sample; J is their sum",
+        "and the gradient of J by BPTT",
+    ]
     return draft.kernel(law)
 
 
 def observe(
-    draft: Draft, given: Given, passes: Mapping[Place, Pass], level: Level, is_last: bool
+    draft: Draft, given: Given, passes: Mapping[Place, Pass], level: Level, above: Level | None
 ) -> None:
     """D*g . e for all times, of the loss or of what comes from the level above."""
     observation = draft.steps.observations[level]
@@ -120,22 +126,37 @@ def observe(
         p = passes[cell]
         draft.body += draft.fill(p.error)
         at[f"{cell.state.name}_error"] = p.error.at(p.after(ZERO))
-    if is_last:
+    if above is None:
         at |= given.at(ZERO)
-        program = observation.observe()
+        heard, program = at[observation.weight.name], observation.observe()
     else:
-        at[observation.bar.name] = given.predicted_bar[level].start
-        program = observation.backward()
+        heard, program = hear(draft, passes, level, above), observation.backward()
+        at |= {observation.bar.name: given.predicted_bar[level].start}
+        at |= {observation.heard.name: heard}
+    assert heard is not None
+    for cell in level.cells:
+        draft.body += passes[cell].listen(heard, STEPS)
     draft.body.append(draft.call(program, at, count=STEPS))
+
+
+def hear(draft: Draft, passes: Mapping[Place, Pass], level: Level, above: Level) -> Pointers:
+    """Which predictions of a level the cells above read where a loss hears of them."""
+    observation = draft.steps.observations[level]
+    stack = draft.stack(observation.heard.name, R(), (STEPS, BATCH))
+    ts = [passes[cell].t for cell in above.cells]
+    reached = {t.reached.name: passes[t.cell].kept[t.reached.name].start for t in ts}
+    at: dict[str, Pointers | None] = {**reached, observation.heard.name: stack.start}
+    draft.body.append(draft.call(observation.hearing(ts), at, count=STEPS))
+    return stack.start
 
 
 def through_time(draft: Draft, given: Given, p: Pass) -> None:
     """eps down the sequence, then the adjoints of all times."""
     end = p.end(STEPS)
-    draft.body += draft.copy(p.eps, p.error.at(end), p.eps.at(end))
+    draft.body += p.begin_back(end)
     r = draft.index("t")
     time = STEPS - 1 - r if p.ahead else r
-    draft.body.append(For(r, STEPS, (p.back(given, time, ZERO),)))
+    draft.body.append(For(r, STEPS, p.back(given, time, ZERO)))
     draft.body.append(p.adjoints(given, ZERO, ZERO, STEPS))
     bar = draft.arrays[f"{p.t.first.name}_bar"]
     draft.body += draft.copy(p.eps, p.eps.at(p.start), bar, add=True)
@@ -167,20 +188,22 @@ def truncated_bptt(steps: Steps) -> Kernel:
     passes = forward_levels(draft, given, backward=True)
     (level,) = steps.network.levels
     ((_, p),) = passes.items()
-    observe(draft, given, passes, level, is_last=True)
+    observe(draft, given, passes, level, None)
     w = draft.index("w")
     begin = w * EVERY
     end = sympy.Min(begin + EVERY, STEPS)
     count = sympy.Min(end, sympy.Max(EVERY, DOWN))
     nothing = draft.stack("no_error", p.cell.state.space, (ONE, BATCH))
-    draft.body += draft.fill(nothing)
+    nobody = draft.stack("no_source", R(), (ONE, BATCH))
+    draft.body += draft.fill(nothing, nobody)
+    silent = {p.t.error.name: nothing.start, p.t.source.name: nobody.start}
     r, q, z = draft.index("t"), draft.index("t"), draft.index("z")
     inside = end - begin - 1
     bar = draft.arrays[f"{p.t.first.name}_bar"]
     window: list[Statement] = [
-        *draft.copy(p.eps, p.error.at(end), p.eps.at(end)),
-        For(r, inside, (p.back(given, end - 1 - r, ZERO),)),
-        For(q, count - inside, (p.back(given, begin - q, ZERO, nothing.start),)),
+        *p.begin_back(end),
+        For(r, inside, p.back(given, end - 1 - r, ZERO)),
+        For(q, count - inside, p.back(given, begin - q, ZERO, silent)),
         p.adjoints(given, end - count, ZERO, count),
         For(
             z,
@@ -191,8 +214,8 @@ def truncated_bptt(steps: Steps) -> Kernel:
     draft.body.append(For(w, Pieces(STEPS, EVERY), tuple(window)))
     draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[p.cell].start)
     law = [
-        f"{steps.total} += sum over the times of weight loss",
-        "and its gradient by truncated BPTT: every `every` steps, their losses go `down` steps",
-        "down, at least `every`",
+        f"{steps.losses} += weight loss, for each time and sample; J is their sum",
+        "and the gradient of J by truncated BPTT: every `every` steps, their losses go `down`",
+        "steps down, at least `every`",
     ]
     return draft.kernel(law)

@@ -25,6 +25,7 @@ from .loops import (
     Statement,
     Step,
     Store,
+    Where,
 )
 from .source import broken, entry, inside, integer, pointer, real_number, scalar
 
@@ -57,6 +58,11 @@ def _(s: Asked) -> dict[str, Any]:
     asked = [f"{name} is not NULL" for name in s.pointers]
     lines = [" or ".join(asked[k : k + 3]) for k in range(0, len(asked), 3)]
     return {"kind": "Asked", "condition": lines, "body": views(s.body)}
+
+
+@_view.register
+def _(s: Where) -> dict[str, Any]:
+    return {"kind": "Where", "mask": scalar(s.mask), "body": views(s.body)}
 
 
 @_view.register

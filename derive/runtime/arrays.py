@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,11 +36,14 @@ def added(left: Arrays, right: Arrays) -> Arrays:
 
 
 def where_read(mask: Any, value: Arrays) -> Arrays:
-    """The value where the mask is not zero, else 0: what is not read may be anything."""
+    """The value with class indices 0 where the mask is zero: what is not read may be anything.
+
+    Real numbers stay as they are: the kernels select among them.
+    """
     if isinstance(value, tuple):
         return tuple(where_read(mask, part) for part in value)
     array = np.asarray(value)
-    if mask.all() or array.shape[: mask.ndim] != mask.shape:
+    if array.dtype.kind not in "iu" or mask.all() or array.shape[: mask.ndim] != mask.shape:
         return array
     rows = mask.reshape(*mask.shape, *[1] * (array.ndim - mask.ndim)) != 0
     return np.where(rows, array, np.zeros((), array.dtype))
@@ -103,11 +107,58 @@ def over_samples(leaves: Sequence[Any], value: Arrays) -> Arrays:
     return gathered([a.sum(axis=0) if a.ndim > len(own_extents(e)) else a for e, a in pairs])
 
 
-def spread(where: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A value for every time and sample.  Raises ValueError where it has another shape."""
+def spread(where: str, name: str, value: Any, axes: Sequence[str], shape: Any, dtype: Any) -> Any:
+    """A number for each entry of these axes: one for all, or an array of exactly that shape.
+
+    Raises ValueError, naming the shape and the fix, for any other: nothing is broadcast.
+    """
     array = np.asarray(value, dtype)
-    try:
-        return np.ascontiguousarray(np.broadcast_to(array, shape))
-    except ValueError:
-        axes = "(time, batch)" if len(shape) == 2 else "one axis less without batch"
-        raise ValueError(f"{where} has shape {array.shape}, expected {shape}, {axes}") from None
+    if array.shape not in ((), tuple(shape)):
+        expected = f"({', '.join(axes)}{',' if len(axes) == 1 else ''}) = {tuple(shape)}"
+        raise ValueError(
+            f"{where}: {name} has shape {array.shape}, expected {expected} or one number for all"
+            f"{_fix(name, array.shape, tuple(shape))}"
+        )
+    return np.ascontiguousarray(np.broadcast_to(array, shape))
+
+
+def _fix(name: str, found: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """How an array of one axis becomes one of time and batch, where it is meant so."""
+    if len(shape) != 2 or len(found) != 1:
+        return ""
+    ways = []
+    if found == shape[:1]:
+        ways.append(f"for one number for each time give np.repeat({name}[:, None], {shape[1]}, 1)")
+    if found == shape[1:]:
+        ways.append(f"for one for each sample give np.tile({name}, ({shape[0]}, 1))")
+    return f"; {', '.join(ways)}" if ways else ""
+
+
+def total_of(losses: Any) -> float:
+    """The sum in double precision, with one rounding; not finite where a loss is not."""
+    numbers = np.asarray(losses, np.float64).ravel()
+    total = float(numbers.sum())
+    return math.fsum(numbers) if math.isfinite(total) else total
+
+
+class Total:
+    """A sum in double precision, compensated: what rounding takes away is added up apart.
+
+    Source: Neumaier 1974.
+    """
+
+    def __init__(self) -> None:
+        self._sum = self._rest = 0.0
+
+    def add(self, number: float) -> None:
+        """One more term."""
+        total = self._sum + number
+        large, small = sorted((self._sum, number), key=abs, reverse=True)
+        self._rest += (large - total) + small
+        self._sum = total
+
+    @property
+    def value(self) -> float:
+        """The sum; not finite where a term was not."""
+        found = self._sum + self._rest
+        return found if math.isfinite(self._sum) else self._sum

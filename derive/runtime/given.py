@@ -100,14 +100,14 @@ class Given:
         self._states(theta)
         if observed:
             weight = self._spread("weight", 1 / max(1, self.sizes["batch"]))
-            self.arrays[n.weight] = where_read(active, weight)
+            self.arrays[n.weight] = np.where(active != 0, weight, np.zeros((), self.dtype))
             for name in n.targets:
                 self.arrays[name] = where_read(self.arrays[n.weight], data[name])
 
     def _spread(self, option: str, default: float) -> Any:
-        value = self.options.get(option)
-        where = f"{self.name}: {option}"
-        return spread(where, default if value is None else value, self.shape, self.dtype)
+        value, axes = self.options.get(option), ("time", "batch")[: len(self.shape)]
+        given = default if value is None else value
+        return spread(self.name, option, given, axes, self.shape, self.dtype)
 
     def _active(self) -> Any:
         """The mask of the steps that are taken, from lengths or as it is given."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.runtime.arrays import Arrays, added, flat, over_samples, sizes_in
+from derive.runtime.arrays import Arrays, added, flat, over_samples, sizes_in, total_of
 from derive.runtime.given import Given, known_shape
 from derive.runtime.stepper import Stepper
 
@@ -26,8 +26,9 @@ ONLINE = ("rtrl", "hybrid")
 class Gradient:
     """J, its gradient by each parameter, and what the next piece of the sequence begins with.
 
-    `by_initial` and `by_input` have the gradients by the initial states of the samples and by the
-    input, where the method gives them.
+    `losses` are the weighed losses of each time and sample, whose sum in double precision `loss`
+    is.  `by_initial` and `by_input` have the gradients by the initial states of the samples and by
+    the input, where the method gives them.
     """
 
     loss: float
@@ -36,6 +37,7 @@ class Gradient:
     influence: tuple[Any, ...]
     by_initial: dict[str, Arrays]
     by_input: dict[str, Arrays]
+    losses: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Recurrence:
     active: str
     targets: tuple[str, ...] = ()
     weight: str = ""
-    total: str = ""
+    losses: str = ""
     prediction: str = ""
     parameters: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
@@ -88,8 +90,9 @@ class Recurrence:
         default: zero, or the learned one), `state` (what a piece of the sequence before has left,
         default: `initial`), `lengths` of the samples, `active` and `reset` masks of shape (time,
         batch): a reset begins anew from `initial` before its step.  Arrays are float64 or float32,
-        all of one; what is beyond a length is not read, all else must be finite.  Raises TypeError
-        and ValueError with the argument's name where something does not fit.
+        all of one; what is beyond a length is not read, and a stream with a NaN or an infinity in
+        it harms no other.  Raises TypeError and ValueError with the argument's name where something
+        does not fit: arrays over time have the shape (time, batch, ..), and none is broadcast.
         """
         given = Given(self, theta, inputs, None, options)
         kernel = self.kernels["forward"]
@@ -101,10 +104,11 @@ class Recurrence:
         """J = sum over times and samples of weight loss, and the states after the last step.
 
         `data` are the inputs, then the targets; options as in `forward`, and `weight` of shape
-        (time, batch): 1/B by default, 0 where a target is missing, which then is not read.
+        (time, batch): 1/B by default, 0 where a target is missing.  Then target, prediction and
+        loss of the step are not read into anything.
         """
         results = self._called("loss", self._given(theta, data, options), {})
-        return float(results[self.total]), self._last(results)
+        return total_of(results[self.losses]), self._last(results)
 
     def gradient(
         self, theta: Mapping[str, Arrays], *data: Arrays, method: str = "bptt", **options: Any
@@ -133,8 +137,9 @@ class Recurrence:
         names = self.influence if method in ONLINE else ()
         influence = tuple(results[f"{name}_last"] for name in names)
         inputs = {n: results[f"{n}_bar"] for n in self.inputs if f"{n}_bar" in results}
-        total = float(results[self.total])
-        return Gradient(total, bars, self._last(results), influence, starts, inputs)
+        losses = results[self.losses]
+        last = self._last(results)
+        return Gradient(total_of(losses), bars, last, influence, starts, inputs, losses)
 
     def stepper(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 
 from derive.runtime.arrays import (
     Arrays,
+    Total,
     copied,
     flat,
     gathered,
@@ -16,6 +17,7 @@ from derive.runtime.arrays import (
     per_sample,
     sizes_in,
     spread,
+    total_of,
     where_read,
 )
 from derive.runtime.given import known_shape
@@ -40,7 +42,7 @@ class Stepper:
         influence: tuple[Any, ...] | None,
     ) -> None:
         r = self.recurrence = recurrence
-        self.batch, self.steps, self._turn = batch, 0, 0
+        self.batch, self.steps, self._turn, self._total = batch, 0, 0, Total()
         self._learned = r.learned and initial is None
         self.theta = {name: copied(theta[name]) for name in self._names(theta)}
         self._sizes = {**r.sizes(self.theta), "steps": 1, "batch": 1 if batch is None else batch}
@@ -109,14 +111,18 @@ class Stepper:
             arguments = [given[a.name] for a in self._kernel.arguments]
             self._bound.append(self._kernel.bind(*arguments, out=out))
 
-    def step(self, *data: Arrays, weight: Any = None, reset: Any = None) -> float:
+    def step(
+        self, *data: Arrays, weight: Any = None, reset: Any = None, active: Any = None
+    ) -> float:
         """One step: x_t, then y_t where there is one; the weighed loss of this step.
 
         The arrays have the shape of one x_t or y_t, with the batch axis in front where there is
-        one.  Without targets the step has no loss.  `weight`, a number or one for each sample, is
-        1/B by default and 0 where a target is missing, which then is not read; `reset`, likewise,
-        begins anew from the initial state before the step.  Raises TypeError for a wrong number of
-        arrays and ValueError for one of another shape, before anything is changed.
+        one.  Without targets the step has no loss.  `weight`, a number for all samples or an array
+        of one for each, is 1/B by default and 0 where a target is missing, which then is not read;
+        `reset`, likewise, begins anew from the initial state before the step.  Streams where
+        `active` is 0 take no step: state, influence and gradient stay, nothing of them is read.
+        Raises TypeError for a wrong number of arrays and ValueError for one of another shape,
+        before anything is changed.
         """
         r, count = self.recurrence, len(self.recurrence.inputs)
         if len(data) not in (count, count + len(r.targets)):
@@ -125,25 +131,34 @@ class Stepper:
                 f"nothing, got {len(data)} arrays"
             )
         named = dict(zip((*r.inputs, *r.targets), data, strict=False))
-        weight = (1 / max(1, self._sizes["batch"]) if weight is None else weight) * (
-            len(data) > count
-        )
-        each = self._spread("weight", weight)
         new = {name: self._checked(name, value) for name, value in named.items()}
-        new |= {name: where_read(each, new[name]) for name in r.targets if name in new}
-        new |= {name: 0 * self._given[name] for name in r.targets if name not in new}
-        new[r.weight] = each
-        if r.reset:
-            new[r.reset] = self._spread("reset", 0 if reset is None else reset)
-        self._put(self._given, new)
-        before = self.loss
+        self._put(self._given, new | self._masks(new, len(data) > count, weight, reset, active))
+        self._added[r.losses][...] = 0
         self._bound[self._turn]()
         self._turn, self.steps = 1 - self._turn, self.steps + 1
-        return self.loss - before
+        loss = total_of(self._added[r.losses])
+        self._total.add(loss)
+        return loss
+
+    def _masks(
+        self, new: Mapping[str, Arrays], seen: bool, weight: Any, reset: Any, active: Any
+    ) -> dict[str, Arrays]:
+        """Weights and masks of a step, and the class indices that are read."""
+        r, each = self.recurrence, 1 / max(1, self._sizes["batch"])
+        live = self._spread("active", 1 if active is None else active)
+        weighed = self._spread("weight", each if weight is None else weight)
+        heard = np.where((live != 0) & seen, weighed, np.zeros((), self._dtype))
+        found = {r.active: live, r.weight: heard}
+        found |= {name: where_read(live, new[name]) for name in r.inputs}
+        found |= {name: where_read(heard, new[name]) for name in r.targets if name in new}
+        if r.reset:
+            found[r.reset] = self._spread("reset", 0 if reset is None else reset)
+        return found
 
     def _spread(self, option: str, value: Any) -> Any:
-        shape = (1,) if self.batch is None else (1, self.batch)
-        return spread(f"{self.recurrence.name}: {option}", value, shape, self._dtype)
+        shape, axes = ((), ()) if self.batch is None else ((self.batch,), ("batch",))
+        name = self.recurrence.name
+        return spread(name, option, value, axes, shape, self._dtype)[None]
 
     def _checked(self, name: str, value: Arrays) -> Arrays:
         """The arrays of one time, with the axis of time in front."""
@@ -170,8 +185,8 @@ class Stepper:
 
     @property
     def loss(self) -> float:
-        """The weighed sum of the losses so far."""
-        return float(self._added[self.recurrence.total])
+        """The weighed sum of the losses so far, in double precision and compensated."""
+        return self._total.value
 
     @property
     def state(self) -> Arrays:
@@ -219,8 +234,9 @@ class Stepper:
             self._put(self._given, {self.recurrence.anew[0]: self._begin(None)})
         if influence == "restart":
             for place in self._places[self._turn][1:]:
-                place[...] = 0
+                place[...] = 0  # also what is no number
         if gradient == "restart":
+            self._total = Total()
             for value in self._added.values():
                 for array in flat(value):
                     array[...] = 0
