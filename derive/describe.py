@@ -140,7 +140,7 @@ def computed(layer: Layer) -> list[str]:
     """The laws that rewrite the formula and the lines that come of it; none where none does."""
     if not layer.rewrites:
         return []
-    laws = dict.fromkeys(found.law.name for found in layer.rewrites)
+    laws = dict.fromkeys(found.law for found in layer.rewrites)
     return [f"rewritten by {', '.join(laws)}:", *formula(layer.rewritten)]
 
 
@@ -149,7 +149,7 @@ def rewrites(layer: Layer) -> Iterator[RewriteText]:
     writer = Writer(layer.names)
     for found in layer.rewrites:
         texts = (writer.formula(found.before), writer.formula(found.after))
-        yield RewriteText(found.law.name, *texts, found.law.domain)
+        yield RewriteText(found.law, *texts, found.domain)
 
 
 def spaces(layer: Layer) -> list[str]:

@@ -21,7 +21,6 @@ from .expressions import (
     Node,
     contraction,
     elementwise,
-    power,
     variable,
 )
 from .forms import Access, make_form
@@ -37,6 +36,7 @@ from .functions import (
     softmax,
     total_sum,
 )
+from .pointwise import raised
 from .spaces import R, Real, SpaceError, dims
 from .walk import ordered
 
@@ -123,14 +123,6 @@ def _as_power(node: Node) -> tuple[Node, sympy.Rational] | None:
         plain = all(node.access(k) == node.output for k in range(len(node.filled)))
         return (node.filled[0], sympy.Integer(len(node.filled))) if plain else None
     return None
-
-
-def raised(x: Node, exponent: sympy.Rational) -> Node:
-    """x**p by the function that is shipped for it."""
-    if exponent == 0:
-        return x * 0 + 1
-    psi = {-1: shipped.reciprocal, sympy.S.Half: shipped.sqrt}.get(exponent)
-    return power(x, exponent) if psi is None else elementwise(psi, x)
 
 
 def _power_of_power(node: Node) -> Node | None:

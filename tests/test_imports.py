@@ -18,10 +18,10 @@ transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks stable normal matching laws scalars conditions fold algebras cython_text relations
 equalities rewriting digits operations shipped spaces refusals forms accesses
 expressions terms combining walk structure calculus lift functions windows pooling
-identities rewrites maps places names roles validity layers rendering notation patterns
+pointwise identities rewrites maps places names roles validity layers rendering notation patterns
 plain_text text letters glyphs typography diagonals lines powers ratios jets multilinear
 linear_algebra writer domains titles show scalar_functions reference components
-prime_fields scalar_graph scalar_rules branches field_values field proof initialise
+prime_fields scalar_graph scalar_rules branches field_values field agreement proof initialise
 resize cells declaration loading stages networks levels composing sharing looks programs
 selections transitions observations influence parameters saving gradient_flow hybrid
 recurrent_forms gradients optimise targets algorithms sequence_fit products schedule

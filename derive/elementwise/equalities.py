@@ -7,7 +7,7 @@ its value v becomes v + L (x - c), L being the limit of the derivative of what h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -133,10 +133,13 @@ def derivative(
     return _with_points(moved, lambda point: point.value.xreplace({point.x: point.c}))
 
 
-def check(expression: sympy.Expr, order: int = 2) -> None:
-    """Raises NotContinued unless each value is the limit, and derivatives have one up to order."""
+def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 2) -> None:
+    """Raises NotContinued unless each value is the limit, and derivatives have one up to order.
+
+    `moved` are the symbols that derivatives are taken by.
+    """
     for point in points_of(expression):
-        if is_constant(point.around) and is_constant(point.value):
+        if point.x not in moved or (is_constant(point.around) and is_constant(point.value)):
             continue
         found = limit(point.around, point.x, point.c)
         if not _same(found, point.value):

@@ -158,7 +158,7 @@ def operation(
             f"{', '.join(map(str, table))}"
         )
     body = plain(given, symbols)
-    _check_equalities(name, body)
+    _check_equalities(name, body, [symbols[k] for k in linear] or symbols)
     by_laws, laws = rewritten(without_kinks(given, symbols))
     return Operation(
         name=name,
@@ -245,9 +245,10 @@ def _separated(name: str, value: sympy.Expr) -> sympy.Expr:
         raise OperationError(f"{name}: {error}") from error
 
 
-def _check_equalities(name: str, body: sympy.Expr) -> None:
+def _check_equalities(name: str, body: sympy.Expr, moved: Sequence[sympy.Symbol]) -> None:
+    """What an operation selects by may jump: it is linear in the other arguments, which move."""
     try:
-        equalities.check(body)
+        equalities.check(body, moved)
     except equalities.NotContinued as error:
         raise OperationError(f"{name}: {error}") from error
 

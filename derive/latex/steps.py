@@ -50,7 +50,7 @@ class Steps:
             value = Side(self.labels.value, p.closing(p.output))
             yield Display((Equation(value, Side(declared, declared), "as declared"),))
             yield Prose("Before it is derived, this is rewritten:")
-            pairs = ((p.opened(x.before), p.opened(x.after), x.law.name) for x in laws)
+            pairs = ((p.opened(x.before), p.opened(x.after), x.law) for x in laws)
             yield Display(tuple(Equation(Side(a, a), Side(b, b), law) for a, b, law in pairs))
             yield Prose("so that it becomes")
 

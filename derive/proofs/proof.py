@@ -1,6 +1,7 @@
 """Every derived map against the component-wise derivative that SymPy takes by itself, exactly.
 
-The calculus is told nothing here: SymPy differentiates the components of the layer, the derived map
+The calculus is told nothing here: SymPy differentiates the components of the layer, as it was
+rewritten; that these are those of the formula as declared is a verdict of its own.  The derived map
 is written in components, and exact arithmetic at random points of a prime field decides whether the
 two are one function (see `field`).
 """
@@ -19,6 +20,7 @@ from ..layers import Layer
 from ..maps import LinearMap
 from ..spaces import Indices, Space, SpaceError, leaves
 from . import field
+from .agreement import disagreement
 from .components import Components, flat_components, gram_matrix
 
 Sizes = Mapping[sympy.Symbol, int]
@@ -66,6 +68,8 @@ def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
     """The verdicts at these sizes."""
     oracle = Oracle(layer, sizes, seed)
     shown = ", ".join(f"{size}={count}" for size, count in sizes.items())
+    if layer.rewrites:
+        yield Verdict(f"{layer.signature}, rewritten", shown, oracle.rewritten_differs_at(seed))
     claims = [*oracle.first_order(), *oracle.second_order()]
     pairs = [(oracle.components_of(derived.body), expected) for derived, expected in claims]
     for (derived, _), differs in zip(claims, field.differences(pairs, seed=seed), strict=True):
@@ -83,12 +87,18 @@ class Oracle:
             if isinstance(a.variable.space, Indices)
         }
         self._components = Components(sizes, indices, seed)
-        self.output = self.components_of(layer.output)
+        self.output = self.components_of(layer.rewritten.output)
         self._partials: dict[tuple[Any, ...], sympy.Expr] = {}
 
     def components_of(self, node: Node) -> list[sympy.Expr]:
         """An expression's components in order."""
         return flat_components(self._components.of(node))
+
+    def rewritten_differs_at(self, seed: int) -> int | None:
+        """The component in which the declared formula is not the one that is derived."""
+        declared = self.components_of(self.layer.output)
+        exact = field.differences([(declared, self.output)], seed=seed)[0]
+        return None if exact is None else disagreement(declared, self.output, seed)
 
     def jacobian(self, x: Variable) -> sympy.Matrix:
         """df_i / dx_j."""
