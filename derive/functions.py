@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import sympy
 
 from .elementwise import shipped
-from .elementwise.operations import Operation, operation
+from .elementwise.digits import AccuracyWarning, loss
+from .elementwise.operations import Formula, Operation, operation
 from .expressions import (
     Gradient,
     Elementwise,
@@ -43,15 +45,34 @@ def function(psi: Operation) -> Callable[..., Node]:
     return psi_of
 
 
-def elementwise_function(name: str, formula: Callable[..., sympy.Expr]) -> Callable[..., Node]:
+def elementwise_function(
+    name: str,
+    formula: Formula,
+    *,
+    stable: Formula | None = None,
+    derivatives: Mapping[int | tuple[int, ...], Formula] | None = None,
+) -> Callable[..., Node]:
     """An elementwise function from any SymPy scalar expression of one or several arguments.
+
+    The formula and its derivatives are evaluated as laws of scalar functions rewrite them
+    (log(1 + exp(t)) by softplus(t), ..).  `stable` is the same function in a form that keeps its
+    digits, where they do not suffice; `derivatives` gives such forms of the derivatives, by order
+    or, for several arguments, by a tuple of orders.  At a branch on an equality, Eq or Ne, the
+    derivatives are the limits.
+
+    Warns (AccuracyWarning) where the values lose their digits or overflow, found at fixed points by
+    multiple precision.  Raises OperationError for a formula that is not real, that has functions
+    other than those known, or an equality around which there is no finite limit.
 
     >>> from derive import elementwise_function, R, dims, variable
     >>> gaussian = elementwise_function("gaussian", lambda t: sympy.exp(-t**2))
     >>> gaussian(variable("x", R(dims("n")))).space == R(dims("n"))
     True
     """
-    return function(operation(name, formula))
+    psi = operation(name, formula, stable=stable, derivatives=derivatives)
+    if found := loss(psi):
+        warnings.warn(str(found), AccuracyWarning, stacklevel=2)
+    return function(psi)
 
 
 tanh = function(shipped.tanh)

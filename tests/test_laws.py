@@ -81,7 +81,7 @@ FORMULAS = [
     (log(1 - 1 / (1 + exp(-t))), "-softplus(t)"),
     (-a * log(1 / (1 + exp(-t))), "a*softplus(-t)"),
     (log(1 + exp(2 * t)), "softplus(2*t)"),
-    (log(exp(a) + exp(b)), "b + softplus(a - b)"),
+    (log(exp(a) + exp(b)), "logaddexp(a, b)"),
     (log(1 + t), "log1p(t)"),
     (exp(t) - 1, "expm1(t)"),
     (3 * t * exp(t) - 3 * t + a, "a + 3*t*expm1(t)"),

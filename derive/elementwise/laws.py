@@ -23,6 +23,7 @@ from .stable import (
     log1mexp,
     log_cosh,
     log_expm1,
+    logaddexp,
     power_log,
     sech,
     sigmoid,
@@ -46,7 +47,7 @@ class Law:
         return f"{self.name}: {self.before} = {self.after}"
 
 
-u, v, w = sympy.symbols("u v w", real=True)
+u, v, w, x = sympy.symbols("u v w x", real=True)
 c = sympy.Symbol("c", positive=True)
 k, m, n = sympy.symbols("k m n", integer=True, positive=True)
 _R2 = sqrt(2)
@@ -78,7 +79,7 @@ LAWS: tuple[Law, ...] = (
     Law("exponential of a logarithm", _of(exp, log(u)), u, "before it is NaN for u < 0"),
     Law("logarithm of an exponential", _of(log, exp(u)), u),
     Law("product of exponentials", _product(exp(u), exp(v)), exp(u + v)),
-    Law("log(e^u + e^v)", log(exp(u) + exp(v)), v + softplus(u - v)),
+    Law("log(e^u + e^v)", log(exp(u) + exp(v)), logaddexp(u, v)),
     Law("log(e^u - e^v)", log(exp(u) - exp(v)), v + log_expm1(u - v)),
     Law("sum of exponentials", exp(u) + exp(-u), 2 * cosh(u)),
     Law("difference of exponentials", exp(u) - exp(-u), 2 * sinh(u)),
@@ -92,6 +93,7 @@ LAWS: tuple[Law, ...] = (
     Law("tanh by sigmoid", 2 * sigmoid(u) - 1, tanh(u / 2)),
     Law("complement of sigmoid", 1 - sigmoid(u), sigmoid(-u)),
     Law("difference of sigmoids", sigmoid(u) - sigmoid(-u), tanh(u / 2)),
+    Law("difference of softplus", softplus(u) - softplus(-u), u),
     Law("tanh by exponentials", expm1(u) * sigmoid(-u), tanh(u / 2)),
     Law("1 + tanh", 1 + tanh(u), 2 * sigmoid(2 * u)),
     Law("1 - tanh", 1 - tanh(u), 2 * sigmoid(-2 * u)),
@@ -105,6 +107,12 @@ LAWS: tuple[Law, ...] = (
     Law("log(1 - e^-u)", log(-expm1(-u)), log1mexp(u)),
     Law("e^-u (e^u - 1)", exp(-u) * expm1(u), -expm1(-u)),
     Law("e^v (e^u - 1)", exp(v) * expm1(u), exp_expm1(v, u)),
+    Law(
+        "(e^w - 1) e^v (e^u - 1)",
+        expm1(w) * exp_expm1(v, u),
+        exp_expm1(v + w, u) - exp_expm1(v, u),
+    ),
+    Law("sum times e^v", (w + x * exp(u)) * exp(v), w * exp(v) + x * exp(u + v)),
     Law("e^u/(e^u - 1)", exp(u) * expm1(u) ** (-n), -(expm1(u) ** (1 - n)) / expm1(-u)),
     Law("log(1 + u)", log(1 + u), log1p(u)),
     Law("1 - cos u", 1 - cos(u), 2 * sin(u / 2) ** 2),

@@ -205,9 +205,19 @@ def _arguments(
     return tuple(sympy.Symbol(word, real=True) for word in names)
 
 
+def _called(name: str, formula: Callable[..., Any], symbols: tuple[sympy.Symbol, ...]) -> Any:
+    try:
+        return formula(*symbols)
+    except (TypeError, AttributeError) as error:
+        raise OperationError(
+            f"{name}: the formula can't be applied to SymPy symbols; use sympy.exp, sympy.tanh, .. "
+            "in it, not those of math, NumPy or derive, and sympy.Piecewise, not if"
+        ) from error
+
+
 def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) -> sympy.Expr:
     """The formula on the symbols, checked."""
-    value = formula if isinstance(formula, sympy.Expr) else formula(*symbols)
+    value = formula if isinstance(formula, sympy.Expr) else _called(name, formula, symbols)
     if isinstance(value, int | float):
         value = sympy.sympify(value)
     if not isinstance(value, sympy.Expr):

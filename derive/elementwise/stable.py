@@ -147,6 +147,24 @@ class log1mexp(StableFunction):
         return 1 / expm1(self.args[0])
 
 
+class logaddexp(StableFunction):
+    """log(e^u + e^v), by the larger of the two."""
+
+    nargs = 2
+
+    def plain(self) -> sympy.Expr:
+        u, v = self.args
+        return log(exp(u) + exp(v))
+
+    def computed(self) -> sympy.Expr:
+        u, v = self.args
+        return Piecewise((u + log1p(exp(v - u)), u > v), (v + log1p(exp(u - v)), True))
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        u, v = self.args
+        return sigmoid(u - v) if argindex == 1 else sigmoid(v - u)
+
+
 class exp_expm1(StableFunction):
     """e^v (e^u - 1), where one factor may overflow and the other vanish."""
 

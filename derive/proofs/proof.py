@@ -3,7 +3,8 @@
 The calculus is told nothing here: SymPy differentiates the components of the layer, as it was
 rewritten; that these are those of the formula as declared is a verdict of its own.  The derived map
 is written in components, and exact arithmetic at random points of a prime field decides whether the
-two are one function (see `field`).
+two are one function (see `field`).  Where a branch of an elementwise function holds at one point
+alone, which no random point meets, the differential quotient decides (see `quotients`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 
 import sympy
 
-from ..expressions import Node, Variable
+from ..expressions import Elementwise, Node, Variable
 from ..layers import Layer
 from ..maps import LinearMap
 from ..spaces import Indices, Space, SpaceError, leaves
-from . import field
+from ..walk import topological
+from . import field, quotients
 from .agreement import disagreement
 from .components import Components, flat_components, gram_matrix
 
@@ -45,7 +47,16 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
     """
-    return [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
+    found = [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
+    return [*found, *_at_equalities(layer)]
+
+
+def _at_equalities(layer: Layer) -> Iterator[Verdict]:
+    """The derivatives of the layer's operations where a branch on an equality is taken."""
+    nodes = (node for node in topological(layer.output) if isinstance(node, Elementwise))
+    for psi in dict.fromkeys(node.operation for node in nodes):
+        for place, error in quotients.errors(psi):
+            yield Verdict(place, "any", None if error <= quotients.NEAR else 0)
 
 
 def small_sizes(layer: Layer) -> list[dict[sympy.Symbol, int]]:
