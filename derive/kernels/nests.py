@@ -9,7 +9,15 @@ from typing import TypeAlias
 import sympy
 
 from ..accesses import stays_inside
-from ..expressions import Argmax, Constant, Contraction, Elementwise, LinearCombination, Node
+from ..expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    LinearCombination,
+    Node,
+    is_zero,
+)
 from ..forms import Access
 from ..names import Allocator
 from ..text import spoken
@@ -157,8 +165,8 @@ class Points:
         if node in self.memory:
             buffer = self.memory[node]
             return Load(buffer, place)
-        if isinstance(node, Constant):
-            return Number(node.value)
+        if isinstance(node, Constant) or is_zero(node):
+            return Number(node.value if isinstance(node, Constant) else sympy.S.Zero)
         if isinstance(node, Argmax):
             return Position(self._selected(node, place, node.space.bound))  # type: ignore[attr-defined]
         if isinstance(node, LinearCombination):
