@@ -20,7 +20,9 @@ from weakref import WeakValueDictionary
 
 import sympy
 
+from .accesses import stays_inside
 from .elementwise import shipped
+from .elementwise.constants import folded
 from .elementwise.operations import Operation
 from .elementwise.scalars import is_beyond_floats
 from .forms import Access, Form, make_form
@@ -172,7 +174,7 @@ class Contraction(Node):
     @property
     def is_pointwise(self) -> bool:
         """Each entry of the result is one product of entries."""
-        return self.form.is_pointwise(self.opened)
+        return self.form.is_pointwise(self.opened, array_space(self, "a contraction").shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -423,8 +425,6 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         raise SpaceError(
             f"{psi.name}: expected {len(psi.arguments)} arguments, got {len(arguments)}"
         )
-    if psi.body.is_number:
-        return constant(psi.body, first)
     if psi.stable.is_Symbol:
         return arguments[psi.arguments.index(psi.stable)]
     own = [arguments[k] for k in psi.linear]
@@ -432,7 +432,20 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         return zero(first)
     if psi.keeps_common and len(set(own)) == 1:
         return own[0]
-    return intern(Elementwise(first, psi, arguments))
+    found = folded(psi, [_number(argument) for argument in arguments])
+    if found is None:
+        return intern(Elementwise(first, psi, arguments))
+    number, place = found
+    if place is None:
+        return constant(number, first)
+    return linear_combination([(number, arguments[place])])
+
+
+def _number(node: Node) -> sympy.Expr | None:
+    """The number that every entry is; None for what is no constant."""
+    if isinstance(node, Constant):
+        return node.value
+    return sympy.S.Zero if is_zero(node) else None
 
 
 def contraction(
@@ -453,15 +466,15 @@ def _without_ones(
     """Slots that read the constant one inside its array are dropped, and so is the identity."""
     slots = [slot for slot in range(len(form.slots)) if slot != opened]
     if len(filled) == 1:
-        plain = form.is_plain(0) and form.is_plain(1) and _covers(form, opened, space)
-        if isinstance(filled[0], Constant) and plain:
+        whole = isinstance(space, Real) and form.covers(opened, space.shape)
+        if isinstance(filled[0], Constant) and whole and _is_inside(form, slots[0], filled[0]):
             count = sympy.Mul(*(form.extent(index) for index in form.summed(opened)))
             return constant(count, space)
-        same = form.slots[0] == form.slots[1] and form.is_plain(0)
+        same = form.slots[0] == form.slots[1] and whole
         if same and space == filled[0].space and not form.bound and not form.summed(opened):
             return filled[0]
     for position, (slot, node) in enumerate(zip(slots, filled, strict=True)):
-        if isinstance(node, Constant) and form.is_plain(slot) and len(filled) > 1:
+        if isinstance(node, Constant) and len(filled) > 1 and _is_inside(form, slot, node):
             rest = [access for number, access in enumerate(form.slots) if number != slot]
             smaller = make_form(rest, dict(form.extents), form.bound)
             others = filled[:position] + filled[position + 1 :]
@@ -469,11 +482,12 @@ def _without_ones(
     return intern(Contraction(space, form, opened, tuple(filled), selectors))
 
 
-def _covers(form: Form, slot: int, space: Space) -> bool:
-    """The indices of a plain access run over the whole of their axes."""
-    assert isinstance(space, Real)
-    pairs = zip(form.slots[slot], space.shape, strict=True)
-    return all(form.extent(index) == axis for index, axis in pairs)
+def _is_inside(form: Form, slot: int, node: Node) -> bool:
+    """The slot is read plainly, at no place outside the array."""
+    if not form.is_plain(slot):
+        return False
+    pairs = zip(form.slots[slot], array_space(node, "a contraction").shape, strict=True)
+    return all(stays_inside(index, axis, dict(form.extents)) for index, axis in pairs)
 
 
 def tuple_of(components: Iterable[Node]) -> Node:
@@ -519,8 +533,8 @@ def held(node: Node) -> Node:
     """The value of an expression, without derivative."""
     if isinstance(node.space, Product):
         return tuple_of(held(part) for part in parts(node))
-    without = isinstance(node, Constant) or type(node) is Held
-    return node if without else intern(Held(node.space, node))
+    known = isinstance(node, Constant) or type(node) is Held or is_zero(node)
+    return node if known else intern(Held(node.space, node))
 
 
 def potential(value: Node, argument: Node, gradient: Gradient) -> Node:

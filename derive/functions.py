@@ -19,6 +19,7 @@ from .expressions import (
     array_space,
     axes,
     axis,
+    constant,
     contraction,
     elementwise,
     hadamard,
@@ -32,6 +33,8 @@ from .expressions import (
 from .forms import LATEST, Access, extents_of, make_form
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
+
+ONE = constant(sympy.S.One, R())
 
 
 def function(psi: Operation) -> Callable[..., Node]:
@@ -100,7 +103,8 @@ def form(
     `ranges` gives the extent of an index that is no plain entry of an access, `shape` that of the
     result where `to` is no list of indices alone.  The result applied to expressions, one for each
     name in `reads`, is the contraction; reads outside an array are zero, and what would be put
-    outside the result is dropped.  Raises SpaceError where an access is not affine in its indices,
+    outside the result is dropped.  A form that reads nothing puts ones: it is one in a scalar slot,
+    at the number 1.  Raises SpaceError where an access is not affine in its indices,
     a range is not known, or two axes disagree.
 
     >>> from derive import R, dims, form, indices, variable
@@ -125,9 +129,9 @@ def form(
         _all_known(name, [*accesses, target], extents)
         space = whole or R(*(_extent(name, entry, extents) for entry in target))
         _check_result(name, target, space, extents)
-        made = make_form([*accesses, target], extents)
+        made = make_form([*(accesses or [()]), target], extents)
         LATEST.add(made, name)
-        return contraction(space, made, len(reads), operands)
+        return contraction(space, made, len(made.slots) - 1, operands or (ONE,))
 
     apply.__name__ = apply.__qualname__ = name
     return apply

@@ -189,7 +189,8 @@ class Derivation:
         moved = tangents([mean], self.x_dot)[mean]
         directions = tuple(self.x_dot.values())
         pulled, summed = cotangents(moved, constant(sympy.S.One, R()), directions)
-        named = {self.dots[node]: name for node, name in self.batched.names.items()}
+        given = self.batched.names.items()  # also of what a number in front was taken from
+        named = {self.dots[node]: name for node, name in given if node in self.dots}
         bars = {
             summed[m]: unused(f"{name}_bar", self.layer.words)
             for m, name in named.items()

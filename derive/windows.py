@@ -130,11 +130,12 @@ def as_sizes(what: str, given: Sequence[object]) -> tuple[Size, ...]:
 # --- cropping and embedding
 
 
-def crop(x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
+def crop(x: Node, at: object, extents: Extents) -> Node:
     """kappa_at(x): the part of an array of these extents, from a place on (thesis (4.13)).
 
-    Places count from 0, on the last axes of x; axes before them are kept.  What lies outside is
-    zero.  Its adjoint is `embed` (lemma 4.2.1).  Raises SpaceError where nothing lies inside.
+    Places count from 0, on the last axes of x; axes before them are kept.  One place and extent are
+    those of the last axis.  What lies outside is zero.  Its adjoint is `embed` (lemma 4.2.1).
+    Raises SpaceError where nothing lies inside.
 
     >>> from derive import R, dims, variable
     >>> c, n = dims("c n")
@@ -144,7 +145,13 @@ def crop(x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
     return _cropped("crop", x, at, extents)
 
 
-def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
+def _each(given: object) -> Sequence[object]:
+    """What is given for each of some axes, or for one."""
+    return given if isinstance(given, Sequence) else (given,)
+
+
+def _cropped(what: str, x: Node, at: object, extents: Extents) -> Node:
+    at, extents = _each(at), _each(extents)
     shape, part = array_space(x, what).shape, as_sizes(what, extents)
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
@@ -167,16 +174,17 @@ def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]
     return contraction(R(*shape[:kept], *part), made, 1, (x,))
 
 
-def embed(y: Node, at: Sequence[object], shape: Sequence[object]) -> Node:
+def embed(y: Node, at: object, shape: Extents) -> Node:
     """Em_at(y): y as a part of an array that is zero elsewhere, from a place on (thesis (4.14)).
 
-    `shape` are the extents of the last axes of the result; it is the adjoint of `crop`.
+    `shape` are the extents of the last axes of the result, one or several; it is the adjoint of
+    `crop`.
 
     >>> from derive import R, variable
     >>> print(embed(variable("y", R(2, 3)), (0, 1), (5, 5)).space)
     R(5, 5)
     """
-    part = array_space(y, "embed").shape
+    part, shape = array_space(y, "embed").shape, _each(shape)
     kept = max(len(part) - len(shape), 0)
     x = variable("x", R(*as_sizes("embed", (*part[:kept], *shape))))
     return adjoint(_cropped("embed", x, at, part[kept:]), y, (x,))[x]

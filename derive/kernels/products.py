@@ -66,7 +66,8 @@ def is_strided(node: Contraction, operand: int) -> bool:
 def reads_in_place(node: Node, operand: int) -> bool:
     """A pointwise expression reads this operand at the very entry that it makes."""
     if isinstance(node, Contraction):
-        return operand < len(node.filled) and node.access(operand) == node.output
+        at_one_place = operand < len(node.filled) and node.access(operand) == node.output
+        return at_one_place and node.filled[operand].space.shape == node.space.shape  # type: ignore[attr-defined]
     return not isinstance(node, Argmax)
 
 

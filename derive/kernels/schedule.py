@@ -76,7 +76,7 @@ def _flat_sum(node: LinearCombination, operands: list[Node], inline: list[bool])
 
 def is_leaf(node: Node) -> bool:
     """An argument, a component of one, or a number."""
-    return isinstance(node, (Variable, Projection, Constant))
+    return isinstance(node, (Variable, Projection, Constant)) or is_zero(node)
 
 
 @dataclass(eq=False)

@@ -49,7 +49,8 @@ def _loop_sum(
         total = points.indices.scalar("total", (), points.used)
         loops = wrapped(inner, extents[split:], [*points.lets, Accumulate(total, value)])
         scaled = weighted(weight, Local(total))
-        alone = first and not set(order[:split]) & summed
+        every = node.form.covers(node.opened, target.shape)
+        alone = first and every and not set(order[:split]) & summed
         body = [Let(total, Number(sympy.S.Zero)), *loops, Store(target, place, scaled, not alone)]
         fill = [Fill(target)] if first and not alone else []
         return [*fill, *wrapped(outer, extents[:split], body)]

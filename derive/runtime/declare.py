@@ -101,9 +101,17 @@ class Declaration:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The sizes that no argument shows, so that a call has to give them by keyword."""
+        """The sizes that no argument shows, so that a call gives them by keyword."""
         shown = {e for a in self.arguments for leaf in a.leaves for e in leaf.extents}
         return tuple(name for name in self.sizes if name not in shown)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The sizes that a call has to give: all but that of the batch.
+
+        Without it the call is for one point, and the results have no axis of the batch.
+        """
+        return tuple(name for name in self.asked if name != BATCH)
 
     def signature(self) -> Signature:
         only = Parameter.KEYWORD_ONLY
@@ -111,7 +119,8 @@ class Declaration:
             [
                 *(Parameter(a.name, Parameter.POSITIONAL_OR_KEYWORD) for a in self.arguments),
                 *(Parameter(name, only, default=None) for name in RESERVED[:3]),
-                *(Parameter(name, only) for name in self.asked),
+                *(Parameter(name, only) for name in self.required),
+                *(Parameter(name, only, default=None) for name in self.asked if name == BATCH),
                 Parameter("sizes", Parameter.VAR_KEYWORD),
             ]
         )
