@@ -12,9 +12,9 @@ _HOMES = {
     "spaces": "Gram Hom Index R SpaceError dims",
     "forms": "indices",
     "expressions": "variable",
-    "functions": """broadcast elementwise_function elu entry exp expectation form gelu inner largest leaky_relu
-        log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid softmax
-        softplus sqrt tanh total_sum transpose uninterpreted vec""",
+    "functions": """broadcast elementwise_function elu entry exp expectation form gelu inner largest
+        leaky_relu log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid
+        softmax softplus sqrt tanh total_sum transpose uninterpreted vec""",
     "windows": "convolution crop embed per_channel transposed_convolution",
     "pooling": "average_pool max_pool",
     "roles": "Mask fixed given",

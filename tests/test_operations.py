@@ -17,7 +17,7 @@ from derive.elementwise.operations import Operation, OperationError, operation
 from derive.elementwise.scalars import FUNCTIONS
 from derive.elementwise.shipped import leaky, power, shipped
 
-POSITIVE = {"log", "sqrt"}
+POSITIVE = {"log", "root", "share", "sqrt"}
 FLOATS = {np.float64: 700.0, np.float32: 88.0}  # exp(x) is finite and normal or nearly so
 swish = operation("swish", lambda t, beta: t / (1 + sympy.exp(-beta * t)))
 mish = operation("mish", lambda t: t * sympy.tanh(sympy.log(1 + sympy.exp(t))))

@@ -103,7 +103,9 @@ root = operation(
     },
 )
 difference = operation(
-    "difference", lambda a, b: a - b, stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True))
+    "difference",
+    lambda a, b: a - b,
+    stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True)),
 )
 weighed = operation(
     "weighed", lambda p, a: p * a, stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True))
