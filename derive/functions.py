@@ -22,7 +22,6 @@ from .expressions import (
     constant,
     contraction,
     elementwise,
-    hadamard,
     held,
     linear_combination,
     parts,
@@ -320,7 +319,7 @@ def dot(x: Node, y: Node) -> Node:
 
 
 def norm(x: Node) -> Node:
-    """The norm of x in the inner product of its space; its derivatives at zero are 0 by convention."""
+    """The norm of x in the inner product of its space; at zero its derivatives are 0, as stated."""
     return elementwise(shipped.root, inner(x, x))
 
 
@@ -514,7 +513,7 @@ def log_softmax_entry(x: Node, k: Node) -> Node:
 
 
 def expectation(p: Node, a: Node) -> Node:
-    """<p, a>, the mean of a in a distribution p: what has probability 0 is left out, infinite or not.
+    """<p, a>, the mean of a in a distribution p; what has probability 0 is left out, infinite too.
 
     Raises SpaceError where the two are not of one space.
 

@@ -133,7 +133,8 @@ def _(node: Held, operands: list[_Family], extent: Size) -> Node:
 
 @_lift.register
 def _(node: Potential, operands: list[_Family], extent: Size) -> Node:
-    return potential(*(x.whole(extent) for x in operands), node.gradient)
+    value, argument = (x.whole(extent) for x in operands)
+    return potential(value, argument, node.gradient)
 
 
 @_lift.register

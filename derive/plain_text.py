@@ -24,7 +24,6 @@ from .notation import (
 from .patterns import shown
 from .spaces import Real
 
-
 SHOWN = {"root": "sqrt"}  # what differs from another function at a point only
 
 
@@ -61,7 +60,7 @@ class Plain(Notation):
             return None
         if psi.base == "quotient":
             return f"{z[0]} / {z[1]}", QUOTIENT
-        if psi.base == "reciprocal":
+        if psi.base in ("reciprocal", "share"):
             return f"1 / {z[0]}", QUOTIENT
         if psi.base.startswith("power_"):
             exponent = psi.body.as_base_exp()[1]

@@ -12,6 +12,7 @@ from functools import singledispatch
 
 import sympy
 
+from .elementwise import shipped
 from .expressions import (
     Argmax,
     Constant,
@@ -27,7 +28,7 @@ from .expressions import (
 )
 from .hooks import printed
 from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
-from .patterns import arithmetic, norm_of, pattern
+from .patterns import arithmetic, as_share, norm_of, pattern
 from .plain_text import TEXT
 
 
@@ -145,6 +146,7 @@ def _opens(term: LinearCombination, w: Writer) -> bool:
 def _(node: Elementwise, w: Writer) -> Written:
     psi, z, to = node.operation, node.arguments, w.notation
     plain = arithmetic(node)
+    plain = as_share(node, shipped.reciprocal) if plain is None else plain
     if plain is not None:
         return w.written(plain)
     x = norm_of(node, w.family) if z[0] not in w.names else None

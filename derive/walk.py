@@ -103,7 +103,8 @@ def _(node: Held, operands: Sequence[Node]) -> Node:
 
 @rebuild.register
 def _(node: Potential, operands: Sequence[Node]) -> Node:
-    return potential(*operands, node.gradient)
+    value, argument = operands
+    return potential(value, argument, node.gradient)
 
 
 @rebuild.register

@@ -17,7 +17,7 @@ from derive.elementwise.operations import Operation, OperationError, operation
 from derive.elementwise.scalars import FUNCTIONS
 from derive.elementwise.shipped import leaky, power, shipped
 
-POSITIVE = {"log", "sqrt", "log1p", "log_expm1", "log1mexp"}
+POSITIVE = {"log", "root", "share", "sqrt", "log1p", "log_expm1", "log1mexp"}
 REACH = {"log_normal_cdf": 38}  # further out 1 + erf has more digits than 720 to cancel
 FLOATS = {np.float64: 700.0, np.float32: 88.0}  # exp(x) is finite and normal or nearly so
 swish = operation("swish", lambda t, beta: t / (1 + sympy.exp(-beta * t)))

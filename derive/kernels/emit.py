@@ -119,7 +119,7 @@ def _coefficients(kernel: Kernel) -> Iterator[sympy.Expr]:
         elif isinstance(found, Gemm):
             yield found.alpha
         else:
-            yield found.value if isinstance(found, Number) else found.outside
+            yield found.value if isinstance(found, Number) else sympy.S.Zero
 
 
 def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:

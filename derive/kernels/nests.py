@@ -20,6 +20,7 @@ from ..expressions import (
 )
 from ..forms import Access
 from ..names import Allocator
+from ..patterns import is_rearranged
 from ..text import spoken
 from .loops import (
     Apply,
@@ -41,7 +42,6 @@ from .loops import (
     Sum,
     Times,
 )
-from .products import is_rearranged
 
 Memory = Mapping[Node, Buffer]
 Known: TypeAlias = "dict[tuple[Node, Place], Scalar]"
@@ -172,13 +172,15 @@ class Points:
         if isinstance(node, Argmax):
             return Position(self._selected(node, place, node.space.bound))  # type: ignore[attr-defined]
         if isinstance(node, LinearCombination):
-            terms = [(weight, self.value(x, place)) for weight, x in node.terms]
-            return Sum(
+            common = _common_weight(node)
+            terms = [(weight / common, self.value(x, place)) for weight, x in node.terms]
+            total = Sum(
                 tuple(
                     (sympy.S.One, weighted(w, x)) if isinstance(x, Number) else (w, x)
                     for w, x in terms
                 )
             )
+            return weighted(common, total)
         if isinstance(node, Elementwise):
             return Apply(node.operation, tuple(self.value(z, place) for z in node.arguments))
         assert isinstance(node, Contraction), type(node)
@@ -333,6 +335,13 @@ class Nest:
     def loops(self, body: Sequence[Statement]) -> list[Statement]:
         """The body inside the loops of the shape."""
         return wrapped(self.place, self.shape, body)
+
+
+def _common_weight(node: LinearCombination) -> sympy.Expr:
+    """The weight of all terms up to sign: a difference is taken first, so that equals leave 0."""
+    first, *rest = (weight for weight, _ in node.terms)
+    same = rest and all(weight in (first, -first) for weight in rest)
+    return -first if same and first.could_extract_minus_sign() else first if same else sympy.S.One
 
 
 def wrapped(

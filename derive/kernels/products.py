@@ -5,41 +5,15 @@ from __future__ import annotations
 import sympy
 
 from ..accesses import is_linear, running, stays_inside
-from ..elementwise import shipped
-from ..expressions import (
-    Argmax,
-    Contraction,
-    Elementwise,
-    Node,
-    contraction,
-    elementwise,
-    hadamard,
-)
+from ..expressions import Argmax, Contraction, Node, contraction
 from ..forms import Access, Form, make_form
+from ..patterns import is_rearranged
 from ..spaces import Real
-from ..walk import rebuild
 
 
 def is_sum(node: Node) -> bool:
     """A contraction that sums, or that sets its result at other places than one by one."""
     return isinstance(node, Contraction) and not node.is_pointwise
-
-
-def is_rearranged(node: Node) -> bool:
-    """An expression that only reads another one elsewhere: a slice, a transpose, a broadcast."""
-    return (
-        isinstance(node, Contraction)
-        and node.is_pointwise
-        and len(node.filled) == 1
-        and not node.selectors
-    )
-
-
-def base(node: Node) -> Node:
-    """What a rearranged expression reads in the end."""
-    while is_rearranged(node):
-        node = node.operands[0]
-    return node
 
 
 def strided_base(node: Node) -> Node:
@@ -99,36 +73,6 @@ def _linear_access(node: Contraction, operand: int) -> bool:
 def visits_again(node: Contraction, operand: int) -> bool:
     """A sum reads an entry of this operand more than once."""
     return not set(node.form.free) <= set(node.access(operand))
-
-
-def as_share(node: Node) -> Node:
-    """Exp(d - s) with s = log <1, Exp(d)> as Exp(d) (.) (1 / <1, Exp(d)>): one exponential less."""
-    if not isinstance(node, Elementwise) or node.operation != shipped.exp:
-        return node
-    less = node.arguments[0]
-    if not isinstance(less, Elementwise) or less.operation != shipped.difference:
-        return node
-    total, part = (
-        _exponentiated(base(less.arguments[1])),
-        elementwise(shipped.exp, less.arguments[0]),
-    )
-    if total is None or total.operands != (part,):
-        return node
-    return hadamard(part, _with_base(less.arguments[1], elementwise(shipped.share, total)))
-
-
-def _exponentiated(node: Node) -> Node | None:
-    """t where the node is log t, or 0 where that is -inf."""
-    if isinstance(node, Elementwise) and node.operation == shipped.anchor:
-        node = node.arguments[0]
-        if isinstance(node, Elementwise) and node.operation == shipped.log:
-            return node.arguments[0]
-    return None
-
-
-def _with_base(node: Node, other: Node) -> Node:
-    """The same rearrangement of another expression."""
-    return rebuild(node, [_with_base(node.operands[0], other)]) if is_rearranged(node) else other
 
 
 # --- windows

@@ -29,12 +29,10 @@ from ..expressions import (
     is_zero,
     linear_combination,
 )
+from ..patterns import as_share, base, is_rearranged
 from ..walk import rebuild, topological
 from .products import (
     as_product,
-    as_share,
-    base,
-    is_rearranged,
     is_sum,
     laid_out,
     reads_in_place,
@@ -62,7 +60,9 @@ def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
             inline = [uses[x] == 1 and x not in names for x in node.operands]
             new[node] = _flat_sum(node, operands, inline)
         else:
-            new[node] = as_share(laid_out(rebuild(node, operands)))
+            made = laid_out(rebuild(node, operands))
+            share = as_share(made)
+            new[node] = made if share is None else share
     return new
 
 

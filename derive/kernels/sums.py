@@ -8,9 +8,10 @@ import sympy
 
 from ..expressions import Contraction, Node
 from ..forms import Access
+from ..patterns import is_rearranged
 from .loops import Accumulate, Buffer, Fill, Gemm, Let, Local, Matrix, Number, Statement, Store
 from .nests import Indices, Memory, Points, placed, weighted, wrapped
-from .products import as_product, is_rearranged, shown_indices, strided_base
+from .products import as_product, shown_indices, strided_base
 
 
 def sum_statements(
