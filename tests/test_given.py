@@ -61,10 +61,14 @@ def test_without_a_loss_there_is_the_forward_pass_alone(recurrent_kernels) -> No
         call.stepper(theta)
 
 
+TIMED = r"\(time, batch\) = \(5, 3\)"
 WRONG = [
-    ({"weight": np.ones((3, 5))}, ValueError, r"weight has shape \(3, 5\), expected \(5, 3\)"),
-    ({"active": np.ones((3, 5))}, ValueError, r"active has shape \(3, 5\), expected \(5, 3\)"),
-    ({"reset": np.ones(4)}, ValueError, r"reset has shape \(4,\), expected \(5, 3\)"),
+    ({"weight": np.ones((3, 5))}, ValueError, r"weight has shape \(3, 5\), expected " + TIMED),
+    ({"active": np.ones((3, 5))}, ValueError, r"active has shape \(3, 5\), expected " + TIMED),
+    ({"reset": np.ones(4)}, ValueError, r"reset has shape \(4,\), expected " + TIMED),
+    ({"weight": np.ones(5)}, ValueError, rf"{TIMED}.* give np.repeat\(weight\[:, None\], 3, 1\)"),
+    ({"reset": np.ones(3)}, ValueError, rf"{TIMED}.* give np.tile\(reset, \(5, 1\)\)"),
+    ({"active": np.ones((5, 1))}, ValueError, rf"active has shape \(5, 1\), expected {TIMED}"),
     ({"lengths": [1.0, 2.0, 3.0]}, ValueError, "lengths are whole numbers"),
     ({"lengths": [1, 2, 6]}, ValueError, "a length is between 0 and 5"),
     ({"lengths": [1, 2, 3], "active": np.ones((5, 3))}, TypeError, "lengths or active, not both"),

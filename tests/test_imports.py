@@ -25,9 +25,9 @@ components prime_fields scalar_graph scalar_rules branches field_values field qu
 agreement proof initialise resize cells declaration loading stages networks levels
 composing sharing looks programs selections transitions observations influence
 parameters saving gradient_flow hybrid recurrent_forms gradients optimise targets
-algorithms sequence_fit products schedule loops source nests sums lower driving cost
-recurrent_cost draft passes through_time views forward_gradients sequences describe emit
-execution interpret plain_inputs plain_call plain_edge evaluated limited compiler
+algorithms sequence_fit products schedule loops source nests sums rows lower driving
+cost recurrent_cost draft passes through_time views forward_gradients sequences describe
+emit execution interpret plain_inputs plain_call plain_edge evaluated limited compiler
 compile build cache_folder cache findings rounding sequence_runs sampling sequence_cases
 accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws
 sequence_laws check definitions pairing claims pullback labels problem parts algorithm

@@ -193,7 +193,7 @@ def test_new_parameters_are_checked_before_any_is_taken(recurrent_kernels) -> No
     with pytest.raises(ValueError, match="theta lacks cell_U"):
         stepper.update({k: v for k, v in theta.items() if k != "cell_U"}, influence="keep")
     assert np.array_equal(stepper.theta["cell_W"], theta["cell_W"])
-    with pytest.raises(ValueError, match=r"weight has shape \(2,\), expected \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"weight has shape \(2,\), expected \(batch,\) = \(3,\)"):
         stepper.step(*(a[0] for a in arrays), weight=[1.0, 2.0])
     assert stepper.steps == 0
 

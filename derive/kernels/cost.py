@@ -24,6 +24,7 @@ from .loops import (
     Position,
     Scalar,
     Select,
+    Selected,
     Statement,
     Step,
     Store,
@@ -142,7 +143,7 @@ def _(s: Largest) -> Count:
 
 
 @_count.register
-def _(s: Select | Fill) -> Count:
+def _(s: Select | Selected | Fill) -> Count:
     return sympy.S.Zero, sympy.S.Zero
 
 

@@ -36,6 +36,7 @@ from .loops import (
     Position,
     Scalar,
     Select,
+    Selected,
     Statement,
     Step,
     Store,
@@ -365,6 +366,18 @@ class Compiled:
                 region.write(offset, old + value(state))
 
         return store
+
+    @run.register
+    def _(self, statement: Selected) -> Run:
+        width = self.number(statement.width)
+
+        def selected(state: State) -> None:
+            regions = (state.memory.region(b) for b in (statement.mask, statement.source))
+            mask, source = (region.read(slice(None)) for region in regions)
+            rows = np.where(mask.reshape(-1, 1) != 0, source.reshape(-1, width), 0.0)
+            state.memory.region(statement.target).write(slice(None), rows.reshape(-1))
+
+        return selected
 
     @run.register
     def _(self, statement: Fill) -> Run:

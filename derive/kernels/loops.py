@@ -194,6 +194,23 @@ class Accumulate(Statement):
 
 
 @dataclass(frozen=True)
+class Selected(Statement):
+    """A buffer of rows that are those of another one, zero where a mask is.
+
+    Where nothing is zero it is the other one itself, and nothing is copied.
+    """
+
+    target: Buffer
+    mask: Buffer
+    source: Buffer
+
+    @property
+    def width(self) -> sympy.Expr:
+        """The entries of a row."""
+        return sympy.Mul(*self.target.shape[len(self.mask.shape) :])
+
+
+@dataclass(frozen=True)
 class Fill(Statement):
     """Every entry of a buffer set to zero."""
 

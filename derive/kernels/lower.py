@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 
 import sympy
 
-from ..expressions import Elementwise, Node, Variable, is_zero
+from ..expressions import Elementwise, Node, Variable, is_zero, zero
 from ..names import Allocator, unused
 from ..programs import BATCH, Program
 from ..spaces import Indices as IndexSpace
 from ..spaces import Real
 from ..text import Writer, spoken
 from ..walk import storage
-from .loops import Asked, Buffer, Fill, Statement, Step, Store, Where
-from .nests import Indices, Nest, Points, wrapped
+from .loops import Asked, Buffer, Fill, Statement, Step
+from .nests import Indices, Nest
 from .products import is_sum
+from .rows import cleared_sum, copied_rows, set_rows
 from .schedule import Schedule, Sink, is_leaf, prepared
 from .sums import sum_statements
 
@@ -103,9 +104,23 @@ class _Lowering:
             if r.where is not None
             for buffer in buffers
         }
+        self._clear_later()
         self.saves = [plain[node] for node in program.saves]
         self.saved = [self._buffer(f"saved_{self._name(n)}", n, "saved") for n in self.saves]
         self.indices = Indices(self.allocator, BATCH)
+
+    def _clear_later(self) -> None:
+        """A sum that is selected by a mask is made in its result, whose other rows are cleared."""
+        self.cleared: dict[Buffer, Node] = {}
+        for k, (nodes, buffers) in enumerate(zip(self.result_nodes, self.results, strict=True)):
+            for buffer, node in zip(buffers, nodes, strict=True):
+                unread = cleared_sum(node)
+                if unread is not None and buffer not in self.added and buffer not in self.where:
+                    self.cleared[buffer] = unread
+            pairs = zip(buffers, nodes, strict=True)
+            self.result_nodes[k] = tuple(
+                x.operands[1] if b in self.cleared else x for b, x in pairs
+            )
 
     # --- buffers
 
@@ -202,23 +217,6 @@ class _Lowering:
                 if is_zero(node) and buffer not in self.added and buffer not in self.where:
                     yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
 
-    def _set_rows(self) -> Iterator[Statement]:
-        """Results that are set for some samples alone: a mask for each, outside of its loops."""
-        for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
-            for buffer, node in zip(buffers, nodes, strict=True):
-                if buffer in self.where:
-                    first, *place = self.indices.fresh(buffer.shape)
-                    points = Points(self.memory, self.names, self.indices)
-                    mask = points.value(self.where[buffer], (first,), root=True)
-                    entry = Store(
-                        buffer, (first, *place), points.value(node, (first, *place), True)
-                    )
-                    assert not points.lets
-                    inner = Where(mask, tuple(wrapped(place, buffer.shape[1:], [entry])))
-                    mask_text = self.writer.formula(self.where[buffer])
-                    line = f"{self._line(buffer.name, '=', node)}, where {mask_text}"
-                    yield Step((line,), tuple(wrapped([first], buffer.shape[:1], [inner])))
-
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
         for stage in range(1 + max((s.stage for s in schedule.sinks), default=0)):
             shapes: dict[object, list[Sink]] = {}
@@ -226,11 +224,37 @@ class _Lowering:
                 if sink.pointwise is not None and sink.pointwise_stage == stage:
                     shapes.setdefault(self.targets[sink].shape, []).append(sink)
             for sinks in shapes.values():
-                yield from self._nest(sinks)
+                chosen = {sink: self._selected(sink) for sink in sinks}
+                for sink, steps in chosen.items():
+                    yield from self._asked(sink.asked, steps)
+                if rest := [sink for sink, steps in chosen.items() if not steps]:
+                    yield from self._nest(rest)
             for sink in schedule.sinks:
                 for (weight, total), at in zip(sink.sums, sink.sum_stages, strict=True):
                     if at == stage:
                         yield from self._asked(sink.asked, [self._sum(sink, weight, total)])
+
+    def _selected(self, sink: Sink) -> list[Statement]:
+        """What only selects rows of another array, as one step; nothing for other sinks."""
+        target = self.targets[sink]
+        if sink.result is not None or sink.sums or sink.pointwise is None:
+            return []
+        rows = copied_rows(self.memory, target, sink.pointwise)
+        return [] if rows is None else [Step((self._line(target.name, "=", sink.node),), (rows,))]
+
+    def _set_rows(self) -> Iterator[Statement]:
+        """Results that are set or cleared for some samples alone, by a mask."""
+        for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
+            for buffer, node in zip(buffers, nodes, strict=True):
+                if buffer in self.where:
+                    yield self._rows(buffer, self.where[buffer], node)
+                if buffer in self.cleared:
+                    yield self._rows(buffer, self.cleared[buffer], zero(node.space))
+
+    def _rows(self, buffer: Buffer, where: Node, node: Node) -> Step:
+        body = set_rows(self.memory, self.names, self.indices, buffer, where, node)
+        line = f"{self._line(buffer.name, '=', node)}, where {self.writer.formula(where)}"
+        return Step((line,), tuple(body))
 
     def _nest(self, sinks: list[Sink]) -> Iterator[Statement]:
         """One loop nest that makes the pointwise parts of several sinks.

@@ -22,6 +22,7 @@ from .loops import (
     Matrix,
     Pointer,
     Select,
+    Selected,
     Statement,
     Step,
     Store,
@@ -122,6 +123,13 @@ def _(s: Largest) -> dict[str, Any]:
 @_view.register
 def _(s: Fill) -> dict[str, Any]:
     return {"kind": "Fill", "count": integer(s.buffer.count), "name": s.buffer.name}
+
+
+@_view.register
+def _(s: Selected) -> dict[str, Any]:
+    sizes = f"{integer(s.mask.count)}, {integer(s.width)}"
+    arrays = f"{s.mask.name}, {s.source.name}, {s.target.name}"
+    return {"kind": "Selected", "target": s.target.name, "lines": f"{sizes}, {arrays}"}
 
 
 @_view.register

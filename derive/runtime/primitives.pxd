@@ -56,3 +56,20 @@ cdef inline void add(Py_ssize_t count, const real* source, real* target) noexcep
         add_float64(count, source, target)
     else:
         add_float32(count, source, target)
+
+
+cdef inline real* selected(
+    Py_ssize_t rows, Py_ssize_t width, const real* mask, const real* source, real* target
+) noexcept nogil:
+    """source, its rows being zero where the mask is: a copy in target where there are such rows."""
+    cdef Py_ssize_t row, first = 0
+    while first < rows and mask[first] != 0:
+        first += 1
+    if first == rows:
+        return <real*>source
+    for row in range(rows):
+        if mask[row] != 0:
+            copy(width, source + row*width, target + row*width)
+        else:
+            fill(width, <real>0, target + row*width)
+    return target
