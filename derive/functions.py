@@ -11,8 +11,8 @@ from .elementwise import shipped
 from .elementwise.digits import AccuracyWarning, loss
 from .elementwise.operations import Formula, Operation, operation
 from .expressions import (
-    Gradient,
     Elementwise,
+    Gradient,
     Node,
     aligned,
     argmax,
