@@ -50,7 +50,9 @@ def shaken(trial: Trial, seed: int) -> Groups:
     rng, values = np.random.default_rng(seed), trial.values
 
     def noisy(array: Any) -> Any:
-        return array if array.dtype.kind == "i" else array * (1 + NOISE * rng.normal(size=array.shape))
+        return (
+            array if array.dtype.kind == "i" else array * (1 + NOISE * rng.normal(size=array.shape))
+        )
 
     trial.values = {name: mapped(noisy, value) for name, value in values.items()}
     try:

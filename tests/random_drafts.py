@@ -74,7 +74,7 @@ class Draft:
     def differentiable(self) -> Draft:
         """With one argument at least that derivatives are taken by."""
         terms = [a for a in self.arguments if a.is_term]
-        data = all(a.annotation.startswith(("given", "fixed")) for a in terms)
+        data = all(a.annotation.startswith(("given", "Mask", "fixed")) for a in terms)
         if not (terms and data):
             return self
         plain = replace(terms[0], annotation=space_of(terms[0].shape))
@@ -92,7 +92,7 @@ def space_of(shape: Shape) -> str:
 def put(text: str, operands: tuple[str, ...]) -> str:
     """The text with the names of the operands in their places; other braces are Python's."""
     for place, name in enumerate(operands):
-        text = text.replace("{%d}" % place, name)
+        text = text.replace(f"{{{place}}}", name)
     return text
 
 
@@ -169,7 +169,8 @@ class Drawing:
         role = role or self.one(roles)
         plain = space_of(shape)
         if not annotation and self.rng.random() < 0.1:
-            annotation = f"given({plain})" if role == "state" else f"fixed({plain})"
+            data = self.one(["given", "Mask"]) if role == "state" else "fixed"
+            annotation = f"{data}({plain})"
         name = f"{'x' if role == 'state' else 'w'}{len(self.arguments)}"
         self.arguments.append(Argument(name, annotation or plain, role, shape, is_term))
         return name
@@ -226,7 +227,8 @@ class Drawing:
         first = self.term(lambda shape: True, lambda: (self.size(),))
         operands = (first, *(self.of_shape(self.shape_of(first)) for _ in names[1:]))
         function = f"{self.name}_f{len(self.statements)}"
-        text = f"{function}({', '.join('{%d}' % k for k in range(len(names)))})"
+        places = [f"{{{k}}}" for k in range(len(names))]
+        text = f"{function}({', '.join(places)})"
         kind = "branches" if branches else "entrywise"
         self.add(text, text, operands, self.shape_of(first), kind,
                  functions=((function, names, formula),))  # fmt: skip
@@ -267,7 +269,7 @@ def _places(operands: list[str]) -> Iterator[str]:
     """{0}, {1} for the operands, numbered anew without those that only say sizes."""
     count = 0
     for name in operands:
-        yield "{%d}" % count if name else ""
+        yield f"{{{count}}}" if name else ""
         count += bool(name)
 
 

@@ -27,6 +27,7 @@ from typing import Any
 import random_bundles
 from random_drafts import Draft, drawn, source
 from random_points import Finding
+from random_shrinking import shrunk
 from random_trials import Trial, failure
 
 from derive.compile import NATIVE
@@ -158,7 +159,9 @@ def main(words: Sequence[str]) -> int:
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "random_layers.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "random_layers.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -188,10 +191,16 @@ def bundle(job: tuple[int, range, frozenset[str], Path, bool]) -> Report:
 
 
 def show(draft: Draft, finding: Finding, folder: Path) -> None:
-    """A layer that is wrong, shrunk."""
-    from random_shrinking import shrunk
+    """A layer that is wrong, shrunk, to be pasted into `found_layers`."""
 
-    small, found = shrunk(draft, finding, folder)
+    def fails(candidate: Draft) -> Finding | None:
+        numbers[0] += 1
+        name = f"{draft.name}_{numbers[0]}"
+        found = run([candidate], name, folder / name)
+        return next((finding for _, finding in found.wrong), None)
+
+    numbers = [0]
+    small, found = shrunk(draft, finding, fails)
     print(f"\n# {draft.name}: {found.stage}: {found.message}\n\n{source([small])}", flush=True)
 
 

@@ -70,7 +70,6 @@ def claims(trial: Trial, values: dict[str, Any], x: str, y: str) -> Iterator[Cla
     yield hooked.adjoint.name, pulled, "tangent_backward", place(layer, y)
 
 
-
 def hooked_pairing(trial: Trial, x: str, y: str, scale: float) -> Iterator[Finding]:
     """<w, (v _| B) . e> is <(v _| B)* . w, e>; entries of either are sums of terms of `scale`."""
     layer, values = trial.layer, one_direction(trial, x)

@@ -60,7 +60,6 @@ ENTRYWISE = (
     _entrywise("log({0})", "torch.log({0})", "positive"),
     _entrywise("log(1 + {0} * {0})", "torch.log1p({0}**2)"),
     _entrywise("sqrt({0})", "torch.sqrt({0})", "positive", positive=True),
-    _entrywise("sqrt({0} * {0} + 1e-12)", "torch.sqrt({0}**2 + 1e-12)", positive=True),
     _entrywise("1 / {0}", "1 / {0}", "positive", positive=True),
     _entrywise("{0} ** 2", "{0} ** 2"),
     _entrywise("{0} ** 3", "{0} ** 3"),
@@ -71,11 +70,13 @@ ENTRYWISE = (
     _entrywise("held({0})", "{0}.detach()"),
 )
 NUMBERS = (
+    Rule("large numbers", "sqrt({0} * {0} + 1e-12)", "torch.sqrt({0}**2 + 1e-12)", ("any",), same,
+         True),
     Rule("entrywise", "{c} * {0}", "{c} * {0}", ("any",), same),
     Rule("entrywise", "{0} + {c}", "{0} + {c}", ("any",), same),
     Rule("entrywise", "{c} - {0}", "{c} - {0}", ("any",), same),
     Rule("entrywise", "{0} / {c}", "{0} / {c}", ("any",), same),
-)
+)  # fmt: skip
 ZEROS = (
     Rule("zero", "0 * {0}", "0 * {0}", ("any",), same),
     Rule("zero", "{0} - {0}", "{0} - {0}", ("any",), same),
@@ -201,7 +202,8 @@ IMAGES = (
     Rule("images", "convolution({1}, {0}, stride=2, padding=1)",
          "torch.conv1d({0}[None], {1}, None, 2, 1)[0]", ("signal", "filters"), _strided),
     Rule("images", "transposed_convolution({1}, {0}, stride=2)",
-         "torch.conv_transpose1d({0}[None], {1}, None, 2)[0]", ("signal", "filters back"), _widened),
+         "torch.conv_transpose1d({0}[None], {1}, None, 2)[0]", ("signal", "filters back"),
+         _widened),
     Rule("images", "convolution({1}, {0})", "torch.conv2d({0}[None], {1})[0]",
          ("image", "filters"), _filtered),
     Rule("images", "max_pool({0}, 2)", "torch.max_pool2d({0}[None], 2)[0]", ("image",), _halved),

@@ -27,6 +27,8 @@ from derive.reference import flat_arrays, values_of
 from derive.roles import MASK
 
 BATCH_SIZE = 2
+
+
 @dataclass
 class Trial:
     """A layer at a point: its programs, their reference, their oracle, and how far it is known."""
@@ -96,7 +98,12 @@ class Trial:
         return found
 
     def oracle(
-        self, values: Any = None, batch: int = BATCH_SIZE, noise: float = 0.0, seed: int = 0, dtype="float64"
+        self,
+        values: Any = None,
+        batch: int = BATCH_SIZE,
+        noise: float = 0.0,
+        seed: int = 0,
+        dtype="float64",
     ) -> Groups:
         made = Oracle(self.layer, self.function, self.torch, dtype, noise, seed)
         return made.results(self.programs, values or self.values, batch)
@@ -120,7 +127,10 @@ class Trial:
             if shapes[0] != shapes[1]:
                 yield Finding(stage, f"{name}: shapes {shapes[0]}, expected {shapes[1]}")
                 continue
-            off, allowed = distance(found[name], group, scale[name], TINY[dtype]), unit * self.moved[name]
+            off, allowed = (
+                distance(found[name], group, scale[name], TINY[dtype]),
+                unit * self.moved[name],
+            )
             if not off <= allowed:
                 yield Finding(stage, f"{name}: off by {off:.2g}, allowed {allowed:.2g}")
 
@@ -129,4 +139,6 @@ def failure(stage: str, error: Exception) -> Finding:
     """An exception as a finding, with the place where it was raised."""
     last = traceback.extract_tb(sys.exc_info()[2])[-1]
     place = f"{last.filename.rpartition('/')[2]}:{last.lineno}"
-    return Finding(stage, f"{type(error).__name__} at {place}: {str(error)[:300]}")
+    text = str(error)
+    said = text if len(text) < 500 else f"{text[:200]} .. {text[-300:]}"
+    return Finding(stage, f"{type(error).__name__} at {place}: {said}")
