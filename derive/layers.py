@@ -20,7 +20,7 @@ from .places import Place, innermost
 from .rewrites import Rewrite, rewritten
 from .roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from .spaces import Space, SpaceError
-from .validity import check_names, check_operations, check_output, extents_of
+from .validity import check_names, check_operations, check_output, extents_of, sizes_written
 from .walk import rewrite, topological
 
 
@@ -127,12 +127,17 @@ class Layer(Shown):
 
     @cached_property
     def sizes(self) -> tuple[sympy.Symbol, ...]:
-        """The sizes of the arguments, of the output and within, in order of first appearance."""
+        """The sizes of the arguments, of the output and within, in order of first appearance.
+
+        Those that only a coefficient or an access has come last: no array tells them.
+        """
         spaces = [*(a.variable.space for a in self.arguments), self.output.space]
-        inner = (node.space for node in topological(self.output))
+        nodes = topological(self.output)
+        inner = (node.space for node in nodes)
+        extents = (e for space in (*spaces, *inner) for e in extents_of(space))
         found: dict[sympy.Symbol, None] = {}
-        for extent in (e for space in (*spaces, *inner) for e in extents_of(space)):
-            found.update(dict.fromkeys(sorted(extent.free_symbols, key=str)))
+        for sizes in (*(e.free_symbols for e in extents), *map(sizes_written, nodes)):
+            found.update(dict.fromkeys(sorted(sizes, key=str)))
         return tuple(found)
 
     def fits(self, sizes: Mapping[sympy.Symbol, int]) -> bool:
