@@ -16,9 +16,9 @@ ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks stable normal matching laws scalars conditions fold algebras cython_text relations
-equalities rewriting digits operations constants shipped spaces refusals forms accesses
+equalities rewriting operations digits constants shipped spaces refusals forms accesses
 expressions terms combining walk structure calculus lift functions windows pooling
-pointwise identities rewrites maps places names roles validity layers rendering notation
+searching contractions pointwise powers_of_powers identities rewrites maps places names roles validity layers rendering notation
 patterns plain_text text letters glyphs typography diagonals lines powers ratios jets
 multilinear linear_algebra writer domains titles show scalar_functions reference
 components prime_fields scalar_graph scalar_rules branches field_values field quotients

@@ -1,7 +1,11 @@
 """A formula is rewritten before it is derived: by laws that hold, to what keeps its digits."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+import sympy
 from points import EPS, close, draw_all
 
 from derive import (
@@ -10,6 +14,7 @@ from derive import (
     R,
     broadcast,
     dims,
+    elementwise_function,
     exp,
     form,
     given,
@@ -90,6 +95,12 @@ def test_every_law_has_an_example() -> None:
     assert {law.name for law in LAWS} == EXAMPLES.keys()
 
 
+def test_the_page_lists_the_laws() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "rewriting.md").read_text("utf-8")
+    listed = re.findall(r"^\| ([^|]*) \|", page, re.M)[2:]
+    assert listed == list(dict.fromkeys(law.name for law in LAWS))
+
+
 @pytest.mark.parametrize(("law", "before", "after"), CASES)
 def test_a_law_keeps_the_function(law: str, before: Node, after: Node | None) -> None:
     """Exactly, by the proof of the derivatives; and the values, which it does not see, at a point.
@@ -151,6 +162,12 @@ def test_scalar_laws_see_through_sums_and_products(before: Node, after: Node) ->
     assert applied and new[before] is after
     f = Layer.of("f", state={"x": X, "y": X}, output=before)
     assert all(verdict.proved for verdict in prove(f))
+
+
+def test_what_is_said_by_hand_is_left() -> None:
+    own = elementwise_function("own", lambda t: sympy.exp(t), derivatives={1: lambda t: t})
+    new, applied = rewritten(log(own(x)))
+    assert not applied and new[log(own(x))] is log(own(x))
 
 
 def test_what_is_used_again_is_not_computed_twice() -> None:
