@@ -97,7 +97,7 @@ def test_every_law_has_an_example() -> None:
 
 def test_the_page_lists_the_laws() -> None:
     page = (Path(__file__).parent.parent / "docs" / "rewriting.md").read_text("utf-8")
-    listed = re.findall(r"^\| ([^|]*) \|", page, re.M)[2:]
+    listed = re.findall(r"^\| ([^|]*) \|", page, re.M)[1:]
     assert listed == list(dict.fromkeys(law.name for law in LAWS))
 
 
