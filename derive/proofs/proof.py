@@ -15,8 +15,9 @@ from typing import Any
 import sympy
 
 from ..expressions import Node, Variable
-from ..layers import Layer
+from ..layers import Layer, require_layer
 from ..maps import LinearMap
+from ..mistakes import called
 from ..spaces import Indices, Space, SpaceError, leaves
 from . import field
 from .components import Components, flat_components, gram_matrix
@@ -38,11 +39,13 @@ class Verdict:
         return self.differs_at is None
 
 
+@called
 def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
     """
+    require_layer("prove", layer)
     return [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
 
 
