@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from .cells import Cell
 from .expressions import Node, Tuple, Variable
 from .layers import Layer, formula_of
+from .mistakes import called
 from .places import place_of
 from .roles import GIVEN, PARAMETER, STATE, THETA, Argument, argument_of
 from .spaces import Indices, Space, SpaceError
@@ -25,6 +26,7 @@ from .spaces import Indices, Space, SpaceError
 _declared: ContextVar[list[Layer]] = ContextVar("declared")
 
 
+@called
 def layer(function: Callable[..., Any]) -> Layer:
     """A layer from a Python function: annotations are spaces, the bare `*` is the semicolon.
 
@@ -43,6 +45,7 @@ def layer(function: Callable[..., Any]) -> Layer:
     return _declaration(function, "layer", Layer)
 
 
+@called
 def cell(function: Callable[..., Any]) -> Cell:
     """A recurrent cell f(h; x; theta) from a Python function, declared as a layer is.
 

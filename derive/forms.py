@@ -17,13 +17,24 @@ from itertools import combinations
 
 import sympy
 
-from .spaces import Size, SpaceError, size
+from .mistakes import SpaceError, called
+from .spaces import Size, size
 
 Access = tuple[sympy.Expr, ...]
 
 
+@called
 def indices(names: str) -> tuple[sympy.Symbol, ...]:
-    """Summation indices, by names parted by spaces."""
+    """Summation indices, by names parted by spaces.
+
+    Raises SpaceError where a name is none, or stands twice.
+    """
+    words = names.split() if isinstance(names, str) else []
+    if not words or len(set(words)) < len(words) or not all(w.isidentifier() for w in words):
+        raise SpaceError(
+            "indices: expected different names parted by spaces, as in indices('i j'), got "
+            f"{names!r}"
+        )
     return tuple(sympy.Symbol(name, integer=True, nonnegative=True) for name in names.split())
 
 

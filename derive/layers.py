@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import sympy
 
@@ -16,7 +16,9 @@ from .forms import LATEST, Called
 from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
+from .mistakes import refuse_attribute, refuse_operators
 from .places import Place, innermost
+from .refusals import about_sizes
 from .rewrites import Rewrite, rewritten
 from .roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from .spaces import Space, SpaceError
@@ -80,14 +82,33 @@ class Layer(Shown):
         nabla_W dense(x; W, b) : R(n, m) -> R(n)
         """
         by_role = ((STATE, state), (GIVEN, given), (PARAMETER, parameters), (FIXED, fixed))
+        for role, spaces in by_role:
+            if spaces is not None and not isinstance(spaces, Mapping):
+                raise SpaceError(
+                    f"layer {name}: {role}: expected spaces by name, as in {{'x': R(n)}}, got "
+                    f"{spaces!r}"
+                )
         arguments = tuple(
             argument_of(f"layer {name}: argument {key}", key, space, role)
             for role, spaces in by_role
             for key, space in (spaces or {}).items()
         )
+        if not isinstance(output, Node) and not callable(output):
+            raise SpaceError(
+                f"layer {name}: output: expected an expression, or a function of the arguments, "
+                f"got {output!r}"
+            )
         if not isinstance(output, Node):
             output = formula_of(name, output, (), {a.name: a.variable for a in arguments})
         return cls(name, arguments, output, doc=doc)
+
+    if not TYPE_CHECKING:  # there, what is not defined is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(f"layer {self.__dict__.get('name')}", name, ATTRIBUTES, OTHERS)
+
+    def _refuse(self, what: str, instead: str) -> NoReturn:
+        raise SpaceError(f"{what} is not defined for the layer {self.name}; {instead}")
 
     def __str__(self) -> str:
         return f"{self.signature} in {self.output.space}"
@@ -333,6 +354,30 @@ class Layer(Shown):
         return compiled(self, cache=cache, progress=progress)
 
 
+KERNELS = """forward tangent backward tangent_backward gradient loss bptt rtrl hybrid truncated_bptt
+bind recurrence"""
+OF_NETWORKS = "initial tree flat trained paths head tail with_loss loss_layer"
+ATTRIBUTES = {
+    **dict.fromkeys(KERNELS.split(), "kernels are those of f.compile(), as in f.compile().forward"),
+    **dict.fromkeys(OF_NETWORKS.split(), "that of a network, as in network('f', hidden=dense)"),
+    **dict.fromkeys(("grad", "diff", "derive", "jacobian"), "the maps are f.D() and f.nabla('W')"),
+    "adjoint": "the adjoint is that of a map, f.D().adjoint",
+}
+"""What a layer has not, and where it is."""
+OTHERS = "it has D, nabla, D2, D_nabla, nabla_D, nabla2, compile, signature, arguments, sizes, .."
+APPLIED = "apply it, f(x, W=W, b=b), within the formula of another layer, or make a network of it"
+_SIGNS = ("add", "sub", "mul", "matmul", "truediv")
+refuse_operators(
+    Layer, {f"__{side}{name}__": APPLIED for side in ("", "r") for name in _SIGNS}, Layer._refuse
+)
+
+
+def require_layer(what: str, value: object) -> None:
+    """Raises SpaceError where the argument of a function is no layer."""
+    if not isinstance(value, Layer):
+        raise SpaceError(f"{what}: expected a layer, declared by @layer, got {value!r}")
+
+
 def formula_of(
     name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
 ) -> Node:
@@ -341,7 +386,12 @@ def formula_of(
         output = function(*positional, **keywords)
         output = tuple_of(output) if isinstance(output, tuple) else output
     except SpaceError as error:
-        raise _of_layer(name, function, error) from error
+        raise _of_layer(name, function, error, str(error)) from error
+    except (TypeError, ValueError) as error:
+        what = _not_taken(error, [*positional, *keywords]) or about_sizes(error)
+        if what is None:  # the user's own
+            raise
+        raise _of_layer(name, function, error, what) from error
     if not isinstance(output, Node):
         raise SpaceError(
             f"layer {name}: must return an expression of its arguments, got {output!r}"
@@ -349,9 +399,18 @@ def formula_of(
     return output
 
 
-def _of_layer(name: str, function: Callable[..., Any], error: SpaceError) -> SpaceError:
+def _not_taken(error: Exception, arguments: Sequence[object]) -> str | None:
+    """That the formula does not take its arguments, where that was what failed."""
+    at = error.__traceback__
+    if at is None or at.tb_next is not None:
+        return None
+    called_so = ", ".join(map(str, arguments))
+    return f"its formula is a function of {called_so}; {str(error).rpartition('() ')[2]}"
+
+
+def _of_layer(name: str, function: Callable[..., Any], error: Exception, what: str) -> SpaceError:
     """The error with the layer's name, and with a note of the line of the formula's file."""
-    named = SpaceError(f"layer {name}: {error}")
+    named = SpaceError(f"layer {name}: {what}")
     code = getattr(function, "__code__", None)
     place = innermost(error, code.co_filename) if code else None
     if place is not None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from .calculus import tangent, transpose
 from .expressions import Node, Variable, tuple_of, variable
 from .functions import flat
 from .hooks import Shown
+from .mistakes import refuse_attribute, refuse_operators
 from .spaces import Space, SpaceError
 from .walk import rewrite, topological
 
@@ -103,6 +104,11 @@ class LinearMap(Shown):
             )
         return substituted(self.body, {self.variable: v})
 
+    if not TYPE_CHECKING:  # there, what is not defined is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(f"the map {self.__dict__.get('name')}", name, OF_MAPS, APPLIED)
+
     def __str__(self) -> str:
         return f"{self.name} : {self.domain} -> {self.codomain}"
 
@@ -128,8 +134,9 @@ class BilinearMap(Shown):
         return self._hooked(self.right, self.left, e2, "({b} |_ {e})")
 
     def _hooked(self, fixed: Variable, free: Variable, e: Node | None, name: str) -> LinearMap:
-        if e is not None and e.space != fixed.space:
-            raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {e.space}")
+        if e is not None and (not isinstance(e, Node) or e.space != fixed.space):
+            found = e.space if isinstance(e, Node) else repr(e)
+            raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {found}")
         label = fixed.name if e is None else getattr(e, "name", "e")
         whole = LinearMap(name.format(e=label, b=self.name), free, self.body, self.taken)
         if e is None:
@@ -141,6 +148,23 @@ class BilinearMap(Shown):
         return f"{self.name} : {self.left.space}, {self.right.space} -> {self.body.space}"
 
     __repr__ = __str__
+
+
+APPLIED = "a map is applied to an expression, L @ x, and composed with another map, L @ M"
+HOOKED = "a bilinear map is applied by its hooks, B.hook(e1) @ e2"
+OF_MAPS = {
+    **dict.fromkeys(("T", "H", "transpose", "conj"), "its adjoint is L.adjoint"),
+    **dict.fromkeys(("shape", "matrix", "numpy"), "its spaces are L.domain and L.codomain"),
+}
+_SIGNS = ("__add__", "__radd__", "__sub__", "__mul__", "__rmul__", "__call__", "__rmatmul__")
+
+
+def _refuse(self: LinearMap | BilinearMap, what: str, instead: str) -> NoReturn:
+    raise SpaceError(f"{what} is not defined for the map {self.name}; {instead}")
+
+
+refuse_operators(LinearMap, dict.fromkeys(_SIGNS, APPLIED), _refuse)
+refuse_operators(BilinearMap, dict.fromkeys((*_SIGNS, "__matmul__"), HOOKED), _refuse)
 
 
 def derivative_map(

@@ -21,10 +21,12 @@ from .expressions import (
 )
 from .forms import LATEST, Access, make_form
 from .functions import form
+from .mistakes import called
 from .spaces import Indices, R, Size, SpaceError
 from .windows import Extents, Numbers, Windows, as_sizes, kept_axes, windows_on
 
 
+@called
 def max_pool(
     x: Node,
     window: Extents,
@@ -85,6 +87,7 @@ def _averaged(x: Node, largest: Node, at: Windows, front: Access) -> Node:
 _SAME = operation("same", lambda a, b: sympy.Piecewise((1, sympy.Eq(a, b)), (0, True)))
 
 
+@called
 def average_pool(
     x: Node,
     window: Extents,

@@ -21,6 +21,7 @@ from .expressions import (
 )
 from .forms import LATEST, Access, indices, make_form
 from .functions import form
+from .mistakes import called
 from .spaces import R, Real, Size, SpaceError, size
 
 CHANNELS, GROUPS, FILTERS = indices("c g o")
@@ -108,6 +109,11 @@ def _numbers(what: str, name: str, given: Numbers, axes: int, least: int) -> tup
     return numbers
 
 
+def _for_each_axis(given: object) -> Sequence[object]:
+    """A lone place or extent is that of the last axis."""
+    return given if isinstance(given, (tuple, list)) else (given,)
+
+
 def _is_place(place: object) -> bool:
     """A whole number from 0 on, or a size."""
     if isinstance(place, sympy.Expr):
@@ -130,7 +136,8 @@ def as_sizes(what: str, given: Sequence[object]) -> tuple[Size, ...]:
 # --- cropping and embedding
 
 
-def crop(x: Node, at: object, extents: Extents) -> Node:
+@called
+def crop(x: Node, at: object, extents: object) -> Node:
     """kappa_at(x): the part of an array of these extents, from a place on (thesis (4.13)).
 
     Places count from 0, on the last axes of x; axes before them are kept.  One place and extent are
@@ -145,14 +152,9 @@ def crop(x: Node, at: object, extents: Extents) -> Node:
     return _cropped("crop", x, at, extents)
 
 
-def _each(given: object) -> Sequence[object]:
-    """What is given for each of some axes, or for one."""
-    return given if isinstance(given, Sequence) else (given,)
-
-
-def _cropped(what: str, x: Node, at: object, extents: Extents) -> Node:
-    at, extents = _each(at), _each(extents)
-    shape, part = array_space(x, what).shape, as_sizes(what, extents)
+def _cropped(what: str, x: Node, at: object, extents: object) -> Node:
+    at = _for_each_axis(at)
+    shape, part = array_space(x, what).shape, as_sizes(what, _for_each_axis(extents))
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
         raise SpaceError(
@@ -174,7 +176,8 @@ def _cropped(what: str, x: Node, at: object, extents: Extents) -> Node:
     return contraction(R(*shape[:kept], *part), made, 1, (x,))
 
 
-def embed(y: Node, at: object, shape: Extents) -> Node:
+@called
+def embed(y: Node, at: object, shape: object) -> Node:
     """Em_at(y): y as a part of an array that is zero elsewhere, from a place on (thesis (4.14)).
 
     `shape` are the extents of the last axes of the result, one or several; it is the adjoint of
@@ -184,7 +187,7 @@ def embed(y: Node, at: object, shape: Extents) -> Node:
     >>> print(embed(variable("y", R(2, 3)), (0, 1), (5, 5)).space)
     R(5, 5)
     """
-    part, shape = array_space(y, "embed").shape, _each(shape)
+    part, shape = array_space(y, "embed").shape, _for_each_axis(shape)
     kept = max(len(part) - len(shape), 0)
     x = variable("x", R(*as_sizes("embed", (*part[:kept], *shape))))
     return adjoint(_cropped("embed", x, at, part[kept:]), y, (x,))[x]
@@ -198,6 +201,7 @@ def kept_axes(count: int) -> Access:
 # --- convolution
 
 
+@called
 def convolution(
     W: Node,
     x: Node,
@@ -287,6 +291,7 @@ def _check_filters(
         )
 
 
+@called
 def transposed_convolution(
     W: Node,
     y: Node,
@@ -338,6 +343,7 @@ def _output_padding(what: str, given: Numbers, steps: tuple[int, ...]) -> tuple[
     return more
 
 
+@called
 def per_channel(b: Node, space: Real) -> Node:
     """b_c in every entry of channel c: a bias, or a gain, of an image's channels.
 

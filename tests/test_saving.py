@@ -301,5 +301,5 @@ def test_the_longest_name_is_saved(tmp_path):
 
 @pytest.mark.parametrize("swapped", [nested(), None, np.ones(3)])
 def test_a_path_that_is_none_is_a_sentence(tmp_path, swapped):
-    with pytest.raises(TypeError, match=r"save\(path, tree\): expected a path first, got "):
+    with pytest.raises(TypeError, match=r"save\(path, tree\): expected a path, got "):
         save(swapped, str(tmp_path / "p.npz"))

@@ -188,7 +188,7 @@ def _arguments(
     if isinstance(formula, sympy.Expr):
         names = [str(argument) for argument in arguments]
     elif callable(formula):
-        names = list(inspect.signature(formula).parameters)
+        names = _parameters(name, formula)
     else:
         raise OperationError(
             f"{name}: expected a SymPy expression or a callable that makes one, came "
@@ -205,14 +205,48 @@ def _arguments(
     return tuple(sympy.Symbol(word, real=True) for word in names)
 
 
+def _parameters(name: str, formula: Callable[..., Any]) -> list[str]:
+    """The formula's arguments; one with a default value keeps that value."""
+    found = [
+        parameter
+        for parameter in inspect.signature(formula).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    for parameter in found:
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise OperationError(
+                f"{name}: the formula is called with its arguments in order, and {parameter} is "
+                "none of them; remove it"
+            )
+    return [parameter.name for parameter in found]
+
+
 def _called(name: str, formula: Callable[..., Any], symbols: tuple[sympy.Symbol, ...]) -> Any:
+    """The formula of the symbols; an error of SymPy or NumPy on a symbol is told in our words."""
     try:
         return formula(*symbols)
-    except (TypeError, AttributeError) as error:
-        raise OperationError(
-            f"{name}: the formula can't be applied to SymPy symbols; use sympy.exp, sympy.tanh, .. "
-            "in it, not those of math, NumPy or derive, and sympy.Piecewise, not if"
-        ) from error
+    except OperationError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        what = next((said for part, said in WRONG.items() if part in str(error)), PLAIN)
+        raise OperationError(f"{name}: the formula {what}") from error
+
+
+PLAIN = (
+    "can't be taken of a symbol; write it with +, -, *, /, ** and functions of SymPy, as in "
+    "lambda t: t * sympy.exp(-t)"
+)
+WRONG = {
+    "truth value": (
+        "decides by a comparison (if, and, or, max, min, numpy.where); write "
+        "sympy.Piecewise((t, t > 0), (0, True)), sympy.Max(t, 0) or sympy.Min(t, 0)"
+    ),
+    **dict.fromkeys(
+        ("expression to float", "loop of ufunc", "round symbolic", "to float"),
+        "uses a function of math or NumPy; use those of SymPy, sympy.exp, sympy.tanh, ..",
+    ),
+}
+"""What SymPy, Python or NumPy says where a formula does not take a symbol, and what it means."""
 
 
 def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) -> sympy.Expr:
@@ -222,8 +256,8 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
         value = sympy.sympify(value)
     if not isinstance(value, sympy.Expr):
         raise OperationError(
-            f"{name}: expected a SymPy expression, came {type(value).__name__} {value!r}; use "
-            "sympy.exp, sympy.tanh, .. in the formula, not those of math or NumPy"
+            f"{name}: expected a SymPy expression, came {type(value).__name__} {value!r}; a "
+            "formula returns one, as in lambda t: sympy.exp(t)"
         )
     declared = {symbol.name: symbol for symbol in symbols}
     value = value.xreplace({x: declared.get(x.name, x) for x in value.free_symbols})
@@ -233,6 +267,8 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
             f"{name}: the formula has {', '.join(others)}, the arguments are "
             f"{', '.join(declared)}; declare them as arguments or put numbers in"
         )
+    if value.has(sympy.nan, sympy.oo, -sympy.oo):
+        raise OperationError(f"{name}: expected finite values, got {value}; leave such values out")
     if value.has(sympy.I, sympy.zoo) or value.is_extended_real is False:
         raise OperationError(f"{name}: expected a real-valued formula, came {value}")
     try:

@@ -29,6 +29,7 @@ from ..expressions import (
 from ..forms import Access, Form
 from ..layers import Layer
 from ..maps import BilinearMap, LinearMap
+from ..mistakes import called
 from ..reference import Sizes, extent, shape_of, values_of
 from ..spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
 from ..walk import topological
@@ -37,6 +38,7 @@ Value = Any  # an object array of SymPy expressions, or a tuple of values
 Bound = tuple[tuple[tuple[sympy.Symbol, Access], Node], ...]  # bound indices with their selectors
 
 
+@called
 def to_sympy(
     item: Node | LinearMap | BilinearMap | Layer,
     sizes: Sizes,

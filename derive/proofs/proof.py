@@ -17,8 +17,9 @@ from typing import Any
 import sympy
 
 from ..expressions import Elementwise, Node, Variable
-from ..layers import Layer
+from ..layers import Layer, require_layer
 from ..maps import LinearMap
+from ..mistakes import called
 from ..spaces import Indices, Space, SpaceError, leaves
 from ..walk import topological
 from . import field, quotients
@@ -42,11 +43,13 @@ class Verdict:
         return self.differs_at is None
 
 
+@called
 def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
     """
+    require_layer("prove", layer)
     found = [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
     return [*found, *_at_equalities(layer)]
 

@@ -225,7 +225,13 @@ def fit(
     Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
     finite; the parameters are then those before that step.
     """
+    if not callable(kernel):
+        raise TypeError(f"fit: expected a kernel, as kernels.gradient, got {kernel!r}")
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"fit: expected batches, as [(x, y), ..], got {batches!r}")
     named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
+    if not any(a.dtype.kind == "f" for a in named.values()):
+        raise ValueError("fit: expected parameters to train, got none of a floating dtype")
     fixed = _fixed(kernel)
     trained = pruned(parameters, lambda name: name.replace(".", "_") not in fixed)
     grad = map_tree(np.zeros_like, trained)

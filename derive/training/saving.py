@@ -32,8 +32,7 @@ def save(path: str | os.PathLike[str], tree: Tree) -> None:
     where something other than an .npz file is there, TypeError for a leaf that does not hold
     numbers, each before anything is written.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"save(path, tree): expected a path first, got {type(path).__name__}")
+    _check_path("save(path, tree)", path)
     for name, array in leaves(tree):
         _check_savable(name, array)
     if Path(path).suffix != ".npz":
@@ -50,6 +49,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises FileNotFoundError where there is no file, and ValueError for a file that is broken, was
     not written by ``save``, or holds pickled objects, which are never unpickled.
     """
+    _check_path("load(path)", path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -61,6 +61,11 @@ def load(path: str | os.PathLike[str]) -> Any:
                 f"({type(error).__name__}: {error}); it is damaged or was not written by save, "
                 "so restore it from a copy or write it anew"
             ) from error
+
+
+def _check_path(call: str, path: object) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{call}: expected a path, got {type(path).__name__}")
 
 
 def _check_savable(name: str, array: Array) -> None:
