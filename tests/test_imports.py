@@ -17,10 +17,10 @@ PICTURE = """spaces forms expressions walk calculus lift functions maps layers c
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks normal scalars conditions fold algebras cython_text rewriting operations shipped
 spaces refusals forms accesses expressions terms combining walk structure calculus lift functions
-windows pooling maps places names roles validity layers rendering notation patterns plain_text
-text letters glyphs typography diagonals lines powers ratios jets multilinear linear_algebra
-writer domains titles show scalar_functions reference components prime_fields scalar_graph
-scalar_rules branches field_values field proof initialise resize cells declaration loading stages
+windows pooling maps places names abbreviations roles validity layers rendering notation patterns
+plain_text text letters glyphs typography diagonals lines powers ratios jets multilinear
+linear_algebra writer domains titles show scalar_functions reference components prime_fields
+scalar_graph scalar_rules branches field_values field proof initialise resize cells declaration loading stages
 networks levels composing sharing looks programs transitions influence parameters gradient_flow
 hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
 source nests sums lower driving cost recurrent_cost draft passes through_time views
