@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from .abbreviations import abbreviated
 from .cells import Cell
 from .composing import recurrent
 from .expressions import is_zero
@@ -129,9 +130,10 @@ def describe(layer: Layer) -> Description:
 
 def formula(layer: Layer) -> list[str]:
     """The layer's lines: each local in the order of its use, then what is returned."""
-    writer = Writer(layer.names)
-    named = [node for node in topological(layer.output) if node in layer.names]
-    lines = [f"{layer.names[node]} = {writer.formula(node)}" for node in named]
+    names = abbreviated((layer.output,), layer.names, layer.words)
+    writer = Writer(names)
+    named = [node for node in topological(layer.output) if node in names]
+    lines = [f"{names[node]} = {writer.formula(node)}" for node in named]
     returned = writer(layer.output) if layer.output in layer.names else writer.formula(layer.output)
     return [*lines, f"{layer.signature} = {returned}"]
 
@@ -213,7 +215,7 @@ def _map(layer: Layer, name: str, linear: LinearMap, order: int) -> MapText:
         variable=linear.variable.name,
         domain=str(linear.domain),
         codomain=str(linear.codomain),
-        body=Writer(layer.names).formula(linear.body),
+        body=Writer(layer.names).whole(linear.body),
         zero=is_zero(linear.body),
     )
 

@@ -14,6 +14,7 @@ import numbers
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from math import isfinite
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -163,7 +164,7 @@ class Contraction(Node):
     def operands(self) -> tuple[Node, ...]:
         return (*self.filled, *self.selectors)
 
-    @property
+    @cached_property
     def slots(self) -> tuple[int, ...]:
         """The slot of each filled operand."""
         return tuple(slot for slot in range(len(self.form.slots)) if slot != self.opened)
@@ -177,12 +178,12 @@ class Contraction(Node):
         """The access of the open slot."""
         return self.form.slots[self.opened]
 
-    @property
+    @cached_property
     def summed(self) -> tuple[sympy.Symbol, ...]:
         """The indices that are summed over."""
         return self.form.summed(self.opened)
 
-    @property
+    @cached_property
     def is_pointwise(self) -> bool:
         """Each entry of the result is one product of entries."""
         return self.form.is_pointwise(self.opened, array_space(self, "a contraction").shape)

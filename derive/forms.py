@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import sympy
@@ -55,7 +56,14 @@ class Form:
         """The number of values of an index."""
         return dict(self.extents)[index]
 
-    @property
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.slots, self.bound, self.extents))
+
+    @cached_property
     def free(self) -> tuple[sympy.Symbol, ...]:
         """The indices that run, in order: all but the bound ones."""
         bound = {index for index, _ in self.bound}

@@ -12,6 +12,7 @@ from functools import singledispatch
 
 import sympy
 
+from .abbreviations import abbreviated
 from .elementwise import shipped
 from .expressions import (
     Argmax,
@@ -66,6 +67,14 @@ class Writer:
             return self.notation.name(self.names[node]), ATOM
         return _write(self.prepared(node), self)
 
+    def whole(self, node: Node) -> str:
+        """The expression, and behind it the parts that it is too deep to be written with."""
+        names = abbreviated((node,), self.names)
+        writer = Writer(names, self.family, self.notation)
+        parts = [f"{t} = {writer.formula(x)}" for x, t in names.items() if x not in self.names]
+        where = f", where {'; '.join(reversed(parts))}" if parts else ""
+        return f"{writer.formula(node)}{where}"
+
     def terms(self, node: Node) -> list[str]:
         """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
         node = self.prepared(node)
@@ -78,7 +87,7 @@ class Writer:
 
 @printed.register
 def _(node: Node) -> str:
-    return Writer({}).formula(node)
+    return Writer({}).whole(node)
 
 
 def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:

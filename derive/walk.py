@@ -117,13 +117,24 @@ def _(node: Jet, operands: Sequence[Node]) -> Node:
 
 
 def rewrite(roots: Sequence[Node], leaf: Callable[[Node], Node | None]) -> dict[Node, Node]:
-    """Every node of the roots with what `leaf` replaces replaced, keyed by the old node."""
+    """Every node of the roots with what `leaf` replaces replaced, keyed by the old node.
+
+    What only stands below what is replaced is left out.
+    """
     new: dict[Node, Node] = {}
-    for node in topological(*roots):
+    stack = list(reversed(roots))
+    while stack:
+        node = stack.pop()
+        if node in new:
+            continue
         replaced = leaf(node)
-        if replaced is None:
-            replaced = rebuild(node, [new[operand] for operand in node.operands])
-        new[node] = replaced
+        missing = [] if replaced is not None else [x for x in node.operands if x not in new]
+        if missing:
+            stack.append(node)
+            stack.extend(reversed(missing))
+        else:
+            operands = [new[x] for x in node.operands] if replaced is None else []
+            new[node] = replaced if replaced is not None else rebuild(node, operands)
     return new
 
 

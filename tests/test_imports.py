@@ -19,12 +19,12 @@ ORDER = """hooks stable normal matching laws scalars conditions fold algebras cy
 equalities rewriting operations digits constants shipped mistakes spaces refusals forms
 accesses positions expressions terms combining walk structure calculus lift functions
 windows pooling searching contractions pointwise powers_of_powers identities rewrites
-maps places names roles validity layers rendering notation patterns plain_text text
-letters glyphs typography diagonals lines powers ratios jets multilinear linear_algebra
-writer domains titles show scalar_functions reference components prime_fields
-scalar_graph scalar_rules branches field_values field quotients agreement proof
-initialise resize cells declaration loading stages networks levels composing sharing
-looks programs selections transitions observations influence parameters saving
+maps places names abbreviations roles validity layers rendering notation patterns
+plain_text text letters glyphs typography diagonals lines powers ratios jets multilinear
+linear_algebra writer domains titles show scalar_functions reference components
+prime_fields scalar_graph scalar_rules branches field_values field quotients agreement
+proof initialise resize cells declaration loading stages networks levels composing
+sharing looks programs selections transitions observations influence parameters saving
 gradient_flow hybrid recurrent_forms gradients optimise targets algorithms sequence_fit
 products schedule loops source nests sums rows lower driving cost recurrent_cost draft
 passes through_time views forward_gradients sequences describe emit execution interpret

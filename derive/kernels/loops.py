@@ -6,7 +6,9 @@ buffer and a place in it, one integer expression in sizes and loop indices for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
 import sympy
 
@@ -290,3 +292,22 @@ class Step(Statement):
 
     formulas: tuple[str, ...]
     body: tuple[Statement, ...]
+
+
+# --- going through statements
+
+
+def instances(tree: object, kind: type | tuple[type, ...]) -> Iterator[Any]:
+    """Every statement, scalar or buffer of a kind in a tree of them, in order."""
+    stack = [tree]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, kind):
+            yield found
+        if isinstance(found, tuple):
+            stack.extend(reversed(found))
+        elif isinstance(found, PARTS):
+            stack.extend(getattr(found, field.name) for field in reversed(fields(found)))
+
+
+PARTS = (Statement, Scalar, Buffer, Pointer, Matrix)
