@@ -25,9 +25,10 @@ class AccuracyWarning(UserWarning):
 
 
 SIZES = (1e-8, 1e-4, 0.01, 0.3, 1.0, 2.5, 6.0, 15.0, 36.0, 80.0, 300.0, 800.0)
+SEVERAL = SIZES[1:10]  # for several arguments: their products reach further
 BESIDE = (1e-3, 1e-6, 1e-9)  # how near to an equality
 DIGITS, MORE_DIGITS = 50, 400  # 400 where 50 do not confirm: 1 + erf(-36) cancels 280
-ROUNDINGS = 256  # of eps, each of them amplified as a rounding of an argument is
+ROUNDINGS = 1024  # of eps: three digits, beside what a rounding of an argument changes
 DTYPES = (np.float64, np.float32)
 Array = np.ndarray[Any, Any]
 Columns = Sequence[Array]
@@ -81,8 +82,9 @@ def _points(psi: Operation) -> Columns:
         for step in BESIDE
         for sign in (1, -1)
     ]
-    numbers = np.array([*near, *SIZES, *(-size for size in SIZES)], np.float32)
-    columns = [np.roll(numbers, 14 * k) for k in range(len(psi.arguments))]
+    sizes = SIZES if len(psi.arguments) == 1 else SEVERAL
+    numbers = np.array([*near, *sizes, *(-size for size in sizes)], np.float32)
+    columns = [np.roll(numbers, k * (len(sizes) + 2)) for k in range(len(psi.arguments))]
     values = _exact(psi, columns, DIGITS)
     if sum(map(mp.isfinite, values)) < len(values) * 3 / 4:
         columns = [abs(column) for column in columns]
@@ -129,7 +131,10 @@ def _is_lost(found: Any, exact: Any, slack: Any, dtype: Any) -> bool:
 
 
 def _slack(psi: Operation, columns: Columns, exact: list[Any]) -> list[Any]:
-    """What a rounding of the arguments changes, over eps; for a derivative also its size."""
+    """What a rounding of the arguments changes, over eps; for a derivative also its size near 1.
+
+    That is at least 1: where a derivative is small, its absolute error counts.
+    """
     changes = [mp.mpf(0)] * len(exact)
     for k in range(len(psi.arguments) if sum(psi.orders) < 2 else 0):
         slopes = _exact(psi.derivative(k), columns, DIGITS)
@@ -139,5 +144,5 @@ def _slack(psi: Operation, columns: Columns, exact: list[Any]) -> list[Any]:
         return changes
     near = (all(0.3 < abs(x) < 3 for x in row) for row in zip(*columns, strict=True))
     inner = [abs(e) for e, is_near in zip(exact, near, strict=True) if is_near and mp.isfinite(e)]
-    largest = max(inner, default=mp.mpf(0))
-    return [c + largest for c in changes]
+    largest = max(inner, default=mp.mpf(1))
+    return [c + max(largest, 1) for c in changes]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import sympy
 from sympy import Abs, Min, Mul, Pow, cos, cosh, erf, erfc, exp, log, sin, sinh, sqrt, tanh
 from sympy.codegen.cfunctions import expm1, log1p
-from sympy.logic.boolalg import Boolean
 
 from .matching import fits, inside_product, inside_sum
 from .normal import log_normal_cdf, normal_cdf, normal_gelu, weighted_normal_pdf
@@ -85,6 +84,8 @@ LAWS: tuple[Law, ...] = (
     Law("difference of exponentials", exp(u) - exp(-u), 2 * sinh(u)),
     Law("softplus", log(1 + exp(u)), softplus(u)),
     Law("logistic function", (1 + exp(u)) ** (-n), sigmoid(-u) ** n),
+    Law("sech by sigmoid", exp(u) * sigmoid(-2 * u), sech(u) / 2),
+    Law("softmax of two", exp(u) / (exp(u) + exp(v)), sigmoid(u - v)),
     Law(
         "logistic function, numerator e^u",
         exp(k * u) * sigmoid(-u) ** n,
@@ -179,8 +180,7 @@ def _applied(node: sympy.Basic, before: Container[sympy.Basic]) -> tuple[sympy.E
 def rewritten(expression: sympy.Expr) -> tuple[sympy.Expr, tuple[Law, ...]]:
     """The expression by the laws, from its leaves up until none fits, and the laws applied.
 
-    Like terms and like factors are merged.  Numbers and the conditions of a Piecewise are left as
-    they are.
+    Like terms and like factors are merged.  Numbers are left as they are.
 
     >>> t = sympy.Symbol("t", real=True)
     >>> after, laws = rewritten(log(1 / (1 + exp(-t))))
@@ -211,7 +211,7 @@ class _Rewriting:
         if node in self.becomes:
             self.done[node] = self.done[self.becomes[node]]
             return []
-        if not node.args or isinstance(node, Boolean):
+        if not node.args:
             return self._kept(node, is_number=not isinstance(node, sympy.Symbol))
         if left := [argument for argument in node.args if argument not in self.done]:
             return left

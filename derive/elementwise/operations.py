@@ -159,7 +159,7 @@ def operation(
         )
     body = plain(given, symbols)
     _check_equalities(name, body, [symbols[k] for k in linear] or symbols)
-    by_laws, laws = rewritten(without_kinks(given, symbols))
+    by_laws, laws = _by_laws(given, symbols)
     return Operation(
         name=name,
         arguments=symbols,
@@ -174,6 +174,15 @@ def operation(
         stable_derivatives=tuple(table.items()),
         linear=tuple(linear),
     )
+
+
+def _by_laws(
+    given: sympy.Expr, symbols: tuple[sympy.Symbol, ...]
+) -> tuple[sympy.Expr, tuple[Law, ...]]:
+    """Rewritten before kinks become conditions, and after that: no condition loses digits."""
+    inside, first = rewritten(given)
+    found, then = rewritten(without_kinks(inside, symbols))
+    return found, tuple(dict.fromkeys((*first, *then)))
 
 
 def _check_name(name: str) -> None:
@@ -332,7 +341,7 @@ def _partial(declared: Operation, orders: Orders) -> Operation:
         return below
     smooth = differentiable(below.rewritten, arguments)
     moved = equalities.derivative(smooth, x, in_plain_functions)
-    by_laws, laws = rewritten(without_kinks(moved, arguments))
+    by_laws, laws = _by_laws(moved, arguments)
     text = dict(declared.stable_derivatives).get(orders)
     return Operation(
         name=_derived_name(declared.base, orders),

@@ -80,9 +80,12 @@ def _kink_rules(arguments: Sequence[sympy.Symbol]) -> Rules:
     }
 
 
-_WITHOUT_ABS: Rules = {sympy.Abs: lambda t: _by_branch(_absolute, t)}
+def _absolute_of_a_real(t: sympy.Expr) -> sympy.Expr:
+    return sympy.Abs(t) if t.is_extended_real else _by_branch(_absolute, t)
+
+
 _PLAIN: Rules = {
-    **_WITHOUT_ABS,
+    sympy.Abs: lambda t: _by_branch(_absolute, t),
     StableFunction: StableFunction.plain,
     expm1: lambda t: sympy.exp(t) - 1,
     log1p: lambda t: sympy.log(1 + t),
@@ -99,8 +102,11 @@ def without_kinks(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> 
 
 
 def differentiable(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Expr:
-    """Max, Min, sign, Heaviside and the absolute value by Piecewise; all else as it is."""
-    return _rewritten(expression, {**_kink_rules(arguments), **_WITHOUT_ABS})
+    """Max, Min, sign and Heaviside by Piecewise, and an absolute value of what may not be real.
+
+    That of a real argument has the derivative sign, and stays what it is inside other functions.
+    """
+    return _rewritten(expression, {**_kink_rules(arguments), sympy.Abs: _absolute_of_a_real})
 
 
 def plain(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Expr:
