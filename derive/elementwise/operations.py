@@ -47,6 +47,7 @@ class Operation:
     orders      which partial derivative of it this is, one order for each argument
     kinks       expressions that vanish where psi or a derivative may jump; () for a smooth psi
     analytic    the body continues to complex arguments (no Piecewise, no Abs)
+    derived_from    what this is a derivative of, and by which argument; None where it is declared
     """
 
     name: str
@@ -58,6 +59,7 @@ class Operation:
     kinks: tuple[sympy.Expr, ...]
     analytic: bool
     stable_derivatives: tuple[tuple[Orders, sympy.Expr], ...] = field(default=(), repr=False)
+    derived_from: tuple[Operation, int] | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_constant(self) -> bool:
@@ -279,4 +281,5 @@ def _derivative(psi: Operation, argument: int) -> Operation:
         kinks=psi.kinks,
         analytic=is_analytic(body),
         stable_derivatives=psi.stable_derivatives,
+        derived_from=(psi, argument),
     )
