@@ -17,13 +17,13 @@ import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, overload
 
 import sympy
 
 from .hooks import Shown
 from .mistakes import SpaceError as SpaceError  # known by this place
-from .mistakes import called, refuse_operators
+from .mistakes import called, refuse_attribute, refuse_operators
 
 Size: TypeAlias = "sympy.Expr"
 
@@ -108,6 +108,9 @@ class Gram:
         return f"{self.name}^-1" if self.inverted else self.name
 
 
+HAS = "an array space has shape, rank, grams and dimension, a direct product has factors"
+
+
 @dataclass(frozen=True, repr=False)
 class Space(Shown):
     """A space; `*` is the direct product and `**` a power of an array space."""
@@ -126,6 +129,11 @@ class Space(Shown):
                 "one space are a power, as in R(n)**4"
             )
         return Product((*factors(self), *factors(other)))
+
+    if not TYPE_CHECKING:  # there, what is not defined is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(f"the space {type(self).__name__}", name, {}, HAS)
 
     def _refuse(self, what: str, instead: str) -> NoReturn:
         raise SpaceError(f"{what} is not defined for the space {self}; {instead}")

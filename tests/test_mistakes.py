@@ -41,6 +41,7 @@ from derive import (
     softmax,
     sqrt,
     tanh,
+    to_sympy,
     total_sum,
     uninterpreted,
     variable,
@@ -353,6 +354,8 @@ LAYERS = {
     ),
     "with_fixed(3)": (lambda: with_fixed(3, "W"), r"with_fixed: expected a layer"),
     "with_shared(3)": (lambda: with_shared(3, W=tanh), r"with_shared: expected a network"),
+    "to_sympy(3)": (lambda: to_sympy(3, {}), r"to_sympy: expected an expression, a map or a layer"),
+    "space's": (lambda: R(n).no_such, r"the space Real has no \.no_such; an array space has shape"),
     "unnamed": (lambda: network("f", dense), r"network: takes 1 .*; call it as network\(name, /"),
 }
 
@@ -360,6 +363,38 @@ LAYERS = {
 @pytest.mark.parametrize(("tried", "sentence"), LAYERS.values(), ids=LAYERS)
 def test_what_layers_and_maps_do_not_do_is_a_sentence(tried, sentence):
     assert re.search(sentence, said(tried))
+
+
+def fitted(kernel=print, batches=(), optimiser=None, parameters=None):
+    return derive.fit(kernel, parameters or {"a": np.ones(1)}, batches, optimiser or derive.Adam())
+
+
+FIT = {
+    "no kernel": (lambda: fitted(kernel=3), r"fit: expected a kernel, as kernels\.gradient, got 3"),
+    "one number": (
+        lambda: fitted(batches=3),
+        r"fit: expected batches, as \[\(x, y\), \.\.\], got 3",
+    ),
+    "no batch": (
+        lambda: fitted(batches=[np.ones(2)]),
+        r"fit: expected each batch as \(x, y\), got",
+    ),
+    "Adam's name": (
+        lambda: fitted(optimiser="adam"),
+        r"fit: expected an optimiser, as Adam\(0\.001",
+    ),
+    "a path": (lambda: derive.load(3), r"load\(path\): expected a path, got int"),
+}
+
+
+@pytest.mark.parametrize(("tried", "sentence"), FIT.values(), ids=FIT)
+def test_a_call_of_the_training_with_something_else_is_a_sentence(tried, sentence):
+    assert re.search(sentence, said(tried, TypeError))
+
+
+def test_parameters_that_cannot_be_trained_are_a_sentence():
+    with pytest.raises(ValueError, match="fit: expected parameters to train, got none of a floati"):
+        fitted(parameters={"a": np.ones(1, int)})
 
 
 INITIAL = {
@@ -392,6 +427,10 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize(("tried", "sentence"), INITIAL.values(), ids=INITIAL)
 def test_sizes_and_generators_that_are_none_are_a_sentence(tried, sentence):
     assert re.search(sentence, said(tried))
+
+
+def test_sizes_are_given_by_name_too():
+    assert to_sympy(2 * x, {"n": 2}) == to_sympy(2 * x, {n: 2})
 
 
 def test_a_size_may_be_a_number_of_numpy():

@@ -54,6 +54,7 @@ class Operation:
     laws        which laws these were
     linear      positions of the arguments in which psi is linear, jointly: along these the
                 derivative is psi itself, and no product with a slope
+    derived_from    what this is a derivative of, and by which argument; None where it is declared
     """
 
     name: str
@@ -68,6 +69,7 @@ class Operation:
     laws: tuple[Law, ...] = field(default=(), repr=False, compare=False)
     stable_derivatives: tuple[tuple[Orders, sympy.Expr], ...] = field(default=(), repr=False)
     declared: Operation | None = field(default=None, repr=False, compare=False)
+    derived_from: tuple[Operation, int] | None = field(default=None, repr=False, compare=False)
     linear: tuple[int, ...] = ()
 
     @cached_property
@@ -356,4 +358,5 @@ def _partial(declared: Operation, orders: Orders) -> Operation:
         laws=laws if text is None else (),
         stable_derivatives=declared.stable_derivatives,
         declared=declared,
+        derived_from=(below, last),
     )

@@ -97,7 +97,11 @@ class Inputs:
         given, keywords = declaration.ordered(given, named)
         self.keywords: dict[str, Any] = keywords
         values = chain.from_iterable(map(declaration.parts, declaration.arguments, given))
-        return list(map(self._array, self.layout.inputs, values))
+        arrays: list[Any] = []
+        for number, (leaf, value) in enumerate(zip(self.layout.inputs, values, strict=True)):
+            base = declaration.base_of(number) if value is None else -1
+            arrays.append(np.zeros_like(arrays[base]) if base >= 0 else self._array(leaf, value))
+        return arrays
 
     def _array(self, leaf: Leaf, value: Any) -> Array:
         """An array that shares the memory of anything else; a new one for lists and numbers."""

@@ -111,10 +111,16 @@ cdef class Call:
         return 0
 
     cdef object array_from(self, int i, value):
-        """An array that shares the memory of anything else; a new one for lists and numbers."""
+        """An array that shares the memory of anything else; a new one for lists and numbers.
+
+        A direction that is None is zeros like the array that it is a direction of.
+        """
         kind = type(value).__name__
         if value is None:
-            raise TypeError(self.sentence(i, "is None, expected an array"))
+            base = self.kernel.declaration.base_of(i)
+            if base < 0:
+                raise TypeError(self.sentence(i, "is None, expected an array"))
+            return np.zeros_like(<object>self.place[<int>base].view.obj)
         if isinstance(value, masked):
             raise TypeError(self.sentence(i, "is a masked array; pass its data and a mask"))
         if isinstance(value, ndarray):
