@@ -243,11 +243,16 @@ class Layer(Shown):
         left = theta1 or self._only_parameter()
         return self.second(left, theta2 or left)
 
+    @property
+    def derived(self) -> str:
+        """What the names of its derivatives say that they are of."""
+        return self.signature
+
     def derivative(self, name: str) -> LinearMap:
         """D by a state of that name, nabla by a parameter."""
         x = self.argument(name)
         symbol, direction = self._symbols(x)
-        label = f"{symbol}_{name} {self.signature}"
+        label = f"{symbol}_{name} {self.derived}"
         return derivative_map(label, self.rewritten.output, x, direction, self.words)
 
     def second(self, left: str, right: str) -> BilinearMap:
@@ -257,7 +262,7 @@ class Layer(Shown):
         symbol = f"{symbol1}^2" if symbol1 == symbol2 else f"{symbol1} {symbol2}"
         if e1 == e2:
             e1, e2 = f"{e1}1", f"{e2}2"
-        label = f"{symbol}_({left}, {right}) {self.signature}"
+        label = f"{symbol}_({left}, {right}) {self.derived}"
         return second_derivative_map(label, self.rewritten.output, (x1, e1), (x2, e2), self.words)
 
     def _symbols(self, x: Variable) -> tuple[str, str]:

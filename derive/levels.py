@@ -89,6 +89,9 @@ class Level:
 class Recurrent(Composed):
     """A recurrent network.  As a layer it is one step: (h_{i-1}, x_i) -> y^_i.
 
+    So are its maps: `D`, `nabla`, `D2`, `nabla2` are derivatives of one step, and their names say
+    so.  The gradient over a sequence is that of its kernels, `compile().recurrence.gradient`.
+
     `loss` is that of one step; `learned` says that the initial state is a parameter, whose
     gradient every method gives.
     """
@@ -110,6 +113,11 @@ class Recurrent(Composed):
                 f"recurrent {self.name}: kernels over sequences take the standard inner product "
                 f"alone, but a space has the Gram matrix {next(iter(grams))}"
             )
+
+    @property
+    def derived(self) -> str:
+        """What the names of its derivatives say that they are of."""
+        return f"{self.signature}, one step"
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:

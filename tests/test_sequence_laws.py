@@ -194,7 +194,7 @@ DAMAGES = [
     (VANILLA, "cell_block_end", scaled("influence_W_U_b_next", 2), {"methods"}),
     # the forward step, in which all methods agree with one another
     (VANILLA, "cell_transition", scaled("h_next", 2), {"unrolled"}),
-    (VANILLA, "observed_loss", scaled("J", 2), {"unrolled", "sequence difference"}),
+    (VANILLA, "observed_loss", scaled("losses", 2), {"unrolled", "sequence difference"}),
     # a reset that keeps what it should leave: the masks of resets and of lengths exchanged
     (VANILLA, "cell_influence", exchanged("reset", "active"), {"methods", "influence"}),
     # a state at the beginning where another one begins
