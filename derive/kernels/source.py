@@ -139,7 +139,7 @@ def real_number(value: sympy.Expr) -> str:
         return f"({text})" if value.is_Add else text
     top, bottom = (integer(sympy.expand(part)) for part in (above, below))
     head = f"<real>{top}" if top.isalnum() else f"<real>({top})"
-    plain = bottom.isalnum() or bottom.startswith(("max(", "min("))
+    plain = bottom.isalnum() or isinstance(below, (sympy.Max, sympy.Min))
     return head if below == 1 else f"{head}/{bottom if plain else f'({bottom})'}"
 
 
