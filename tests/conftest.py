@@ -24,6 +24,7 @@ QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 
 # The files that take longest, each with what only it compiles, by measurement.
 LONGEST = [
+    "test_random_layers",
     "test_sequences",
     "test_install",
     "test_document",
@@ -36,6 +37,7 @@ LONGEST = [
     "test_stepper",
     "test_tutorial",
     "test_damage_kernels",
+    "test_onnx",
     "test_cache",
     "test_sequence_laws",
     "test_sequence_examples",

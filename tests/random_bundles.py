@@ -56,9 +56,9 @@ def measured(trials: Sequence[Trial], name: str, folder: Path, flags: tuple[str,
 
 
 def compiled(
-    trials: Sequence[Trial], name: str, folder: Path, flags: tuple[str, ...]
+    trials: Sequence[Any], name: str, folder: Path, flags: tuple[str, ...]
 ) -> dict[str, Any]:
-    """By a layer's name, its kernels, all from one module."""
+    """By a layer's name, the kernels of its programs, all from one module."""
     made = [
         replace(program, name=f"{trial.layer.name}_{program.name}")
         for trial in trials
