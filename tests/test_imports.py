@@ -15,7 +15,7 @@ from derive import library
 ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
 transitions influence hybrid lower sequences emit build command"""
-ORDER = """hooks normal scalars conditions fold algebras cython_text rewriting operations shipped
+ORDER = """hooks normal scalars conditions fold algebras exact_arrays cython_text rewriting operations shipped
 spaces refusals forms accesses expressions terms combining walk structure calculus lift functions
 windows pooling maps places names roles validity layers rendering notation patterns plain_text
 text letters glyphs typography diagonals lines powers ratios jets multilinear linear_algebra
