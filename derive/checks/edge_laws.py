@@ -4,9 +4,10 @@ edges    values, tangents and gradients are those of the formula at 400 digits; 
          far out is a number
 
 Arguments and directions are of order one and more, and so is what errors are relative to: a loss of
-1e-14 beside logits of 30 may be off by eps.  What is compared is what is there to compare: an entry whose formula has a value, and a derivative
-that is the same from both sides, each within the range of the precision.  What a layer is at the
-other points is a convention, which docs/edges.md states and other tests hold.
+1e-14 beside logits of 30 may be off by eps.  What is compared is what is there to compare: an entry
+whose formula has a value, and a derivative that is the same from both sides, each within the range
+of the precision.  What a layer is at the other points is a convention, which docs/edges.md states
+and other tests hold.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 
-from ..calculus import tangent
-from ..expressions import Variable, variable
+from ..expressions import Variable
 from ..layers import Layer
 from ..programs import BATCH, TANGENT, Program
 from ..proofs.edge_points import EdgePoint, edge_points, exactly, sensitivity, slope
@@ -128,15 +128,15 @@ class AtPoint:
     @cached_property
     def rounding(self) -> tuple[float, float]:
         """How far f and D f . v may be off, in units of eps."""
-        dots = {x: variable(f"{x.name}_along", x.space) for x in self.along}
-        moved = tangent(self.output, dict(dots))
-        values = {**self.point, **{dots[x]: v for x, v in self.along.items()}}
-        first, second = ((self.output, self.point), (moved, values))
-        one, other = (
-            SHARE * operations(e, self.sizes) * sensitivity(e, v, self.sizes)
-            for e, v in (first, second)
-        )
-        return one, other
+
+        def along(values: Mapping[Variable, Value]) -> Array:
+            return slope(self.output, values, self.sizes, self.along)
+
+        def alone(values: Mapping[Variable, Value]) -> Array:
+            return exactly([self.output], values, self.sizes)[0]
+
+        each = SHARE * operations(self.output, self.sizes)
+        return each * sensitivity(alone, self.point), 2 * each * sensitivity(along, self.point)
 
     def findings(self) -> Iterator[Finding]:
         """Values, tangents, gradients, and second derivatives far out."""

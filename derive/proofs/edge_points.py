@@ -12,7 +12,7 @@ calculus has no part in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,15 +174,13 @@ def slope(node: Node, values: Values, sizes: Sizes, along: Values) -> Array:
         return np.asarray(np.where(near, (one + other) / 2, mp.nan), dtype=object)
 
 
-def sensitivity(node: Node, values: Values, sizes: Sizes, seed: int = 0) -> float:
-    """How much the entries move where every argument moves by a share of itself, over the share."""
-    random, worst = np.random.default_rng(seed), mp.mpf(0)
+def sensitivity(of: Callable[[Values], Array], values: Values) -> float:
+    """How much entries move where every argument moves by a share of itself, over the share."""
+    random, worst, here = np.random.default_rng(0), mp.mpf(0), of(values)
     with mp.workdps(DIGITS):
-        (here,) = exactly([node], values, sizes)
         for _ in range(2):
-            there = {x: _nudged(random, x.space, v) for x, v in values.items()}
-            (found,) = exactly([node], there, sizes)
-            moves = [abs(a - b) / NUDGE for a, b in zip(found, here, strict=True)]
+            there = of({x: _nudged(random, x.space, v) for x, v in values.items()})
+            moves = [abs(a - b) / NUDGE for a, b in zip(there, here, strict=True)]
             worst = max([worst, *(m for m in moves if mp.isfinite(m))])
     return float(worst)
 
@@ -194,3 +192,22 @@ def _nudged(random: np.random.Generator, space: Space, value: Value) -> Value:
         return value
     exact = _exact(space, value)
     return exact * (1 + NUDGE * random.choice([-1, 1], exact.shape))
+
+
+def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | None:
+    """A component in which D by x is another number than the quotient at an edge, if there is one.
+
+    Where one of the two is no number nothing is said.
+    """
+    derived, random = layer.derivative(x.name), np.random.default_rng(seed)
+    for point in edge_points(layer, sizes, seed):
+        v = _chosen(random, x.space, sizes, Entries(0.25, 1.25, alternating=True))
+        expected = slope(layer.output, point.values, sizes, {x: v})
+        (found,) = exactly([derived.body], {**point.values, derived.variable: v}, sizes)
+        with mp.workdps(DIGITS):
+            pairs = enumerate(zip(found, expected, strict=True))
+            apart = (k for k, (a, b) in pairs if abs(a - b) > SAME * (1 + abs(b)))
+            place = next(apart, None)
+        if place is not None:
+            return place
+    return None
