@@ -22,7 +22,7 @@ import numpy as np
 from ..expressions import Variable
 from ..layers import Layer
 from ..programs import BATCH, TANGENT, Program
-from ..proofs.edge_points import EdgePoint, edge_points, exactly, sensitivity, slope
+from ..proofs.edge_points import EdgePoint, Local, edge_points, local, nudged, sensitivity
 from ..proofs.proof import small_sizes
 from ..reference import Array, Value, values_of
 from .findings import Finding, vector
@@ -116,27 +116,19 @@ class AtPoint:
         self.point = {x: self.values[x] for x in point.values}
 
     @cached_property
-    def value(self) -> Array:
-        """f, exactly."""
-        return exactly([self.output], self.point, self.sizes)[0]
-
-    @cached_property
-    def slope(self) -> Array:
-        """D f . v, exactly, NaN where there is none."""
-        return slope(self.output, self.point, self.sizes, self.along)
+    def exact(self) -> Local:
+        """f and D f . v."""
+        return local(self.output, self.point, self.sizes, self.along)
 
     @cached_property
     def rounding(self) -> tuple[float, float]:
-        """How far f and D f . v may be off, in units of eps."""
-
-        def along(values: Mapping[Variable, Value]) -> Array:
-            return slope(self.output, values, self.sizes, self.along)
-
-        def alone(values: Mapping[Variable, Value]) -> Array:
-            return exactly([self.output], values, self.sizes)[0]
-
+        """How far f and D f . v may be off, in units of eps: what the arguments' rounding does."""
+        there = local(self.output, nudged(self.point), self.sizes, self.along)
         each = SHARE * operations(self.output, self.sizes)
-        return each * sensitivity(alone, self.point), 2 * each * sensitivity(along, self.point)
+        return (
+            each * sensitivity(self.exact.value, there.value),
+            2 * each * sensitivity(self.exact.slope, there.slope),
+        )
 
     def findings(self) -> Iterator[Finding]:
         """Values, tangents, gradients, and second derivatives far out."""
@@ -144,9 +136,13 @@ class AtPoint:
             name, made = np.dtype(dtype).name, self.laws.programs
             found = run(made["forward"], self.values)[0] if "forward" in made else None
             if found is not None:
-                yield self._compared(f"forward, {name}", found, self.value, self.rounding[0], dtype)
+                yield self._compared(
+                    f"forward, {name}", found, self.exact.value, self.rounding[0], dtype
+                )
             (y_dot,) = run(made["tangent"], self.values)
-            yield self._compared(f"tangent, {name}", y_dot, self.slope, self.rounding[1], dtype)
+            yield self._compared(
+                f"tangent, {name}", y_dot, self.exact.slope, self.rounding[1], dtype
+            )
             if self._smooth(dtype):
                 yield self._gradient(name, run(made["backward"], self.values), dtype)
                 if self.label.startswith("some"):
@@ -156,7 +152,7 @@ class AtPoint:
 
     def _smooth(self, dtype: type) -> bool:
         """All entries have a value and a derivative within the range of the precision."""
-        return all(_is_number(x, dtype) for x in (*self.value, *self.slope))
+        return all(_is_number(x, dtype) for x in (*self.exact.value, *self.exact.slope))
 
     def _gradient(self, name: str, bars: list[Array], dtype: type) -> Finding:
         """<x_bar, v> is <y_bar, D f . v>."""
@@ -164,7 +160,9 @@ class AtPoint:
         pairs = [(bar, vector(v)) for bar, v in zip(bars, self.along.values(), strict=True)]
         found = sum(float(bar.astype(np.float64) @ v) for bar, v in pairs)
         terms = sum(float(abs(bar.astype(np.float64)) @ abs(v)) for bar, v in pairs)
-        expected = float(sum(mp.mpf(float(u)) * d for u, d in zip(y_bar, self.slope, strict=True)))
+        expected = float(
+            sum(mp.mpf(float(u)) * d for u, d in zip(y_bar, self.exact.slope, strict=True))
+        )
         bound = self.rounding[1] * float(np.sum(abs(y_bar)))
         bound += SHARE * operations(self.output, self.sizes) * max(terms, 1.0)
         return self._finding(f"backward, {name}", abs(found - expected), _allowed(bound, dtype))

@@ -12,7 +12,7 @@ calculus has no part in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,31 +158,44 @@ def moved(space: Space, value: Value, h: Any, v: Value) -> Value:
     return here + h * direction
 
 
-def slope(node: Node, values: Values, sizes: Sizes, along: Values) -> Array:
-    """D e . v by quotients of values; NaN where the two sides differ: there is no derivative."""
+@dataclass(frozen=True)
+class Local:
+    """An expression's entries and its derivative's along a direction, NaN where there is none.
+
+    The derivative is a quotient of values; where those of the two sides differ, there is none.
+    """
+
+    value: Array
+    slope: Array
+
+
+def local(node: Node, values: Values, sizes: Sizes, along: Values) -> Local:
+    """What an expression is at a point."""
     with mp.workdps(DIGITS):
         there = [
             {**values, **{x: moved(x.space, values[x], h, v) for x, v in along.items()}}
             for h in (-STEP, STEP)
         ]
-        here, (left, right) = (
-            exactly([node], values, sizes)[0],
-            (exactly([node], point, sizes)[0] for point in there),
+        left, here, right = (
+            exactly([node], point, sizes)[0] for point in (there[0], values, there[1])
         )
         one, other = (here - left) / STEP, (right - here) / STEP
         near = [abs(a - b) <= SAME * (1 + abs(a)) for a, b in zip(one, other, strict=True)]
-        return np.asarray(np.where(near, (one + other) / 2, mp.nan), dtype=object)
+        return Local(here, np.asarray(np.where(near, (one + other) / 2, mp.nan), dtype=object))
 
 
-def sensitivity(of: Callable[[Values], Array], values: Values) -> float:
-    """How much entries move where every argument moves by a share of itself, over the share."""
-    random, worst, here = np.random.default_rng(0), mp.mpf(0), of(values)
+def nudged(values: Values) -> Values:
+    """The point with every number moved by the share NUDGE of itself, up or down."""
+    random = np.random.default_rng(0)
     with mp.workdps(DIGITS):
-        for _ in range(2):
-            there = of({x: _nudged(random, x.space, v) for x, v in values.items()})
-            moves = [abs(a - b) / NUDGE for a, b in zip(there, here, strict=True)]
-            worst = max([worst, *(m for m in moves if mp.isfinite(m))])
-    return float(worst)
+        return {x: _nudged(random, x.space, v) for x, v in values.items()}
+
+
+def sensitivity(here: Array, there: Array) -> float:
+    """How much entries differ between a point and the nudged one, over the share."""
+    with mp.workdps(DIGITS):
+        moves = [abs(a - b) / NUDGE for a, b in zip(there, here, strict=True)]
+        return float(max((m for m in moves if mp.isfinite(m)), default=mp.mpf(0)))
 
 
 def _nudged(random: np.random.Generator, space: Space, value: Value) -> Value:
@@ -202,7 +215,7 @@ def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | N
     derived, random = layer.derivative(x.name), np.random.default_rng(seed)
     for point in edge_points(layer, sizes, seed):
         v = _chosen(random, x.space, sizes, Entries(0.25, 1.25, alternating=True))
-        expected = slope(layer.output, point.values, sizes, {x: v})
+        expected = local(layer.output, point.values, sizes, {x: v}).slope
         (found,) = exactly([derived.body], {**point.values, derived.variable: v}, sizes)
         with mp.workdps(DIGITS):
             pairs = enumerate(zip(found, expected, strict=True))
