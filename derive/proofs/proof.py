@@ -4,7 +4,8 @@ The calculus is told nothing here: SymPy differentiates the components of the la
 rewritten; that these are those of the formula as declared is a verdict of its own.  The derived map
 is written in components, and exact arithmetic at random points of a prime field decides whether the
 two are one function (see `field`).  Where a branch of an elementwise function holds at one point
-alone, which no random point meets, the differential quotient decides (see `quotients`).
+alone, which no random point meets, the differential quotient of the function decides (see
+`quotients`), and at zeros and far out that of the whole layer (see `edge_points`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..walk import topological
 from . import field, quotients
 from .agreement import disagreement
 from .components import Components, flat_components, gram_matrix
+from .edge_points import differing
 
 Sizes = Mapping[sympy.Symbol, int]
 
@@ -86,8 +88,14 @@ def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
         yield Verdict(f"{layer.signature}, rewritten", shown, oracle.rewritten_differs_at(seed))
     claims = [*oracle.first_order(), *oracle.second_order()]
     pairs = [(oracle.components_of(derived.body), expected) for derived, expected in claims]
+    at_edges = {
+        layer.derivative(x.name).name: differing(layer, x, sizes, seed)
+        for x in layer.differentiable
+    }
     for (derived, _), differs in zip(claims, field.differences(pairs, seed=seed), strict=True):
-        yield Verdict(derived.name, shown, differs)
+        yield Verdict(
+            derived.name, shown, at_edges.get(derived.name) if differs is None else differs
+        )
 
 
 class Oracle:
