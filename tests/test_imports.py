@@ -20,10 +20,10 @@ spaces refusals forms accesses expressions terms combining walk structure calcul
 windows pooling maps places names abbreviations roles validity layers rendering notation patterns
 plain_text text letters glyphs typography diagonals lines powers ratios jets multilinear
 linear_algebra writer domains titles show scalar_functions reference components prime_fields
-scalar_graph scalar_rules branches field_values field proof initialise resize cells declaration loading stages
-networks levels composing sharing looks programs transitions influence parameters gradient_flow
-hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
-source nests sums lower driving cost recurrent_cost draft passes through_time views
+scalar_graph scalar_rules branches field_values field proof initialise resize cells declaration
+loading stages networks levels composing sharing looks programs transitions influence parameters
+gradient_flow hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products
+schedule loops source nests sums lower driving cost recurrent_cost draft passes through_time views
 forward_gradients sequences describe emit execution interpret plain_inputs plain_call plain_edge
 evaluated compile build cache_folder cache findings rounding sequence_runs sampling sequence_cases
 accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws sequence_laws
