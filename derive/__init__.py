@@ -33,6 +33,7 @@ _HOMES = {
     "training.optimise": "Adam GradientDescent constant cosine",
     "training.parameters": "flatten leaves load map_tree save",
     "proofs.proof": "prove",
+    "proofs.equality": "equal",
     "latex.document": "derivation",
     "latex.chapter": "generic_results",
 }

@@ -16,6 +16,7 @@ from .forms import LATEST, Called
 from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
+from .normal_form import normalised
 from .places import Place, innermost
 from .roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from .spaces import Space, SpaceError
@@ -86,7 +87,7 @@ class Layer(Shown):
         )
         if not isinstance(output, Node):
             output = formula_of(name, output, (), {a.name: a.variable for a in arguments})
-        return cls(name, arguments, output, doc=doc)
+        return cls(name, arguments, normalised(output), doc=doc)
 
     def __str__(self) -> str:
         return f"{self.signature} in {self.output.space}"

@@ -16,14 +16,14 @@ ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks normal scalars conditions fold algebras cython_text rewriting operations constants
-shipped spaces refusals forms accesses expressions terms combining walk structure calculus lift
-functions
+shipped spaces refusals forms accesses expressions terms combining walk normal_form structure
+calculus lift functions
 windows pooling maps places names roles validity layers rendering notation patterns plain_text
 text letters glyphs typography diagonals lines powers ratios jets multilinear linear_algebra
 writer domains titles show scalar_functions reference components prime_fields scalar_graph
-scalar_rules branches field_values field proof initialise resize cells declaration loading stages
-networks levels composing sharing looks programs transitions influence parameters gradient_flow
-hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
+scalar_rules branches field_values field proof equality initialise resize cells declaration loading
+stages networks levels composing sharing looks programs transitions influence parameters
+gradient_flow hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
 source nests sums lower driving cost recurrent_cost draft passes through_time views
 forward_gradients sequences describe emit execution interpret plain_inputs plain_call plain_edge
 evaluated compile build cache_folder cache findings rounding sequence_runs sampling sequence_cases
