@@ -23,8 +23,8 @@ text letters glyphs typography diagonals lines powers ratios jets multilinear li
 writer domains titles show scalar_functions reference components prime_fields scalar_graph
 scalar_rules branches field_values field proof equality initialise resize cells declaration loading
 stages networks levels composing sharing looks programs transitions influence parameters
-gradient_flow hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
-source nests sums lower driving cost recurrent_cost draft passes through_time views
+gradient_flow hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products
+schedule loops source nests sums lower driving cost recurrent_cost draft passes through_time views
 forward_gradients sequences describe emit execution interpret plain_inputs plain_call plain_edge
 evaluated compile build cache_folder cache findings rounding sequence_runs sampling sequence_cases
 accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws sequence_laws
