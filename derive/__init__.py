@@ -35,6 +35,7 @@ _HOMES = {
     "training.parameters": "flatten leaves map_tree",
     "training.saving": "load save",
     "proofs.proof": "prove",
+    "proofs.equality": "equal",
     "latex.document": "derivation",
     "latex.chapter": "generic_results",
 }

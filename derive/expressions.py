@@ -507,14 +507,15 @@ def _without_ones(
     slots = [slot for slot in range(len(form.slots)) if slot != opened]
     if len(filled) == 1:
         whole = isinstance(space, Real) and form.covers(opened, space.shape)
-        if isinstance(filled[0], Constant) and whole and _is_inside(form, slots[0], filled[0]):
+        if isinstance(filled[0], Constant) and whole and _stays_inside(form, slots[0], filled[0]):
             count = sympy.Mul(*(form.extent(index) for index in form.summed(opened)))
             return constant(count, space)
         same = form.slots[0] == form.slots[1] and whole
         if same and space == filled[0].space and not form.bound and not form.summed(opened):
             return filled[0]
     for position, (slot, node) in enumerate(zip(slots, filled, strict=True)):
-        if isinstance(node, Constant) and len(filled) > 1 and _is_inside(form, slot, node):
+        plain = isinstance(node, Constant) and len(filled) > 1 and form.is_plain(slot)
+        if plain and _stays_inside(form, slot, node):
             rest = [access for number, access in enumerate(form.slots) if number != slot]
             smaller = make_form(rest, dict(form.extents), form.bound)
             others = filled[:position] + filled[position + 1 :]
@@ -522,10 +523,8 @@ def _without_ones(
     return intern(Contraction(space, form, opened, tuple(filled), selectors))
 
 
-def _is_inside(form: Form, slot: int, node: Node) -> bool:
-    """The slot is read plainly, at no place outside the array."""
-    if not form.is_plain(slot):
-        return False
+def _stays_inside(form: Form, slot: int, node: Node) -> bool:
+    """The slot is read at no place outside the array; class indices are in their range."""
     pairs = zip(form.slots[slot], array_space(node, "a contraction").shape, strict=True)
     return all(stays_inside(index, axis, dict(form.extents)) for index, axis in pairs)
 

@@ -17,6 +17,7 @@ from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
 from .mistakes import refuse_attribute, refuse_operators
+from .normal_form import normalised
 from .places import Place, innermost
 from .refusals import about_sizes
 from .rewrites import Rewrite, rewritten
@@ -100,7 +101,7 @@ class Layer(Shown):
             )
         if not isinstance(output, Node):
             output = formula_of(name, output, (), {a.name: a.variable for a in arguments})
-        return cls(name, arguments, output, doc=doc)
+        return cls(name, arguments, normalised(output), doc=doc)
 
     if not TYPE_CHECKING:  # there, what is not defined is an error
 

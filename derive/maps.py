@@ -17,6 +17,7 @@ from .expressions import Node, Variable, tuple_of, variable
 from .functions import flat
 from .hooks import Shown
 from .mistakes import refuse_attribute, refuse_operators
+from .normal_form import normalised
 from .spaces import Space, SpaceError
 from .walk import rewrite, topological
 
@@ -69,7 +70,7 @@ class LinearMap(Shown):
         if self._adjoint is None:
             u = variable(self._dual_name(), self.codomain)
             pulled = transpose(self.body, flat(u), [self.variable])[self.variable]
-            body = flat(pulled, inverse=True)
+            body = normalised(flat(pulled, inverse=True), self.body)
             self._adjoint = LinearMap(starred(self.name), u, body, self.taken)
             self._adjoint._adjoint = self
         return self._adjoint
@@ -172,7 +173,7 @@ def derivative_map(
 ) -> LinearMap:
     """The derivative of an expression with respect to one variable, as a linear map."""
     v = variable(free_name(direction, variables_of(output), taken), x.space)
-    return LinearMap(name, v, tangent(output, {x: v}), taken)
+    return LinearMap(name, v, normalised(tangent(output, {x: v}), output), taken)
 
 
 def second_derivative_map(
@@ -187,7 +188,8 @@ def second_derivative_map(
     e1 = variable(free_name(left[1], known, taken), left[0].space)
     e2 = variable(free_name(right[1], [*known, e1], taken), right[0].space)
     first = tangent(output, {right[0]: e2})
-    return BilinearMap(name, e1, e2, tangent(first, {left[0]: e1}), taken)
+    body = normalised(tangent(first, {left[0]: e1}), output)
+    return BilinearMap(name, e1, e2, body, taken)
 
 
 def dual_name(direction: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .expressions import Elementwise, Node
-from .walk import ordered
+from .normal_form import normal
 
 DEPTH = 6  # how far below an expression the parts of a law's formula stand at most
 
@@ -14,7 +14,8 @@ def is_same(left: Node, right: Node) -> bool:
     """The two have one normal form."""
     if left is right:
         return True
-    return ordered(left) is ordered(right)
+    new = normal(left, right)
+    return new[left] is new[right]
 
 
 def outline(node: Node) -> object:

@@ -187,24 +187,3 @@ def _without_nodes(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_without_nodes(part) for part in value]
     return "." if isinstance(value, Node) else str(value)
-
-
-def ordered(node: Node) -> Node:
-    """The expression with every sum's terms in one order, sums within sums made one.
-
-    Two expressions are equal modulo order and parentheses where these are the same object.
-    """
-    new: dict[Node, Node] = {}
-    for inner in topological(node):
-        if isinstance(inner, LinearCombination) and inner.terms:
-            terms = [pair for weight, term in inner.terms for pair in _terms(weight, new[term])]
-            new[inner] = linear_combination(sorted(terms, key=lambda pair: rank(pair[1])))
-        else:
-            new[inner] = rebuild(inner, [new[operand] for operand in inner.operands])
-    return new[node]
-
-
-def _terms(weight: Any, node: Node) -> list[tuple[Any, Node]]:
-    if isinstance(node, LinearCombination) and node.terms:
-        return [(weight * number, term) for number, term in node.terms]
-    return [(weight, node)]

@@ -28,6 +28,7 @@ from derive import (
     log,
     log_softmax,
     log_sum_exp,
+    max_pool,
     norm,
     prove,
     softmax,
@@ -44,6 +45,7 @@ from derive.reference import values_of
 
 i, j = indices("i j")
 x, y, A = variable("x", H), variable("y", H), variable("A", R(n, n))
+P = variable("P", R(2, 6, 6))
 ones = constant(sympy.S.One, H)
 
 
@@ -56,6 +58,9 @@ ones = constant(sympy.S.One, H)
         (log_softmax(0 * x), constant(-sympy.log(n), H)),
         (held(x - x), zero(H)),
         (largest(x - x), zero(R())),
+        (largest(0 * x + 3), constant(sympy.Integer(3), R())),
+        (softmax(0 * x + 3), constant(1 / n, H)),
+        (max_pool(P - P + 2, 3), constant(sympy.Integer(2), R(2, 2, 2))),
         (elementwise(shipped["tanh"], constant(sympy.Integer(2), H)), constant(sympy.tanh(2), H)),
         ((0 * x) / y, zero(H)),
         (x / exp(y - y), x),
@@ -174,6 +179,14 @@ def test_the_mean_of_a_parameter_has_the_gradient_one_over_its_entries(compiled)
 def test_their_maps_are_proved_and_their_derivations_hold(name: str) -> None:
     assert all(verdict.proved for verdict in prove(LAYERS[name]))
     assert derivation(LAYERS[name]).tex
+
+
+def test_a_derivation_declares_the_ranges_of_parts() -> None:
+    """As they were declared: what stands there without a range runs over the whole axis."""
+    tex = derivation(LAYERS["parts_of_axes"]).tex
+    assert "head: form(a=(i,), to=(i,), ranges={i: 3})" in tex
+    assert "first: form(a=(i,), b=(i,), to=(), ranges={i: 3})" in tex
+    assert "eye: form(a=(), to=(i, i), ranges={i: n})" in tex
 
 
 def test_the_components_of_the_identity() -> None:

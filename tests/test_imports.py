@@ -17,15 +17,15 @@ PICTURE = """spaces forms expressions walk calculus lift functions maps layers c
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks stable normal matching laws scalars conditions fold algebras exact_arrays
 cython_text relations equalities rewriting operations digits constants shipped mistakes
-spaces refusals forms accesses positions expressions terms combining walk structure
-calculus lift functions windows pooling searching contractions pointwise
+spaces refusals forms accesses positions expressions terms combining walk normal_form
+structure calculus lift functions windows pooling searching contractions pointwise
 powers_of_powers identities rewrites maps places names abbreviations roles validity
 layers rendering notation patterns plain_text text letters glyphs typography diagonals
 lines powers ratios jets multilinear linear_algebra writer domains titles show
 scalar_functions reference components prime_fields scalar_graph scalar_rules branches
-field_values field edge_points quotients agreement proof initialise resize cells
-declaration loading stages networks levels composing sharing looks programs selections
-transitions observations influence parameters saving gradient_flow hybrid
+field_values field edge_points quotients agreement proof equality initialise resize
+cells declaration loading stages networks levels composing sharing looks programs
+selections transitions observations influence parameters saving gradient_flow hybrid
 recurrent_forms gradients optimise targets algorithms sequence_fit products schedule
 loops source nests sums rows lower driving cost recurrent_cost draft passes through_time
 views forward_gradients sequences describe emit execution interpret plain_inputs

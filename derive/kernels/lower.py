@@ -17,6 +17,7 @@ import sympy
 from ..abbreviations import abbreviated
 from ..expressions import Contraction, Elementwise, Node, Variable, is_zero, zero
 from ..names import Allocator, unused
+from ..normal_form import normal
 from ..programs import BATCH, Program
 from ..spaces import Indices as IndexSpace
 from ..spaces import Real
@@ -83,12 +84,18 @@ class _Lowering:
         self.sizes = program.sizes
         masks = [r.where for r in program.results if r.where is not None]
         roots = [*(r.node for r in program.results), *masks, *program.saves, *program.names]
-        plain = prepared(roots, program.names)
-        named = program.names.items()
-        self.names = {plain[x]: name for x, name in named if not isinstance(x, Variable)}
+        new = normal(*roots)
+        ready = prepared(
+            dict.fromkeys(new[root] for root in roots), {new[x] for x in program.names}
+        )
+        plain = {node: ready[new[node]] for node in roots}
+        self.names: dict[Node, str] = {}
+        for node, name in program.names.items():
+            if not isinstance(node, Variable):
+                self.names.setdefault(plain[node], name)
         self._taken = set(self.names.values())
         self.writer = Writer(self.names, BATCH)
-        self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(plain.values())))
+        self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(ready.values())))
         self.memory: dict[Node, Buffer] = {}
         self.lines: dict[str, Line] = {}
         self.arguments = [self._argument(a.variable) for a in program.arguments]

@@ -23,7 +23,6 @@ from .claims import Equation, check
 from .definitions import leaves_of
 from .escapes import plain, typed
 from .letters import Letters
-from .multilinear import spelled
 from .notebook import formulas, markdown
 from .problem import Problem
 from .recursions import recursions
@@ -63,7 +62,7 @@ class Document:
         typesetter = Typesetter(self.writer)
         views = [typesetter.block(block) for block in self.blocks]
         forms = used_forms(self.writer).items()
-        declared = [f"{_typed_name(name)}: form({spelled(form)})" for name, form in forms]
+        declared = [f"{_typed_name(name)}: form({text})" for name, text in forms]
         introduced = [Prose(FORMS), Verbatim(typed("\n".join(declared)))] if declared else []
         place = self._place_of_forms()
         return [*views[:place], *map(typesetter.block, introduced), *views[place:]]

@@ -10,7 +10,7 @@ alone, which no random point meets, the differential quotient of the function de
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 from typing import Any
@@ -70,14 +70,25 @@ def small_sizes(layer: Layer) -> list[dict[sympy.Symbol, int]]:
 
 
 def _fitting(layer: Layer, shift: int) -> dict[sympy.Symbol, int]:
-    """The sizes 2, 3, 2, .. or 3, 2, 3, .. with the least in all added that makes them fit."""
-    least = {size: 2 + (k + shift) % 2 for k, size in enumerate(layer.sizes)}
+    found = fitting(layer.sizes, layer.derived_extents, shift)
+    if found is None:
+        raise SpaceError(
+            f"layer {layer.name}: no sizes of a few entries make every extent at least 1"
+        )
+    return found
+
+
+def fitting(
+    symbols: Sequence[sympy.Symbol], extents: Sequence[sympy.Expr], shift: int
+) -> dict[sympy.Symbol, int] | None:
+    """The sizes 2, 3, 2, .. or 3, 2, 3, .. with the least in all added that makes extents fit."""
+    least = {size: 2 + (k + shift) % 2 for k, size in enumerate(symbols)}
     for more in range(8):
-        for raised in combinations_with_replacement(layer.sizes, more):
+        for raised in combinations_with_replacement(symbols, more):
             sizes = {size: count + raised.count(size) for size, count in least.items()}
-            if layer.fits(sizes):
+            if all(extent.xreplace(sizes) >= 1 for extent in extents):
                 return sizes
-    raise SpaceError(f"layer {layer.name}: no sizes of a few entries make every extent at least 1")
+    return None
 
 
 def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
@@ -104,7 +115,7 @@ class Oracle:
     def __init__(self, layer: Layer, sizes: Sizes, seed: int = 0) -> None:
         self.layer, self.sizes = layer, sizes
         indices = {
-            a.name: _some_indices(a.variable.space, sizes)
+            a.name: some_indices(a.variable.space, sizes)
             for a in layer.arguments
             if isinstance(a.variable.space, Indices)
         }
@@ -190,7 +201,8 @@ def _times(matrix: sympy.Matrix, vector: list[sympy.Expr]) -> list[sympy.Expr]:
     return list(matrix * sympy.Matrix(vector))
 
 
-def _some_indices(space: Indices, sizes: Sizes) -> Any:
+def some_indices(space: Indices, sizes: Sizes) -> Any:
+    """Class indices in their range, all of them in turn where there are so many."""
     bound = int(space.bound.subs(sizes))
     shape = tuple(int(extent.subs(sizes)) for extent in space.shape)
     if not shape:
