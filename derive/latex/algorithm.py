@@ -108,7 +108,8 @@ def _in_names(line: Line, variables: Mapping[Node, Variable]) -> Node:
         itself = x is not None and node is line.right and x.name == line.target
         return None if itself else x
 
-    return linear_combination([(line.weight, rewrite([line.right], inner)[line.right])])
+    right = rewrite([line.right], inner)[line.right]
+    return right if line.weight == 1 else linear_combination([(line.weight, right)])
 
 
 # --- the lines, run
