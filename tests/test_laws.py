@@ -10,6 +10,7 @@ from derive.checks.accuracy import spacing
 from derive.elementwise.algebras import Arrays, Multiprecision
 from derive.elementwise.fold import evaluate
 from derive.elementwise.laws import LAWS, Law, rewritten
+from derive.elementwise.operations import operation
 from derive.elementwise.rewriting import plain
 from derive.elementwise.shipped import OPERATION_OF
 from derive.elementwise.stable import StableFunction
@@ -178,3 +179,33 @@ def test_the_operation_of_a_function_is_that_function(kind):
     with mp.workdps(30):
         exact = mp.mpf(sympy.N(kind(Float(0.7, 30)), 25))
         assert mp.almosteq(exact, evaluate(psi.stable, {x: 0.7}, Multiprecision()), 1e-20)
+
+
+CONVENTIONS = [
+    # formula, arguments, value, derivative by the first
+    (lambda t: Pow(t**2, Rational(1, 2)), (0.0,), 0, 0),
+    (lambda t: Pow(sqrt(t), 2), (0.0,), 0, 1),
+    (lambda t: Pow(sqrt(t), 2), (-2.0,), -2, 1),
+    (lambda t: 1 / (1 / t), (0.0,), 0, 1),
+    (lambda t: exp(log(t)), (-2.0,), -2, 1),
+    (lambda t: t * log(t), (0.0,), 0, -np.inf),
+    (lambda t: t**2 * log(t), (0.0,), 0, 0),
+    (lambda a, b: a**b, (0.0, 0.0), 1, 0),
+    (lambda a, b: a**b, (0.0, 1.0), 0, 1),
+    (lambda a, b: a**b, (0.0, 2.5), 0, 0),
+    (lambda a, b: a**b, (2.0, 3.0), 8, 12),
+    (lambda a, b: log(exp(a) + exp(b)), (800.0, -800.0), 800, 1),
+]
+
+
+@pytest.mark.parametrize(("formula", "at", "value", "slope"), CONVENTIONS)
+def test_what_holds_by_convention_or_as_a_limit(formula, at, value, slope):
+    psi = operation("f", formula)
+    assert float(psi(*at)) == value
+    assert float(psi.derivative(0)(*at)) == slope
+
+
+def test_an_operation_says_which_laws_it_was_rewritten_by():
+    psi = operation("f", lambda t: t * log(1 / (1 + exp(-t))))
+    assert [law.name for law in psi.laws] == ["logistic function", "log sigmoid"]
+    assert psi.body == t * log(1 / (1 + exp(-t)))  # which is printed

@@ -74,9 +74,9 @@ def _of_absolute(relation: Relational) -> Boolean | None:
     """-v < u < v, or u > v or u < -v."""
     (u,), v = relation.lhs.args, relation.rhs
     if relation.rel_op in ("<", "<="):
-        return And(relation.func(u, v), relation.func(-v, u), evaluate=False)
+        return And(relation.func(u, v), relation.reversed.func(u, -v), evaluate=False)
     if relation.rel_op in (">", ">="):
-        return Or(relation.func(u, v), relation.func(-v, u), evaluate=False)
+        return Or(relation.func(u, v), relation.reversed.func(u, -v), evaluate=False)
     if not v.is_nonnegative:
         return None
     return (Or if relation.rel_op == "==" else And)(
