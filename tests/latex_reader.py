@@ -23,6 +23,8 @@ from latex_values import (
     times,
 )
 
+from derive.elementwise.shipped import shipped
+
 
 def read(latex: str, symbols: Mapping[str, Value], functions, forms, **sizes: int) -> Value:
     """The value of the formula, symbols and forms by how they look, functions by their names.
@@ -41,7 +43,7 @@ class _Reader:
         self.tokens = re.findall(rf"(?:{names})(?![A-Za-z])|{words}|\d+|\S", latex)
         skipped = (r"\,", r"\bigl", r"\bigr", r"\biggl", r"\biggr")
         self.tokens = [token for token in self.tokens if token not in skipped]
-        self.symbols, self.functions, self.forms = symbols, functions, forms
+        self.symbols, self.functions, self.forms = symbols, {**shipped, **functions}, forms
         self.sizes, self.place = sizes, 0
 
     def peek(self) -> str:

@@ -17,9 +17,7 @@ from ..patterns import ARITHMETIC
 from .letters import symbol
 from .linear_algebra import function
 from .powers import monomial
-from .typography import Numbers
-
-_BRACKETS = re.compile(r"\{\\left\(((?:(?!\\left|\\right|\\frac).)*?) ?\\right\)\}")
+from .typography import Numbers, closed
 
 
 def definition(psi: Operation) -> str:
@@ -58,9 +56,7 @@ def formula(body: sympy.Expr) -> str:
     \frac{1}{1 + e^{-t}}
     """
     names = {argument: symbol(argument.name) for argument in body.free_symbols}
-    shown = _Scalar({"symbol_names": names, "fold_frac_powers": True}).doprint(body)
-    while (closer := _BRACKETS.sub(r"(\1)", shown)) != shown:
-        shown = closer
+    shown = closed(_Scalar({"symbol_names": names, "fold_frac_powers": True}).doprint(body))
     return re.sub(r"(^|[{(=&,]|\\\\) ?- ", r"\1-", shown)
 
 

@@ -26,6 +26,7 @@ _LETTERS = re.compile(rf"{_LETTER.pattern}(?: {_LETTER.pattern})*")
 _CLOSE = re.compile(rf"\(|\\bigg?l\(|{_LETTER.pattern}")
 _OPERATOR = re.compile(r"\\(?:operatorname|tanh|exp|log|max|min|sinh?|cosh?|tan|arctan)\b")
 _RAISED = re.compile(rf"\^{_GROUP}(?:_{_GROUP})?$|^\\frac|^-|^\\delta[ \\]")
+_BRACKETS = re.compile(r"\{\\left\(((?:(?!\\left|\\right|\\frac).)*?) ?\\right\)\}")
 
 
 def enclosed(left: str, text: str, right: str) -> str:
@@ -81,7 +82,18 @@ class Numbers(LatexPrinter):
 def value(number: sympy.Expr, name: Callable[[str], str]) -> str:
     """A number or an expression in sizes, the sizes by their names."""
     names = {symbol: name(symbol.name) for symbol in number.free_symbols}
-    return str(Numbers({"symbol_names": names}).doprint(number))
+    return closed(str(Numbers({"symbol_names": names}).doprint(number)))
+
+
+def closed(shown: str) -> str:
+    r"""SymPy's brackets around an argument as plain ones, unless a fraction is within.
+
+    >>> print(closed(r"\log{\left(n \right)}"))
+    \log(n)
+    """
+    while (closer := _BRACKETS.sub(r"(\1)", shown)) != shown:
+        shown = closer
+    return shown
 
 
 def sized(number: sympy.Expr, text: str, name: Callable[[str], str]) -> str:
