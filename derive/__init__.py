@@ -12,9 +12,10 @@ _HOMES = {
     "spaces": "Gram Hom Index R SpaceError dims",
     "forms": "indices",
     "expressions": "variable",
-    "functions": """broadcast elementwise_function elu entry exp form gelu inner largest leaky_relu
-        log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid softmax
-        softplus sqrt tanh total_sum transpose uninterpreted vec""",
+    "elementwise.digits": "AccuracyWarning",
+    "functions": """broadcast elementwise_function elu entry exp expectation form gelu inner largest
+        leaky_relu log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid
+        softmax softplus sqrt tanh total_sum transpose uninterpreted vec""",
     "windows": "convolution crop embed per_channel transposed_convolution",
     "pooling": "average_pool max_pool",
     "roles": "Mask fixed given",
@@ -31,8 +32,10 @@ _HOMES = {
     "training.algorithms": "fit gradient gradient_descent",
     "training.gradients": "NotFinite clip_by_norm clip_by_value",
     "training.optimise": "Adam GradientDescent constant cosine",
-    "training.parameters": "flatten leaves load map_tree save",
+    "training.parameters": "flatten leaves map_tree",
+    "training.saving": "load save",
     "proofs.proof": "prove",
+    "proofs.equality": "equal",
     "latex.document": "derivation",
     "latex.chapter": "generic_results",
 }

@@ -99,6 +99,16 @@ def is_linear(access: Access, shape: Sequence[sympy.Expr], extents: Extents) -> 
 
     An entry of several indices counts as digits do: i*n + j with j below n.
     """
+    return _is_linear(access, tuple(shape), tuple(extents.items()))
+
+
+@lru_cache(maxsize=4096)
+def _is_linear(
+    access: Access,
+    shape: tuple[sympy.Expr, ...],
+    ranges: tuple[tuple[sympy.Symbol, sympy.Expr], ...],
+) -> bool:
+    extents = dict(ranges)
     indices = [s for entry in access for s in entry.free_symbols if s in extents]
     return len(set(indices)) == len(indices) and all(
         stays_inside(entry, extent, extents) and _counts(entry, extents)

@@ -9,7 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 from . import library
-from .compile import EXTENSION, RUNTIME, STRICT, Module, compile_modules
+from .compile import (
+    EXTENSION,
+    RUNTIME,
+    Module,
+    compile_modules,
+    is_made_of_its_texts,
+)
+from .compiler import STRICT
 from .kernels.emit import HEADER, emit
 from .layers import Layer
 from .loading import BuildError
@@ -30,9 +37,21 @@ def runtime_modules() -> list[Module]:
 
 
 def build_runtime(progress: Progress = print) -> None:
-    """Compile the edge, where it has not come compiled with an installed package."""
-    if not INSTALLED:
-        compile_modules(runtime_modules(), flags=STRICT, progress=progress)
+    """Compile the edge of a checkout that has none, or one of other texts.
+
+    Whatever compiler and flags made it, it serves kernels of all others: a user's build leaves it
+    as it is, and an installed package came with it.
+    """
+    modules = [] if INSTALLED else runtime_modules()
+    if all(is_made_of_its_texts(module) for module in modules):
+        return
+    try:
+        compile_modules(modules, flags=STRICT, progress=progress)
+    except OSError as error:
+        raise BuildError(
+            f"what kernels stand on is not compiled in {RUNTIME}, which can't be written "
+            f"({error.strerror}): whoever may write there runs derive build once"
+        ) from error
 
 
 def texts(layers: Mapping[str, Layer]) -> dict[str, str]:

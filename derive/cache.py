@@ -43,20 +43,17 @@ from .cache_folder import (
     usable,
 )
 from .compile import (
-    NATIVE,
     SCRATCH,
-    Compiler,
-    CompilerMissing,
     Module,
     Progress,
     Target,
     build_stale,
     content_hash,
     file_hash,
-    find_compiler,
     locked,
     text_hash,
 )
+from .compiler import NATIVE, Compiler, CompilerMissing, find_compiler
 from .kernels import plain_edge
 from .kernels.emit import emit
 from .kernels.evaluated import evaluated_module

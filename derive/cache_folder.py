@@ -39,6 +39,8 @@ def place(given: Path | None = None) -> Path:
     try:
         found = Path(given or _default()).expanduser().absolute()
         inside = found.resolve().is_relative_to(PACKAGE)
+    except TypeError as error:
+        raise CacheError(f"cache={given!r}: expected the path of a folder") from error
     except (RuntimeError, OSError) as error:  # no home, or links in a circle
         raise Unwritable(f"there is no folder for kernels ({error}): set {VARIABLE}") from error
     if inside:

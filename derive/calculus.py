@@ -20,6 +20,7 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -32,6 +33,7 @@ from .expressions import (
     tuple_of,
     zero,
 )
+from .spaces import SpaceError
 from .walk import depends_on, jet, topological
 
 Tangents = Mapping[Node, Node]
@@ -44,8 +46,13 @@ class NotLinear(TypeError):
 def tangents(roots: Iterable[Node], directions: Mapping[Variable, Node]) -> dict[Node, Node]:
     """D e . v for every node e of the roots, v the directions of the variables (zero elsewhere).
 
+    Raises SpaceError where a direction is not of its variable's space.
     Source: thesis (2.2) and the chain rule (2.3); the parameters' derivative nabla is the same map.
     """
+    for x, v in directions.items():
+        spaces = [node.space if isinstance(node, Node) else repr(node) for node in (x, v)]
+        if not isinstance(x, Node) or spaces[0] != spaces[1]:
+            raise SpaceError(f"a direction of {x} is of {spaces[0]}, got {spaces[1]}")
     roots = list(roots)
     moved = depends_on(roots, directions)
     along: dict[Node, Node] = dict(directions.items())
@@ -68,6 +75,11 @@ def _tangent(node: Node, d: Tangents) -> Node:
 @_tangent.register
 def _(node: Variable | Constant | Held | Argmax, d: Tangents) -> Node:
     return zero(node.space)
+
+
+@_tangent.register
+def _(node: Potential, d: Tangents) -> Node:
+    return node.along(d[node.argument])
 
 
 @_tangent.register
@@ -144,8 +156,12 @@ def _jet(node: Jet, directions: tuple[tuple[int, Node], ...], cotangent: Node | 
 def transpose(node: Node, cotangent: Node, variables: Iterable[Variable]) -> dict[Variable, Node]:
     """L* . u for a node L . v that is linear in the variables v, for the standard inner product.
 
-    Raises NotLinear where the node is not linear in the variables.
+    Raises NotLinear where the node is not linear in the variables, SpaceError where the cotangent
+    is not of its space.
     """
+    if not isinstance(cotangent, Node) or cotangent.space != node.space:
+        found = cotangent.space if isinstance(cotangent, Node) else repr(cotangent)
+        raise SpaceError(f"a cotangent of an expression of {node.space} is of it, got {found}")
     return dict(cotangents(node, cotangent, tuple(variables))[0])
 
 

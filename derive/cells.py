@@ -9,6 +9,7 @@ import sympy
 
 from .expressions import Node, tuple_of, variable
 from .layers import Layer
+from .mistakes import called
 from .names import checked
 from .resize import bound_sizes, resized_layer
 from .roles import STATE, THETA, Argument
@@ -50,6 +51,7 @@ def shown_state(cell: Layer) -> Space:
     return factors(cell.output.space)[0]
 
 
+@called
 def stack(name: str, /, **cells: Layer) -> Cell:
     """A deep recurrent cell (thesis section 5.3.3): each cell takes the new state of the one below.
 

@@ -9,8 +9,8 @@ file that is half made or loaded is ever written to.  Beside ``NAME.pyx`` stay
 * ``NAME.build.json``, a hash of all that the module was made of, and a hash of the library;
 * ``NAME.build.log``, only after a failure: what Cython or the compiler said.
 
-Only the standard library is imported here, and Cython once there is something to compile: on a bare
-machine ``build.py`` asks this module for a compiler, and a build with nothing to do stays quick.
+Only the standard library is imported here, and Cython once there is something to compile: a build
+with nothing to do stays quick.
 """
 
 import fcntl
@@ -20,7 +20,6 @@ import io
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -33,21 +32,9 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-MACHINE = ("-march=native", "-mtune=generic", "-mprefer-vector-width=512")
-ARITHMETIC = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
-# The compiler does not see that one pointer is asked for wherever another is; the checks of
-# `interpret` find every read of what was not written, and know.
-WARNINGS = ("-Wall", "-Wextra", "-Wno-maybe-uninitialized")
-# Half the time of -O3, with all that it does for loops: vectors, and conditions taken out.
-LOOPS = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-funswitch-loops")
-NATIVE = (*LOOPS, *MACHINE, *ARITHMETIC)
-"""Flags for this machine; the optional ones are used only where the compiler knows them."""
-STRICT = (*NATIVE, *WARNINGS, "-Werror")
-"""For the library in a checkout; a user's newer compiler may warn of what none did before."""
-OPTIONAL = ("-m", "-Wno-", "-fvect", "-funswitch")
+from .compiler import ANY, LIMIT, NATIVE, Compiler, find_compiler, seconds
+from .limited import Programs
 
-# Linking with one of these turns on flush-to-zero for the whole process.
-UNSAFE = {"-ffast-math", "-funsafe-math-optimizations", "-Ofast"}
 DIRECTIVES = {"boundscheck": False, "wraparound": False, "cdivision": True}
 MAC = sys.platform == "darwin"
 LINK = ("-bundle", "-undefined", "dynamic_lookup") if MAC else ("-shared",)
@@ -55,12 +42,14 @@ EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
 SCRATCH = ".build-"
 PACKAGE = Path(__file__).resolve().parent
 RUNTIME = PACKAGE / "runtime"
+LOAD = """
+import sys
+from importlib import util
+util.module_from_spec(util.spec_from_file_location(*sys.argv[1:]))
+"""
+"""Maps a library and calls its PyInit, but does not run the module: it may import others."""
 
 Progress = Callable[[str], object]
-
-
-class CompilerMissing(Exception):
-    """There is no C compiler or no Python.h; the message names the package to install."""
 
 
 class CompileError(Exception):
@@ -91,15 +80,6 @@ class Module:
 
 
 @dataclass(frozen=True)
-class Compiler:
-    """A C compiler, its flags, and all that decides what it makes of a text (``identity``)."""
-
-    command: tuple[str, ...]
-    flags: tuple[str, ...]
-    identity: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Target:
     """A module, the folder of its library, the hashes of its text and of all it is made of."""
 
@@ -112,13 +92,16 @@ class Target:
         return self.folder / f"{self.module.stem}{suffix}"
 
     def record(self) -> dict[str, str]:
-        library = file_hash(self.file(EXTENSION))
-        return {"module": self.module.name, "key": self.key, "library": library}
+        """What decides the library, what any compiler would be given for it, and the library."""
+        texts, library = content_hash(self.module, ANY), file_hash(self.file(EXTENSION))
+        return {"module": self.module.name, "key": self.key, "texts": texts, "library": library}
 
-    def is_current(self) -> bool:
+    def is_current(self, whatever: tuple[str, ...] = ()) -> bool:
+        """The library is what this record says; `whatever` are entries that may differ."""
         try:
-            return bool(json.loads(self.file(".build.json").read_text()) == self.record())
-        except (OSError, ValueError):  # not built yet, or damaged
+            told = dict(json.loads(self.file(".build.json").read_text()))
+            return told == {**self.record(), **{name: told[name] for name in whatever}}
+        except (OSError, ValueError, TypeError, KeyError):  # not built yet, or damaged
             return False
 
 
@@ -135,7 +118,8 @@ def compile_modules(
     A module changed when one of these did: its text, its own ``.pxd``, a ``.pxd`` or ``.h`` of
     ``derive/runtime``, Cython, the Python ABI, the compiler, the flags, the CPU features that they
     stand for.  The C macro ``LAYERWISE_SOURCE_HASH`` is the SHA-256 of its ``.pyx``, as a string.
-    ``progress`` gets a line for each module compiled.  Processes take turns at a folder.
+    A library is loaded once, in a process of its own, before it is moved into place.  ``progress``
+    gets a line for each module compiled.  Processes take turns at a folder.
 
     Raises ``CompilerMissing`` before any work, and ``CompileError`` after every module had its
     turn; those that failed keep their former library, and the next call tries them again.
@@ -152,6 +136,11 @@ def compile_modules(
         return build_stale(targets, compiler, jobs, progress)
 
 
+def is_made_of_its_texts(module: Module) -> bool:
+    """There is a library beside the source that some compiler made of the texts as they are."""
+    return Target(module, module.source.parent, "", "").is_current(whatever=("key",))
+
+
 def build_stale(
     targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress
 ) -> list[Path]:
@@ -163,73 +152,6 @@ def build_stale(
         _build(stale, compiler, min(jobs, os.cpu_count() or 1), progress)
         importlib.invalidate_caches()
     return [target.file(EXTENSION) for target in targets]
-
-
-# ---------------------------------------------------------------------------- the C compiler
-
-
-def find_compiler(flags: tuple[str, ...] = NATIVE) -> Compiler:
-    """The C compiler of ``$CC``, else the one that made Python, else cc, gcc or clang.
-
-    Raises ``CompilerMissing`` where it or Python.h is missing, and ``ValueError`` for a flag that
-    changes floating-point arithmetic in the whole process.
-    """
-    command = _command()
-    if unsafe := UNSAFE.intersection((*command, *flags)):
-        raise ValueError(f"{min(unsafe)} changes arithmetic in the whole process: leave it out")
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    if not header.exists():
-        raise CompilerMissing(
-            f"{header} is missing: install the package python3-dev (Debian, Ubuntu) or "
-            "python3-devel (Fedora, openSUSE)."
-        )
-    told, taken = _run([*command, "--version"]), flags
-    macros = _macros(command, (*flags, "-Werror"))
-    if macros.returncode:  # a flag is another compiler's or another machine's
-        taken = tuple(f for f in flags if not f.startswith(OPTIONAL) or _takes(command, f))
-        macros = _macros(command, taken)
-    if told.returncode or macros.returncode:
-        raise CompilerMissing(
-            f"The C compiler {shlex.join(command)} does not work: install the package gcc, or "
-            f"correct CC. {(told.stderr or macros.stderr).strip()[-300:]}".strip()
-        )
-    # The predefined macros tell what -march=native stands for on this CPU.
-    identity = (*command, *taken, told.stdout, *sorted(macros.stdout.splitlines()))
-    return Compiler(command, taken, identity)
-
-
-def _command() -> tuple[str, ...]:
-    named = os.environ.get("CC", "").strip()
-    usual = (sysconfig.get_config_var("CC") or "cc", "cc", "gcc", "clang")
-    for text in (named,) if named else usual:
-        program, *options = shlex.split(text)
-        if path := shutil.which(program):
-            return (path, *options)
-    if named:
-        raise CompilerMissing(
-            f"The C compiler {named} that CC names was not found: install it, or unset CC and "
-            "install the package gcc."
-        )
-    raise CompilerMissing(
-        "No C compiler was found (cc, gcc or clang): install the packages gcc and libc6-dev "
-        "(Debian, Ubuntu), gcc (elsewhere) or Apple's command line tools."
-    )
-
-
-def _macros(command: tuple[str, ...], flags: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    return _run([*command, *flags, "-dM", "-E", "-x", "c", "-"])
-
-
-def _takes(command: tuple[str, ...], flag: str) -> bool:
-    return _run([*command, "-Werror", flag, "-fsyntax-only", "-x", "c", "-"]).returncode == 0
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    english = {**os.environ, "LC_ALL": "C"}
-    nothing = subprocess.DEVNULL
-    return subprocess.run(
-        command, env=english, stdin=nothing, capture_output=True, text=True, errors="replace"
-    )
 
 
 # ------------------------------------------------------------------ what a module is made of
@@ -298,6 +220,7 @@ def _is_at(descriptor: int, folder: Path) -> bool:
 def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress) -> None:
     """Run Cython on one target after the other, and the compilers behind it."""
     finishing: list[Future[None]] = []
+    programs = Programs(seconds())
     with ExitStack() as scratches, ThreadPoolExecutor(jobs) as pool:
         try:
             for target in targets:
@@ -305,9 +228,10 @@ def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: P
                 scratch = TemporaryDirectory(dir=target.folder, prefix=SCRATCH)
                 folder = Path(scratches.enter_context(scratch))
                 c_file = _translate(target, folder, "-Werror" in compiler.flags)
-                finishing.append(pool.submit(_finish, target, c_file, compiler))
+                finishing.append(pool.submit(_finish, target, c_file, compiler, programs))
             failures = [failure for future in finishing if (failure := future.exception())]
         except BaseException:
+            programs.stop()
             pool.shutdown(cancel_futures=True)
             raise
     for failure in failures:
@@ -349,7 +273,9 @@ def _package_view(module: Module, scratch: Path) -> Path:
     return scratch / "packages"
 
 
-def _finish(target: Target, c_file: Path | CompileError, compiler: Compiler) -> None:
+def _finish(
+    target: Target, c_file: Path | CompileError, compiler: Compiler, programs: Programs
+) -> None:
     """Compile the C file and move the library, then its manifest, into place."""
     if isinstance(c_file, CompileError):
         raise c_file
@@ -358,12 +284,39 @@ def _finish(target: Target, c_file: Path | CompileError, compiler: Compiler) -> 
     source_hash = f'-DLAYERWISE_SOURCE_HASH="{target.source_hash}"'
     command = [*compiler.command, *compiler.flags, "-DNDEBUG", "-fPIC", source_hash]
     command += [f"-I{folder}" for folder in folders]
-    done = _run([*command, *LINK, str(c_file), "-o", str(library), "-lm"])
-    if done.returncode:
-        raise _failure(target, done.stderr)
+    command += [*LINK, str(c_file), "-o", str(library), "-lm"]
+    if fault := _compiled(command, programs) or _loaded(target.module, library, programs):
+        raise _failure(target, fault)
     os.replace(library, target.file(EXTENSION))
     manifest.write_text(json.dumps(target.record(), indent=1) + "\n")
     os.replace(manifest, target.file(".build.json"))
+
+
+def _compiled(command: Sequence[str], programs: Programs) -> str:
+    """What the compiler said where it failed, else nothing."""
+    try:
+        done = programs.run(command)
+    except subprocess.TimeoutExpired:
+        return (
+            f"the compiler {command[0]} has not ended within {programs.seconds:g} s; correct CC, "
+            f"or set {LIMIT} to more"
+        )
+    silence = f"the compiler {command[0]} ended with {done.returncode} and said nothing"
+    said = done.stderr if done.stderr.strip() else silence
+    return said if done.returncode else ""
+
+
+def _loaded(module: Module, library: Path, programs: Programs) -> str:
+    """What is wrong with a library, found in a process of its own, which it may crash."""
+    made = "the compiler ended without an error, but"
+    if not library.exists():
+        return f"{made} there is no library; correct CC"
+    try:
+        done = programs.run([sys.executable, "-IS", "-c", LOAD, module.name, str(library)])
+    except subprocess.TimeoutExpired:
+        return f"{made} its library takes longer than {programs.seconds:g} s to load; correct CC"
+    said = done.stderr.strip().splitlines()[-1:] or [f"Python ended with {done.returncode}"]
+    return f"{made} its library can't be loaded; correct CC: {said[0]}" if done.returncode else ""
 
 
 def _failure(target: Target, said: str) -> CompileError:

@@ -10,12 +10,14 @@ from .cells import Cell, inputs_of
 from .expressions import Node, Variable
 from .layers import Layer
 from .levels import BACKWARD, FORWARD, Level, Place, Recurrent, shown_as
+from .mistakes import called
 from .names import checked
 from .resize import bound_sizes, resized_layer
 from .roles import STATE, THETA, Argument
 from .spaces import Size, SpaceError, dims, leaves
 
 
+@called
 def recurrent(
     name: str,
     /,
@@ -45,6 +47,7 @@ def recurrent(
     return made if loss is None else made.with_loss(loss)
 
 
+@called
 def bidirectional(
     name: str,
     /,
@@ -64,6 +67,7 @@ def bidirectional(
     return made if loss is None else made.with_loss(loss)
 
 
+@called
 def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> Recurrent:
     """Recurrent networks one above the other: each takes the predictions of the one below.
 

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from .cells import Cell
 from .expressions import Node, Tuple, Variable
 from .layers import Layer, formula_of
+from .mistakes import called
+from .normal_form import normal
 from .places import place_of
 from .roles import GIVEN, PARAMETER, STATE, THETA, Argument, argument_of
 from .spaces import Indices, Space, SpaceError
@@ -25,6 +27,7 @@ from .spaces import Indices, Space, SpaceError
 _declared: ContextVar[list[Layer]] = ContextVar("declared")
 
 
+@called
 def layer(function: Callable[..., Any]) -> Layer:
     """A layer from a Python function: annotations are spaces, the bare `*` is the semicolon.
 
@@ -43,6 +46,7 @@ def layer(function: Callable[..., Any]) -> Layer:
     return _declaration(function, "layer", Layer)
 
 
+@called
 def cell(function: Callable[..., Any]) -> Cell:
     """A recurrent cell f(h; x; theta) from a Python function, declared as a layer is.
 
@@ -78,11 +82,22 @@ def _declaration(function: Callable[..., Any], kind: str, made_as: type[L]) -> L
     with _naming_locals(function.__code__, names):
         output = formula_of(name, function, positional, keywords)
     _check_return(name, function, output)
+    output, names = _normal_formula(output, names)
     doc, place = inspect.getdoc(function) or "", place_of(function.__code__)
     made = made_as(name, arguments, output, names, doc, place=place)
     if "<locals>" not in function.__qualname__:
         _declared.get([]).append(made)
     return made
+
+
+def _normal_formula(output: Node, names: dict[Node, str]) -> tuple[Node, dict[Node, str]]:
+    """The formula with equal expressions as one, which has the name of the first."""
+    new = normal(output)
+    kept: dict[Node, str] = {}
+    for node, name in names.items():
+        for moved in _bound(new.get(node, node)):
+            kept.setdefault(moved, name)
+    return new[output], kept
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from .abbreviations import abbreviated
 from .cells import Cell
 from .composing import recurrent
 from .expressions import is_zero
@@ -36,6 +37,19 @@ class ArgumentText:
     name: str
     space: str
     role: str
+
+
+@dataclass(frozen=True)
+class RewriteText:
+    """A law that was applied before the formula is derived, and what it replaced by what.
+
+    `domain` says where the two differ, by convention; mostly nowhere.
+    """
+
+    law: str
+    before: str
+    after: str
+    domain: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,8 @@ class Description:
     arguments: tuple[ArgumentText, ...]
     output: str
     formula: tuple[str, ...]
+    computed: tuple[str, ...]
+    rewrites: tuple[RewriteText, ...]
     maps: tuple[MapText, ...]
     kernels: tuple[KernelText, ...]
     recurrent: RecurrentText | None
@@ -104,6 +120,8 @@ def describe(layer: Layer) -> Description:
         ),
         output=str(layer.output.space),
         formula=tuple(formula(layer)),
+        computed=tuple(computed(layer)),
+        rewrites=tuple(rewrites(layer)),
         maps=tuple(maps(layer)),
         kernels=tuple(KernelText(p.name, p.law, cost_of(lower(p))) for p in programs(layer)),
         recurrent=recurrent_gradients(layer),
@@ -112,11 +130,28 @@ def describe(layer: Layer) -> Description:
 
 def formula(layer: Layer) -> list[str]:
     """The layer's lines: each local in the order of its use, then what is returned."""
-    writer = Writer(layer.names)
-    named = [node for node in topological(layer.output) if node in layer.names]
-    lines = [f"{layer.names[node]} = {writer.formula(node)}" for node in named]
+    names = abbreviated((layer.output,), layer.names, layer.words)
+    writer = Writer(names)
+    named = [node for node in topological(layer.output) if node in names]
+    lines = [f"{names[node]} = {writer.formula(node)}" for node in named]
     returned = writer(layer.output) if layer.output in layer.names else writer.formula(layer.output)
     return [*lines, f"{layer.signature} = {returned}"]
+
+
+def computed(layer: Layer) -> list[str]:
+    """The laws that rewrite the formula and the lines that come of it; none where none does."""
+    if not layer.rewrites:
+        return []
+    laws = dict.fromkeys(found.law for found in layer.rewrites)
+    return [f"rewritten by {', '.join(laws)}:", *formula(layer.rewritten)]
+
+
+def rewrites(layer: Layer) -> Iterator[RewriteText]:
+    """Each law that was applied, in order."""
+    writer = Writer(layer.names)
+    for found in layer.rewrites:
+        texts = (writer.formula(found.before), writer.formula(found.after))
+        yield RewriteText(found.law, *texts, found.domain)
 
 
 def spaces(layer: Layer) -> list[str]:
@@ -180,7 +215,7 @@ def _map(layer: Layer, name: str, linear: LinearMap, order: int) -> MapText:
         variable=linear.variable.name,
         domain=str(linear.domain),
         codomain=str(linear.codomain),
-        body=Writer(layer.names).formula(linear.body),
+        body=Writer(layer.names).whole(linear.body),
         zero=is_zero(linear.body),
     )
 
@@ -198,6 +233,8 @@ def lines(found: Description) -> Iterator[str]:
         yield f"    {found.doc.splitlines()[0]}"
     yield from _section("spaces", _space_lines(found))
     yield from _section("formula", found.formula)
+    if found.computed:
+        yield from _section("what is derived and computed", found.computed)
     if found.maps:
         yield from _section("first order", _map_lines(first))
         last = [f"zero: {', '.join(zeros)}"] if zeros else []
@@ -208,6 +245,17 @@ def lines(found: Description) -> Iterator[str]:
         yield from _section("recurrent gradients", _form_lines(found.recurrent))
         costs = _method_lines(found.recurrent.costs)
         yield from _section("cost of one step and one sample", costs)
+
+
+def rewrite_lines(found: Description) -> Iterator[str]:
+    """The lines of `derive show --rewrites`: each law, and what it replaced by what."""
+    yield found.signature
+    if not found.rewrites:
+        yield "    no law applies: the formula is derived and computed as it is declared"
+    for law in found.rewrites:
+        yield f"    {law.law}{f', but for {law.domain}' if law.domain else ''}:"
+        yield f"        {law.before}"
+        yield f"        = {law.after}"
 
 
 def _section(title: str, lines_: Iterable[str]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The expressions a layer is made of: nine nodes and one uninterpreted one.
 
 variable, constant, linear combination, elementwise map, contraction, tuple, projection, argmax and
-held (a value without derivative); a jet is a derivative of an uninterpreted function.  Nodes are
+held (a value without derivative, or with the gradient that a potential has); a jet is a derivative
+of an uninterpreted function.  Nodes are
 interned: equal expressions are the same object, so sharing, names and equality are those of
 objects.
 """
@@ -11,20 +12,26 @@ from __future__ import annotations
 import atexit
 import numbers
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from math import isfinite
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import sympy
 
+from .accesses import stays_inside
 from .elementwise import shipped
+from .elementwise.constants import folded
 from .elementwise.operations import Operation
+from .elementwise.scalars import is_beyond_floats
 from .forms import Access, Form, make_form
 from .hooks import Shown
+from .mistakes import called
+from .positions import Position, chosen, first_extent, numbered
 from .refusals import Refusals
-from .spaces import Indices, Product, Real, Size, Space, SpaceError, codomain_of
+from .spaces import Gram, Indices, Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 atexit.register(_interned.clear)  # later on SymPy can't hash the keys any more
@@ -53,6 +60,9 @@ class Node(Refusals, Shown):
 
     def __rsub__(self, other: object) -> Node:
         return linear_combination([(1, like(other, self, "-")), (-1, self)])
+
+    def __pos__(self) -> Node:
+        return self
 
     def __neg__(self) -> Node:
         return linear_combination([(-1, self)])
@@ -85,8 +95,14 @@ class Node(Refusals, Shown):
     def __iter__(self) -> Iterator[Node]:
         return iter(parts(self))
 
-    def __getitem__(self, position: int) -> Node:
-        return parts(self)[position]
+    def __len__(self) -> int:
+        return count_of_parts(self)
+
+    def __contains__(self, node: object) -> bool:
+        return any(part is node for part in parts(self))
+
+    def __getitem__(self, key: object) -> Node:
+        return part_at(self, key)
 
 
 def intern(node: N) -> N:
@@ -148,7 +164,7 @@ class Contraction(Node):
     def operands(self) -> tuple[Node, ...]:
         return (*self.filled, *self.selectors)
 
-    @property
+    @cached_property
     def slots(self) -> tuple[int, ...]:
         """The slot of each filled operand."""
         return tuple(slot for slot in range(len(self.form.slots)) if slot != self.opened)
@@ -162,15 +178,15 @@ class Contraction(Node):
         """The access of the open slot."""
         return self.form.slots[self.opened]
 
-    @property
+    @cached_property
     def summed(self) -> tuple[sympy.Symbol, ...]:
         """The indices that are summed over."""
         return self.form.summed(self.opened)
 
-    @property
+    @cached_property
     def is_pointwise(self) -> bool:
         """Each entry of the result is one product of entries."""
-        return self.form.is_pointwise(self.opened)
+        return self.form.is_pointwise(self.opened, array_space(self, "a contraction").shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -236,6 +252,42 @@ class Held(Node):
         return (self.operand,)
 
 
+@dataclass(frozen=True)
+class Gradient:
+    """What the gradient of a potential is, from its argument x and its own value s: of(x, s)."""
+
+    name: str
+    of: Callable[[Node, Node], Node]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Potential(Held):
+    """s(x), a number for each row of x, whose gradient is known in terms of s itself.
+
+    D s . v = <gradient(x, s), v> over the last axis, as log-sum-exp has the gradient Exp(x - s):
+    derived through the sums that its value is computed by, it would come out as the difference of
+    large terms.  The value is that of `operand`; that the two belong together is proved as for any
+    layer.
+    """
+
+    argument: Node
+    gradient: Gradient
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return self.operand, self.argument
+
+    def along(self, v: Node) -> Node:
+        """<gradient(x, s), v> over the last axis."""
+        space = array_space(self.argument, self.gradient.name)
+        read = axes(0, space.rank)
+        form = aligned(space.shape, [read, read, read[:-1]])
+        return contraction(self.space, form, 2, (self.gradient.of(self.argument, self), v))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Jet(Node):
     """The form <D^k f(arguments)(directions), cotangent> of an uninterpreted f, with one slot open.
@@ -259,8 +311,17 @@ class Jet(Node):
 # --- constructors: each returns the simplest node for what it says
 
 
+@called
 def variable(name: str, space: Space) -> Variable:
-    """The variable of that name and space."""
+    """The variable of that name and space.
+
+    Raises SpaceError where the name is no word, or the space none.
+    """
+    if not (isinstance(name, str) and name) or not isinstance(space, Space):
+        raise SpaceError(
+            f"variable: expected a name and a space, as in variable('x', R(n)), got {name!r}, "
+            f"{space!r}"
+        )
     return intern(Variable(space, name))
 
 
@@ -283,10 +344,11 @@ def coefficient(value: object) -> sympy.Expr:
 
     Raises SpaceError for anything else than a finite real number or an expression in sizes.
     """
+    if not isinstance(value, numbers.Real) and getattr(value, "shape", None) == ():
+        value = getattr(value, "item", lambda: value)()  # an array of no axes
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, sympy.Expr)):
         raise SpaceError(
-            f"expected a number or an expression of the same space, got {value!r} "
-            f"of type {type(value).__name__}"
+            f"expected a number or an expression of the same space, got {_told(value)}"
         )
     if isinstance(value, sympy.Expr) and not isinstance(value, sympy.Float):
         number = value
@@ -295,7 +357,24 @@ def coefficient(value: object) -> sympy.Expr:
     unreal = number is sympy.nan or number.is_finite is False or number.is_extended_real is False
     if unreal or any(not symbol.is_integer for symbol in number.free_symbols):
         raise SpaceError(f"expected a finite real number or an expression in sizes, got {value!r}")
+    if number.is_Rational and is_beyond_floats(number):
+        raise SpaceError(
+            f"expected a number below 1.8e308, the largest in floating point, got one of "
+            f"{len(str(abs(int(number))))} digits; scale the formula"
+        )
     return number
+
+
+def _told(value: object) -> str:
+    """What was given in place of an expression; for an array also what to do with it."""
+    if isinstance(value, Node):
+        return f"an expression of {value.space}"
+    if hasattr(value, "__array__") or isinstance(value, (list, set, dict)):
+        return (
+            f"{type(value).__name__} {value!r}; an array is data: declare an argument for it, "
+            "c: given(R(n)) where each point has its own, c: fixed(R(n)) right of the *"
+        )
+    return f"{value!r} of type {type(value).__name__}"
 
 
 def like(value: object, node: Node, symbol: str) -> Node:
@@ -325,6 +404,8 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
     """The sum of coefficient times term, like terms added, in the order of first appearance."""
     terms = list(terms)
     space = terms[0][1].space
+    if isinstance(space, Indices):
+        raise SpaceError(f"{space} has no arithmetic; class indices are only selected by")
     if isinstance(space, Product):
         columns = zip(*(parts(term) for _, term in terms), strict=True)
         weights = [weight for weight, _ in terms]
@@ -367,6 +448,14 @@ def scaled_part(node: Node) -> tuple[sympy.Expr, Node]:
 
 def elementwise(psi: Operation, *arguments: Node) -> Node:
     """Psi(z_1, ..), the arguments all of one array space."""
+    if len(arguments) != len(psi.arguments):
+        raise SpaceError(
+            f"{psi.name}: expected {', '.join(map(str, psi.arguments))}, got {len(arguments)} "
+            "arguments"
+        )
+    for argument in arguments:
+        if not isinstance(argument, Node):
+            raise SpaceError(f"{psi.name}: expected an expression, got {_told(argument)}")
     first = arguments[0].space
     if not isinstance(first, Real):
         raise SpaceError(f"{psi.name}: expected an array space, got {first}; apply it to a part")
@@ -376,18 +465,27 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
                 f"{psi.name}: all arguments must be of one space, got {first} and "
                 f"{argument.space}; use broadcast(x, space)"
             )
-    if len(arguments) != len(psi.arguments):
-        raise SpaceError(
-            f"{psi.name}: expected {len(psi.arguments)} arguments, got {len(arguments)}"
-        )
-    if psi.body.is_number:
-        return constant(psi.body, first)
+    if psi.stable.is_Symbol:
+        return arguments[psi.arguments.index(psi.stable)]
     own = [arguments[k] for k in psi.linear]
     if own and all(map(is_zero, own)):
         return zero(first)
     if psi.keeps_common and len(set(own)) == 1:
         return own[0]
-    return intern(Elementwise(first, psi, arguments))
+    found = folded(psi, [_number(argument) for argument in arguments])
+    if found is None:
+        return intern(Elementwise(first, psi, arguments))
+    number, place = found
+    if place is None:
+        return constant(number, first)
+    return linear_combination([(number, arguments[place])])
+
+
+def _number(node: Node) -> sympy.Expr | None:
+    """The number that every entry is; None for what is no constant."""
+    if isinstance(node, Constant):
+        return node.value
+    return sympy.S.Zero if is_zero(node) else None
 
 
 def contraction(
@@ -408,15 +506,16 @@ def _without_ones(
     """Slots that read the constant one inside its array are dropped, and so is the identity."""
     slots = [slot for slot in range(len(form.slots)) if slot != opened]
     if len(filled) == 1:
-        plain = form.is_plain(0) and form.is_plain(1) and _covers(form, opened, space)
-        if isinstance(filled[0], Constant) and plain:
+        whole = isinstance(space, Real) and form.covers(opened, space.shape)
+        if isinstance(filled[0], Constant) and whole and _stays_inside(form, slots[0], filled[0]):
             count = sympy.Mul(*(form.extent(index) for index in form.summed(opened)))
             return constant(count, space)
-        same = form.slots[0] == form.slots[1] and form.is_plain(0)
+        same = form.slots[0] == form.slots[1] and whole
         if same and space == filled[0].space and not form.bound and not form.summed(opened):
             return filled[0]
     for position, (slot, node) in enumerate(zip(slots, filled, strict=True)):
-        if isinstance(node, Constant) and form.is_plain(slot) and len(filled) > 1:
+        plain = isinstance(node, Constant) and len(filled) > 1 and form.is_plain(slot)
+        if plain and _stays_inside(form, slot, node):
             rest = [access for number, access in enumerate(form.slots) if number != slot]
             smaller = make_form(rest, dict(form.extents), form.bound)
             others = filled[:position] + filled[position + 1 :]
@@ -424,11 +523,10 @@ def _without_ones(
     return intern(Contraction(space, form, opened, tuple(filled), selectors))
 
 
-def _covers(form: Form, slot: int, space: Space) -> bool:
-    """The indices of a plain access run over the whole of their axes."""
-    assert isinstance(space, Real)
-    pairs = zip(form.slots[slot], space.shape, strict=True)
-    return all(form.extent(index) == axis for index, axis in pairs)
+def _stays_inside(form: Form, slot: int, node: Node) -> bool:
+    """The slot is read at no place outside the array; class indices are in their range."""
+    pairs = zip(form.slots[slot], array_space(node, "a contraction").shape, strict=True)
+    return all(stays_inside(index, axis, dict(form.extents)) for index, axis in pairs)
 
 
 def tuple_of(components: Iterable[Node]) -> Node:
@@ -454,15 +552,35 @@ def projection(node: Node, position: int) -> Node:
 
 def parts(node: Node) -> tuple[Node, ...]:
     """The components of a tuple, or the slices of an array along a first axis of known size."""
+    take = projection if isinstance(node.space, Product) else slice_of
+    return tuple(take(node, k) for k in range(count_of_parts(node)))
+
+
+def count_of_parts(node: Node) -> int:
+    """How many parts an element of a direct product, or of an array along its first axis, has.
+
+    Raises SpaceError where it can't be taken apart.
+    """
     if isinstance(node.space, Product):
-        return tuple(projection(node, k) for k in range(len(node.space.factors)))
-    shape = node.space.shape if isinstance(node.space, Real) else ()
-    if not shape or not shape[0].is_Integer:
-        raise SpaceError(
-            f"an element of {node.space} can't be taken apart: only a direct product or an array "
-            "whose first axis is a number, as in H**4, can; total_sum(x) is the sum of all entries"
-        )
-    return tuple(slice_of(node, k) for k in range(int(shape[0])))
+        return len(node.space.factors)
+    return first_extent(array_space(node, "the parts of it"))
+
+
+def part_at(node: Node, key: object) -> Node:
+    """x[0], x[1:3]: the part of an element at a number, or at the numbers of a slice.
+
+    Numbers count from 0, negative ones from the end.  Of an array they are along its first axis, or
+    along several, x[0, 1:3]; each of them has a number for its extent.
+    """
+    if isinstance(node.space, Product):
+        at = numbered(len(node.space.factors), key)
+        if isinstance(at, int):
+            return projection(node, at)
+        return tuple_of(projection(node, k) for k in at)
+    found = chosen(array_space(node, "an index, [..],"), key)
+    if len(found) == 1 and isinstance(found[0], int):
+        return slice_of(node, found[0])
+    return _parts_at(node, found)
 
 
 def argmax(form: Form, space: Space, operand: Node, position: int = 0) -> Argmax:
@@ -474,7 +592,13 @@ def held(node: Node) -> Node:
     """The value of an expression, without derivative."""
     if isinstance(node.space, Product):
         return tuple_of(held(part) for part in parts(node))
-    return node if isinstance(node, (Constant, Held)) else intern(Held(node.space, node))
+    known = isinstance(node, Constant) or type(node) is Held or is_zero(node)
+    return node if known else intern(Held(node.space, node))
+
+
+def potential(value: Node, argument: Node, gradient: Gradient) -> Node:
+    """A function of the rows of an array with its value and its gradient."""
+    return intern(Potential(value.space, value, argument, gradient))
 
 
 # --- the bilinear operations that arithmetic stands for
@@ -503,6 +627,13 @@ def array_space(node: Node, what: str) -> Real:
     return node.space
 
 
+def array_or_product(node: Node, what: str) -> Space:
+    """The node's space, which must be a vector space: an array space or a direct product."""
+    if isinstance(node, Node) and isinstance(node.space, Product):
+        return node.space
+    return array_space(node, what)
+
+
 def hadamard(left: Node, right: Node) -> Node:
     """left (.) right, entry by entry (thesis (2.12))."""
     if isinstance(left.space, Product) and left.space == right.space:
@@ -528,7 +659,18 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
             f"{operator.space} @ {x.space}: the last axes of the map must be the argument's; "
             f"declare a map on {x.space} as Hom({x.space}, codomain)"
         )
+    if isinstance(operator, Elementwise) and _is_power(operator) and is_square(operator.space):
+        raise SpaceError(
+            f"{operator.space} @ {x.space}: the map is A**p, a power entry by entry; write "
+            "A @ (A @ x) to apply the map again, (A * A) @ x for the squares of its entries"
+        )
     return _applied(operator, x, codomain)
+
+
+def _is_power(node: Elementwise) -> bool:
+    """Each entry to the power of a whole number."""
+    base, exponent = node.operation.body.as_base_exp()
+    return bool(base in node.operation.arguments and exponent.is_Integer and exponent > 1)
 
 
 def _applied(operator: Node, x: Node, codomain: Space) -> Node:
@@ -545,6 +687,13 @@ def _applied(operator: Node, x: Node, codomain: Space) -> Node:
     return contraction(codomain, aligned(shape, accesses), 2, (operator, x))
 
 
+def is_square(space: Space) -> bool:
+    """The space may be that of the linear maps of a space of one axis or more to itself."""
+    shape = space.shape if isinstance(space, Real) else ()
+    half = len(shape) // 2
+    return bool(shape) and shape[:half] == shape[half:]
+
+
 def slice_of(node: Node, position: int) -> Node:
     """The part of an array at a number on its first axis."""
     space = array_space(node, "a slice")
@@ -553,13 +702,41 @@ def slice_of(node: Node, position: int) -> Node:
     return contraction(part, aligned(part.shape, [read, axes(0, part.rank)]), 1, (node,))
 
 
+def _parts_at(node: Node, found: Sequence[Position]) -> Node:
+    """The part of an array at these positions along its first axes, one contraction."""
+    space, read = array_space(node, "an index, [..],"), list[sympy.Expr]()
+    kept: list[tuple[Size, Gram | None]] = []
+    every = (*found, *(None for _ in space.shape[len(found) :]))
+    for here, extent, gram in zip(every, space.shape, space.grams, strict=True):
+        index = axis(len(kept))
+        if isinstance(here, int):
+            read.append(sympy.Integer(here))
+        elif here is None:
+            read.append(index)
+            kept.append((extent, gram))
+        else:
+            read.append(here.start + here.step * index)
+            kept.append((sympy.Integer(len(here)), None))
+    part = Real(tuple(extent for extent, _ in kept), tuple(gram for _, gram in kept))
+    return contraction(part, aligned(part.shape, [tuple(read), axes(0, part.rank)]), 1, (node,))
+
+
 def quotient(left: Node, right: Node) -> Node:
     """left / right, entry by entry."""
     return elementwise(shipped.quotient, left, right)
 
 
 def power(node: Node, exponent: sympy.Expr) -> Node:
-    """x**p, entry by entry, for a number p."""
+    """x**p, entry by entry, for a number p.
+
+    Raises SpaceError for a negative p on Hom(X, X), where an inverse may be meant.
+    """
+    if exponent.is_negative and is_square(node.space):
+        raise SpaceError(
+            f"an element of {node.space} to the power {exponent}: a power is entry by entry, no "
+            "inverse; write 1 / A for the reciprocals of the entries, and give the inverse of a "
+            "map as an argument"
+        )
     if not exponent.is_Rational:
         raise SpaceError(f"**: the exponent must be a rational number, got {exponent}")
     return node if exponent == 1 else elementwise(shipped.power(exponent), node)

@@ -11,19 +11,31 @@ form gives the adjoint: no rule for a transpose is ever written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import sympy
 
-from .spaces import Size, SpaceError, size
+from .mistakes import SpaceError, called
+from .spaces import Size, size
 
 Access = tuple[sympy.Expr, ...]
 
 
+@called
 def indices(names: str) -> tuple[sympy.Symbol, ...]:
-    """Summation indices, by names parted by spaces."""
+    """Summation indices, by names parted by spaces.
+
+    Raises SpaceError where a name is none, or stands twice.
+    """
+    words = names.split() if isinstance(names, str) else []
+    if not words or len(set(words)) < len(words) or not all(w.isidentifier() for w in words):
+        raise SpaceError(
+            "indices: expected different names parted by spaces, as in indices('i j'), got "
+            f"{names!r}"
+        )
     return tuple(sympy.Symbol(name, integer=True, nonnegative=True) for name in names.split())
 
 
@@ -44,7 +56,14 @@ class Form:
         """The number of values of an index."""
         return dict(self.extents)[index]
 
-    @property
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.slots, self.bound, self.extents))
+
+    @cached_property
     def free(self) -> tuple[sympy.Symbol, ...]:
         """The indices that run, in order: all but the bound ones."""
         bound = {index for index, _ in self.bound}
@@ -60,9 +79,14 @@ class Form:
         access = self.slots[slot]
         return len(set(access)) == len(access) and set(access) <= set(self.free)
 
-    def is_pointwise(self, opened: int) -> bool:
-        """With this slot open, each entry of the result is one product of entries."""
-        return self.is_plain(opened) and not self.summed(opened)
+    def covers(self, slot: int, shape: Sequence[Size]) -> bool:
+        """The slot's access is plain, and its indices run over the whole of an array's axes."""
+        pairs = zip(self.slots[slot], shape, strict=True)
+        return self.is_plain(slot) and all(self.extent(index) == axis for index, axis in pairs)
+
+    def is_pointwise(self, opened: int, shape: Sequence[Size]) -> bool:
+        """With this slot open, each entry of a result of that shape is one product of entries."""
+        return self.covers(opened, shape) and not self.summed(opened)
 
 
 def make_form(
@@ -134,10 +158,11 @@ def extents_of(
     accesses: Iterable[tuple[str, Access, tuple[Size, ...]]],
     given: Mapping[sympy.Symbol, Size],
 ) -> dict[sympy.Symbol, Size]:
-    """The extent of every index: where it is a plain entry of an access, that axis's size.
+    """The extent of every index: what is given, else that of an axis where it is a plain entry.
 
-    Raises SpaceError where two axes disagree, an access has the wrong number of entries, or an
-    index appears in no operand plainly and has no given extent.
+    An index with a given extent reads a part of a longer axis, and zeros beyond a shorter one, as
+    one at 2 i does.  Raises SpaceError where two axes disagree, an access has the wrong number of
+    entries, or an index appears in no operand plainly and has no given extent.
     """
     found: dict[sympy.Symbol, Size] = dict(given)
     accesses = list(accesses)
@@ -148,7 +173,9 @@ def extents_of(
                 f"{len(access)} entries; write one entry for each axis"
             )
         for entry, extent in zip(access, shape, strict=True):
-            if isinstance(entry, sympy.Symbol) and found.setdefault(entry, extent) != extent:
+            if not isinstance(entry, sympy.Symbol) or entry in given:
+                continue
+            if found.setdefault(entry, extent) != extent:
                 raise SpaceError(
                     f"{name}: index {entry} runs over {found[entry]} elsewhere and over {extent} "
                     f"in {slot}; give the two axes the same size or use two indices"

@@ -2,54 +2,109 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import sympy
 
 from .elementwise import shipped
-from .elementwise.operations import Operation, operation
+from .elementwise.digits import AccuracyWarning, loss
+from .elementwise.operations import Formula, Operation, operation
 from .expressions import (
     Elementwise,
+    Gradient,
     Node,
     aligned,
     argmax,
+    array_or_product,
     array_space,
     axes,
     axis,
+    constant,
     contraction,
     elementwise,
-    hadamard,
     held,
     linear_combination,
     parts,
+    potential,
     tuple_of,
     variable,
 )
 from .forms import LATEST, Access, extents_of, make_form
+from .mistakes import called, renamed
 from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
+
+ONE = constant(sympy.S.One, R())
 
 
 def function(psi: Operation) -> Callable[..., Node]:
     """The elementwise function Psi of an elementwise operation psi (thesis (2.9))."""
 
-    def psi_of(*arguments: Node) -> Node:
-        return elementwise(psi, *arguments)
+    @called
+    def psi_of(*arguments: Any) -> Any:
+        return elementwise(psi, *arguments) if _has_expression(arguments) else _at(psi, arguments)
 
-    psi_of.__name__ = psi_of.__qualname__ = psi.name
+    renamed(psi_of, psi.name, map(str, psi.arguments))
     psi_of.__doc__ = f"{psi.name}, entry by entry: {psi.body}"
     return psi_of
 
 
-def elementwise_function(name: str, formula: Callable[..., sympy.Expr]) -> Callable[..., Node]:
+def _has_expression(arguments: Sequence[object]) -> bool:
+    return not arguments or not all(map(_is_number, arguments))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (numbers.Real, sympy.Expr)) and not isinstance(value, bool)
+
+
+def _at(psi: Operation, values: Sequence[Any]) -> sympy.Expr | float:
+    """psi at numbers: a float; at an expression of SymPy, such as a size, its formula there."""
+    if len(values) != len(psi.arguments):
+        raise SpaceError(f"{psi.name}: expected {len(psi.arguments)} arguments, got {len(values)}")
+    if any(isinstance(value, sympy.Expr) and value.free_symbols for value in values):
+        return psi.body.xreplace(dict(zip(psi.arguments, map(sympy.sympify, values), strict=True)))
+    with np.errstate(all="ignore"):
+        number = float(psi(*(np.float64(value) for value in values)))
+    if not math.isfinite(number):
+        shown = ", ".join(map(str, values))
+        raise SpaceError(f"{psi.name}({shown}) is {number}, and no finite number")
+    return number
+
+
+@called
+def elementwise_function(
+    name: str,
+    formula: Formula,
+    *,
+    stable: Formula | None = None,
+    derivatives: Mapping[int | tuple[int, ...], Formula] | None = None,
+) -> Callable[..., Node]:
     """An elementwise function from any SymPy scalar expression of one or several arguments.
+
+    The formula and its derivatives are evaluated as laws of scalar functions rewrite them
+    (log(1 + exp(t)) by softplus(t), ..).  `stable` is the same function in a form that keeps its
+    digits, where they do not suffice; `derivatives` gives such forms of the derivatives, by order
+    or, for several arguments, by a tuple of orders.  At a branch on an equality, Eq or Ne, the
+    derivatives are the limits.
+
+    Warns (AccuracyWarning) where the values lose their digits or overflow, found at fixed points by
+    multiple precision.  Raises OperationError for a formula that is not real, that has functions
+    other than those known, or an equality around which there is no finite limit.
 
     >>> from derive import elementwise_function, R, dims, variable
     >>> gaussian = elementwise_function("gaussian", lambda t: sympy.exp(-t**2))
     >>> gaussian(variable("x", R(dims("n")))).space == R(dims("n"))
     True
     """
-    return function(operation(name, formula))
+    psi = operation(name, formula, stable=stable, derivatives=derivatives)
+    if found := loss(psi):
+        warnings.warn(str(found), AccuracyWarning, stacklevel=2)
+    return function(psi)
 
 
 tanh = function(shipped.tanh)
@@ -64,6 +119,7 @@ log = function(shipped.log)
 sqrt = function(shipped.sqrt)
 
 
+@called
 def form(
     name: str,
     *,
@@ -77,7 +133,8 @@ def form(
     `ranges` gives the extent of an index that is no plain entry of an access, `shape` that of the
     result where `to` is no list of indices alone.  The result applied to expressions, one for each
     name in `reads`, is the contraction; reads outside an array are zero, and what would be put
-    outside the result is dropped.  Raises SpaceError where an access is not affine in its indices,
+    outside the result is dropped.  A form that reads nothing puts ones: it is one in a scalar slot,
+    at the number 1.  Raises SpaceError where an access is not affine in its indices,
     a range is not known, or two axes disagree.
 
     >>> from derive import R, dims, form, indices, variable
@@ -86,13 +143,18 @@ def form(
     >>> print(transpose(variable("A", R(n, m))).space)
     R(m, n)
     """
-    given = {index: size(extent) for index, extent in (ranges or {}).items()}
-    accesses = [tuple(sympy.sympify(e, strict=True) for e in access) for access in reads.values()]
-    target = tuple(sympy.sympify(entry, strict=True) for entry in to)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SpaceError(
+            f"form: expected its name first, as in form('f', x=(i,), to=(i,)), got {name!r}"
+        )
+    given = _ranges(name, ranges or {})
+    accesses = [_access(name, slot, access) for slot, access in reads.items()]
+    target = _access(name, "to", to)
     for entry_ in (entry_ for access in (*accesses, target) for entry_ in access):
         _check_affine(name, entry_)
     whole = None if shape is None else _whole(name, target, shape)
 
+    @called
     def apply(*operands: Node) -> Node:
         if len(operands) != len(reads):
             raise SpaceError(f"{name}: expected {list(reads)}, got {len(operands)} operands")
@@ -102,12 +164,32 @@ def form(
         _all_known(name, [*accesses, target], extents)
         space = whole or R(*(_extent(name, entry, extents) for entry in target))
         _check_result(name, target, space, extents)
-        made = make_form([*accesses, target], extents)
+        made = make_form([*(accesses or [()]), target], extents)
         LATEST.add(made, name)
-        return contraction(space, made, len(reads), operands)
+        return contraction(space, made, len(made.slots) - 1, operands or (ONE,))
 
-    apply.__name__ = apply.__qualname__ = name
+    renamed(apply, name, reads)
     return apply
+
+
+def _access(name: str, slot: str, access: object) -> Access:
+    """The entries of an access as expressions; a lone index is one entry."""
+    entries = access if isinstance(access, (tuple, list)) else (access,)
+    for entry_ in entries:
+        if isinstance(entry_, bool) or not isinstance(entry_, (int, sympy.Expr)):
+            raise SpaceError(
+                f"{name}: the access {slot}={access!r} has {entry_!r}, expected indices; make them "
+                f"by i, j = indices('i j') and write {slot}=(i, j)"
+            )
+    return tuple(map(sympy.sympify, entries))
+
+
+def _ranges(name: str, ranges: object) -> dict[sympy.Symbol, Size]:
+    if not isinstance(ranges, Mapping) or not all(isinstance(i, sympy.Symbol) for i in ranges):
+        raise SpaceError(
+            f"{name}: expected ranges={{i: size}}, by index of indices('i'), got {ranges!r}"
+        )
+    return {index: size(extent) for index, extent in ranges.items()}
 
 
 def _whole(name: str, target: Access, shape: object) -> Real:
@@ -162,6 +244,7 @@ def _extent(name: str, entry: sympy.Expr, extents: Mapping[sympy.Symbol, Size]) 
     return extents[entry]
 
 
+@called
 def uninterpreted(name: str, *spaces: Space) -> Callable[..., Node]:
     """A function of which only its spaces are known, the codomain last; its derivatives are jets.
 
@@ -174,12 +257,20 @@ def uninterpreted(name: str, *spaces: Space) -> Callable[..., Node]:
     >>> print(f(variable("x", R(m)), variable("theta", R(p))).space)
     R(n)
     """
+    if not isinstance(name, str) or not name.isidentifier() or len(spaces) < 2:
+        raise SpaceError(
+            "uninterpreted: expected a name, the spaces of the arguments and the codomain, as in "
+            f"uninterpreted('f', R(m), R(n)), got {name!r} and {len(spaces)} spaces"
+        )
+    for space in spaces:
+        if not isinstance(space, Space):
+            raise SpaceError(f"{name}: expected spaces, as in R(m), got {space!r}")
     *domain, codomain = spaces
 
     def f(*arguments: Node) -> Node:
         given = [x.space if isinstance(x, Node) else repr(x) for x in arguments]
         if given != domain:
-            expected, found = (", ".join(map(str, each)) for each in (domain, given))
+            expected, found = (", ".join(map(str, each)) or "nothing" for each in (domain, given))
             raise SpaceError(f"{name}: a function of {expected}, got {found}; apply it to these")
         return jet(name, codomain, arguments)
 
@@ -237,17 +328,20 @@ def gate(mask: Node, x: Node) -> Node:
 # --- sums and products
 
 
+@called
 def total_sum(x: Node) -> Node:
     """<1, x>: the sum of all entries."""
     space = array_space(x, "total_sum")
     return contraction(R(), aligned(space.shape, [axes(0, space.rank), ()]), 1, (x,))
 
 
+@called
 def mean(x: Node) -> Node:
     """The mean of all entries."""
     return linear_combination([(1 / array_space(x, "mean").dimension, total_sum(x))])
 
 
+@called
 def broadcast(number: Node, space: Real) -> Node:
     """The scalar in every entry of an array of the space: number times the all-ones vector."""
     if array_space(number, "broadcast").shape != ():
@@ -257,6 +351,7 @@ def broadcast(number: Node, space: Real) -> Node:
     return contraction(space, aligned(space.shape, [(), axes(0, space.rank)]), 1, (number,))
 
 
+@called
 def scale(number: Node, x: Node) -> Node:
     """The scalar multiple number x."""
     space, access = array_space(x, "scale"), axes(0, array_space(x, "scale").rank)
@@ -265,6 +360,7 @@ def scale(number: Node, x: Node) -> Node:
     return contraction(space, aligned(space.shape, [(), access, access]), 2, (number, x))
 
 
+@called
 def outer(u: Node, x: Node) -> Node:
     """The tensor product u (x) x in Hom(X, Y), the map v -> u <x, v>."""
     left, right = array_space(u, "outer"), array_space(x, "outer")
@@ -273,13 +369,17 @@ def outer(u: Node, x: Node) -> Node:
     return contraction(Hom(right, left), aligned(shape, accesses), 2, (u, flat(x)))
 
 
+@called
 def inner(x: Node, y: Node) -> Node:
     """<x, y> in the inner product of their space; a sum over the factors of a direct product."""
+    for operand in (x, y):
+        array_or_product(operand, "inner")
     if x.space != y.space:
         raise SpaceError(f"inner: both arguments must be of one space, got {x.space} and {y.space}")
     return dot(x, flat(y))
 
 
+@called
 def dot(x: Node, y: Node) -> Node:
     """The sum of the products of all entries: <x, y> where the inner product is the standard one.
 
@@ -292,9 +392,11 @@ def dot(x: Node, y: Node) -> Node:
     return contraction(R(), aligned(space.shape, [access, access, ()]), 2, (x, y))
 
 
+@called
 def norm(x: Node) -> Node:
-    """The norm of x in the inner product of its space; its derivative at zero is infinite."""
-    return sqrt(inner(x, x))
+    """The norm of x in the inner product of its space; at zero its derivatives are 0, as stated."""
+    array_or_product(x, "norm")
+    return elementwise(shipped.root, inner(x, x))
 
 
 def flat(x: Node, inverse: bool = False) -> Node:
@@ -327,6 +429,7 @@ def gram_variable(gram: Gram, extent: Size) -> Node:
 # --- arrays in another arrangement
 
 
+@called
 def transpose(A: Node) -> Node:
     """A^T, the matrix with rows and columns exchanged; its adjoint is itself (lemma 4.3.1).
 
@@ -342,6 +445,7 @@ def transpose(A: Node) -> Node:
     return form("transpose", A=axes(0, 2), to=axes(0, 2)[::-1])(A)
 
 
+@called
 def vec(x: Node) -> Node:
     """vec(x): the entries of an array as a vector, the last axis running fastest.
 
@@ -360,6 +464,7 @@ def vec(x: Node) -> Node:
 # --- largest entries, and what is shifted by them: over the last axis
 
 
+@called
 def largest(x: Node) -> Node:
     """The largest entry along the last axis; its derivative selects the first that attains it.
 
@@ -385,6 +490,7 @@ def _last_axis(x: Node, what: str) -> tuple[Real, Real]:
     return space, Real(space.shape[:-1], space.grams[:-1])
 
 
+@called
 def entry(x: Node, k: Node) -> Node:
     """The entry x_k of a vector, k a class index: <e_k, x>; the rows of a table for more axes.
 
@@ -426,32 +532,82 @@ def _repeated(y: Node, space: Real) -> Node:
     return contraction(space, form_, 1, (y,))
 
 
+def _less(x: Node, y: Node) -> Node:
+    """x - y for a y along a further last axis; what is equal leaves 0, infinities too."""
+    return elementwise(shipped.difference, x, _repeated(y, array_space(x, "a difference")))
+
+
+def _anchored(s: Node) -> Node:
+    """s, what -inf is measured from where s is -inf too: 0, so that it stays -inf."""
+    return elementwise(shipped.anchor, s)
+
+
 def _shifted(x: Node) -> Node:
     """x less its largest entry, which is held: no exponential of it overflows.
 
     Only for what a shift does not change: the derivative of the largest entry is left out.
     """
-    return x - _repeated(held(largest(x)), array_space(x, "a shift by the largest entry"))
+    return _less(x, _anchored(held(largest(x))))
 
 
+def _shares(d: Node, s: Node) -> Node:
+    """Exp(d - s), each exponential's share of their sum Exp(s); 0 in a sum of nothing."""
+    return exp(_less(d, _anchored(s)))
+
+
+_SHARES = Gradient("shares", _shares)
+
+
+def _log_total(d: Node) -> Node:
+    """s = log <1, Exp(d)>, whose gradient is Exp(d - s)."""
+    return potential(log(_total(exp(d))), d, _SHARES)
+
+
+@called
 def log_sum_exp(x: Node) -> Node:
-    """log <1, Exp(x)>, shifted by the largest entry: no overflow for any finite x."""
-    return log(_total(exp(_shifted(x)))) + held(largest(x))
+    """log <1, Exp(x)>, shifted by the largest entry: no overflow for any x.
+
+    -inf where every entry is; +inf where one is (docs/edges.md).  Over the last axis.
+    """
+    _last_axis(x, "log_sum_exp")
+    return _log_total(_shifted(x)) + held(largest(x))
 
 
+@called
 def softmax(x: Node) -> Node:
-    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry; over the last axis."""
-    e = exp(_shifted(x))
-    return hadamard(e, _repeated(1 / _total(e), array_space(x, "softmax")))
+    """Exp(x) / <1, Exp(x)> (thesis (2.15)), shifted by the largest entry; over the last axis.
+
+    Zero in a row that is -inf throughout.
+    """
+    _last_axis(x, "softmax")
+    d = _shifted(x)
+    return _shares(d, _log_total(d))
 
 
+@called
 def log_softmax(x: Node) -> Node:
     """Log(softmax(x)) (thesis, lemma 2.4.4), shifted first: no digits are lost to a large x."""
+    _last_axis(x, "log_softmax")
     d = _shifted(x)
-    return d - _repeated(log(_total(exp(d))), array_space(x, "log_softmax"))
+    return _less(d, _anchored(_log_total(d)))
 
 
+@called
 def log_softmax_entry(x: Node, k: Node) -> Node:
     """Log(softmax(x))_k for a class index k, without the other entries."""
+    _last_axis(x, "log_softmax_entry")
     d = _shifted(x)
-    return entry(d, k) - log(_total(exp(d)))
+    return entry(d, k) - _anchored(_log_total(d))
+
+
+def expectation(p: Node, a: Node) -> Node:
+    """<p, a>, the mean of a in a distribution p; what has probability 0 is left out, infinite too.
+
+    Raises SpaceError where the two are not of one space.
+
+    >>> from derive import R, dims, variable
+    >>> n = dims("n")
+    >>> print(expectation(variable("p", R(n)), variable("a", R(n))).space)
+    R()
+    """
+    return total_sum(elementwise(shipped.weighed, p, a))

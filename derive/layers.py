@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import sympy
 
@@ -16,10 +16,14 @@ from .forms import LATEST, Called
 from .hooks import Shown, compiled
 from .lift import lift
 from .maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
+from .mistakes import refuse_attribute, refuse_operators
+from .normal_form import normalised
 from .places import Place, innermost
+from .refusals import about_sizes
+from .rewrites import Rewrite, rewritten
 from .roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from .spaces import Space, SpaceError
-from .validity import check_names, check_operations, check_output, extents_of
+from .validity import check_names, check_operations, check_output, extents_of, sizes_written
 from .walk import rewrite, topological
 
 
@@ -79,14 +83,33 @@ class Layer(Shown):
         nabla_W dense(x; W, b) : R(n, m) -> R(n)
         """
         by_role = ((STATE, state), (GIVEN, given), (PARAMETER, parameters), (FIXED, fixed))
+        for role, spaces in by_role:
+            if spaces is not None and not isinstance(spaces, Mapping):
+                raise SpaceError(
+                    f"layer {name}: {role}: expected spaces by name, as in {{'x': R(n)}}, got "
+                    f"{spaces!r}"
+                )
         arguments = tuple(
             argument_of(f"layer {name}: argument {key}", key, space, role)
             for role, spaces in by_role
             for key, space in (spaces or {}).items()
         )
+        if not isinstance(output, Node) and not callable(output):
+            raise SpaceError(
+                f"layer {name}: output: expected an expression, or a function of the arguments, "
+                f"got {output!r}"
+            )
         if not isinstance(output, Node):
             output = formula_of(name, output, (), {a.name: a.variable for a in arguments})
-        return cls(name, arguments, output, doc=doc)
+        return cls(name, arguments, normalised(output), doc=doc)
+
+    if not TYPE_CHECKING:  # there, what is not defined is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(f"layer {self.__dict__.get('name')}", name, ATTRIBUTES, OTHERS)
+
+    def _refuse(self, what: str, instead: str) -> NoReturn:
+        raise SpaceError(f"{what} is not defined for the layer {self.name}; {instead}")
 
     def __str__(self) -> str:
         return f"{self.signature} in {self.output.space}"
@@ -126,12 +149,17 @@ class Layer(Shown):
 
     @cached_property
     def sizes(self) -> tuple[sympy.Symbol, ...]:
-        """The sizes of the arguments, of the output and within, in order of first appearance."""
+        """The sizes of the arguments, of the output and within, in order of first appearance.
+
+        Those that only a coefficient or an access has come last: no array tells them.
+        """
         spaces = [*(a.variable.space for a in self.arguments), self.output.space]
-        inner = (node.space for node in topological(self.output))
+        nodes = topological(self.output)
+        inner = (node.space for node in nodes)
+        extents = (e for space in (*spaces, *inner) for e in extents_of(space))
         found: dict[sympy.Symbol, None] = {}
-        for extent in (e for space in (*spaces, *inner) for e in extents_of(space)):
-            found.update(dict.fromkeys(sorted(extent.free_symbols, key=str)))
+        for sizes in (*(e.free_symbols for e in extents), *map(sizes_written, nodes)):
+            found.update(dict.fromkeys(sorted(sizes, key=str)))
         return tuple(found)
 
     def fits(self, sizes: Mapping[sympy.Symbol, int]) -> bool:
@@ -144,6 +172,28 @@ class Layer(Shown):
         spaces = (node.space for node in topological(self.output))
         found = dict.fromkeys(extent for space in spaces for extent in extents_of(space))
         return tuple(extent for extent in found if not extent.is_Atom)
+
+    # --- what is computed
+
+    @cached_property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """The laws that bring the formula into the one that is derived and computed, in order."""
+        return self._rewriting[1]
+
+    @cached_property
+    def rewritten(self) -> Layer:
+        """The layer as it is derived and computed: itself where no law applies to its formula."""
+        new, applied = self._rewriting
+        if not applied:
+            return self
+        output = new[self.output]
+        kept = set(topological(output))
+        names = {new[node]: name for node, name in self.names.items() if new.get(node) in kept}
+        return Layer(self.name, self.arguments, output, names, self.doc, called=self.called)
+
+    @cached_property
+    def _rewriting(self) -> tuple[dict[Node, Node], tuple[Rewrite, ...]]:
+        return rewritten(self.output)
 
     @property
     def words(self) -> frozenset[str]:
@@ -204,7 +254,7 @@ class Layer(Shown):
         x = self.argument(name)
         symbol, direction = self._symbols(x)
         label = f"{symbol}_{name} {self.derived}"
-        return derivative_map(label, self.output, x, direction, self.words)
+        return derivative_map(label, self.rewritten.output, x, direction, self.words)
 
     def second(self, left: str, right: str) -> BilinearMap:
         """The second derivative along a direction of `left`, then of `right`, D or nabla each."""
@@ -214,7 +264,7 @@ class Layer(Shown):
         if e1 == e2:
             e1, e2 = f"{e1}1", f"{e2}2"
         label = f"{symbol}_({left}, {right}) {self.derived}"
-        return second_derivative_map(label, self.output, (x1, e1), (x2, e2), self.words)
+        return second_derivative_map(label, self.rewritten.output, (x1, e1), (x2, e2), self.words)
 
     def _symbols(self, x: Variable) -> tuple[str, str]:
         """The thesis's letters: D and a direction v of state, nabla and a direction u else."""
@@ -282,11 +332,12 @@ class Layer(Shown):
         return replace(self, arguments=arguments)
 
     def batched(self, extent: sympy.Expr) -> Layer:
-        """The layer on a family of points: all left of the semicolon has one more axis."""
+        """The rewritten layer on a family of points: one more axis left of the semicolon."""
         families = [a.variable for a in self.arguments if a.role not in THETA]
-        (output,), new = lift([self.output], families, extent)
+        (output,), new = lift([self.rewritten.output], families, extent)
         arguments = tuple(Argument(_as_variable(new, a), a.role) for a in self.arguments)
-        names = {new[node]: name for node, name in self.names.items() if node in new}
+        own = self.rewritten.names.items()
+        names = {new[node]: name for node, name in own if node in new}
         return Layer(self.name, arguments, output, names, self.doc)
 
     # --- its kernels
@@ -309,6 +360,30 @@ class Layer(Shown):
         return compiled(self, cache=cache, progress=progress)
 
 
+KERNELS = """forward tangent backward tangent_backward gradient loss bptt rtrl hybrid truncated_bptt
+bind recurrence"""
+OF_NETWORKS = "initial tree flat trained paths head tail with_loss loss_layer"
+ATTRIBUTES = {
+    **dict.fromkeys(KERNELS.split(), "kernels are those of f.compile(), as in f.compile().forward"),
+    **dict.fromkeys(OF_NETWORKS.split(), "that of a network, as in network('f', hidden=dense)"),
+    **dict.fromkeys(("grad", "diff", "derive", "jacobian"), "the maps are f.D() and f.nabla('W')"),
+    "adjoint": "the adjoint is that of a map, f.D().adjoint",
+}
+"""What a layer has not, and where it is."""
+OTHERS = "it has D, nabla, D2, D_nabla, nabla_D, nabla2, compile, signature, arguments, sizes, .."
+APPLIED = "apply it, f(x, W=W, b=b), within the formula of another layer, or make a network of it"
+_SIGNS = ("add", "sub", "mul", "matmul", "truediv")
+refuse_operators(
+    Layer, {f"__{side}{name}__": APPLIED for side in ("", "r") for name in _SIGNS}, Layer._refuse
+)
+
+
+def require_layer(what: str, value: object) -> None:
+    """Raises SpaceError where the argument of a function is no layer."""
+    if not isinstance(value, Layer):
+        raise SpaceError(f"{what}: expected a layer, declared by @layer, got {value!r}")
+
+
 def formula_of(
     name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
 ) -> Node:
@@ -317,7 +392,12 @@ def formula_of(
         output = function(*positional, **keywords)
         output = tuple_of(output) if isinstance(output, tuple) else output
     except SpaceError as error:
-        raise _of_layer(name, function, error) from error
+        raise _of_layer(name, function, error, str(error)) from error
+    except (TypeError, ValueError) as error:
+        what = _not_taken(error, [*positional, *keywords]) or about_sizes(error)
+        if what is None:  # the user's own
+            raise
+        raise _of_layer(name, function, error, what) from error
     if not isinstance(output, Node):
         raise SpaceError(
             f"layer {name}: must return an expression of its arguments, got {output!r}"
@@ -325,9 +405,18 @@ def formula_of(
     return output
 
 
-def _of_layer(name: str, function: Callable[..., Any], error: SpaceError) -> SpaceError:
+def _not_taken(error: Exception, arguments: Sequence[object]) -> str | None:
+    """That the formula does not take its arguments, where that was what failed."""
+    at = error.__traceback__
+    if at is None or at.tb_next is not None:
+        return None
+    called_so = ", ".join(map(str, arguments))
+    return f"its formula is a function of {called_so}; {str(error).rpartition('() ')[2]}"
+
+
+def _of_layer(name: str, function: Callable[..., Any], error: Exception, what: str) -> SpaceError:
     """The error with the layer's name, and with a note of the line of the formula's file."""
-    named = SpaceError(f"layer {name}: {error}")
+    named = SpaceError(f"layer {name}: {what}")
     code = getattr(function, "__code__", None)
     place = innermost(error, code.co_filename) if code else None
     if place is not None:

@@ -19,6 +19,7 @@ from .expressions import (
     Held,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -28,6 +29,7 @@ from .expressions import (
     elementwise,
     held,
     linear_combination,
+    potential,
     projection,
     tuple_of,
     variable,
@@ -127,6 +129,12 @@ def _(node: Argmax, operands: list[_Family], extent: Size) -> Node:
 @_lift.register
 def _(node: Held, operands: list[_Family], extent: Size) -> Node:
     return held(operands[0].node)
+
+
+@_lift.register
+def _(node: Potential, operands: list[_Family], extent: Size) -> Node:
+    value, argument = (x.whole(extent) for x in operands)
+    return potential(value, argument, node.gradient)
 
 
 @_lift.register

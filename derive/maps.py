@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from .calculus import tangent, transpose
 from .expressions import Node, Variable, tuple_of, variable
 from .functions import flat
 from .hooks import Shown
+from .mistakes import refuse_attribute, refuse_operators
+from .normal_form import normalised
 from .spaces import Space, SpaceError
 from .walk import rewrite, topological
 
@@ -68,7 +70,7 @@ class LinearMap(Shown):
         if self._adjoint is None:
             u = variable(self._dual_name(), self.codomain)
             pulled = transpose(self.body, flat(u), [self.variable])[self.variable]
-            body = flat(pulled, inverse=True)
+            body = normalised(flat(pulled, inverse=True), self.body)
             self._adjoint = LinearMap(starred(self.name), u, body, self.taken)
             self._adjoint._adjoint = self
         return self._adjoint
@@ -103,6 +105,11 @@ class LinearMap(Shown):
             )
         return substituted(self.body, {self.variable: v})
 
+    if not TYPE_CHECKING:  # there, what is not defined is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(f"the map {self.__dict__.get('name')}", name, OF_MAPS, APPLIED)
+
     def __str__(self) -> str:
         return f"{self.name} : {self.domain} -> {self.codomain}"
 
@@ -128,8 +135,9 @@ class BilinearMap(Shown):
         return self._hooked(self.right, self.left, e2, "({b} |_ {e})")
 
     def _hooked(self, fixed: Variable, free: Variable, e: Node | None, name: str) -> LinearMap:
-        if e is not None and e.space != fixed.space:
-            raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {e.space}")
+        if e is not None and (not isinstance(e, Node) or e.space != fixed.space):
+            found = e.space if isinstance(e, Node) else repr(e)
+            raise SpaceError(f"{self.name}: expected {fixed.name} of {fixed.space}, got {found}")
         label = fixed.name if e is None else getattr(e, "name", "e")
         whole = LinearMap(name.format(e=label, b=self.name), free, self.body, self.taken)
         if e is None:
@@ -143,12 +151,29 @@ class BilinearMap(Shown):
     __repr__ = __str__
 
 
+APPLIED = "a map is applied to an expression, L @ x, and composed with another map, L @ M"
+HOOKED = "a bilinear map is applied by its hooks, B.hook(e1) @ e2"
+OF_MAPS = {
+    **dict.fromkeys(("T", "H", "transpose", "conj"), "its adjoint is L.adjoint"),
+    **dict.fromkeys(("shape", "matrix", "numpy"), "its spaces are L.domain and L.codomain"),
+}
+_SIGNS = ("__add__", "__radd__", "__sub__", "__mul__", "__rmul__", "__call__", "__rmatmul__")
+
+
+def _refuse(self: LinearMap | BilinearMap, what: str, instead: str) -> NoReturn:
+    raise SpaceError(f"{what} is not defined for the map {self.name}; {instead}")
+
+
+refuse_operators(LinearMap, dict.fromkeys(_SIGNS, APPLIED), _refuse)
+refuse_operators(BilinearMap, dict.fromkeys((*_SIGNS, "__matmul__"), HOOKED), _refuse)
+
+
 def derivative_map(
     name: str, output: Node, x: Variable, direction: str, taken: frozenset[str] = frozenset()
 ) -> LinearMap:
     """The derivative of an expression with respect to one variable, as a linear map."""
     v = variable(free_name(direction, variables_of(output), taken), x.space)
-    return LinearMap(name, v, tangent(output, {x: v}), taken)
+    return LinearMap(name, v, normalised(tangent(output, {x: v}), output), taken)
 
 
 def second_derivative_map(
@@ -163,7 +188,8 @@ def second_derivative_map(
     e1 = variable(free_name(left[1], known, taken), left[0].space)
     e2 = variable(free_name(right[1], [*known, e1], taken), right[0].space)
     first = tangent(output, {right[0]: e2})
-    return BilinearMap(name, e1, e2, tangent(first, {left[0]: e1}), taken)
+    body = normalised(tangent(first, {left[0]: e1}), output)
+    return BilinearMap(name, e1, e2, body, taken)
 
 
 def dual_name(direction: str) -> str:

@@ -19,7 +19,8 @@ NAN"""
 _CYTHON = """cdef cpdef cimport ctypedef extern nogil gil noexcept include by object bint fused
 public readonly inline real NULL self DEF IF ELIF ELSE sizeof Py_ssize_t"""
 _RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs pow normal_cdf
-normal_gelu gemm fill copy add print range len max min int64_t"""
+normal_gelu normal_mean_excess weighted_normal_pdf gemm fill copy add print range len max min
+int64_t"""
 # what a kernel's module imports; other words of libm are free, since Cython puts a prefix before
 # every name of its own
 _EDGE = frozenset(
@@ -98,11 +99,34 @@ def unused(wanted: str, taken: Container[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
+class Numbered:
+    """Hands out names that are not taken, each once: t, t_2, t_3, ..
+
+    The last number of each name is kept, so that many names take no longer than few, each.
+    """
+
+    def __init__(self, used: set[str], others: Container[str] = ()) -> None:
+        self.used, self._others = used, others
+        self._last: dict[str, int] = {}
+
+    def __call__(self, wanted: str) -> str:
+        name, number = wanted, self._last.get(wanted, 1)
+        if number > 1:
+            name = f"{wanted}_{number}"
+        while name in self.used or name in self._others:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._last[wanted] = number
+        self.used.add(name)
+        return name
+
+
 class Allocator:
     """Hands out identifiers, each once."""
 
     def __init__(self, taken: tuple[str, ...] = ()) -> None:
         self._taken = set(taken) | RESERVED
+        self._unused = Numbered(self._taken)
 
     def is_taken(self, name: str) -> bool:
         """The name has been handed out or is reserved."""
@@ -112,6 +136,4 @@ class Allocator:
         """`wanted` made an identifier, with a number behind it where that is taken."""
         stem = re.sub(r"\W", "_", wanted) or "t"
         stem = stem if stem[0].isalpha() else f"t{stem}"
-        name = unused(stem, self._taken)
-        self._taken.add(name)
-        return name
+        return self._unused(stem)

@@ -29,7 +29,8 @@ import numpy as np
 import sympy
 
 from .expressions import variable
-from .layers import Layer
+from .layers import Layer, require_layer
+from .mistakes import called
 from .names import checked
 from .resize import resized_layer, sizes_of
 from .roles import FIXED, GIVEN, STATE, Argument
@@ -44,7 +45,7 @@ from .stages import (
     input_of,
     stage_sizes,
 )
-from .training.initialise import drawn
+from .training.initialise import checked_count, checked_generator, drawn, of_kernels
 
 L = TypeVar("L", bound=Layer)
 
@@ -65,6 +66,8 @@ class Composed(Layer):
         ValueError where one is missing or a name is none.
         """
         names = [x.name for x in self.theta]
+        if not isinstance(flat, Mapping):
+            raise ValueError(f"network {self.name}: expected values of {names}, got {flat!r}")
         if set(flat) not in (set(names), {p.name for p in self.parameters}):
             raise ValueError(f"network {self.name}: expected values of {names}, got {list(flat)}")
         tree: dict[str, Any] = {}
@@ -94,6 +97,7 @@ class Composed(Layer):
         still = {x.name for x in self.fixed}
         return self.tree({name: v for name, v in self.flat(tree).items() if name not in still})
 
+    @called
     def initial(
         self,
         rng: np.random.Generator,
@@ -107,8 +111,14 @@ class Composed(Layer):
         every run.  `sizes` are by symbol or name.  Raises SpaceError where one is missing or below
         1.
         """
-        numbers = {symbol: int(count) for symbol, count in sizes_of(self, sizes).items()}
-        return self.tree(self._drawn(rng, numbers, np.dtype(dtype)))
+        where = f"network {self.name}: initial"
+        numbers = {
+            symbol: checked_count(f"{where}: size {symbol}", count)
+            for symbol, count in sizes_of(self, sizes).items()
+        }
+        return self.tree(
+            self._drawn(checked_generator(where, rng), numbers, of_kernels(where, dtype))
+        )
 
     def _drawn(
         self, rng: np.random.Generator, sizes: Mapping[sympy.Symbol, int], dtype: np.dtype[Any]
@@ -191,6 +201,7 @@ class Network(Composed):
         return tuple(dict(reversed(pairs))[x] for x in self.theta)
 
 
+@called
 def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Network:
     """The composition of layers, the first one first.
 
@@ -211,6 +222,7 @@ def network(name: str, /, *, loss: Layer | None = None, **layers: Layer) -> Netw
     return made if loss is None else made.with_loss(loss)
 
 
+@called
 def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Layer:
     """The layer, or network, with some of its sizes fixed or replaced, by symbol or name.
 
@@ -227,6 +239,7 @@ def with_sizes(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> Laye
     return composed(layer.name, stages, layer.loss and _resized_stage(layer.loss, replaced))
 
 
+@called
 def with_fixed(layer: L, *names: str) -> L:
     """The layer, cell or network with parameters of these names fixed: no longer derived by.
 
@@ -238,6 +251,7 @@ def with_fixed(layer: L, *names: str) -> L:
     >>> print(half, *half.parameters)
     dense(x; W, b) in R(n) b
     """
+    require_layer("with_fixed", layer)
     known = [p.name for p in layer.parameters]
     for name in names:
         if name not in known:

@@ -16,6 +16,7 @@ from .functions import flat, gate, only, select, total_sum
 from .levels import Level, Recurrent
 from .maps import substituted
 from .programs import BATCH, Program, Result
+from .rewrites import rewritten
 from .selections import Names, over_batch, plain_values, selected_sums
 from .spaces import R
 from .transitions import Transition, step
@@ -78,7 +79,7 @@ class Observation:
         assert loss is not None
         layer = loss.function.batched(BATCH)
         each = substituted(layer.output, {layer.arguments[0].variable: self._read(self.weight)})
-        return only(self.weight, self.weight * each)
+        return only(self.weight, self.weight * rewritten(each)[0][each])
 
     def loss(self) -> Program:
         """The weighed losses."""

@@ -8,13 +8,29 @@ list of different indices, each running over all of its axis; a slice has a numb
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import sympy
 
-from .expressions import Argmax, Constant, Contraction, Elementwise, Node
+from .elementwise import shipped
+from .elementwise.operations import Operation
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    Node,
+    elementwise,
+    hadamard,
+    linear_combination,
+)
 from .forms import Access, Form
 from .spaces import Real, Space
+from .walk import rebuild
+
+ARITHMETIC = ("difference", "weighed", "anchor")  # sums and products, but at infinities
 
 
 @dataclass(frozen=True)
@@ -77,9 +93,68 @@ def shown(node: Contraction | Argmax, access: Access, family: sympy.Symbol | Non
     return tuple(entry for entry in access if entry not in hidden)
 
 
+def arithmetic(node: Elementwise) -> Node | None:
+    """The sum or the product that an operation is wherever its arguments are finite."""
+    psi, values = node.operation, dict(zip(node.operation.arguments, node.arguments, strict=True))
+    if psi.base not in ARITHMETIC:
+        return None
+    terms = [term.as_coeff_mul() for term in sympy.Add.make_args(psi.body)]
+    factors = ((number, reduce(hadamard, (values[x] for x in rest))) for number, rest in terms)
+    return linear_combination(factors)
+
+
+# --- what holds a sum of exponentials
+
+
+def is_rearranged(node: Node) -> bool:
+    """An expression that only reads another one elsewhere: a slice, a transpose, a broadcast."""
+    return (
+        isinstance(node, Contraction)
+        and node.is_pointwise
+        and len(node.filled) == 1
+        and not node.selectors
+    )
+
+
+def base(node: Node) -> Node:
+    """What a rearranged expression reads in the end."""
+    while is_rearranged(node):
+        node = node.operands[0]
+    return node
+
+
+def as_share(node: Node, inverse: Operation = shipped.share) -> Node | None:
+    """Exp(d - s) with s = log <1, Exp(d)> as Exp(d) (.) (1 / <1, Exp(d)>): one exponential less."""
+    if not isinstance(node, Elementwise) or node.operation != shipped.exp:
+        return None
+    less = node.arguments[0]
+    if not isinstance(less, Elementwise) or less.operation != shipped.difference:
+        return None
+    d, s = less.arguments
+    part, total = elementwise(shipped.exp, d), _exponentiated(base(s))
+    if total is None or total.operands != (part,):
+        return None
+    return hadamard(part, _with_base(s, elementwise(inverse, total)))
+
+
+def _exponentiated(node: Node) -> Node | None:
+    """t where the node is log t, or 0 where that is -inf."""
+    for psi in (shipped.anchor, shipped.log):
+        node = node.operands[0] if isinstance(node, Held) else node
+        if not isinstance(node, Elementwise) or node.operation != psi:
+            return None
+        node = node.arguments[0]
+    return node
+
+
+def _with_base(node: Node, other: Node) -> Node:
+    """The same rearrangement of another expression."""
+    return rebuild(node, [_with_base(node.operands[0], other)]) if is_rearranged(node) else other
+
+
 def norm_of(node: Node, family: sympy.Symbol | None = None) -> Node | None:
     """x where the node is sqrt(<x, x>)."""
-    if not isinstance(node, Elementwise) or node.operation.name != "sqrt":
+    if not isinstance(node, Elementwise) or node.operation.name not in ("sqrt", "root"):
         return None
     found = pattern(node.arguments[0], family)
     same = found is not None and found.name == "inner" and len(set(found.arguments)) == 1
@@ -132,7 +207,8 @@ def _single(x: Node, access: Access, output: Access) -> Pattern | None:
     if access == output:
         return Pattern("same", (x,))
     if not output:
-        return Pattern("total", (x,))
+        weighed = isinstance(x, Elementwise) and x.operation == shipped.weighed
+        return Pattern("inner", x.operands) if weighed else Pattern("total", (x,))
     if not access:
         return Pattern("constantly", (x,))
     if access == output[::-1] and len(access) == 2:

@@ -24,11 +24,13 @@ from .notation import (
 from .patterns import shown
 from .spaces import Real
 
+SHOWN = {"root": "sqrt"}  # what differs from another function at a point only
+
 
 def primed(psi: Operation) -> str:
     """psi, psi', psi''; a partial derivative of several arguments by its orders."""
     if len(psi.orders) == 1:
-        return psi.base + "'" * psi.orders[0]
+        return SHOWN.get(psi.base, psi.base) + "'" * psi.orders[0]
     return psi.base + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
 
 
@@ -53,17 +55,17 @@ class Plain(Notation):
         return f"{primed(psi)}({', '.join(w(argument) for argument in arguments)})", ATOM
 
     def monomial(self, w: Writes, node: Elementwise) -> Written | None:
-        psi, z = node.operation, [w(argument, TIGHT) for argument in node.arguments]
+        psi, (first, *rest) = node.operation, node.arguments
         if any(psi.orders):
             return None
         if psi.base == "quotient":
-            return f"{z[0]} / {z[1]}", QUOTIENT
-        if psi.base == "reciprocal":
-            return f"1 / {z[0]}", QUOTIENT
+            return f"{w(first, TIGHT)} / {w(rest[0], TIGHT)}", QUOTIENT
+        if psi.base in ("reciprocal", "share"):
+            return f"1 / {w(first, TIGHT)}", QUOTIENT
         if psi.base.startswith("power_"):
             exponent = psi.body.as_base_exp()[1]
             shown = exponent if exponent.is_Integer and exponent > 0 else f"({exponent})"
-            return f"{z[0]}^{shown}", ATOM
+            return f"{w(first, TIGHT)}^{shown}", ATOM
         return None
 
     def component(self, w: Writes, x: Node, position: int) -> Written:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import sympy
 
+from .elementwise import shipped
 from .elementwise.operations import operation
 from .expressions import (
     Node,
@@ -20,10 +21,12 @@ from .expressions import (
 )
 from .forms import LATEST, Access, make_form
 from .functions import form
+from .mistakes import called
 from .spaces import Indices, R, Size, SpaceError
 from .windows import Extents, Numbers, Windows, as_sizes, kept_axes, windows_on
 
 
+@called
 def max_pool(
     x: Node,
     window: Extents,
@@ -77,12 +80,14 @@ def _averaged(x: Node, largest: Node, at: Windows, front: Access) -> Node:
     if any(at.padding):  # what is outside attains nothing
         attained = attained * cut(constant(sympy.S.One, x.space))
     weight = attained / spread(total(attained))
-    return held(largest) + weigh(held(weight), entries - most)
+    still = elementwise(shipped.difference, entries, held(entries))  # 0, of infinite entries too
+    return held(largest) + weigh(held(weight), still)
 
 
 _SAME = operation("same", lambda a, b: sympy.Piecewise((1, sympy.Eq(a, b)), (0, True)))
 
 
+@called
 def average_pool(
     x: Node,
     window: Extents,

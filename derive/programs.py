@@ -36,6 +36,7 @@ from .layers import Layer
 from .levels import Recurrent
 from .names import unused
 from .networks import Network
+from .normal_form import normal
 from .roles import GIVEN, MASK, Argument
 from .spaces import R
 from .walk import depends_on, storage, topological
@@ -124,7 +125,21 @@ class Derivation:
         along = {**self.x_dot, self.y_bar: self.y_bar_dot}
         self.second = tangents(list(self.x_bar.values()), along)
         self.names = self._names(summed)
+        self._normalise()
         self.saves = saved_border(list(self.x_bar.values()), self.y_bar)
+
+    def _normalise(self) -> None:
+        """Expressions that are equal become one in all programs, so that they are computed once."""
+        adjoints = list(self.x_bar.values())
+        moved = [self.second[node] for node in adjoints]
+        new = normal(self.batched.output, self.y_dot, *adjoints, *moved, *self.names)
+        self.output, self.y_dot = new[self.batched.output], new[self.y_dot]
+        self.second = {new[node]: new[self.second[node]] for node in adjoints}
+        self.x_bar = {v: new[node] for v, node in self.x_bar.items()}
+        names: dict[Node, str] = {}
+        for node, name in self.names.items():
+            names.setdefault(new[node], name)
+        self.names = names
 
     def _names(self, summed: Mapping[Node, Node]) -> dict[Node, str]:
         """z for a local, z_dot for its tangent, z_bar for its cotangent, z_bar_dot after that."""
@@ -189,7 +204,8 @@ class Derivation:
         moved = tangents([mean], self.x_dot)[mean]
         directions = tuple(self.x_dot.values())
         pulled, summed = cotangents(moved, constant(sympy.S.One, R()), directions)
-        named = {self.dots[node]: name for node, name in self.batched.names.items()}
+        given = self.batched.names.items()  # also of what a number in front was taken from
+        named = {self.dots[node]: name for node, name in given if node in self.dots}
         bars = {
             summed[m]: unused(f"{name}_bar", self.layer.words)
             for m, name in named.items()
@@ -211,7 +227,7 @@ class Derivation:
 
     def value(self, name: str, saves: tuple[Node, ...] = ()) -> Program:
         """f(x; theta), and what backward needs."""
-        result = Result(self.y, self.batched.output)
+        result = Result(self.y, self.output)
         law = [f"{self.y} = {self.layer.signature}"]
         return self._program(name, law, self.batched.arguments, [result], saved=saves)
 

@@ -1,7 +1,8 @@
 """The reference: any expression evaluated with NumPy, as written, at any sizes.
 
-Slow and plain; the kernels are measured against it.  It runs in float64, or in complex numbers
-where an input is complex, so that a complex step is possible.
+Slow and plain; the kernels are measured against it.  It runs in float64; in complex numbers where
+an input is complex, so that a complex step is possible; and in mpmath's numbers where the inputs
+are arrays of them, by the plain formulas: then what it says is exact to the working precision.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import sympy
 
 from .elementwise.algebras import Arrays
+from .elementwise.exact_arrays import ExactArrays
 from .elementwise.fold import evaluate
 from .expressions import (
     Argmax,
@@ -125,11 +127,11 @@ class _At:
     def __getitem__(self, node: Node) -> Value:
         return self.found[node]
 
-    def number(self, coefficient: sympy.Expr) -> float:
+    def number(self, coefficient: sympy.Expr) -> Any:
         number = at_sizes(coefficient, self.sizes)
         if number.free_symbols:
             raise SpaceError(f"the size {coefficient} is not known; give it as sizes={{...}}")
-        return float(number)
+        return ExactArrays().constant(number) if self.dtype.kind == "O" else float(number)
 
     def full(self, space: Space, number: float) -> Array:
         assert isinstance(space, Real)
@@ -163,8 +165,9 @@ def _(node: LinearCombination, at: _At) -> Value:
 def _(node: Elementwise, at: _At) -> Value:
     psi = node.operation
     values = dict(zip(psi.arguments, (np.asarray(at[z]) for z in node.arguments), strict=True))
-    formula = psi.body if at.dtype.kind == "c" else psi.stable
-    return np.broadcast_to(evaluate(formula, values, Arrays()), values[psi.arguments[0]].shape)
+    formula = psi.stable if at.dtype.kind == "f" else psi.body
+    algebra: Any = ExactArrays() if at.dtype.kind == "O" else Arrays()
+    return np.broadcast_to(evaluate(formula, values, algebra), values[psi.arguments[0]].shape)
 
 
 @_value.register
@@ -186,10 +189,14 @@ def _(node: Held, at: _At) -> Value:
 def _(node: Argmax, at: _At) -> Value:
     kept, summed = _shown(node.form, 1), node.summed
     grid = _Grid(node.form, at, [*kept, *summed])
-    reads = grid.read(np.asarray(at[node.operand]).real, node.form.slots[0], outside=-np.inf)
+    operand, access = np.asarray(at[node.operand]).real, node.form.slots[0]
+    reads = grid.read(operand, access, outside=-np.inf)
+    inside = grid.read(np.ones(operand.shape, dtype=bool), access, outside=False)
     shape, window = reads.shape[: len(kept)], reads.shape[len(kept) :]
-    first = np.argmax(reads.reshape(*shape, math.prod(window)), axis=-1)  # a NaN before all numbers
-    return np.unravel_index(first, window)[node.position]
+    reads, inside = (a.reshape(*shape, math.prod(window)) for a in (reads, inside))
+    most = np.max(reads, axis=-1, keepdims=True)  # a NaN before all numbers
+    attained = inside & ((reads == most) | (reads != reads))
+    return np.unravel_index(np.argmax(attained, axis=-1), window)[node.position]
 
 
 @_value.register

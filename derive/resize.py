@@ -30,7 +30,7 @@ from .expressions import (
     zero,
 )
 from .forms import Access, Form
-from .layers import Layer
+from .layers import Layer, require_layer
 from .roles import Argument
 from .spaces import Indices, Size, Space, SpaceError, leaves, size, substitute
 from .walk import rebuild, topological
@@ -85,7 +85,11 @@ def sizes_of(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> dict[s
 
     Raises SpaceError where the layer has no such size, or the new one is below 1 or no size.
     """
+    require_layer("sizes", layer)
     known = {str(symbol): symbol for symbol in layer.sizes}
+    if not isinstance(sizes, Mapping):
+        shown = ", ".join(f"'{name}': 3" for name in known)
+        raise SpaceError(f"{layer.signature}: expected sizes by name, {{{shown}}}, got {sizes!r}")
     for given in sizes:
         if str(given) not in known:
             expected = ", ".join(known) or "none"

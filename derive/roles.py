@@ -12,6 +12,7 @@ import inspect
 from dataclasses import dataclass
 
 from .expressions import Variable, variable
+from .mistakes import called
 from .spaces import Indices, Product, Real, Space, SpaceError
 
 STATE, PARAMETER, GIVEN, MASK, FIXED = "state", "parameter", "given", "mask", "fixed"
@@ -26,23 +27,32 @@ class Given:
     role: str = GIVEN
 
 
+@called
 def given(space: Space) -> Given:
     """`y: given(Y)`: a target or other data of a space; never differentiated."""
-    return Given(space)
+    return _role("given", Given(space))
 
 
+@called
 def Mask(space: Space) -> Given:
     """`mask: Mask(Y)`: entries 0 or 1, checked at the call; never differentiated."""
-    return Given(space, MASK)
+    return _role("Mask", Given(space, MASK))
 
 
+@called
 def fixed(space: Space) -> Given:
     """`P: fixed(Hom(X, Y))`, right of the `*`: data that all points of a batch share.
 
     It has no batch axis, nothing is derived by it, and training leaves it as it is: the running
     mean of a batch norm, a projection in front of the first layer, a reservoir's matrices.
     """
-    return Given(space, FIXED)
+    return _role("fixed", Given(space, FIXED))
+
+
+def _role(what: str, made: Given) -> Given:
+    if not isinstance(made.space, (Real, Product, Indices)):
+        raise SpaceError(f"{what}: expected a space, as in {what}(R(n)), got {made.space!r}")
+    return made
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from .composing import of_levels
 from .expressions import Node, Variable, variable
 from .layers import Layer, formula_of
 from .levels import Level, Place, Recurrent
+from .mistakes import called
 from .networks import Composed, Network, composed, with_sizes
 from .resize import resized_layer
 from .roles import Argument
@@ -32,6 +33,7 @@ Tau = Callable[..., Node]
 N = TypeVar("N", bound=Composed)
 
 
+@called
 def with_shared(network: N, /, **shared: Tau) -> N:
     """The network in which each named parameter is a linear function of other parameters.
 
@@ -82,7 +84,7 @@ def _sources(where: str, network: Composed, name: str, tau: Tau) -> list[str]:
     known = [p.name for p in network.parameters]
     if name not in known:
         raise SpaceError(f"network {network.name} has no parameter {name}; it has {known}")
-    if not callable(tau):
+    if isinstance(tau, Node) or not callable(tau):
         raise SpaceError(f"{where}: tau must be a function of parameters, got {tau!r}")
     names = list(inspect.signature(tau).parameters)
     if not names or name in names or not set(names) <= set(known):

@@ -13,22 +13,22 @@ X.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, overload
 
 import sympy
 
 from .hooks import Shown
+from .mistakes import SpaceError as SpaceError  # known by this place
+from .mistakes import called, refuse_attribute, refuse_operators
 
 Size: TypeAlias = "sympy.Expr"
 
 
-class SpaceError(TypeError):
-    """An operation met spaces that do not fit; the sentence names both and the fix."""
-
-
+@called
 def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
     """Sizes: positive integer symbols, from names parted by spaces.
 
@@ -36,6 +36,7 @@ def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
     >>> n.is_positive, m.is_integer
     (True, True)
     """
+    _check_words("dims", names, "dims('n m')")
     symbols = tuple(sympy.Symbol(name, integer=True, positive=True) for name in names.split())
     if not symbols or len(set(symbols)) < len(symbols):
         raise ValueError(f"dims: expected different names, as in dims('n m'), got {names!r}")
@@ -44,8 +45,15 @@ def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
     return symbols if len(symbols) > 1 else symbols[0]
 
 
+def _check_words(what: str, names: object, example: str) -> None:
+    if not isinstance(names, str):
+        raise SpaceError(f"{what}: expected one text of names, as in {example}, got {names!r}")
+
+
 def size(value: object) -> Size:
     """A size: a positive integer or an expression in `dims`; anything else is refused."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, sympy.Expr)):
         raise SpaceError(
             f"a size must be an integer or made from dims(...), got {value!r} "
@@ -84,6 +92,13 @@ class Gram:
     name: str
     inverted: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise SpaceError(
+                f"Gram: expected the name of a matrix that is given, as in Gram('G'), got "
+                f"{self.name!r}"
+            )
+
     @property
     def inverse(self) -> Gram:
         """The Gram matrix of the dual axis."""
@@ -91,6 +106,9 @@ class Gram:
 
     def __str__(self) -> str:
         return f"{self.name}^-1" if self.inverted else self.name
+
+
+HAS = "an array space has shape, rank, grams and dimension, a direct product has factors"
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,13 +124,39 @@ class Space(Shown):
 
     def __mul__(self, other: Space) -> Product:
         if not isinstance(other, Space):
-            raise SpaceError(f"{self} * {other!r}: the direct product needs a space on both sides")
+            raise SpaceError(
+                f"{self} * {other!r}: the direct product needs a space on both sides; copies of "
+                "one space are a power, as in R(n)**4"
+            )
         return Product((*factors(self), *factors(other)))
+
+    if not TYPE_CHECKING:  # there, what is not defined is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(f"the space {type(self).__name__}", name, {}, HAS)
+
+    def _refuse(self, what: str, instead: str) -> NoReturn:
+        raise SpaceError(f"{what} is not defined for the space {self}; {instead}")
 
     def __pow__(self, count: int) -> Real:
         if not isinstance(self, Real):
             raise SpaceError(f"({self})**{count}: only an array space has a power; use * instead")
         return Real((size(count), *self.shape), (None, *self.grams))
+
+
+_PRODUCT = "the direct product of spaces is R(n) * R(m), a power R(n)**4"
+refuse_operators(
+    Space,
+    {
+        **dict.fromkeys(("__add__", "__radd__", "__rmul__", "__or__", "__sub__"), _PRODUCT),
+        "__matmul__": "the space of linear maps is Hom(R(m), R(n))",
+        "__call__": "an expression of it is an argument of a layer, or variable('x', R(n))",
+        **dict.fromkeys(
+            ("__getitem__", "__iter__"), "its sizes are space.shape, its factors space.factors"
+        ),
+    },
+    Space._refuse,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,6 +208,7 @@ class Indices(Space):
         return f"Index({', '.join(str(extent) for extent in (self.bound, *self.shape))})"
 
 
+@called
 def R(*shape: object, gram: Gram | None = None) -> Real:
     """The array space R^shape, the scalars for no shape; `gram` is the inner product of one axis.
 
@@ -171,11 +216,17 @@ def R(*shape: object, gram: Gram | None = None) -> Real:
     >>> print(R(n, m), R(n, gram=Gram("G")), R())
     R(n, m) R(n, gram=G) R()
     """
+    if gram is not None and not isinstance(gram, Gram):
+        raise SpaceError(
+            f"gram={gram!r}: expected the name of a matrix that is given to kernels, as in "
+            "R(n, gram=Gram('G'))"
+        )
     if gram is not None and len(shape) != 1:
         raise SpaceError(f"gram={gram} belongs to a space of one axis, got {len(shape)} axes")
     return Real(tuple(size(extent) for extent in shape), (gram,) * len(shape))
 
 
+@called
 def Index(bound: object, *shape: object) -> Indices:
     """Class indices below `bound`, in an array of the given shape (one index for no shape)."""
     return Indices(size(bound), tuple(size(extent) for extent in shape))
@@ -190,6 +241,7 @@ def factors(space: Space) -> tuple[Space, ...]:
 def Hom(domain: Real, codomain: Real) -> Real: ...
 @overload
 def Hom(domain: Space, codomain: Space) -> Space: ...
+@called
 def Hom(domain: Space, codomain: Space) -> Space:
     """The linear maps from `domain` to `codomain`, with the Hilbert-Schmidt inner product.
 

@@ -24,6 +24,7 @@ from .expressions import (
     Held,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Variable,
     constant,
@@ -86,6 +87,13 @@ def _terms(node: Node, d: Derivative) -> list[Term]:
 @_terms.register
 def _(node: Variable | Constant | Held | Argmax, d: Derivative) -> list[Term]:
     return []
+
+
+@_terms.register
+def _(node: Potential, d: Derivative) -> list[Term]:
+    linear = node.along(node.argument)
+    assert isinstance(linear, Contraction)
+    return [moved for term in d.of(node.argument) for moved in _through(linear, 1, term)]
 
 
 @_terms.register

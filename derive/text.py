@@ -12,6 +12,8 @@ from functools import singledispatch
 
 import sympy
 
+from .abbreviations import abbreviated
+from .elementwise import shipped
 from .expressions import (
     Argmax,
     Constant,
@@ -27,7 +29,7 @@ from .expressions import (
 )
 from .hooks import printed
 from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
-from .patterns import norm_of, pattern
+from .patterns import arithmetic, as_share, norm_of, pattern
 from .plain_text import TEXT
 
 
@@ -65,6 +67,14 @@ class Writer:
             return self.notation.name(self.names[node]), ATOM
         return _write(self.prepared(node), self)
 
+    def whole(self, node: Node) -> str:
+        """The expression, and behind it the parts that it is too deep to be written with."""
+        names = abbreviated((node,), self.names)
+        writer = Writer(names, self.family, self.notation)
+        parts = [f"{t} = {writer.formula(x)}" for x, t in names.items() if x not in self.names]
+        where = f", where {'; '.join(reversed(parts))}" if parts else ""
+        return f"{writer.formula(node)}{where}"
+
     def terms(self, node: Node) -> list[str]:
         """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
         node = self.prepared(node)
@@ -77,7 +87,7 @@ class Writer:
 
 @printed.register
 def _(node: Node) -> str:
-    return Writer({}).formula(node)
+    return Writer({}).whole(node)
 
 
 def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
@@ -144,6 +154,10 @@ def _opens(term: LinearCombination, w: Writer) -> bool:
 @_write.register
 def _(node: Elementwise, w: Writer) -> Written:
     psi, z, to = node.operation, node.arguments, w.notation
+    plain = arithmetic(node)
+    plain = as_share(node, shipped.reciprocal) if plain is None else plain
+    if plain is not None:
+        return w.written(plain)
     x = norm_of(node, w.family) if z[0] not in w.names else None
     written = to.norm(w, x) if x is not None else None
     return written or to.monomial(w, node) or to.applied(w, psi, z)

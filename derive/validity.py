@@ -8,7 +8,7 @@ import sympy
 
 from .elementwise.operations import Operation
 from .elementwise.shipped import shipped
-from .expressions import Elementwise, Node
+from .expressions import Constant, Contraction, Elementwise, LinearCombination, Node
 from .maps import variables_of
 from .names import RESERVED, checked, checked_argument, checked_function
 from .roles import PARAMETER, STATE, Argument
@@ -108,6 +108,20 @@ def extents_of(space: Space) -> Iterator[sympy.Expr]:
         yield from leaf.shape
         if isinstance(leaf, Indices):
             yield leaf.bound
+
+
+def sizes_written(node: Node) -> set[sympy.Symbol]:
+    """The sizes that an expression is written with, beside its space: in numbers and accesses."""
+    if isinstance(node, Constant):
+        return set(node.value.free_symbols)
+    if isinstance(node, LinearCombination):
+        return {size for weight, _ in node.terms for size in weight.free_symbols}
+    if not isinstance(node, Contraction):
+        return set()
+    indices, extents = zip(*node.form.extents, strict=True) if node.form.extents else ((), ())
+    bound = (entry for _, access in node.form.bound for entry in access)
+    read = (*(entry for access in node.form.slots for entry in access), *bound, *extents)
+    return {symbol for part in read for symbol in part.free_symbols}.difference(indices)
 
 
 def _grams(space: Space) -> Iterator[tuple[Gram, sympy.Expr]]:

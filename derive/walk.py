@@ -16,6 +16,7 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -27,6 +28,7 @@ from .expressions import (
     is_zero,
     linear_combination,
     parts,
+    potential,
     projection,
     tuple_of,
     zero,
@@ -100,6 +102,12 @@ def _(node: Held, operands: Sequence[Node]) -> Node:
 
 
 @rebuild.register
+def _(node: Potential, operands: Sequence[Node]) -> Node:
+    value, argument = operands
+    return potential(value, argument, node.gradient)
+
+
+@rebuild.register
 def _(node: Jet, operands: Sequence[Node]) -> Node:
     count, more = len(node.arguments), len(node.directions)
     slots = (number for number, _ in node.directions)
@@ -109,13 +117,24 @@ def _(node: Jet, operands: Sequence[Node]) -> Node:
 
 
 def rewrite(roots: Sequence[Node], leaf: Callable[[Node], Node | None]) -> dict[Node, Node]:
-    """Every node of the roots with what `leaf` replaces replaced, keyed by the old node."""
+    """Every node of the roots with what `leaf` replaces replaced, keyed by the old node.
+
+    What only stands below what is replaced is left out.
+    """
     new: dict[Node, Node] = {}
-    for node in topological(*roots):
+    stack = list(reversed(roots))
+    while stack:
+        node = stack.pop()
+        if node in new:
+            continue
         replaced = leaf(node)
-        if replaced is None:
-            replaced = rebuild(node, [new[operand] for operand in node.operands])
-        new[node] = replaced
+        missing = [] if replaced is not None else [x for x in node.operands if x not in new]
+        if missing:
+            stack.append(node)
+            stack.extend(reversed(missing))
+        else:
+            operands = [new[x] for x in node.operands] if replaced is None else []
+            new[node] = replaced if replaced is not None else rebuild(node, operands)
     return new
 
 
@@ -168,24 +187,3 @@ def _without_nodes(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_without_nodes(part) for part in value]
     return "." if isinstance(value, Node) else str(value)
-
-
-def ordered(node: Node) -> Node:
-    """The expression with every sum's terms in one order, sums within sums made one.
-
-    Two expressions are equal modulo order and parentheses where these are the same object.
-    """
-    new: dict[Node, Node] = {}
-    for inner in topological(node):
-        if isinstance(inner, LinearCombination) and inner.terms:
-            terms = [pair for weight, term in inner.terms for pair in _terms(weight, new[term])]
-            new[inner] = linear_combination(sorted(terms, key=lambda pair: rank(pair[1])))
-        else:
-            new[inner] = rebuild(inner, [new[operand] for operand in inner.operands])
-    return new[node]
-
-
-def _terms(weight: Any, node: Node) -> list[tuple[Any, Node]]:
-    if isinstance(node, LinearCombination) and node.terms:
-        return [(weight * number, term) for number, term in node.terms]
-    return [(weight, node)]

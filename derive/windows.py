@@ -21,6 +21,7 @@ from .expressions import (
 )
 from .forms import LATEST, Access, indices, make_form
 from .functions import form
+from .mistakes import called
 from .spaces import R, Real, Size, SpaceError, size
 
 CHANNELS, GROUPS, FILTERS = indices("c g o")
@@ -108,6 +109,11 @@ def _numbers(what: str, name: str, given: Numbers, axes: int, least: int) -> tup
     return numbers
 
 
+def _for_each_axis(given: object) -> Sequence[object]:
+    """A lone place or extent is that of the last axis."""
+    return given if isinstance(given, (tuple, list)) else (given,)
+
+
 def _is_place(place: object) -> bool:
     """A whole number from 0 on, or a size."""
     if isinstance(place, sympy.Expr):
@@ -130,11 +136,13 @@ def as_sizes(what: str, given: Sequence[object]) -> tuple[Size, ...]:
 # --- cropping and embedding
 
 
-def crop(x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
+@called
+def crop(x: Node, at: object, extents: object) -> Node:
     """kappa_at(x): the part of an array of these extents, from a place on (thesis (4.13)).
 
-    Places count from 0, on the last axes of x; axes before them are kept.  What lies outside is
-    zero.  Its adjoint is `embed` (lemma 4.2.1).  Raises SpaceError where nothing lies inside.
+    Places count from 0, on the last axes of x; axes before them are kept.  One place and extent are
+    those of the last axis.  What lies outside is zero.  Its adjoint is `embed` (lemma 4.2.1).
+    Raises SpaceError where nothing lies inside.
 
     >>> from derive import R, dims, variable
     >>> c, n = dims("c n")
@@ -144,8 +152,9 @@ def crop(x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
     return _cropped("crop", x, at, extents)
 
 
-def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]) -> Node:
-    shape, part = array_space(x, what).shape, as_sizes(what, extents)
+def _cropped(what: str, x: Node, at: object, extents: object) -> Node:
+    at = _for_each_axis(at)
+    shape, part = array_space(x, what).shape, as_sizes(what, _for_each_axis(extents))
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
         raise SpaceError(
@@ -167,16 +176,18 @@ def _cropped(what: str, x: Node, at: Sequence[object], extents: Sequence[object]
     return contraction(R(*shape[:kept], *part), made, 1, (x,))
 
 
-def embed(y: Node, at: Sequence[object], shape: Sequence[object]) -> Node:
+@called
+def embed(y: Node, at: object, shape: object) -> Node:
     """Em_at(y): y as a part of an array that is zero elsewhere, from a place on (thesis (4.14)).
 
-    `shape` are the extents of the last axes of the result; it is the adjoint of `crop`.
+    `shape` are the extents of the last axes of the result, one or several; it is the adjoint of
+    `crop`.
 
     >>> from derive import R, variable
     >>> print(embed(variable("y", R(2, 3)), (0, 1), (5, 5)).space)
     R(5, 5)
     """
-    part = array_space(y, "embed").shape
+    part, shape = array_space(y, "embed").shape, _for_each_axis(shape)
     kept = max(len(part) - len(shape), 0)
     x = variable("x", R(*as_sizes("embed", (*part[:kept], *shape))))
     return adjoint(_cropped("embed", x, at, part[kept:]), y, (x,))[x]
@@ -190,6 +201,7 @@ def kept_axes(count: int) -> Access:
 # --- convolution
 
 
+@called
 def convolution(
     W: Node,
     x: Node,
@@ -279,6 +291,7 @@ def _check_filters(
         )
 
 
+@called
 def transposed_convolution(
     W: Node,
     y: Node,
@@ -330,6 +343,7 @@ def _output_padding(what: str, given: Numbers, steps: tuple[int, ...]) -> tuple[
     return more
 
 
+@called
 def per_channel(b: Node, space: Real) -> Node:
     """b_c in every entry of channel c: a bias, or a gain, of an image's channels.
 

@@ -15,7 +15,8 @@ from edge_kernels import HAND_WRITTEN, load
 from recurrent_networks import NETWORKS
 
 from derive.build import build_runtime, differing, load_kernels, texts
-from derive.compile import EXTENSION, NATIVE, Module, compile_modules, locked
+from derive.compile import EXTENSION, Module, compile_modules, locked
+from derive.compiler import NATIVE
 
 # The library's kernels are compiled with all the project's flags; here the warnings are enough.
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
@@ -23,6 +24,7 @@ QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 
 # The files that take longest, each with what only it compiles, by measurement.
 LONGEST = [
+    "test_random_layers",
     "test_sequences",
     "test_install",
     "test_document",
@@ -35,6 +37,7 @@ LONGEST = [
     "test_stepper",
     "test_tutorial",
     "test_damage_kernels",
+    "test_onnx",
     "test_cache",
     "test_sequence_laws",
     "test_sequence_examples",

@@ -8,6 +8,7 @@ from derive import (
     Mask,
     R,
     broadcast,
+    crop,
     dims,
     elementwise_function,
     entry,
@@ -18,6 +19,9 @@ from derive import (
     indices,
     inner,
     layer,
+    log_sum_exp,
+    mean,
+    norm,
     outer,
     scale,
     sigmoid,
@@ -300,6 +304,47 @@ def scaled(x: X, *, W: Hom(X, H)) -> H:
     return (W @ x) / sympy.sqrt(m) + sympy.sqrt(2) * tanh(W @ x) * n - sympy.pi
 
 
+# --- zeros and ones within, forms that read nothing or a part of an axis, parameters alone
+
+eye = form("eye", to=(i, i), ranges={i: n})
+head = form("head", x=(i,), to=(i,), ranges={i: 3})
+beyond = form("beyond", x=(i,), to=(i,), ranges={i: n + 2})
+first = form("first", x=(i,), y=(i,), to=(), ranges={i: 3})
+comb = form("comb", x=(i,), y=(i,), to=(2 * i,), ranges={i: n + 1}, shape=(4 * n,))
+
+
+@layer
+def zeros_within(x: H, *, c: H) -> H * H * H * R():
+    """Zeros where a factor, an exponent, a logarithm, a divisor or a held value would be."""
+    z = x * exp(0 * x)
+    q = scale(norm(x), c / exp(c - c)) + (0 * x) / c
+    return z * c, softmax(x - x) + x, q, log_sum_exp(0 * c) * inner(x, c)
+
+
+@layer
+def parts_of_axes(
+    x: R(7), k: Index(n), z: R(2 * n), *, A: Hom(H, H), v: R(3)
+) -> R(3) * H * R(n + 2):
+    """The identity, a one-hot, the first entries of an axis, zeros beyond it."""
+    g = (A + eye()) @ crop(tanh(z), 0, n) + entry(eye(), k)
+    e = scale(first(x, x), sigmoid(g))
+    return head(tanh(x)) * v, e, beyond(g) + crop(comb(e, tanh(z)), n - 1, n + 2)
+
+
+@layer
+def decay(*, W: Hom(X, H)) -> R():
+    """Of parameters alone; what is returned has a name, and a number in front."""
+    z = 0.5 * inner(W, W)
+    return z
+
+
+@layer
+def mean_weight(x: X, *, W: Hom(X, H)) -> R():
+    """A number of sizes in front of what no point of the batch is in."""
+    r = mean(W)
+    return r
+
+
 LAYERS = {
     declared.name: declared
     for declared in (
@@ -308,5 +353,6 @@ LAYERS = {
         *(three, identity, constants, unused, bias, softsign, scalar, tensors, attention, squares),
         *(reversal, conv1d, conv1d_strided, conv2d, conv2d_of_value, letters, words),
         *(letters_of_results, rearranged, scaled),
+        *(zeros_within, parts_of_axes, decay, mean_weight),
     )
 }

@@ -1,8 +1,7 @@
 """Kernels run at a point, and the NumPy reference: the same programs evaluated as written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -95,10 +94,19 @@ class Runner:
     read before it is written shows.
     """
 
-    def __init__(self, module: ModuleType, layer: Layer, sizes: Sizes, batch: int, dtype: Any):
+    def __init__(
+        self,
+        module: Any,  # or what has its kernels as attributes
+        layer: Layer,
+        sizes: Sizes,
+        batch: int,
+        dtype: Any,
+        made: Iterable[Program] | None = None,  # the layer's programs, where they are derived
+    ):
         self.module, self.dtype = module, dtype
         self.sizes = {BATCH: batch, **sizes}
-        self.programs = {program.name: program for program in programs(layer)}
+        made = programs(layer) if made is None else made
+        self.programs = {program.name: program for program in made}
 
     def named_sizes(self) -> dict[str, int]:
         return {str(size): count for size, count in self.sizes.items()}

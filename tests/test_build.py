@@ -12,6 +12,9 @@ import pytest
 from conftest import DERIVED, LONGEST
 
 HERE = Path(__file__).resolve().parent.parent
+NEEDED = ["build.py", "pyproject.toml"] + [
+    f"derive/{name}.py" for name in ("__init__", "compiler", "limited")
+]
 TAG = sys.implementation.cache_tag
 ABSENT = "import sys; sys.modules[{!r}] = None"
 NO_HEADERS = "import sysconfig; sysconfig.get_path = lambda name: '/nonexistent'"
@@ -23,7 +26,7 @@ def clone(tmp_path: Path) -> Path:
     """What build.py needs of the project before there is an environment, elsewhere."""
     folder = tmp_path / "clone"
     (folder / "derive").mkdir(parents=True)
-    for name in ("build.py", "pyproject.toml", "derive/__init__.py", "derive/compile.py"):
+    for name in NEEDED:
         shutil.copy(HERE / name, folder / name)
     return folder
 

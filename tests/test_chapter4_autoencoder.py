@@ -270,7 +270,7 @@ def test_4_42():
 
 
 def test_4_43():
-    """nabla*_b f . y = D Psi(z) . y; printed is D Psi(z) without the y."""
+    """nabla*_b f = D Psi(z), an equation of maps; here at a y, nabla*_b f . y = D Psi(z) . y."""
     f, at, _, _, slope = one_layer()
     y = drawn(3)
     assert close(applied(f.nabla("b").adjoint, at, y), slope * y)

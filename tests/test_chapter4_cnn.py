@@ -457,6 +457,24 @@ def test_4_33():
     assert close(found, by_image(pulled(x, W, w), W, x))
 
 
+def test_a_last_convolution_as_large_as_its_input_is_a_matrix():
+    """With the thesis's filters on the sum of the channels; on vec(x) with one for each channel."""
+    rng = np.random.default_rng(7)
+    x, sums, each = (
+        rng.normal(size=(3, 4, 5)),
+        rng.normal(size=(2, 4, 5)),
+        rng.normal(size=(2, 3, 4, 5)),
+    )
+    image = variable("x", R(3, 4, 5))
+    for filters, expected in (
+        (sums, sums.reshape(2, -1) @ x.sum(axis=0).ravel()),
+        (each, each.reshape(2, -1) @ x.ravel()),
+    ):
+        W = variable("W", R(*filters.shape))
+        found = value(convolution(W, image), {W: filters, image: x})
+        assert found.shape == (2, 1, 1) and close(found.ravel(), expected)
+
+
 # --- several layers
 
 

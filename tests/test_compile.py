@@ -10,7 +10,9 @@ from types import ModuleType
 import pytest
 
 from derive import compile as subject
-from derive.compile import CompileError, CompilerMissing, Module, compile_modules, file_hash
+from derive import compiler as compiler_
+from derive.compile import CompileError, Module, compile_modules, file_hash
+from derive.compiler import CompilerMissing
 
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 TEXT = """\
@@ -85,7 +87,7 @@ def test_a_change_of_a_header_changes_the_hash(tmp_path, monkeypatch, name):
     (tmp_path / "runtime").mkdir()
     (tmp_path / name).write_text("one")
     monkeypatch.setattr(subject, "RUNTIME", tmp_path / "runtime")
-    module, compiler = write(tmp_path, "reader"), subject.find_compiler(QUICK)
+    module, compiler = write(tmp_path, "reader"), compiler_.find_compiler(QUICK)
     before = subject.content_hash(module, compiler)
     assert subject.content_hash(module, compiler) == before
     (tmp_path / name).write_text("two")
@@ -93,16 +95,18 @@ def test_a_change_of_a_header_changes_the_hash(tmp_path, monkeypatch, name):
 
 
 def test_a_new_cython_or_cpu_changes_the_hash(tmp_path, monkeypatch):
-    module, compiler = write(tmp_path, "reader"), subject.find_compiler(QUICK)
+    module, compiler = write(tmp_path, "reader"), compiler_.find_compiler(QUICK)
     before = subject.content_hash(module, compiler)
-    other_cpu = subject.Compiler(compiler.command, compiler.flags, (*compiler.identity, "__AVX9__"))
+    other_cpu = compiler_.Compiler(
+        compiler.command, compiler.flags, (*compiler.identity, "__AVX9__")
+    )
     assert subject.content_hash(module, other_cpu) != before
     monkeypatch.setattr(subject, "version", lambda _: "99.0")
     assert subject.content_hash(module, compiler) != before
 
 
 def test_the_hash_of_texts_is_that_of_their_files(tmp_path):
-    module, compiler = write(tmp_path, "reader"), subject.find_compiler(QUICK)
+    module, compiler = write(tmp_path, "reader"), compiler_.find_compiler(QUICK)
     (tmp_path / "reader.pxd").write_text("one")
     texts = {"reader.pyx": TEXT.encode(), "reader.pxd": b"one"}
     whole = subject.content_hash(module, compiler)
@@ -244,7 +248,7 @@ def test_a_missing_compiler_is_a_sentence_before_any_work(tmp_path, monkeypatch)
         compiled(write(tmp_path, "orphan"))
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(subject.sysconfig, "get_config_var", lambda _: "some-cc -pthread")
+    monkeypatch.setattr(compiler_.sysconfig, "get_config_var", lambda _: "some-cc -pthread")
     with pytest.raises(CompilerMissing, match=r"^No C compiler was found .* packages gcc "):
         compiled(write(tmp_path, "orphan"))
     assert os.listdir(tmp_path) == ["orphan.pyx"]
@@ -255,34 +259,34 @@ def test_a_compiler_that_does_not_run_is_a_sentence(monkeypatch):
     with pytest.raises(
         CompilerMissing, match="does not work: install the package gcc, or correct CC"
     ):
-        subject.find_compiler()
+        compiler_.find_compiler()
 
 
 def test_a_missing_python_h_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(subject.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(compiler_.sysconfig, "get_path", lambda _: str(tmp_path))
     with pytest.raises(CompilerMissing, match=r"Python\.h is missing: .* package python3-dev "):
         compiled(write(tmp_path, "orphan"))
 
 
 def test_flags_that_change_the_whole_process_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="-ffast-math"):
-        subject.find_compiler(("-O2", "-ffast-math"))
+        compiler_.find_compiler(("-O2", "-ffast-math"))
     monkeypatch.setenv("CC", "cc -Ofast")
     with pytest.raises(ValueError, match="-Ofast"):
-        subject.find_compiler()
+        compiler_.find_compiler()
 
 
 def test_flags_of_another_machine_are_dropped():
-    flags = subject.find_compiler(("-O2", "-march=no-such-machine")).flags
+    flags = compiler_.find_compiler(("-O2", "-march=no-such-machine")).flags
     assert flags == ("-O2",)
 
 
 def test_a_compiler_is_asked_twice_where_it_takes_all_flags(monkeypatch):
-    asked, run = [], subject._run
-    monkeypatch.setattr(subject, "_run", lambda command: asked.append(command) or run(command))
-    known = subject.find_compiler(("-O2", "-march=native"))
+    asked, run = [], compiler_._run
+    monkeypatch.setattr(compiler_, "_run", lambda command: asked.append(command) or run(command))
+    known = compiler_.find_compiler(("-O2", "-march=native"))
     assert len(asked) == 2
-    found = subject.find_compiler(("-O2", "-march=native", "-march=no-such-machine"))
+    found = compiler_.find_compiler(("-O2", "-march=native", "-march=no-such-machine"))
     assert len(asked) > 4 and found == known
 
 

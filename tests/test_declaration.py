@@ -140,7 +140,9 @@ def test_class_indices_right_of_the_semicolon_are_fixed_or_refused() -> None:
 
 
 def test_what_is_annotated_by_no_space_is_refused_where_it_is_fixed() -> None:
-    with pytest.raises(SpaceError, match="argument mu: annotate it with a space such as R"):
+    with pytest.raises(
+        SpaceError, match=r"fixed: expected a space, as in fixed\(R\(n\)\), got Given"
+    ):
 
         @layer
         def f(x: X, *, mu: fixed(given(X))) -> X:

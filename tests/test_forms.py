@@ -28,9 +28,9 @@ def test_an_index_in_no_access_is_kept() -> None:
 
 
 def test_what_an_open_slot_sums_over() -> None:
-    product = make_form([(i, j), (j,), (i,)], {i: n, j: m})
+    product, shapes = make_form([(i, j), (j,), (i,)], {i: n, j: m}), [(n, m), (m,), (n,)]
     assert [product.summed(slot) for slot in range(3)] == [(), (i0,), (i1,)]
-    assert [product.is_pointwise(slot) for slot in range(3)] == [True, False, False]
+    assert [product.is_pointwise(slot, s) for slot, s in enumerate(shapes)] == [True, False, False]
 
 
 def test_a_plain_slot_meets_every_entry_once() -> None:
@@ -38,6 +38,12 @@ def test_a_plain_slot_meets_every_entry_once() -> None:
     assert [window.is_plain(slot) for slot in range(3)] == [False, True, True]
     assert not make_form([(i, i), ()], {i: n}).is_plain(0)
     assert not make_form([(sympy.Integer(0), i), (i,)], {i: n}).is_plain(0)
+
+
+def test_a_part_of_an_axis_is_not_all_of_it() -> None:
+    head = make_form([(i,), (i,)], {i: n})
+    assert head.covers(0, (n,)) and not head.covers(0, (2 * n,)) and head.is_plain(0)
+    assert head.is_pointwise(1, (n,)) and not head.is_pointwise(1, (2 * n,))
 
 
 def test_a_bound_index_does_not_run() -> None:

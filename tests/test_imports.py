@@ -15,23 +15,28 @@ from derive import library
 ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
 transitions influence hybrid lower sequences emit build command"""
-ORDER = """hooks normal scalars conditions fold algebras cython_text rewriting operations shipped
-spaces refusals forms accesses expressions terms combining walk structure calculus lift functions
-windows pooling maps places names roles validity layers rendering notation patterns plain_text text
-letters glyphs typography diagonals lines powers ratios jets multilinear linear_algebra writer
-domains titles show scalar_functions reference components prime_fields scalar_graph scalar_rules
-branches field_values field proof initialise resize cells declaration loading stages networks
-levels composing sharing looks programs selections transitions observations influence parameters
-gradient_flow hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products
-schedule loops source nests sums rows lower driving cost recurrent_cost draft passes through_time
-views forward_gradients sequences describe emit execution interpret plain_inputs plain_call
-plain_edge evaluated compile build cache_folder cache findings rounding sequence_runs sampling
-sequence_cases accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws
-sequence_laws check definitions pairing claims pullback labels problem parts algorithm onestep
-unrolled blocks entrywise steps network_problem backward_section escapes online_names online_words
-online_section sections hybrid_section recursions typesetter notebook document interpreted theorem
-generic generic_recurrent chapter pdf options reports showing building checking writing starting
-caching parser command __main__"""
+ORDER = """hooks stable normal matching laws scalars conditions fold algebras exact_arrays
+cython_text relations equalities rewriting operations digits constants shipped mistakes
+spaces refusals forms accesses positions expressions terms combining walk normal_form
+structure calculus lift functions windows pooling searching contractions pointwise
+powers_of_powers identities rewrites maps places names abbreviations roles validity
+layers rendering notation patterns plain_text text letters glyphs typography diagonals
+lines powers ratios jets multilinear linear_algebra writer domains titles show
+scalar_functions reference components prime_fields scalar_graph scalar_rules branches
+field_values field edge_points quotients agreement proof equality initialise resize
+cells declaration loading stages networks levels composing sharing looks programs
+selections transitions observations influence parameters saving gradient_flow hybrid
+recurrent_forms gradients optimise targets algorithms sequence_fit products schedule
+loops source nests sums rows lower driving cost recurrent_cost draft passes through_time
+views forward_gradients sequences describe emit execution interpret plain_inputs
+plain_call plain_edge evaluated limited compiler compile build cache_folder cache
+findings rounding sequence_runs sampling sequence_cases accuracy cases oracles map_laws
+program_laws kernel_laws edge_laws sequence_calls online_laws sequence_laws check
+definitions pairing claims pullback labels problem parts algorithm onestep unrolled
+blocks entrywise steps network_problem backward_section escapes online_names
+online_words online_section sections hybrid_section recursions typesetter notebook
+document interpreted theorem generic generic_recurrent chapter pdf options reports
+showing building checking writing starting caching parser command __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
 ROOMS = ["elementwise", "proofs", "training", "kernels", "checks", "cli", "latex"]
 BELOW = {"library", "declare", "recurrence"}  # the layers, and what the compiled kernels stand on

@@ -26,7 +26,7 @@ from installing import (
     run,
 )
 
-from derive.compile import find_compiler
+from derive.compiler import find_compiler
 
 HERE = Path(__file__).resolve().parent.parent
 BUILDERS = ("cython>=3.1", "setuptools>=77")

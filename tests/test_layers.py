@@ -3,6 +3,7 @@
 import re
 import sys
 
+import numpy as np
 import pytest
 import text_annotations
 from formulas import SIZES, H, W, X, Y, b, h, k, m, n, x
@@ -20,7 +21,9 @@ from derive import (
     cell,
     dims,
     fixed,
+    form,
     given,
+    indices,
     inner,
     layer,
     sigmoid,
@@ -493,3 +496,23 @@ def test_a_pair_is_returned_as_a_tuple() -> None:
 
     h, x = variable("s", H * X)
     assert step.output is tuple_of((sigmoid(W @ x) * h, x))
+
+
+def test_a_size_that_only_a_number_or_an_access_has_is_a_size_of_the_layer() -> None:
+    (i,) = indices("i")
+    mirror = form("mirror", x=(n - 1 - i,), to=(i,), ranges={i: m})
+
+    def declared(output):
+        return Layer.of("f", state={"x": R(m)}, output=output)
+
+    assert declared(lambda x: x / n).sizes == (m, n)
+    assert declared(lambda x: x + n).sizes == (m, n)
+    assert declared(lambda x: mirror(x)).sizes == (m, n)
+    assert declared(lambda x: x).sizes == (m,)
+
+
+def test_what_no_array_tells_is_asked_for() -> None:
+    half = Layer.of("half", state={"x": R(m)}, output=lambda x: x / n).compile()
+    assert half.forward(np.ones((1, 3)), n=2).tolist() == [[0.5, 0.5, 0.5]]
+    with pytest.raises(TypeError, match="size n is not known, give it as n="):
+        half.forward(np.ones((1, 3)))

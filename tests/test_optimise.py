@@ -10,7 +10,8 @@ from trees import EPS, assert_close, bits, draw, dtypes
 
 from derive.training.gradients import NotFinite
 from derive.training.optimise import Adam, GradientDescent, constant, cosine
-from derive.training.parameters import leaves, load, map_tree, save
+from derive.training.parameters import leaves, map_tree
+from derive.training.saving import load, save
 
 METHODS = {
     "descent": lambda: GradientDescent(0.1),

@@ -86,6 +86,24 @@ def test_results_are_the_same_bits(layer):
                 assert same(*both), (name, dtype, batch)
 
 
+@chosen
+def test_a_direction_that_is_none_is_zero(layer):
+    """One direction at a time: the others are arrays of zeros, or None."""
+    for kernels in TWO[layer.name]:
+        runner = Runner(kernels, layer, unequal(layer), 4, np.float64)
+        for name in ("tangent", "tangent_backward"):
+            kernel, point = getattr(kernels, name), runner.point(name)
+            given = {size: runner.named_sizes()[size] for size in kernel.declaration.asked}
+            if kernel.saved_role == "read":
+                given["saved"] = runner.saved(point)
+            every = [k for k, a in enumerate(kernel.arguments) if a.name.endswith("_dot")]
+            for kept in every:
+                zeros, nones = runner.arguments(name, point), runner.arguments(name, point)
+                for other in (k for k in every if k != kept):
+                    zeros[other], nones[other] = filled(zeros[other], 0.0, np.float64), None
+                assert same(kernel(*nones, **given), kernel(*zeros, **given)), (name, kept)
+
+
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))

@@ -99,6 +99,8 @@ def test_a_place_is_the_row_major_offset(place, shape):
         2 / (n * m),
         (n + 1) / m,
         1 / sympy.Max(1, n),
+        1 / (m * sympy.Max(1, n)),
+        3 / (n * m * sympy.Max(1, n)),
         1 / (n + m),
         sympy.Rational(1, 4) / n,
         1 / sympy.sqrt(n),

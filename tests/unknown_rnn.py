@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from derive import R, dims, uninterpreted, variable
 from derive.calculus import tangent, transpose
 from derive.expressions import Jet, LinearCombination, Node, constant, linear_combination
-from derive.walk import jet, ordered, rebuild, rewrite, topological
+from derive.normal_form import normal
+from derive.walk import jet, rebuild, rewrite, topological
 
 n_h, n_x, n_y, n_theta, n_zeta = dims("n_h n_x n_y n_theta n_zeta")
 Eh, Ex, Ey, HT, HP = (R(size) for size in (n_h, n_x, n_y, n_theta, n_zeta))
@@ -157,8 +158,9 @@ def _parted(node: Jet) -> Node:
 
 
 def same(left: Node, right: Node) -> bool:
-    """Equal up to the order of terms."""
-    return ordered(left) is ordered(right)
+    """One normal form."""
+    new = normal(left, right)
+    return new[left] is new[right]
 
 
 def same_by_linearity(left: Node, right: Node) -> bool:

@@ -11,9 +11,11 @@ import numpy as np
 import sympy
 
 from ..elementwise.algebras import Multiprecision
+from ..elementwise.equalities import points_of
 from ..elementwise.fold import evaluate
 from ..elementwise.operations import Operation
 from ..expressions import Elementwise, Node
+from ..proofs import quotients
 from ..reference import Array
 from ..walk import topological
 from .findings import Finding
@@ -46,6 +48,9 @@ def findings(layer: str, roots: Iterable[Node]) -> Iterator[Finding]:
         for dtype in RANGE:
             group = f"{psi.name} in {dtype.__name__}, ulp"
             yield Finding(layer, "values", group, worst_error(psi, dtype), ULPS)  # type: ignore[arg-type]
+        if not sum(psi.orders):
+            for place, error in quotients.errors(psi):
+                yield Finding(layer, "values", place, error, quotients.NEAR)
 
 
 @cache
@@ -62,8 +67,16 @@ def points(psi: Operation, dtype: type[Any], count: int = 16) -> list[Array]:
     for _ in psi.arguments:
         parts = [random.uniform(-size, size, count) for size in (RANGE[dtype], *SCALES)]
         parts.append(10.0 ** random.uniform(-12, 0, count) * random.choice([-1, 1], count))
+        parts.append(_beside_equalities(psi))
         columns.append(random.permutation(np.concatenate(parts)).astype(dtype))
     return columns
+
+
+def _beside_equalities(psi: Operation) -> Array:
+    """On and beside the numbers at which a branch is taken that holds there alone."""
+    places = [float(point.c) for point in points_of(psi.body) if point.c.is_number]
+    steps = (0, 1e-3, -1e-3, 1e-6, -1e-6)
+    return np.array([place + step for place in dict.fromkeys(places) for step in steps])
 
 
 def sample(psi: Operation, dtype: type[Any]) -> tuple[list[Array], list[Any]]:

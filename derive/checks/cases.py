@@ -47,6 +47,14 @@ class Case:
     sizes: Sizes
     values: Mapping[Variable, Value]
     expected: Mapping[str, list[Expected]]
+    batched: bool = True
+
+    @property
+    def given_sizes(self) -> dict[str, int]:
+        """Sizes by name, that of the batch only where arguments and results have its axis."""
+        return {
+            name: k for name, k in self.named_sizes.items() if self.batched or name != BATCH.name
+        }
 
     @property
     def named_sizes(self) -> dict[str, int]:
@@ -155,7 +163,7 @@ class Cases:
             program: [replace(e, value=e.value[0]) if e.batched else e for e in results]
             for program, results in alone.expected.items()
         }
-        return replace(alone, values=rows, expected=expected)
+        return replace(alone, values=rows, expected=expected, batched=False)
 
     def _arguments(self) -> list[Variable]:
         found = (a.variable for program in self.programs for a in program.arguments)

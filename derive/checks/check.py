@@ -2,8 +2,8 @@
 
 Nothing knows a layer here: points are drawn by spaces and operations, expectations come from the
 reference and from numerical oracles.  Each law is described where it is: `map_laws`,
-`program_laws`, `kernel_laws`, `accuracy`; those of a recurrent network over a sequence in
-`sequence_laws`.
+`program_laws`, `kernel_laws`, `edge_laws`, `accuracy`; those of a recurrent network over a sequence
+in `sequence_laws`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..levels import Recurrent
 from ..programs import Program, programs
 from ..proofs.proof import prove
 from . import accuracy
+from .edge_laws import EdgeLaws
 from .findings import Finding, worst
 from .kernel_laws import DTYPES, KernelLaws
 from .map_laws import MapLaws
@@ -48,7 +49,16 @@ def check(layer: Layer, kernels: Any = None, seed: int = 0) -> list[Finding]:
     found = [*map_findings(layer, seed), *program_findings(layer, made, seed)]
     if kernels is not None:
         found += kernel_findings(layer, made, kernels, seed)
+    found += edge_findings(layer, made, kernels, seed)
     return [*found, *accuracy.findings(layer.name, [layer.output])]
+
+
+def edge_findings(
+    layer: Layer, made: Iterable[Program], kernels: Any = None, seed: int = 0
+) -> Iterator[Finding]:
+    """A layer at zeros, at equalities and far out, by its kernels or else by the reference."""
+    for own, group in by_layer(made).items():
+        yield from _named(layer, EdgeLaws(own, group, kernels, seed).findings())
 
 
 def sequence_findings(network: Recurrent, kernels: Any = None, seed: int = 0) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ MEANINGS = {
     "asked": "a result that is asked for alone is the same",
     "batch": "each row of a batch is its own call, without the batch axis",
     "nan": "entries that are NaN only in the kernel or only in the reference",
+    "edges": "at zeros, at equalities and far out: what the formula is at 400 digits",
     "sequence kernel": "each result over a sequence is that of the reference: both precisions",
     "unrolled": "states, predictions and J are those of the layers, step by step",
     "sequence difference": "(J(x + h v) - J(x - h v)) / 2h = <gradient of BPTT, v>",

@@ -118,7 +118,8 @@ def _one_or_tuple(arrays: Sequence[Any]) -> Any:
 
 def keywords(kernel: Any, case: Case) -> dict[str, int]:
     """The sizes that no argument shows."""
-    return {name: case.named_sizes[name] for name in kernel.declaration.asked}
+    given = case.given_sizes
+    return {name: given[name] for name in kernel.declaration.asked if name in given}
 
 
 class KernelLaws:

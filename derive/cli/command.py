@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from ..cache_folder import CacheError
-from ..compile import CompileError, CompilerMissing
+from ..compile import CompileError
+from ..compiler import CompilerMissing
 from ..latex.claims import FalseEquation
 from ..loading import BuildError
 from .parser import parser

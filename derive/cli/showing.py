@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from .. import library
-from ..describe import describe, lines
+from ..describe import describe, lines, rewrite_lines
 from ..kernels.emit import emit
 from ..layers import Layer
 from ..loading import target
@@ -22,6 +22,9 @@ def add(verbs: Verbs) -> None:
     show = add_verb(verbs, "show", "a layer's formulas, spaces, derived maps and cost", _show)
     show.add_argument("layers", metavar="LAYERS", help=LAYERS)
     show.add_argument("--pyx", action="store_true", help="the Cython module instead")
+    show.add_argument(
+        "--rewrites", action="store_true", help="the laws that rewrite the formula alone"
+    )
     add_json(show)
 
 
@@ -47,6 +50,7 @@ def _show(options: argparse.Namespace) -> int:
         report(options, {"modules": modules}, (module.pyx for module in modules))
         return 0
     found = [describe(layer) for layer in chosen]
-    texts = ("\n".join(lines(description)) for description in found)
+    shown = rewrite_lines if options.rewrites else lines
+    texts = ("\n".join(shown(description)) for description in found)
     report(options, {"layers": found}, ["\n\n".join(texts)])
     return 0

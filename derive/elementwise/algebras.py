@@ -12,7 +12,7 @@ import mpmath as mp
 import numpy as np
 import sympy
 
-from .normal import weighted_normal_cdf
+from .normal import mean_excess, weighted_density, weighted_normal_cdf
 from .scalars import FUNCTIONS, nearest_float
 
 
@@ -58,6 +58,8 @@ class Multiprecision(_Numbers):
         return reduce(operator.mul, above) / bottom if bottom != 0 else mp.nan
 
     def call(self, name: str, *arguments: Any) -> Any:
+        if name in _EXPONENTIAL and abs(arguments[0]) > LARGEST_EXPONENT:
+            return _EXPONENTIAL[name](arguments[0])
         try:
             value = _MULTIPRECISION[name](*arguments)
         except (ValueError, ZeroDivisionError):
@@ -74,6 +76,15 @@ class Multiprecision(_Numbers):
         return next((value for value, holds in branches if holds), fallback)
 
 
+LARGEST_EXPONENT = 1e20  # exp of that has an exponent of its own that no memory holds
+_EXPONENTIAL: Mapping[str, Callable[[Any], Any]] = {
+    "exp": lambda x: mp.inf if x > 0 else mp.mpf(0),
+    "expm1": lambda x: mp.inf if x > 0 else mp.mpf(-1),
+    "sinh": lambda x: mp.inf if x > 0 else -mp.inf,
+    "cosh": lambda x: mp.inf,
+}
+
+
 def _multiprecision_normal_cdf(x: Any) -> Any:
     return mp.erfc(-x / mp.sqrt(2)) / 2
 
@@ -84,7 +95,50 @@ _MULTIPRECISION: Mapping[str, Callable[..., Any]] = {
     "pow": mp.power,
     "normal_cdf": _multiprecision_normal_cdf,
     "normal_gelu": lambda x: x * _multiprecision_normal_cdf(x),
+    "normal_mean_excess": lambda x: mp.npdf(x) / _multiprecision_normal_cdf(-x) - x,
+    "weighted_normal_pdf": lambda w, x: w * mp.npdf(x),
 }
+
+
+class Rows:
+    """Lists of mpmath's reals, row by row: an expression is read once for all of them."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.one = count, Multiprecision()
+
+    def variable(self, value: Sequence[Any]) -> list[Any]:
+        return [self.one.variable(x) for x in value]
+
+    def constant(self, number: sympy.Expr) -> list[Any]:
+        return [self.one.constant(number)] * self.count
+
+    def negate(self, value: list[Any]) -> list[Any]:
+        return [-x for x in value]
+
+    def add(self, plus: Sequence[Any], minus: Sequence[Any]) -> list[Any]:
+        return [self.one.add(p, m) for p, m in self._pairs(plus, minus)]
+
+    def multiply(self, above: Sequence[Any], below: Sequence[Any]) -> list[Any]:
+        return [self.one.multiply(a, b) for a, b in self._pairs(above, below)]
+
+    def power(self, base: list[Any], exponent: int) -> list[Any]:
+        return [self.one.power(x, exponent) for x in base]
+
+    def call(self, name: str, *arguments: list[Any]) -> list[Any]:
+        return [self.one.call(name, *row) for row in zip(*arguments, strict=True)]
+
+    def compare(self, relation: str, left: list[Any], right: list[Any]) -> list[bool]:
+        return [self.one.compare(relation, *row) for row in zip(left, right, strict=True)]
+
+    def join(self, word: str, parts: Sequence[list[bool]]) -> list[bool]:
+        return [self.one.join(word, row) for row in zip(*parts, strict=True)]
+
+    def select(self, branches: Sequence[tuple[Any, Any]], fallback: list[Any]) -> list[Any]:
+        rows = [[(v[k], c[k]) for v, c in branches] for k in range(self.count)]
+        return [self.one.select(row, f) for row, f in zip(rows, fallback, strict=True)]
+
+    def _pairs(self, left: Sequence[Any], right: Sequence[Any]) -> list[tuple[Any, Any]]:
+        return [([x[k] for x in left], [x[k] for x in right]) for k in range(self.count)]
 
 
 class Arrays(_Numbers):
@@ -150,4 +204,6 @@ _ARRAYS: Mapping[str, Callable[..., Any]] = {
     "pow": np.power,
     "normal_cdf": lambda x: weighted_normal_cdf(1, x),
     "normal_gelu": lambda x: weighted_normal_cdf(x, x),
+    "normal_mean_excess": mean_excess,
+    "weighted_normal_pdf": weighted_density,
 }

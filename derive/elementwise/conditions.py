@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sympy
 from sympy.core.relational import Relational
-from sympy.logic.boolalg import BooleanTrue
+from sympy.logic.boolalg import BooleanFunction, BooleanTrue
 
 from .scalars import ScalarError, is_constant
 
@@ -58,6 +58,10 @@ def _condition(boolean: sympy.Basic, negated: bool = False) -> Condition:
     if isinstance(boolean, Relational) and boolean.rel_op in _OPPOSITE:
         relation = _OPPOSITE[boolean.rel_op] if negated else boolean.rel_op
         return _compared(relation, boolean.lhs, boolean.rhs)
+    if isinstance(boolean, BooleanFunction):
+        simple = boolean.to_nnf(simplify=False)  # ITE and Xor by And, Or and Not
+        if simple != boolean:
+            return _condition(simple, negated)
     raise ScalarError(
         f"condition {boolean}: expected <, <=, >, >=, Eq, Ne, And, Or, Not of scalars, came "
         f"{type(boolean).__name__}; write it with these"

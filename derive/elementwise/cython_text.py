@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -35,6 +36,30 @@ def _bare(text: str) -> str:
     return re.sub(r"^<real>(\d+)$", r"\1", text)
 
 
+SMALL = 2**31  # a larger whole number is a Python object to Cython
+
+
+def literal(number: sympy.Expr) -> str:
+    """A number that is not negative, in the kernel's precision; here alone numbers are written.
+
+    The text is the nearest float64, which the cast rounds to the nearest float32: at most 1 ulp.
+
+    >>> [literal(sympy.sympify(x)) for x in (3, sympy.Rational(1, 3), 10**12)]
+    ['<real>3', '<real>(1.0/3)', '<real>1000000000000.0']
+    """
+    if number is sympy.nan:
+        return "<real>NAN"
+    nearest = nearest_float(number)
+    if math.isinf(nearest):
+        return "<real>INFINITY"
+    if number.is_Integer and number < SMALL:
+        return f"<real>{number}"
+    exact = not number.is_Rational or sympy.Rational(nearest) == number
+    if not exact and number.p < SMALL and number.q < SMALL:
+        return f"<real>({number.p}.0/{number.q})"
+    return f"<real>{nearest!r}"
+
+
 class Cython:
     """Cython source for values of the fused type `real` (float or double).
 
@@ -47,13 +72,7 @@ class Cython:
         return Text(value)
 
     def constant(self, number: sympy.Expr) -> Text:
-        if number is sympy.nan or number is sympy.oo:
-            return Text("<real>NAN" if number is sympy.nan else "<real>INFINITY")
-        if number.is_Integer and number < 2**31:
-            return Text(f"<real>{number}")
-        if number.is_Rational and sympy.Rational(nearest_float(number)) != number:
-            return Text(f"<real>({number.p}.0/{number.q})")
-        return Text(f"<real>{nearest_float(number)!r}")
+        return Text(literal(number))
 
     def negate(self, value: Text) -> Text:
         return Text("-" + _at_least(QUOTIENT, value), SUM)
@@ -79,7 +98,7 @@ class Cython:
 
     def power(self, base: Text, exponent: int) -> Text:
         if exponent > 4:
-            return self.call("pow", base, Text(f"<real>{exponent}"))
+            return self.call("pow", base, Text(literal(sympy.Integer(exponent))))
         return Text("*".join([_at_least(ATOM, base)] * exponent), PRODUCT)
 
     def call(self, name: str, *arguments: Text) -> Text:

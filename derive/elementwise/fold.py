@@ -18,6 +18,7 @@ import sympy
 
 from .conditions import Comparison, Condition, comparisons, selection
 from .scalars import FUNCTIONS, KNOWN, ScalarError, is_constant
+from .stable import StableFunction, less_log_2
 
 T = TypeVar("T")
 
@@ -81,8 +82,24 @@ def _step(node: sympy.Basic) -> Step:
             f"{type(node).__name__} in {node}: no function of scalars that can be emitted; known "
             f"are {KNOWN}; write it with these"
         )
-    name, argument = FUNCTIONS[type(node)], node.args[0]
-    return Step((argument,), lambda algebra, of: algebra.call(name, of[argument]))
+    name = FUNCTIONS[type(node)]
+    return Step(node.args, lambda algebra, of: algebra.call(name, *(of[a] for a in node.args)))
+
+
+@_step.register
+def _(node: StableFunction) -> Step:
+    text = node.computed()
+    return Step((text,), lambda algebra, of: of[text])
+
+
+@_step.register
+def _(node: less_log_2) -> Step:
+    (u,), high = node.args, node.HIGH
+    low = sympy.log(2) - high
+    return Step(
+        (u, high, low),
+        lambda algebra, of: algebra.add([algebra.add([of[u]], [of[high]])], [of[low]]),
+    )
 
 
 @_step.register

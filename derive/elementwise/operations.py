@@ -22,10 +22,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import sympy
 
+from . import equalities
 from .algebras import Arrays
 from .fold import evaluate, steps
-from .rewriting import is_analytic, kinks_of, plain, without_kinks, without_overflow
-from .scalars import CALLED, ScalarError
+from .laws import Law, rewritten
+from .relations import with_plain_conditions
+from .rewriting import differentiable, is_analytic, kinks_of, plain, without_kinks
+from .scalars import CALLED, ScalarError, is_beyond_floats
 
 Formula: TypeAlias = "sympy.Expr | Callable[..., Any]"
 Orders = tuple[int, ...]
@@ -47,8 +50,11 @@ class Operation:
     orders      which partial derivative of it this is, one order for each argument
     kinks       expressions that vanish where psi or a derivative may jump; () for a smooth psi
     analytic    the body continues to complex arguments (no Piecewise, no Abs)
+    rewritten   the formula by the laws, of which the stable derivatives are made
+    laws        which laws these were
     linear      positions of the arguments in which psi is linear, jointly: along these the
                 derivative is psi itself, and no product with a slope
+    derived_from    what this is a derivative of, and by which argument; None where it is declared
     """
 
     name: str
@@ -59,7 +65,11 @@ class Operation:
     orders: Orders
     kinks: tuple[sympy.Expr, ...]
     analytic: bool
+    rewritten: sympy.Expr = field(repr=False, compare=False)
+    laws: tuple[Law, ...] = field(default=(), repr=False, compare=False)
     stable_derivatives: tuple[tuple[Orders, sympy.Expr], ...] = field(default=(), repr=False)
+    declared: Operation | None = field(default=None, repr=False, compare=False)
+    derived_from: tuple[Operation, int] | None = field(default=None, repr=False, compare=False)
     linear: tuple[int, ...] = ()
 
     @cached_property
@@ -126,9 +136,9 @@ def operation(
 
     `formula` is a callable on symbols, its parameters being the arguments, or an expression of the
     `arguments`. `stable` and `derivatives` (by order, or by orders of several arguments) say how
-    the function and its derivatives are evaluated; else it is the formula and SymPy's derivatives
-    of it, with logistic terms written so that no exp overflows. `linear` are the positions of
-    arguments in which it is linear, all of them together: what a selection selects from.
+    the function and its derivatives are evaluated; else it is the formula and its derivatives,
+    rewritten by the laws of `laws`. `linear` are the positions of arguments in which it is linear,
+    all of them together: what a selection selects from.
 
     Raises OperationError for a name that is no identifier, an undeclared symbol, a function that
     can't be emitted, and a formula that is not real.
@@ -139,7 +149,7 @@ def operation(
     """
     _check_name(name)
     symbols = _arguments(name, formula, arguments)
-    given = _expression(name, formula, symbols)
+    given = _separated(name, _expression(name, formula, symbols))
     table = {
         ((orders,) if isinstance(orders, int) else tuple(orders)): _expression(name, text, symbols)
         for orders, text in (derivatives or {}).items()
@@ -150,19 +160,31 @@ def operation(
             f"{', '.join(map(str, table))}"
         )
     body = plain(given, symbols)
-    text = without_overflow(without_kinks(given, symbols)) if stable is None else stable
+    _check_equalities(name, body, [symbols[k] for k in linear] or symbols)
+    by_laws, laws = _by_laws(given, symbols)
     return Operation(
         name=name,
         arguments=symbols,
         body=body,
-        stable=_expression(name, text, symbols),
+        stable=by_laws if stable is None else _expression(name, stable, symbols),
         base=name,
         orders=(0,) * len(symbols),
         kinks=kinks_of(body),
         analytic=is_analytic(body),
+        rewritten=by_laws,
+        laws=laws if stable is None else (),
         stable_derivatives=tuple(table.items()),
         linear=tuple(linear),
     )
+
+
+def _by_laws(
+    given: sympy.Expr, symbols: tuple[sympy.Symbol, ...]
+) -> tuple[sympy.Expr, tuple[Law, ...]]:
+    """Rewritten before kinks become conditions, and after that: no condition loses digits."""
+    inside, first = rewritten(given)
+    found, then = rewritten(without_kinks(inside, symbols))
+    return found, tuple(dict.fromkeys((*first, *then)))
 
 
 def _check_name(name: str) -> None:
@@ -177,7 +199,7 @@ def _arguments(
     if isinstance(formula, sympy.Expr):
         names = [str(argument) for argument in arguments]
     elif callable(formula):
-        names = list(inspect.signature(formula).parameters)
+        names = _parameters(name, formula)
     else:
         raise OperationError(
             f"{name}: expected a SymPy expression or a callable that makes one, came "
@@ -194,15 +216,59 @@ def _arguments(
     return tuple(sympy.Symbol(word, real=True) for word in names)
 
 
+def _parameters(name: str, formula: Callable[..., Any]) -> list[str]:
+    """The formula's arguments; one with a default value keeps that value."""
+    found = [
+        parameter
+        for parameter in inspect.signature(formula).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    for parameter in found:
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise OperationError(
+                f"{name}: the formula is called with its arguments in order, and {parameter} is "
+                "none of them; remove it"
+            )
+    return [parameter.name for parameter in found]
+
+
+def _called(name: str, formula: Callable[..., Any], symbols: tuple[sympy.Symbol, ...]) -> Any:
+    """The formula of the symbols; an error of SymPy or NumPy on a symbol is told in our words."""
+    try:
+        return formula(*symbols)
+    except OperationError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        what = next((said for part, said in WRONG.items() if part in str(error)), PLAIN)
+        raise OperationError(f"{name}: the formula {what}") from error
+
+
+PLAIN = (
+    "can't be taken of a symbol; write it with +, -, *, /, ** and functions of SymPy, as in "
+    "lambda t: t * sympy.exp(-t)"
+)
+WRONG = {
+    "truth value": (
+        "decides by a comparison (if, and, or, max, min, numpy.where); write "
+        "sympy.Piecewise((t, t > 0), (0, True)), sympy.Max(t, 0) or sympy.Min(t, 0)"
+    ),
+    **dict.fromkeys(
+        ("expression to float", "loop of ufunc", "round symbolic", "to float"),
+        "uses a function of math or NumPy; use those of SymPy, sympy.exp, sympy.tanh, ..",
+    ),
+}
+"""What SymPy, Python or NumPy says where a formula does not take a symbol, and what it means."""
+
+
 def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) -> sympy.Expr:
     """The formula on the symbols, checked."""
-    value = formula if isinstance(formula, sympy.Expr) else formula(*symbols)
+    value = formula if isinstance(formula, sympy.Expr) else _called(name, formula, symbols)
     if isinstance(value, int | float):
         value = sympy.sympify(value)
     if not isinstance(value, sympy.Expr):
         raise OperationError(
-            f"{name}: expected a SymPy expression, came {type(value).__name__} {value!r}; use "
-            "sympy.exp, sympy.tanh, .. in the formula, not those of math or NumPy"
+            f"{name}: expected a SymPy expression, came {type(value).__name__} {value!r}; a "
+            "formula returns one, as in lambda t: sympy.exp(t)"
         )
     declared = {symbol.name: symbol for symbol in symbols}
     value = value.xreplace({x: declared.get(x.name, x) for x in value.free_symbols})
@@ -212,13 +278,36 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
             f"{name}: the formula has {', '.join(others)}, the arguments are "
             f"{', '.join(declared)}; declare them as arguments or put numbers in"
         )
+    if value.has(sympy.nan, sympy.oo, -sympy.oo):
+        raise OperationError(f"{name}: expected finite values, got {value}; leave such values out")
     if value.has(sympy.I, sympy.zoo) or value.is_extended_real is False:
         raise OperationError(f"{name}: expected a real-valued formula, came {value}")
     try:
-        steps(without_kinks(value, symbols))
+        value = with_plain_conditions(value)
+        found = steps(without_kinks(value, symbols))
     except ScalarError as error:
         raise OperationError(f"{name}: {error}") from error
+    for number in (x for x in found if isinstance(x, sympy.Rational) and is_beyond_floats(x)):
+        raise OperationError(
+            f"{name}: a number of {len(str(abs(number)))} digits is beyond the largest "
+            "floating-point number, 1.8e308; scale the formula"
+        )
     return value
+
+
+def _separated(name: str, value: sympy.Expr) -> sympy.Expr:
+    try:
+        return equalities.separated(value)
+    except equalities.NotContinued as error:
+        raise OperationError(f"{name}: {error}") from error
+
+
+def _check_equalities(name: str, body: sympy.Expr, moved: Sequence[sympy.Symbol]) -> None:
+    """What an operation selects by may jump: it is linear in the other arguments, which move."""
+    try:
+        equalities.check(body, moved)
+    except equalities.NotContinued as error:
+        raise OperationError(f"{name}: {error}") from error
 
 
 # --- derivatives
@@ -231,18 +320,43 @@ def _derived_name(base: str, orders: Orders) -> str:
 
 @cache
 def _derivative(psi: Operation, argument: int) -> Operation:
+    """By one argument more; always in the order of the arguments, so that there is one text."""
     orders = tuple(order + (k == argument) for k, order in enumerate(psi.orders))
-    body = plain(sympy.diff(psi.body, psi.arguments[argument]), psi.arguments)
-    if body == psi.body:
-        return psi  # exp' is exp: one operation, so that its values are shared
+    found = _partial(psi.declared or psi, orders)
+    return psi if found.body == psi.body else found  # exp' is exp: one operation, values shared
+
+
+@cache
+def _partial(declared: Operation, orders: Orders) -> Operation:
+    """The partial derivative of a declared operation of these orders."""
+    if not any(orders):
+        return declared
+    last = max(k for k, order in enumerate(orders) if order)
+    below = _partial(declared, tuple(order - (k == last) for k, order in enumerate(orders)))
+    arguments, x = declared.arguments, declared.arguments[last]
+
+    def in_plain_functions(expression: sympy.Expr) -> sympy.Expr:
+        return plain(expression, arguments)
+
+    body = plain(equalities.derivative(below.body, x, in_plain_functions), arguments)
+    if body == below.body:
+        return below
+    smooth = differentiable(below.rewritten, arguments)
+    moved = equalities.derivative(smooth, x, in_plain_functions)
+    by_laws, laws = _by_laws(moved, arguments)
+    text = dict(declared.stable_derivatives).get(orders)
     return Operation(
-        name=_derived_name(psi.base, orders),
-        arguments=psi.arguments,
+        name=_derived_name(declared.base, orders),
+        arguments=arguments,
         body=body,
-        stable=dict(psi.stable_derivatives).get(orders, without_overflow(body)),
-        base=psi.base,
+        stable=by_laws if text is None else text,
+        base=declared.base,
         orders=orders,
-        kinks=psi.kinks,
+        kinks=declared.kinks,
         analytic=is_analytic(body),
-        stable_derivatives=psi.stable_derivatives,
+        rewritten=by_laws,
+        laws=laws if text is None else (),
+        stable_derivatives=declared.stable_derivatives,
+        declared=declared,
+        derived_from=(below, last),
     )

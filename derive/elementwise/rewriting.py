@@ -1,4 +1,4 @@
-"""Formulas rewritten: kinks made explicit, in plain functions, and without overflow."""
+"""Formulas rewritten: kinks made explicit, and in plain functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sympy import Piecewise
 from sympy.codegen.cfunctions import expm1, log1p
 from sympy.core.relational import Relational
 
-from .normal import normal_cdf, normal_gelu
+from .normal import normal_cdf, normal_gelu, normal_mean_excess, weighted_normal_pdf
+from .stable import StableFunction
 
 Rules = Mapping[Any, Callable[..., sympy.Expr]]
 
@@ -65,6 +66,8 @@ def _rewritten(expression: sympy.Expr, rules: Rules) -> sympy.Expr:
     if not expression.args:
         return expression
     arguments = [_rewritten(argument, rules) for argument in expression.args]
+    if isinstance(expression, StableFunction) and StableFunction in rules:
+        return _rewritten(expression.func(*arguments).plain(), rules)
     return rules.get(expression.func, expression.func)(*arguments)
 
 
@@ -77,12 +80,19 @@ def _kink_rules(arguments: Sequence[sympy.Symbol]) -> Rules:
     }
 
 
+def _absolute_of_a_real(t: sympy.Expr) -> sympy.Expr:
+    return sympy.Abs(t) if t.is_extended_real else _by_branch(_absolute, t)
+
+
 _PLAIN: Rules = {
     sympy.Abs: lambda t: _by_branch(_absolute, t),
+    StableFunction: StableFunction.plain,
     expm1: lambda t: sympy.exp(t) - 1,
     log1p: lambda t: sympy.log(1 + t),
     normal_cdf: lambda t: normal_cdf(t).rewrite(sympy.erf),
     normal_gelu: lambda t: normal_gelu(t).rewrite(sympy.erf),
+    normal_mean_excess: lambda t: normal_mean_excess(t).rewrite(sympy.erf),
+    weighted_normal_pdf: lambda w, t: weighted_normal_pdf(w, t).rewrite(sympy.exp),
 }
 
 
@@ -91,42 +101,17 @@ def without_kinks(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> 
     return _rewritten(expression, _kink_rules(arguments))
 
 
+def differentiable(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Expr:
+    """Max, Min, sign and Heaviside by Piecewise, and an absolute value of what may not be real.
+
+    That of a real argument has the derivative sign, and stays what it is inside other functions.
+    """
+    return _rewritten(expression, {**_kink_rules(arguments), sympy.Abs: _absolute_of_a_real})
+
+
 def plain(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Expr:
     """In functions that SymPy differentiates and a proof knows."""
     return _rewritten(expression, {**_kink_rules(arguments), **_PLAIN})
-
-
-def _logistic(factors: tuple[sympy.Expr, ...]) -> sympy.Expr:
-    """exp(u)^k / (1 + exp(u))^n, 0 < k <= n, by exp(-|u|): neither factor overflows."""
-    product = sympy.Mul(*factors)
-    for factor in factors:
-        base, exponent = factor.as_base_exp()
-        exponents = [e for e in base.args if isinstance(e, sympy.exp)]
-        if not (exponent.is_Integer and exponent < 0 and exponents and base == 1 + exponents[0]):
-            continue
-        u, n = exponents[0].args[0], int(-exponent)
-        for numerator in factors:
-            k = numerator.args[0] / u if isinstance(numerator, sympy.exp) else sympy.S.Zero
-            if k.is_Integer and 0 < k <= n:
-                e = sympy.exp(-sympy.Abs(u))
-                bounded = Piecewise((e ** (n - k), u > 0), (e**k, True)) / (1 + e) ** n
-                return _logistic(sympy.Mul.make_args(product / factor / numerator)) * bounded
-    return product
-
-
-def log_without_overflow(argument: sympy.Expr) -> sympy.Expr:
-    """log(1 + exp(u)) without overflow."""
-    u = (argument - 1).args[0] if isinstance(argument - 1, sympy.exp) else None
-    if u is None:
-        return sympy.log(argument)
-    small = log1p(sympy.exp(-sympy.Abs(u)))
-    return Piecewise((u + small, u > 0), (small, True))
-
-
-def without_overflow(expression: sympy.Expr) -> sympy.Expr:
-    """The same function, where exp(u) may overflow in logistic terms, without that."""
-    expression = expression.replace(sympy.Mul, lambda *factors: _logistic(factors))
-    return expression.replace(sympy.log, log_without_overflow)
 
 
 def kinks_of(body: sympy.Expr) -> tuple[sympy.Expr, ...]:

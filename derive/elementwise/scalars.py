@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import sympy
 from sympy.codegen.cfunctions import expm1, log1p
 
-from .normal import normal_cdf, normal_gelu
+from .normal import normal_cdf, normal_gelu, normal_mean_excess, weighted_normal_pdf
+from .stable import StableFunction
 
 
 class ScalarError(ValueError):
@@ -30,10 +32,14 @@ FUNCTIONS: Mapping[type[sympy.Basic], str] = {
     log1p: "log1p",
     normal_cdf: "normal_cdf",
     normal_gelu: "normal_gelu",
+    normal_mean_excess: "normal_mean_excess",
+    weighted_normal_pdf: "weighted_normal_pdf",
 }
-"""The functions of one argument that every algebra knows; beside them there are sqrt and pow."""
+"""The functions that every algebra knows; beside them there are sqrt and pow."""
 
-KNOWN = ", ".join(["+, *, **, sqrt, Piecewise", *sorted(kind.__name__ for kind in FUNCTIONS)])
+_STABLE = [kind for own in StableFunction.__subclasses__() for kind in (own, *own.__subclasses__())]
+_NAMES = sorted(k.__name__ for k in (*FUNCTIONS, *_STABLE) if not k.__name__.startswith("_"))
+KNOWN = ", ".join(["+, *, **, sqrt, Piecewise", *_NAMES])
 CALLED = frozenset([*FUNCTIONS.values(), "sqrt", "pow", "real", "INFINITY", "NAN"])
 """The names that Cython text uses."""
 
@@ -50,5 +56,19 @@ def is_constant(node: sympy.Basic) -> bool:
 
 
 def nearest_float(number: sympy.Expr) -> float:
-    """The float64 nearest to the number."""
-    return float(number.evalf(30))
+    """The float64 nearest to the number; infinite beyond the largest.
+
+    >>> nearest_float(sympy.Rational(1, 3)), nearest_float(sympy.Integer(10) ** 400)
+    (0.3333333333333333, inf)
+    """
+    if not number.is_Rational:
+        return float(number.evalf(30))
+    try:
+        return int(number.p) / int(number.q)  # correctly rounded for whole numbers of any size
+    except OverflowError:
+        return math.inf if number.is_positive else -math.inf
+
+
+def is_beyond_floats(number: sympy.Expr) -> bool:
+    """A finite number that float64 has only infinity for."""
+    return bool(number.is_finite) and math.isinf(nearest_float(number))

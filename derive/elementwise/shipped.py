@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 import sympy
 from sympy import Piecewise
-from sympy.codegen.cfunctions import expm1
+from sympy.codegen.cfunctions import expm1, log1p
 
-from .normal import normal_cdf, normal_gelu
+from . import stable
+from .normal import log_normal_cdf, normal_cdf, normal_gelu, weighted_normal_pdf
 from .operations import Operation, operation
-from .rewriting import log_without_overflow
 
 
 def _exp_minus(t: sympy.Expr) -> sympy.Expr:
@@ -39,14 +39,8 @@ def _tanh_d1(t: sympy.Expr) -> sympy.Expr:
     return 4 * _sigmoid_d1(2 * t)
 
 
-def _softplus_of(t: sympy.Expr) -> sympy.Expr:
-    """max(t, 0) + log(1 + e^-|t|)."""
-    return log_without_overflow(1 + sympy.exp(t))
-
-
-def _density(t: sympy.Expr) -> sympy.Expr:
-    """phi = Phi'."""
-    return sympy.exp(-(t**2) / 2) / sympy.sqrt(2 * sympy.pi)
+def _above_zero(t: sympy.Expr, value: sympy.Expr) -> sympy.Expr:
+    return Piecewise((value, t > 0), (0, True))
 
 
 tanh = operation(
@@ -63,7 +57,7 @@ sigmoid = operation(
 softplus = operation(
     "softplus",
     lambda t: sympy.log(1 + sympy.exp(t)),
-    stable=_softplus_of,
+    stable=lambda t: stable.softplus(t),
     derivatives={1: _sigmoid, 2: _sigmoid_d1},
 )
 gelu = operation(
@@ -71,8 +65,8 @@ gelu = operation(
     lambda t: t * (1 + sympy.erf(t / sympy.sqrt(2))) / 2,
     stable=lambda t: normal_gelu(t),
     derivatives={
-        1: lambda t: normal_cdf(t) + t * _density(t),
-        2: lambda t: (2 - t**2) * _density(t),
+        1: lambda t: normal_cdf(t) + weighted_normal_pdf(t, t),
+        2: lambda t: weighted_normal_pdf(2 - t**2, t),
     },
 )
 elu = operation(
@@ -87,9 +81,48 @@ sqrt = operation("sqrt", lambda t: sympy.sqrt(t))
 square = operation("square", lambda t: t**2)
 reciprocal = operation("reciprocal", lambda t: 1 / t)
 quotient = operation("quotient", lambda a, b: a / b)
+log1p_ = operation("log1p", lambda t: log1p(t))
+expm1_ = operation("expm1", lambda t: expm1(t))
+log_cosh = operation(
+    "log_cosh",
+    lambda t: stable.log_cosh(t),
+    derivatives={1: lambda t: sympy.tanh(t), 2: _tanh_d1},
+)
+log_expm1 = operation("log_expm1", lambda t: stable.log_expm1(t))
+log1mexp = operation("log1mexp", lambda t: stable.log1mexp(t))
+normal_distribution = operation("normal_cdf", lambda t: normal_cdf(t))
+log_normal_distribution = operation("log_normal_cdf", lambda t: log_normal_cdf(t))
+sech = operation("sech", lambda t: stable.sech(t))
+sin = operation("sin", lambda t: sympy.sin(t))
+cos = operation("cos", lambda t: sympy.cos(t))
+sinh = operation("sinh", lambda t: sympy.sinh(t))
+cosh = operation("cosh", lambda t: sympy.cosh(t))
+atan = operation("atan", lambda t: sympy.atan(t))
+erf = operation("erf", lambda t: sympy.erf(t))
+erfc = operation("erfc", lambda t: sympy.erfc(t))
 absolute = operation("absolute", lambda t: sympy.Abs(t))
 maximum = operation("maximum", lambda a, b: Piecewise((a, a >= b), (b, True)))
 minimum = operation("minimum", lambda a, b: Piecewise((a, a <= b), (b, True)))
+root = operation(
+    "root",
+    lambda t: sympy.sqrt(t),
+    derivatives={
+        1: lambda t: _above_zero(t, 1 / (2 * sympy.sqrt(t))),
+        2: lambda t: _above_zero(t, -1 / (4 * t * sympy.sqrt(t))),
+    },
+)
+difference = operation(
+    "difference",
+    lambda a, b: a - b,
+    stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True)),
+)
+weighed = operation(
+    "weighed", lambda p, a: p * a, stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True))
+)
+anchor = operation(
+    "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
+)
+share = operation("share", lambda t: 1 / t, stable=lambda t: _above_zero(t, 1 / t))
 select = operation(
     "select",
     lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
@@ -128,8 +161,33 @@ shipped: Mapping[str, Operation] = MappingProxyType(
         psi.name: psi
         for psi in (
             *(tanh, sigmoid, relu, leaky_relu, elu, softplus, gelu, exp, log, sqrt, square),
-            *(reciprocal, quotient, absolute, maximum, minimum, select),
+            *(
+                reciprocal,
+                quotient,
+                absolute,
+                maximum,
+                minimum,
+                log1p_,
+                expm1_,
+                log_cosh,
+                log_expm1,
+            ),
+            *(log1mexp, normal_distribution, log_normal_distribution, sech, sin, cos, sinh, cosh),
+            *(atan, erf, erfc),
+            *(root, difference, weighed, anchor, share, select),
         )
     }
 )
 """Every operation here, by its name."""
+
+OPERATION_OF: Mapping[type[sympy.Function], Operation] = MappingProxyType(
+    {
+        **{sympy.exp: exp, sympy.log: log, sympy.tanh: tanh, sympy.Abs: absolute, sympy.sin: sin},
+        **{sympy.cos: cos, sympy.sinh: sinh, sympy.cosh: cosh, sympy.atan: atan, sympy.erf: erf},
+        **{sympy.erfc: erfc, log1p: log1p_, expm1: expm1_, normal_cdf: normal_distribution},
+        **{normal_gelu: gelu, log_normal_cdf: log_normal_distribution, stable.sech: sech},
+        **{stable.sigmoid: sigmoid, stable.softplus: softplus, stable.log_cosh: log_cosh},
+        **{stable.log_expm1: log_expm1, stable.log1mexp: log1mexp},
+    }
+)
+"""The operation that a function of one argument is: so an expression becomes nodes again."""

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from ..accesses import is_at_least_zero
-from ..describe import formula, spaces
+from ..describe import computed, formula, spaces
 from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
 from ..layers import Layer
@@ -33,6 +33,7 @@ from .loops import (
     Selected,
     Statement,
     Sum,
+    instances,
 )
 from .lower import Kernel, lower
 from .sequences import sequences
@@ -93,6 +94,7 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
         "module": layer.name,
         "signature": layer.signature,
         "formula": formula(layer),
+        "computed": computed(layer),
         "spaces": spaces(layer),
         "indexed": any(b.kind == "index" for k in kernels for group in k.arguments for b in group),
         "derived": any(_counts(kernel) for kernel in kernels),
@@ -107,20 +109,20 @@ def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
 def _operations(kernels: Iterable[Kernel]) -> list[Operation]:
     found: dict[Operation, None] = {}
     for kernel in kernels:
-        for apply in _instances(kernel.steps, Apply):
+        for apply in instances(kernel.steps, Apply):
             found[apply.operation] = None
     return sorted(found, key=lambda psi: psi.name)
 
 
 def _coefficients(kernel: Kernel) -> Iterator[sympy.Expr]:
     """The numbers that a kernel is written with."""
-    for found in _instances(kernel.steps, (Number, Sum, Inside, Gemm)):
+    for found in instances(kernel.steps, (Number, Sum, Inside, Gemm)):
         if isinstance(found, Sum):
             yield from (weight for weight, _ in found.terms)
         elif isinstance(found, Gemm):
             yield found.alpha
         else:
-            yield found.value if isinstance(found, Number) else found.outside
+            yield found.value if isinstance(found, Number) else sympy.S.Zero
 
 
 def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:
@@ -130,21 +132,9 @@ def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:
             yield made
 
 
-def _instances(tree: object, kind: type | tuple[type, ...]) -> Iterator[Any]:
-    """Every statement or scalar of a kind in a tree of them."""
-    if isinstance(tree, kind):
-        yield tree
-    if isinstance(tree, tuple):
-        for part in tree:
-            yield from _instances(part, kind)
-    elif isinstance(tree, (Statement,)) or hasattr(tree, "__dataclass_fields__"):
-        for name in getattr(tree, "__dataclass_fields__", {}):
-            yield from _instances(getattr(tree, name), kind)
-
-
 def _walk(steps: Iterable[Statement]) -> Iterator[Statement]:
     for step in steps:
-        yield from _instances(step, Statement)
+        yield from instances(step, Statement)
 
 
 # --- kernels
@@ -156,13 +146,14 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
     space = [n for n, used in (("saved", kernel.saved), ("workspace", kernel.workspace)) if used]
     constant = {b.name for b in _flat(kernel.arguments)}
     constant |= {"saved"} if program.reads_saved else set()
+    costs = cost(kernel)
     typed = [(_pointer_type(b.kind), b.name) for b in buffers] + [("real", name) for name in space]
     return {
         "name": program.name,
         "law": wrapped(program.law),
         "signature": ",\n    ".join(_signature_lines(kernel, typed, constant)),
         "arguments": wrapped(_argument_lines(kernel)),
-        "cost": wrapped(cost(kernel)),
+        "cost": wrapped(costs),
         "pointers": list(_pointers(kernel)),
         "declared": [
             *(f"Py_ssize_t {line}" for line in _lines(kernel.indices)),
@@ -171,7 +162,7 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         "steps": views(kernel.steps),
         "sizes": ", ".join(f"size[{k}]" for k in range(len(kernel.sizes))),
         "casts": list(_cast_lines(typed, constant)),
-        "doc": _doc(kernel),
+        "doc": _doc(kernel, costs),
         "size_names": _tuple(f'"{size}"' for size in kernel.sizes),
         "declared_arguments": [
             _declared(a.name, _role(a), a, group, kernel)
@@ -231,9 +222,9 @@ def _cast_lines(typed: list[tuple[str, str]], constant: set[str]) -> Iterator[st
 
 def _scalars(kernel: Kernel) -> list[str]:
     """Scalars; those that only some results ask for begin as 0: a C compiler can't see more."""
-    loops = _instances(kernel.steps, For)
-    conditions = [asked for loop in loops for asked in _instances(loop, Asked)]
-    optional = {let.name for asked in conditions for let in _instances(asked, Let)}
+    loops = instances(kernel.steps, For)
+    conditions = [asked for loop in loops for asked in instances(loop, Asked)]
+    optional = {let.name for asked in conditions for let in instances(asked, Let)}
     return [f"{name} = 0" if name in optional else name for name in kernel.scalars]
 
 
@@ -256,8 +247,9 @@ def _shapes(group: Iterable[Buffer]) -> str:
 def _pointers(kernel: Kernel) -> Iterator[tuple[str, str, str]]:
     """Where saved values and workspace begin: type, name, address."""
     start = sympy.S.Zero
+    used = set(instances(kernel.steps, Buffer))
     for buffer in kernel.saved:
-        if any(b == buffer for b in _instances(kernel.steps, Buffer)):
+        if buffer in used:
             kind = "const real*" if kernel.program.reads_saved else "real*"
             yield kind, buffer.name, _plus("saved", start)
         start = start + buffer.count
@@ -269,10 +261,10 @@ def _plus(name: str, offset: sympy.Expr) -> str:
     return name if offset == 0 else f"{name} + {integer(offset)}"
 
 
-def _doc(kernel: Kernel) -> str:
+def _doc(kernel: Kernel, costs: Iterable[str]) -> str:
     program = kernel.program
     arguments = [f"    {line}" for line in _argument_lines(kernel)]
-    lines = [*program.law, "", *arguments, "", *cost(kernel)]
+    lines = [*program.law, "", *arguments, "", *costs]
     return "\n".join(lines)
 
 

@@ -214,8 +214,7 @@ class Compiled:
     @value.register
     def _(self, scalar: Inside) -> Value:
         inside, value = self.inside(scalar.guards), self.value(scalar.value)
-        outside = float(scalar.outside)
-        return lambda state: value(state) if inside(state) else outside
+        return lambda state: value(state) if inside(state) else 0.0
 
     @value.register
     def _(self, scalar: Sum) -> Value:
@@ -339,15 +338,18 @@ class Compiled:
         lets, value = self.block(statement.lets), self.value(statement.value)
         found, running = ([*map(str, names)] for names in (statement.indices, statement.running))
         window = [self.number(extent) for extent in statement.extents]
+        inside = self.inside(statement.guards)
 
         def largest(state: State) -> None:
-            entries = []
+            entries = {}
             for places in np.ndindex(*window):
                 state.index.update(zip(running, places, strict=True))
-                lets(state)
-                entries.append(value(state))
-            first = np.unravel_index(int(np.argmax(entries)), window)
-            state.index.update(zip(found, map(int, first), strict=True))
+                if inside(state):
+                    lets(state)
+                    entries[places] = value(state)
+            first = int(np.argmax([*entries.values()])) if entries else 0
+            place = [*entries][first] if entries else [0] * len(window)
+            state.index.update(zip(found, place, strict=True))
 
         return largest
 

@@ -6,7 +6,9 @@ buffer and a place in it, one integer expression in sizes and loop indices for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
 import sympy
 
@@ -91,11 +93,10 @@ class Position(Scalar):
 
 @dataclass(frozen=True)
 class Inside(Scalar):
-    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else a number."""
+    """A scalar where every guard (entry, extent) has 0 <= entry < extent, else zero."""
 
     guards: Guards
     value: Scalar
-    outside: sympy.Expr = sympy.S.Zero
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,10 @@ class Select(Statement):
 
 @dataclass(frozen=True)
 class Largest(Statement):
-    """Indices bound to the first place where a scalar is largest; a NaN is above all numbers."""
+    """Indices bound to the first place where a scalar is largest; a NaN is above all numbers.
+
+    Places where a guard (entry, extent) is outside are passed over; 0 where there is no other.
+    """
 
     indices: tuple[sympy.Symbol, ...]
     running: tuple[sympy.Symbol, ...]
@@ -169,6 +173,7 @@ class Largest(Statement):
     candidate: str
     value: Scalar
     lets: tuple[Statement, ...]
+    guards: Guards = ()
 
 
 @dataclass(frozen=True)
@@ -287,3 +292,22 @@ class Step(Statement):
 
     formulas: tuple[str, ...]
     body: tuple[Statement, ...]
+
+
+# --- going through statements
+
+
+def instances(tree: object, kind: type | tuple[type, ...]) -> Iterator[Any]:
+    """Every statement, scalar or buffer of a kind in a tree of them, in order."""
+    stack = [tree]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, kind):
+            yield found
+        if isinstance(found, tuple):
+            stack.extend(reversed(found))
+        elif isinstance(found, PARTS):
+            stack.extend(getattr(found, field.name) for field in reversed(fields(found)))
+
+
+PARTS = (Statement, Scalar, Buffer, Pointer, Matrix)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import accumulate
 
 import sympy
 
-from ..expressions import Elementwise, Node, Variable, is_zero, zero
+from ..abbreviations import abbreviated
+from ..expressions import Contraction, Elementwise, Node, Variable, is_zero, zero
 from ..names import Allocator, unused
+from ..normal_form import normal
 from ..programs import BATCH, Program
 from ..spaces import Indices as IndexSpace
 from ..spaces import Real
 from ..text import Writer, spoken
 from ..walk import storage
-from .loops import Asked, Buffer, Fill, Statement, Step
+from .loops import Asked, Buffer, Fill, Statement, Step, instances
 from .nests import Indices, Nest
 from .products import is_sum
 from .rows import cleared_sum, copied_rows, set_rows
@@ -65,6 +69,7 @@ class Kernel:
 
 
 NOBODY: frozenset[str] = frozenset()
+LENGTH = 256  # operations in a line of the mathematics
 WORDS = ("saved", "workspace")
 
 
@@ -79,11 +84,18 @@ class _Lowering:
         self.sizes = program.sizes
         masks = [r.where for r in program.results if r.where is not None]
         roots = [*(r.node for r in program.results), *masks, *program.saves, *program.names]
-        plain = prepared(roots, program.names)
-        named = program.names.items()
-        self.names = {plain[x]: name for x, name in named if not isinstance(x, Variable)}
+        new = normal(*roots)
+        ready = prepared(
+            dict.fromkeys(new[root] for root in roots), {new[x] for x in program.names}
+        )
+        plain = {node: ready[new[node]] for node in roots}
+        self.names: dict[Node, str] = {}
+        for node, name in program.names.items():
+            if not isinstance(node, Variable):
+                self.names.setdefault(plain[node], name)
+        self._taken = set(self.names.values())
         self.writer = Writer(self.names, BATCH)
-        self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(plain.values())))
+        self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(ready.values())))
         self.memory: dict[Node, Buffer] = {}
         self.lines: dict[str, Line] = {}
         self.arguments = [self._argument(a.variable) for a in program.arguments]
@@ -145,7 +157,7 @@ class _Lowering:
         name = spoken(node, self.names, "t")
         if node in self.names or isinstance(node, Variable):
             return name
-        return unused(name, set(self.names.values()))
+        return unused(name, self._taken)
 
     # --- statements
 
@@ -195,7 +207,11 @@ class _Lowering:
             else:
                 self.memory[node] = self._buffer(self._name(node), node, "workspace")
                 workspace.append(self.memory[node])
-        self.writer = Writer({n: b.name for n, b in self.memory.items()} | self.names, BATCH)
+        called = {n: b.name for n, b in self.memory.items()} | self.names
+        tops = tuple(s.node for s in schedule.sinks)
+        called = abbreviated(tops, called, self._taken | self.program.layer.words, LENGTH)
+        self.names |= {n: name for n, name in called.items() if n not in self.memory}
+        self.writer = Writer(called, BATCH)
         self.targets = {
             sink: self.memory[sink.node] for sink in schedule.stored.values()
         } | self._copy_targets(schedule, by_name)
@@ -218,21 +234,23 @@ class _Lowering:
                     yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
-        for stage in range(1 + max((s.stage for s in schedule.sinks), default=0)):
-            shapes: dict[object, list[Sink]] = {}
-            for sink in schedule.sinks:
-                if sink.pointwise is not None and sink.pointwise_stage == stage:
-                    shapes.setdefault(self.targets[sink].shape, []).append(sink)
-            for sinks in shapes.values():
+        nests: dict[int, dict[object, list[Sink]]] = {}
+        sums: dict[int, list[tuple[Sink, sympy.Expr, Contraction]]] = {}
+        for sink in schedule.sinks:
+            if sink.pointwise is not None:
+                shapes = nests.setdefault(sink.pointwise_stage, {})
+                shapes.setdefault(self.targets[sink].shape, []).append(sink)
+            for (weight, total), stage in zip(sink.sums, sink.sum_stages, strict=True):
+                sums.setdefault(stage, []).append((sink, weight, total))
+        for stage in sorted({*nests, *sums}):
+            for sinks in nests.get(stage, {}).values():
                 chosen = {sink: self._selected(sink) for sink in sinks}
                 for sink, steps in chosen.items():
                     yield from self._asked(sink.asked, steps)
                 if rest := [sink for sink, steps in chosen.items() if not steps]:
                     yield from self._nest(rest)
-            for sink in schedule.sinks:
-                for (weight, total), at in zip(sink.sums, sink.sum_stages, strict=True):
-                    if at == stage:
-                        yield from self._asked(sink.asked, [self._sum(sink, weight, total)])
+            for sink, weight, total in sums.get(stage, []):
+                yield from self._asked(sink.asked, [self._sum(sink, weight, total)])
 
     def _selected(self, sink: Sink) -> list[Statement]:
         """What only selects rows of another array, as one step; nothing for other sinks."""
@@ -342,42 +360,55 @@ def _functions(nodes: Iterable[Node]) -> list[str]:
 
 def merged(steps: Iterable[Statement]) -> list[Statement]:
     """Neighbours that the same results ask for under one condition, some of them inside."""
-    result: list[Statement] = []
+    result: list[
+        tuple[Statement, list[Statement]]
+    ] = []  # the bodies of conditions grow beside them
     for step in steps:
-        last = result[-1] if result else None
-        if not (isinstance(step, Asked) and isinstance(last, Asked)):
-            result.append(step)
-        elif set(step.pointers) == set(last.pointers):
-            result[-1] = Asked(last.pointers, tuple(merged((*last.body, *step.body))))
-        elif set(step.pointers) < set(last.pointers):
-            result[-1] = Asked(last.pointers, tuple(merged((*last.body, step))))
-        else:
-            result.append(step)
-    return result
+        last = result[-1][0] if result else None
+        if isinstance(step, Asked) and isinstance(last, Asked):
+            if set(step.pointers) == set(last.pointers):
+                result[-1][1].extend(step.body)
+                continue
+            if set(step.pointers) < set(last.pointers):
+                result[-1][1].append(step)
+                continue
+        result.append((step, list(step.body) if isinstance(step, Asked) else []))
+    return [
+        Asked(step.pointers, tuple(merged(body))) if isinstance(step, Asked) else step
+        for step, body in result
+    ]
 
 
 def lay_out(
     buffers: list[Buffer], steps: list[Statement]
 ) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
     """Each workspace buffer's offset: a place serves several of one size, one at a time."""
-    order = list(in_order(steps))
-    lives = {
-        buffer: [k for k, step in enumerate(order) if mentions(step, buffer)] for buffer in buffers
-    }
-    slots: list[tuple[sympy.Expr, int]] = []  # size, the last step that uses it
+    lives = _lives(set(buffers), steps)
+    sizes: list[sympy.Expr] = []
+    busy: dict[sympy.Expr, list[tuple[int, int]]] = {}  # of a size: the last step, the place
+    free: dict[sympy.Expr, list[int]] = {}
     placed: dict[Buffer, int] = {}
     for buffer in sorted(buffers, key=lambda b: lives[b][0]):
-        first, last = lives[buffer][0], lives[buffer][-1]
-        free = [
-            k for k, (size, until) in enumerate(slots) if size == buffer.count and until < first
-        ]
-        number = free[0] if free else len(slots)
-        slots[number : number + 1] = [(buffer.count, last)]
+        first, last = lives[buffer]
+        waiting, ready = busy.setdefault(buffer.count, []), free.setdefault(buffer.count, [])
+        while waiting and waiting[0][0] < first:
+            heappush(ready, heappop(waiting)[1])
+        number = heappop(ready) if ready else len(sizes)
+        sizes += [buffer.count] if number == len(sizes) else []
+        heappush(waiting, (last, number))
         placed[buffer] = number
-    starts = [sympy.S.Zero]
-    for size, _ in slots:
-        starts.append(starts[-1] + size)
+    starts = list(accumulate(sizes, initial=sympy.S.Zero))
     return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
+
+
+def _lives(buffers: set[Buffer], steps: list[Statement]) -> dict[Buffer, tuple[int, int]]:
+    """The first and the last step that reads or writes each buffer."""
+    lives: dict[Buffer, tuple[int, int]] = {}
+    for number, step in enumerate(in_order(steps)):
+        for buffer in instances(step, Buffer):
+            if buffer in buffers:
+                lives[buffer] = lives.get(buffer, (number,))[0], number
+    return lives
 
 
 def in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
@@ -387,13 +418,3 @@ def in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
             yield from in_order(step.body)
         else:
             yield step
-
-
-def mentions(statement: object, buffer: Buffer) -> bool:
-    """A statement or scalar reads or writes a buffer."""
-    if isinstance(statement, Buffer):
-        return statement == buffer
-    if isinstance(statement, tuple):
-        return any(mentions(part, buffer) for part in statement)
-    fields = getattr(statement, "__dataclass_fields__", None)
-    return fields is not None and any(mentions(getattr(statement, f), buffer) for f in fields)

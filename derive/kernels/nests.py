@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, count
+from collections import ChainMap
+from collections.abc import Container, Iterator, Mapping, MutableMapping, Sequence
 from typing import TypeAlias
 
 import sympy
@@ -20,8 +20,10 @@ from ..expressions import (
 )
 from ..forms import Access
 from ..names import Allocator
+from ..patterns import is_rearranged
 from ..text import spoken
 from .loops import (
+    Accumulate,
     Apply,
     Buffer,
     For,
@@ -41,11 +43,11 @@ from .loops import (
     Sum,
     Times,
 )
-from .products import is_rearranged
 
 Memory = Mapping[Node, Buffer]
-Known: TypeAlias = "dict[tuple[Node, Place], Scalar]"
-Selected: TypeAlias = "dict[tuple[Node, Place], sympy.Symbol]"
+Known: TypeAlias = "MutableMapping[tuple[Node, Place], Scalar]"
+Selected: TypeAlias = "MutableMapping[tuple[Node, Place], sympy.Symbol]"
+WIDE = 128  # terms of a sum that one statement adds up: a compiler goes down them by recursion
 
 
 class Indices:
@@ -85,20 +87,29 @@ class Indices:
             self._letters.append(self._allocator.fresh(wanted))
         return self._letters[number]
 
-    def scalar(self, wanted: str, place: Place, used: set[str]) -> str:
+    def scalar(self, wanted: str, place: Place, used: dict[str, int]) -> str:
         """A name for a scalar that this nest does not use yet; an array's with the place behind it.
 
         Scalars are set before they are read in every nest, so that one may serve again in another.
+        `used` has the last number behind every name.
         """
         spot = "".join(str(index) for index in place if index.is_Symbol)
-        first = [wanted, f"{wanted}_{spot}"] if spot else [wanted]
-        for stem in chain(first, (f"{wanted}_{number}" for number in count(2))):
-            if stem not in used and (stem in self.scalars or not self._allocator.is_taken(stem)):
-                break
-        if stem not in self.scalars:
-            self.scalars[self._allocator.fresh(stem)] = None
-        used.add(stem)
-        return stem
+        name, number = wanted, 1
+        if spot and not self._is_free(name, used):
+            name = f"{wanted}_{spot}"
+        if not self._is_free(name, used):
+            number = used.get(wanted, 1)
+            while not self._is_free(name, used):
+                number += 1
+                name = f"{wanted}_{number}"
+            used[wanted] = number
+        if name not in self.scalars:
+            self.scalars[self._allocator.fresh(name)] = None
+        used.setdefault(name, 1)
+        return name
+
+    def _is_free(self, name: str, used: dict[str, int]) -> bool:
+        return name not in used and (name in self.scalars or not self._allocator.is_taken(name))
 
     def scalar_index(self, wanted: str) -> str:
         """A name for an index that no loop nest runs over."""
@@ -119,52 +130,80 @@ class Points:
     `lets` are the statements that name scalars; they come before the statement that uses them.
     """
 
-    def __init__(self, memory: Memory, names: Mapping[Node, str], indices: Indices) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        names: Mapping[Node, str],
+        indices: Indices,
+        own: Container[Node] = frozenset(),
+    ) -> None:
         self.memory, self.names, self.indices = memory, names, indices
+        self.own = own  # what this nest makes: it has them at hand and does not load them
         self.uses: dict[tuple[Node, Place], int] = {}
         self.known: Known = {}
         self.selected: Selected = {}
         self.lets: list[Statement] = []
-        self.used: set[str] = set()
+        self.used: dict[str, int] = {}
+
+    def loads(self, node: Node) -> bool:
+        """The expression is loaded from a buffer."""
+        return node in self.memory and node not in self.own
 
     def count(self, node: Node, place: Place) -> None:
         """Counts how often each expression is used at each place."""
-        self.uses[node, place] = self.uses.get((node, place), 0) + 1
-        if self.uses[node, place] == 1 and node not in self.memory:
-            for operand, at in self._reads(node, place):
-                self.count(operand, at)
+        stack = [(node, place)]
+        while stack:
+            node, place = stack.pop()
+            self.uses[node, place] = self.uses.get((node, place), 0) + 1
+            if self.uses[node, place] == 1 and not self.loads(node):
+                stack.extend(reversed(self.reads(node, place)))
 
     def value(self, node: Node, place: Place, root: bool = False) -> Scalar:
         """The scalar of an expression at a place, by name where it is used again or has one.
 
         The root of a store needs no name of its own."""
-        if (node, place) not in self.known:
-            scalar = self._scalar(node, place)
-            if self._wants_name(node, place, scalar, root):
-                name = self.indices.scalar(spoken(node, self.names, "r"), place, self.used)
-                self.lets.append(Let(name, scalar))
-                scalar = Local(name)
-            self.known[node, place] = scalar
+        stack = [(node, place, False)]
+        while stack:
+            inner, at, ready = stack.pop()
+            if (inner, at) in self.known:
+                continue
+            if ready or self.loads(inner):
+                self.known[inner, at] = self._named(inner, at, root and inner is node)
+            else:
+                stack.append((inner, at, True))
+                reads = reversed(self.reads(inner, at, select=True))
+                stack.extend((operand, spot, False) for operand, spot in reads)
         return self.known[node, place]
+
+    def _named(self, node: Node, place: Place, root: bool) -> Scalar:
+        """The scalar of an expression whose operands are known, by name where it is to have one."""
+        scalar = self._scalar(node, place)
+        if not self._wants_name(node, place, scalar, root):
+            return scalar
+        name = self.indices.scalar(spoken(node, self.names, "r"), place, self.used)
+        self.lets += _summed_up(name, scalar)
+        return Local(name)
 
     def _wants_name(self, node: Node, place: Place, scalar: Scalar, root: bool) -> bool:
         if isinstance(scalar, (Local, Number, Load, Position)):
             return False
+        if isinstance(scalar, Sum) and len(scalar.terms) > WIDE:
+            return True
         named = node in self.names and not root
         return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))
 
-    def _reads(self, node: Node, place: Place) -> list[tuple[Node, Place]]:
+    def reads(self, node: Node, place: Place, select: bool = False) -> list[tuple[Node, Place]]:
+        """The operands at the places where they are read, first their places themselves."""
         if isinstance(node, Contraction):
-            moved = self._moved(node, place, select=False)
+            moved = self._moved(node, place, select)
             return [(x, placed(node.access(k), moved)) for k, x in enumerate(node.filled)]
         if isinstance(node, Argmax):
             return []
         return [(operand, place) for operand in node.operands]
 
     def _scalar(self, node: Node, place: Place) -> Scalar:
-        if node in self.memory:
-            buffer = self.memory[node]
-            return Load(buffer, place)
+        if self.loads(node):
+            return Load(self.memory[node], place)
         if isinstance(node, Constant):
             return Number(node.value)
         if is_zero(node):
@@ -172,13 +211,15 @@ class Points:
         if isinstance(node, Argmax):
             return Position(self._selected(node, place, node.space.bound))  # type: ignore[attr-defined]
         if isinstance(node, LinearCombination):
-            terms = [(weight, self.value(x, place)) for weight, x in node.terms]
-            return Sum(
+            common = _common_weight(node)
+            terms = [(weight / common, self.value(x, place)) for weight, x in node.terms]
+            total = Sum(
                 tuple(
                     (sympy.S.One, weighted(w, x)) if isinstance(x, Number) else (w, x)
                     for w, x in terms
                 )
             )
+            return weighted(common, total)
         if isinstance(node, Elementwise):
             return Apply(node.operation, tuple(self.value(z, place) for z in node.arguments))
         assert isinstance(node, Contraction), type(node)
@@ -192,11 +233,11 @@ class Points:
         )
         return factors[0] if len(factors) == 1 else Times(factors)
 
-    def read(self, node: Node, place: Place, outside: sympy.Expr = sympy.S.Zero) -> Scalar:
-        """An operand at a place, zero or another number outside its borders."""
+    def read(self, node: Node, place: Place) -> Scalar:
+        """An operand at a place, zero outside its borders."""
         guards = self.indices.outside(place, node.space.shape)  # type: ignore[attr-defined]
         value = self.value(node, place)
-        return Inside(guards, value, outside) if guards else value
+        return Inside(guards, value) if guards else value
 
     def _moved(
         self, node: Contraction, place: Place, select: bool = True
@@ -221,7 +262,7 @@ class Points:
     def _selected(self, selector: Node, place: Place, extent: sympy.Expr) -> sympy.Symbol:
         """The index that a selector gives at a place; those of one window come together."""
         if (selector, place) not in self.selected:
-            if isinstance(selector, Argmax) and selector not in self.memory:
+            if isinstance(selector, Argmax) and not self.loads(selector):
                 self.lets.append(self._largest(selector, place))
             else:
                 symbol = self._index("k", extent)
@@ -235,14 +276,16 @@ class Points:
     def _largest(self, node: Argmax, place: Place) -> Statement:
         extents = tuple(node.form.extent(index) for index in node.summed)
         found = tuple(self._index("k", extent) for extent in extents)
-        self.selected |= {(one, place): k for one, k in zip(node.together, found, strict=True)}
+        self.selected.update(zip(((one, place) for one in node.together), found, strict=True))
         running = tuple(self._index("j", extent) for extent in extents)
         moved = dict(zip((*node.form.slots[1], *node.summed), (*place, *running), strict=True))
-        inner = Points(self.memory, self.names, self.indices)
-        value = inner.read(node.operand, placed(node.form.slots[0], moved), -sympy.oo)
+        inner = Points(self.memory, self.names, self.indices, self.own)
+        read = placed(node.form.slots[0], moved)
+        guards = self.indices.outside(read, node.operand.space.shape)  # type: ignore[attr-defined]
+        value = inner.value(node.operand, read)
         best = self.indices.scalar("largest", (), self.used)
         candidate = self.indices.scalar("candidate", (), self.used)
-        return Largest(found, running, extents, best, candidate, value, tuple(inner.lets))
+        return Largest(found, running, extents, best, candidate, value, tuple(inner.lets), guards)
 
 
 class Nest:
@@ -254,15 +297,16 @@ class Nest:
         self.indices, self.shape = indices, shape
         self.place = tuple(indices.fresh(shape))
         self.points = Points(memory, names, indices)
-        # what is named so far, with those who ask for it: nobody in particular, or some results
-        self._named: list[tuple[frozenset[str], Known, Selected]] = []
+        # what is named so far by those who ask for it: nobody in particular, or some results
+        self._named: dict[frozenset[str], tuple[Known, Selected]] = {}
+        self._seen: set[Node] = set()
 
     def count(self, roots: Sequence[Node], own: Sequence[Node]) -> None:
         """Counts uses over all roots, so that what is shared is computed once.
 
         `own` are those that this nest makes: it has them at hand and does not load them.
         """
-        self.points.memory = {x: b for x, b in self.points.memory.items() if x not in own}
+        self.points.own = frozenset(own)
         for root in roots:
             self.points.count(root, self.place)
 
@@ -279,58 +323,75 @@ class Nest:
         """Names what roots with different askers use, where one of these asks.
 
         Where they are all that ask for the nest, nobody in particular does."""
-        below = [
-            ({node for node, at in self._visited(root) if at == self.place}, asked)
-            for root, asked in roots
-        ]
-        visited = (
-            node for root, _ in roots for node, at in self._visited(root) if at == self.place
-        )
-        for node in dict.fromkeys(visited):
-            askers = {asked for nodes, asked in below if node in nodes}
+        for node, askers in self._askers(roots).items():
             if len(askers) > 1:
                 union = frozenset[str]().union(*askers)
                 together = frozenset() if union == everyone else union
                 yield together, self._value(node, together)[1]
+
+    def _askers(
+        self, roots: Sequence[tuple[Node, frozenset[str]]]
+    ) -> dict[Node, set[frozenset[str]]]:
+        """What the roots are made of here, operands first, with the askers of these roots."""
+        met: dict[tuple[Node, Place], set[frozenset[str]]] = {}
+        order: list[Node] = []
+        for root, asked in roots:
+            found: list[Node] = []
+            stack = [(root, self.place)]
+            while stack:
+                node, at = stack.pop()
+                askers = met.setdefault((node, at), set())
+                found += [node] if not askers and at == self.place else []
+                if asked not in askers and not self.points.loads(node):
+                    stack.extend(reversed(self.points.reads(node, at)))
+                askers.add(asked)
+            order += reversed(found)
+        return {node: met[node, self.place] for node in order}
 
     def _value(
         self, node: Node, asked: frozenset[str], root: bool = False
     ) -> tuple[Scalar, list[Statement]]:
         """A scalar here, and what has to be named for it and is not yet where this is asked for."""
         points = self.points
-        points.known, points.selected, points.lets = {}, {}, []
-        for askers, known, selected in self._named:
-            if not askers or (asked and asked <= askers):
-                points.known |= known
-                points.selected |= selected
-        value = points.value(node, self.place, root)
-        self._named.append((asked, points.known, points.selected))
-        return value, points.lets
+        own = self._named.setdefault(asked, ({}, {}))
+        others = [
+            named
+            for askers, named in reversed(self._named.items())
+            if named is not own and (not askers or (asked and asked <= askers))
+        ]
+        points.known = ChainMap(own[0], *(known for known, _ in others))
+        points.selected = ChainMap(own[1], *(selected for _, selected in others))
+        points.lets = []
+        return points.value(node, self.place, root), points.lets
 
-    def _visited(self, root: Node) -> dict[tuple[Node, Place], None]:
-        """The expressions that a root is made of here, operands first."""
-        counted = Points(self.points.memory, self.points.names, self.indices)
-        counted.count(root, self.place)
-        return dict.fromkeys(reversed(list(counted.uses)))
+    def named_below(self, root: Node) -> list[Node]:
+        """The named expressions that this nest computes for a root, operands first.
 
-    def named_below(self, root: Node) -> Iterator[Node]:
-        """The named expressions that this nest computes for a root, operands first."""
-        seen: set[Node] = set()
-
-        def visit(node: Node) -> Iterator[Node]:
-            if node in seen or node in self.points.memory:
-                return
-            seen.add(node)
-            for operand in node.operands:
-                yield from visit(operand)
-            if node in self.points.names:
-                yield node
-
-        return visit(root)
+        Those that have been listed for another root before are not listed again.
+        """
+        found: list[Node] = []
+        stack = [(root, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready and node in self.points.names:
+                found.append(node)
+            if ready or node in self._seen or self.points.loads(node):
+                continue
+            self._seen.add(node)
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.operands))
+        return found
 
     def loops(self, body: Sequence[Statement]) -> list[Statement]:
         """The body inside the loops of the shape."""
         return wrapped(self.place, self.shape, body)
+
+
+def _common_weight(node: LinearCombination) -> sympy.Expr:
+    """The weight of all terms up to sign: a difference is taken first, so that equals leave 0."""
+    first, *rest = (weight for weight, _ in node.terms)
+    same = rest and all(weight in (first, -first) for weight in rest)
+    return -first if same and first.could_extract_minus_sign() else first if same else sympy.S.One
 
 
 def wrapped(
@@ -353,3 +414,11 @@ def weighted(weight: sympy.Expr, value: Scalar) -> Scalar:
     if isinstance(value, Number):
         return Number(weight * value.value)
     return value if weight == 1 else Sum(((weight, value),))
+
+
+def _summed_up(name: str, value: Scalar) -> list[Statement]:
+    """A named scalar, the terms of a long sum added to it one part after the other."""
+    if not isinstance(value, Sum) or len(value.terms) <= WIDE:
+        return [Let(name, value)]
+    parts = [Sum(value.terms[k : k + WIDE]) for k in range(0, len(value.terms), WIDE)]
+    return [Let(name, parts[0]), *(Accumulate(name, part) for part in parts[1:])]

@@ -97,7 +97,11 @@ class Inputs:
         given, keywords = declaration.ordered(given, named)
         self.keywords: dict[str, Any] = keywords
         values = chain.from_iterable(map(declaration.parts, declaration.arguments, given))
-        return list(map(self._array, self.layout.inputs, values))
+        arrays: list[Any] = []
+        for number, (leaf, value) in enumerate(zip(self.layout.inputs, values, strict=True)):
+            base = declaration.base_of(number) if value is None else -1
+            arrays.append(np.zeros_like(arrays[base]) if base >= 0 else self._array(leaf, value))
+        return arrays
 
     def _array(self, leaf: Leaf, value: Any) -> Array:
         """An array that shares the memory of anything else; a new one for lists and numbers."""
@@ -143,7 +147,10 @@ class Inputs:
             raise self._wrong(leaf, "is misaligned; pass a copy of it")
 
     def _settle_batch(self) -> None:
-        """Either all arguments that may have a batch axis have it, or none of them."""
+        """Either all arguments that may have a batch axis have it, or none of them.
+
+        Where none may have it, as for a layer of parameters alone, a call is for one point.
+        """
         lacking = []
         for leaf, array in self._inputs():
             less = len(leaf.extents) - array.ndim
@@ -152,7 +159,8 @@ class Inputs:
             lacking += [less] if leaf.batch >= 0 else []
         if any(lacking) and not all(lacking):
             raise self._refused(batch_sentence(self.layout.inputs, self._shapes()))
-        if any(lacking):
+        alone = BATCH in self.declaration.sizes and BATCH not in self.keywords and not lacking
+        if any(lacking) or alone:
             self.batched, self.sizes[BATCH] = False, 1
 
     # --- sizes and shapes
@@ -177,7 +185,7 @@ class Inputs:
             self._check_shape(leaf, array)
 
     def _take_keywords(self) -> None:
-        for name in self.declaration.asked:
+        for name in self.declaration.required:
             if name not in self.keywords:
                 raise self._refused(f"size {name} is not known, give it as {name}=", TypeError)
         for name, given in self.keywords.items():

@@ -7,29 +7,13 @@ import sympy
 from ..accesses import is_linear, running, stays_inside
 from ..expressions import Argmax, Contraction, Node, contraction
 from ..forms import Access, Form, make_form
+from ..patterns import is_rearranged
 from ..spaces import Real
 
 
 def is_sum(node: Node) -> bool:
     """A contraction that sums, or that sets its result at other places than one by one."""
     return isinstance(node, Contraction) and not node.is_pointwise
-
-
-def is_rearranged(node: Node) -> bool:
-    """An expression that only reads another one elsewhere: a slice, a transpose, a broadcast."""
-    return (
-        isinstance(node, Contraction)
-        and node.is_pointwise
-        and len(node.filled) == 1
-        and not node.selectors
-    )
-
-
-def base(node: Node) -> Node:
-    """What a rearranged expression reads in the end."""
-    while is_rearranged(node):
-        node = node.operands[0]
-    return node
 
 
 def strided_base(node: Node) -> Node:
@@ -56,7 +40,8 @@ def is_strided(node: Contraction, operand: int) -> bool:
 def reads_in_place(node: Node, operand: int) -> bool:
     """A pointwise expression reads this operand at the very entry that it makes."""
     if isinstance(node, Contraction):
-        return operand < len(node.filled) and node.access(operand) == node.output
+        at_one_place = operand < len(node.filled) and node.access(operand) == node.output
+        return at_one_place and node.filled[operand].space.shape == node.space.shape  # type: ignore[attr-defined]
     return not isinstance(node, Argmax)
 
 

@@ -11,7 +11,7 @@ Stages order the sinks: in a stage first the loop nests, one for each shape, the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -29,11 +29,10 @@ from ..expressions import (
     is_zero,
     linear_combination,
 )
+from ..patterns import as_share, base, is_rearranged
 from ..walk import rebuild, topological
 from .products import (
     as_product,
-    base,
-    is_rearranged,
     is_sum,
     laid_out,
     reads_in_place,
@@ -42,39 +41,47 @@ from .products import (
 )
 
 ALWAYS = "always"
+WIDE = 64  # terms of a sum within a sum that are written as terms of the outer one
 
 
 def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
     """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum.
 
-    Products with windows are products with what the windows show.
+    Products with windows are products with what the windows show; shares of a sum of exponentials
+    are the exponentials that are summed, times one number.
     """
     order = topological(*roots)
     uses = Counter(operand for node in order for operand in node.operands)
     new: dict[Node, Node] = {}
     for node in order:
-        operands = [new[operand] for operand in node.operands]
         if isinstance(node, Held):
-            new[node] = operands[0]
+            new[node] = new[node.operand]
         elif isinstance(node, LinearCombination) and node.terms:
-            inline = [uses[x] == 1 and x not in names for x in node.operands]
-            new[node] = _flat_sum(node, operands, inline)
+            new[node] = _flat_sum(node, new, lambda x: uses[x] == 1 and x not in names)
         else:
-            new[node] = laid_out(rebuild(node, operands))
+            made = laid_out(rebuild(node, [new[operand] for operand in node.operands]))
+            share = as_share(made)
+            new[node] = made if share is None else share
     return new
 
 
-def _flat_sum(node: LinearCombination, operands: list[Node], inline: list[bool]) -> Node:
+def _flat_sum(
+    node: LinearCombination, new: Mapping[Node, Node], once: Callable[[Node], bool]
+) -> Node:
+    """The sum with the terms of sums that are read here alone; one of more than WIDE is kept."""
     terms: list[tuple[sympy.Expr, Node]] = []
-    for (weight, _), operand, once in zip(node.terms, operands, inline, strict=True):
-        inner = isinstance(operand, LinearCombination) and once
-        terms += [(weight * w, t) for w, t in operand.terms] if inner else [(weight, operand)]  # type: ignore[attr-defined]
+    for weight, x in node.terms:
+        inner = new[x] if once(x) else None
+        if isinstance(inner, LinearCombination) and 0 < len(inner.terms) <= WIDE:
+            terms += [(weight * w, t) for w, t in inner.terms]
+        else:
+            terms.append((weight, new[x]))
     return linear_combination(terms) if terms else node
 
 
 def is_leaf(node: Node) -> bool:
     """An argument, a component of one, or a number."""
-    return isinstance(node, (Variable, Projection, Constant))
+    return isinstance(node, (Variable, Projection, Constant)) or is_zero(node)
 
 
 @dataclass(eq=False)
@@ -112,15 +119,14 @@ class Schedule:
     def __init__(self, results: list[tuple[str, Node, bool]], known: Iterable[Node]) -> None:
         self.known = set(known)
         self.results = [(name, node, readable) for name, node, readable in results]
+        added = [node for name, node, readable in results if not readable and name != "saved"]
+        self.added = dict.fromkeys(added)
         self.order = topological(*(node for _, node, _ in results if not is_zero(node)))
         self.consumers = self._consumers()
         self.stored: dict[Node, Sink] = {}
         self.copies: list[Sink] = []
         self._choose()
-        while self._store_shared():
-            pass
-        while self._drop_unread():
-            pass
+        self._store_shared()
         self._ask()
         self._stages()
 
@@ -189,10 +195,7 @@ class Schedule:
 
     def _is_added(self, node: Node) -> bool:
         """The sums go straight into a result that is added to."""
-        return self.consumers[node] == 1 and any(
-            node is result and not readable and name != "saved"
-            for name, result, readable in self.results
-        )
+        return self.consumers[node] == 1 and node in self.added
 
     def _own_sums(self, node: Node) -> Iterator[Node]:
         if isinstance(node, LinearCombination):
@@ -203,8 +206,7 @@ class Schedule:
     def _absorbed(self, wanted: Mapping[Node, None]) -> set[Node]:
         """Sums that go straight into the buffer of the combination or result they belong to."""
         absorbed: set[Node] = set()
-        added = [n for name, n, readable in self.results if not readable and name != "saved"]
-        tops = [node for node in added if node not in wanted and node not in self.known]
+        tops = [node for node in self.added if node not in wanted and node not in self.known]
         for node in (*wanted, *tops):
             absorbed.update(term for term in self._own_sums(node) if term not in wanted)
         for node in tops:
@@ -249,29 +251,23 @@ class Schedule:
         if searched and not self.in_memory(base(operand.operand)):  # type: ignore[attr-defined]
             yield base(operand.operand)  # type: ignore[attr-defined]
 
-    def _store_shared(self) -> bool:
-        """Stores a value of some psi that two loop nests would compute; True while there is one."""
+    def _store_shared(self) -> None:
+        """Stores every value of some psi that two loop nests would compute.
+
+        One that is found moves no stage, and nothing below it is computed twice any more that is
+        not stored already: its operands come before it.
+        """
         self._stages()
-        nests: dict[Node, set[tuple[object, ...]]] = {}
+        roots: dict[tuple[object, ...], list[Node]] = {}
         for sink in self.sinks:
             for key, root in self._nests_of(sink):
-                for node in self._fused(root):
-                    nests.setdefault(node, set()).add(key)
+                roots.setdefault(key, []).append(root)
+        nests = Counter(node for together in roots.values() for node in self._fused(together))
         for node in self.order:
-            shared = isinstance(node, Elementwise) and len(nests.get(node, ())) > 1
-            if shared and node not in self.stored:
+            if isinstance(node, Elementwise) and nests[node] > 1 and node not in self.stored:
                 self.stored[node] = Sink(node, node, [], None)
-                self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
-                return True
-        return False
-
-    def _drop_unread(self) -> bool:
-        """Drops what no sink loads, what is made of it being stored; True where there was any."""
-        loaded = {source for sink in self.sinks for source in self._sources(sink)}
-        kept = {n: s for n, s in self.stored.items() if s.result is not None or s in loaded}
-        found = len(kept) < len(self.stored)
-        self.stored = kept
-        return found
+        self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
+        self._stages()
 
     def owner(self, node: Node) -> Sink | None:
         """The sink that an expression is stored by."""
@@ -285,62 +281,71 @@ class Schedule:
 
     def _nests_of(self, sink: Sink) -> Iterator[tuple[tuple[object, ...], Node]]:
         if sink.pointwise is not None and self.owns(sink):
-            yield (sink.pointwise_stage, sink.node.space.shape), sink.pointwise  # type: ignore[attr-defined]
+            yield _nest_of(sink), sink.pointwise
         for _, total in sink.sums:
             for operand in total.operands:
                 if not self.in_memory(operand):
                     yield ("sum", id(total)), operand
 
-    def _fused(self, root: Node) -> Iterator[Node]:
-        """The expressions that a nest computes in place for one root, the root included."""
-        stack, seen = [root], {root}
+    def _fused(self, roots: Sequence[Node]) -> Iterator[Node]:
+        """The expressions that a nest computes in place for its roots, these included."""
+        stack, seen = list(roots), set(roots)
+        yield from seen
         while stack:
-            node = stack.pop()
-            yield node
-            for operand in node.operands:
+            for operand in stack.pop().operands:
                 if operand not in seen and not self.in_memory(operand):
                     seen.add(operand)
                     stack.append(operand)
+                    yield operand
 
     # --- who asks
 
     def _ask(self) -> None:
+        """Who asks for each sink; what nobody asks for, all that is made of it being stored, goes.
+
+        Results ask for themselves, and each sink, those that read it before it, for what it loads.
+        """
+        readable = {name: is_readable for name, _, is_readable in self.results}
         asked: dict[Sink, set[str]] = {sink: set() for sink in self.sinks}
-        for sink in self.sinks:
-            if sink.result is not None:
-                readable = {n: r for n, _, r in self.results}[sink.result]
-                asked[sink].add(ALWAYS if readable else sink.result)
+        met: dict[tuple[Node, object], set[str]] = {}
         for sink in reversed(self.sinks):
-            for source in self._sources(sink):
+            if sink.result is not None:
+                asked[sink].add(ALWAYS if readable[sink.result] else sink.result)
+            for source in self._sources(sink, asked[sink], met):
                 asked[source] |= asked[sink]
+        self.stored = {node: sink for node, sink in self.stored.items() if asked[sink]}
         everyone = {name for name, _, readable in self.results if not readable and name != "saved"}
         if any(readable for _, _, readable in self.results):
             everyone = set()  # a call that asks for these alone is one, too
-        for sink, names in asked.items():
+        for sink in self.sinks:
+            names = asked[sink]
             always = ALWAYS in names or (everyone and names >= everyone)
             sink.asked = frozenset() if always else frozenset(names)
 
-    def _sources(self, sink: Sink) -> Iterator[Sink]:
-        """The stored expressions that a sink loads: not those that its own loop nest makes."""
-        stack = [(operand, False) for _, total in sink.sums for operand in total.operands]
-        stack += [(sink.pointwise, True)] if sink.pointwise is not None else []
-        seen: set[tuple[Node, bool]] = set()
+    def _sources(
+        self, sink: Sink, asked: set[str], met: dict[tuple[Node, object], set[str]]
+    ) -> Iterator[Sink]:
+        """The stored expressions that a sink loads: not those that its own loop nest makes.
+
+        What a nest has `met` for the same askers is not gone through again.
+        """
+        nest = _nest_of(sink)
+        stack: list[tuple[Node, object]] = []
+        stack += [(operand, None) for _, total in sink.sums for operand in total.operands]
+        if sink.pointwise is not None:
+            own = self.stored.get(sink.pointwise) is sink
+            stack += [(x, nest) for x in (sink.pointwise.operands if own else [sink.pointwise])]
         while stack:
-            node, in_nest = stack.pop()
-            if (node, in_nest) in seen or node in self.known:
+            node, within = stack.pop()
+            before = met.setdefault((node, within), set())
+            if node in self.known or before >= asked:
                 continue
-            seen.add((node, in_nest))
-            source = self.stored.get(node, sink)
-            if source is not sink and not (in_nest and self._at_hand(source, sink)):
+            before |= asked
+            source = self.stored.get(node)
+            if source is not None and not (within is not None and _at_hand(source, nest)):
                 yield source
             else:
-                stack.extend((operand, in_nest) for operand in node.operands)
-
-    def _at_hand(self, source: Sink, sink: Sink) -> bool:
-        """The pointwise part of a sink is made in the loop nest that makes the source."""
-        shapes = [s.node.space.shape for s in (source, sink)]  # type: ignore[attr-defined]
-        together = source.pointwise_stage == sink.pointwise_stage and shapes[0] == shapes[1]
-        return together and not source.sums
+                stack.extend((operand, within) for operand in node.operands)
 
     # --- stages
 
@@ -411,3 +416,13 @@ class Schedule:
             if not is_leaf(source) and source not in self.known:
                 stages.append(self._stage[source] + self._has_sums(source))
         return max(stages)
+
+
+def _nest_of(sink: Sink) -> tuple[object, ...]:
+    """The loop nest that makes the pointwise part of a sink: one for each stage and shape."""
+    return sink.pointwise_stage, sink.node.space.shape  # type: ignore[attr-defined]
+
+
+def _at_hand(source: Sink, nest: tuple[object, ...]) -> bool:
+    """The loop nest makes the source, so that its sinks need not load it."""
+    return _nest_of(source) == nest and not source.sums

@@ -12,7 +12,7 @@ from functools import singledispatch
 import sympy
 
 from ..accesses import is_at_least_zero
-from ..elementwise.cython_text import Cython, Text, cython_body
+from ..elementwise.cython_text import SMALL, Cython, Text, cython_body
 from ..elementwise.fold import evaluate
 from ..elementwise.operations import Operation
 from .loops import (
@@ -143,15 +143,30 @@ def inside(guards: Guards) -> str:
 
 def real_number(value: sympy.Expr) -> str:
     """A coefficient, computed in the kernel's precision; sizes may appear in it."""
+    number, rest = value.as_coeff_Mul()
+    if rest.free_symbols and not _is_small(number):
+        return f"{real_number(number)}*{_factor(rest)}"
     above, below = value.as_numer_denom()
-    if not value.free_symbols or not (above.is_integer and below.is_integer):
+    whole = above.is_integer and below.is_integer and _is_small(value)
+    if not value.free_symbols or not whole:
         sizes = {size: Text(f"<real>{size}") for size in value.free_symbols}
         text = evaluate(value, sizes, Cython())
         return f"({text})" if value.is_Add else text
     top, bottom = (integer(sympy.expand(part)) for part in (above, below))
     head = f"<real>{top}" if top.isalnum() else f"<real>({top})"
-    plain = bottom.isalnum() or bottom.startswith(("max(", "min("))
+    plain = bottom.isalnum() or isinstance(below, (sympy.Max, sympy.Min))
     return head if below == 1 else f"{head}/{bottom if plain else f'({bottom})'}"
+
+
+def _is_small(value: sympy.Expr) -> bool:
+    """No whole number in it is too large for C."""
+    return all(max(abs(part.p), part.q) < SMALL for part in value.atoms(sympy.Rational))
+
+
+def _factor(value: sympy.Expr) -> str:
+    """A coefficient as the last factor of a product."""
+    text = real_number(value)
+    return f"({text})" if "/" in text or text.startswith("-") else text
 
 
 def scalar(value: Scalar) -> str:
@@ -202,8 +217,7 @@ def _(value: Position) -> tuple[str, int]:
 
 @_scalar.register
 def _(value: Inside) -> tuple[str, int]:
-    outside = real_number(value.outside)
-    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else {outside})", ATOM
+    return f"({_bound(value.value, SUM)} if {inside(value.guards)} else <real>0)", ATOM
 
 
 @_scalar.register
@@ -218,6 +232,8 @@ def _(value: Sum) -> tuple[str, int]:
 def _weighted(weight: sympy.Expr, term: Scalar) -> str:
     if weight == 1:
         return _bound(term, PRODUCT)
+    if not _is_small(weight):
+        return f"{real_number(weight)}*{_bound(term, PRODUCT)}"
     if weight.is_Integer:
         return f"{weight}*{_bound(term, PRODUCT)}"
     above, below = weight.as_numer_denom()

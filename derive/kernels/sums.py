@@ -8,9 +8,10 @@ import sympy
 
 from ..expressions import Contraction, Node
 from ..forms import Access
+from ..patterns import is_rearranged
 from .loops import Accumulate, Buffer, Fill, Gemm, Let, Local, Matrix, Number, Statement, Store
 from .nests import Indices, Memory, Points, placed, weighted, wrapped
-from .products import as_product, is_rearranged, shown_indices, strided_base
+from .products import as_product, shown_indices, strided_base
 
 
 def sum_statements(
@@ -49,7 +50,8 @@ def _loop_sum(
         total = points.indices.scalar("total", (), points.used)
         loops = wrapped(inner, extents[split:], [*points.lets, Accumulate(total, value)])
         scaled = weighted(weight, Local(total))
-        alone = first and not set(order[:split]) & summed
+        every = node.form.covers(node.opened, target.shape)
+        alone = first and every and not set(order[:split]) & summed
         body = [Let(total, Number(sympy.S.Zero)), *loops, Store(target, place, scaled, not alone)]
         fill = [Fill(target)] if first and not alone else []
         return [*fill, *wrapped(outer, extents[:split], body)]

@@ -116,6 +116,7 @@ def _(s: Largest) -> dict[str, Any]:
         "candidate": s.candidate,
         "value": scalar(s.value),
         "lets": views(s.lets),
+        "condition": inside(s.guards),
     }
 
 

@@ -6,9 +6,11 @@ NumPy, and their results are compared with the derivation's.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
+from ..abbreviations import abbreviated
 from ..checks.cases import Case
 from ..checks.findings import EPS, largest
 from ..expressions import Node, Variable, linear_combination, variable
@@ -38,17 +40,21 @@ def assignments(kernel: Kernel) -> Iterator[Assignment]:
     given = {**_argument_nodes(kernel), **saved_nodes(kernel)}
     saved = {buffer.name for buffer in kernel.saved}
     known = {x.name for x in given.values()}
+    named = {n: variable(name, n.space) for n, name in kernel.names.items() if name in known}
+    nodes: dict[str, list[Node]] = {}
+    for node, name in kernel.names.items():
+        nodes.setdefault(name, []).append(node)
     formulas = _kept_formulas(kernel)
     texts = dict.fromkeys(
         text for step in in_order(kernel.steps) if isinstance(step, Step) for text in step.formulas
     )
     for line in (kernel.lines[text] for text in texts):
-        named = {n: variable(name, n.space) for n, name in kernel.names.items() if name in known}
         target = variable(line.target, line.right.space)
-        right = _in_names(line, named | given)
+        right = _in_names(line, ChainMap(given, named))
         shown = rewrite([right], formulas.get)[right]
         yield Assignment(target, line.sign == "+=", right, shown, line.target in saved)
         known.add(line.target)
+        named |= {n: variable(line.target, n.space) for n in nodes.get(line.target, ())}
     yield from _returned(kernel, known)
 
 
@@ -63,10 +69,20 @@ def _returned(kernel: Kernel, known: Set[str]) -> Iterator[Assignment]:
 
 
 def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
-    """What was kept under a name that the user did not give, in the user's names."""
+    """What was kept under a name that the user did not give, in the user's names.
+
+    What is too deep for one line keeps its name.
+    """
     own = {node: variable(name, node.space) for node, name in kernel.program.names.items()}
     kept = {node: x for node, x in saved_nodes(kernel).items() if node not in own}
-    return {x: rewrite([node], own.get)[node] for node, x in kept.items()}
+    found: dict[Node, Node] = {}
+    for node, x in kept.items():
+        formula = rewrite([node], own.get)[node]
+        if abbreviated((formula,), {}):
+            own[node] = x
+        else:
+            found[x] = formula
+    return found
 
 
 def saved_nodes(kernel: Kernel) -> dict[Node, Variable]:
@@ -86,8 +102,13 @@ def _argument_nodes(kernel: Kernel) -> dict[Node, Variable]:
 
 def _in_names(line: Line, variables: Mapping[Node, Variable]) -> Node:
     """The right side, its named parts as variables."""
-    inner = {n: x for n, x in variables.items() if n is not line.right or x.name != line.target}
-    return linear_combination([(line.weight, rewrite([line.right], inner.get)[line.right])])
+
+    def inner(node: Node) -> Variable | None:
+        x = variables.get(node)
+        itself = x is not None and node is line.right and x.name == line.target
+        return None if itself else x
+
+    return linear_combination([(line.weight, rewrite([line.right], inner)[line.right])])
 
 
 # --- the lines, run

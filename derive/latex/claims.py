@@ -123,7 +123,7 @@ def _measured(meanings: Sequence[Meaning], point: Point) -> dict[Meaning, Measur
 def _held_at(point: Point, differences: Sequence[Difference]) -> tuple[Point, list[Node]]:
     """The expressions to be moved, with every held part as a variable of the value that it has."""
     parts = [d.node for d in differences if not d.whole]
-    held = [node for node in topological(*parts) if isinstance(node, Held)]
+    held = [node for node in topological(*parts) if type(node) is Held]
     fixed = {node: variable(f"held{k}", node.space) for k, node in enumerate(held)}
     values = values_of(held, point.values, point.sizes)
     there = Point(point.sizes, {**point.values, **dict(zip(fixed.values(), values, strict=True))})

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..abbreviations import DEPTH
 from ..calculus import tangents
 from ..expressions import (
     Constant,
@@ -29,7 +30,7 @@ from ..expressions import (
     variable,
 )
 from ..layers import Layer
-from ..names import unused
+from ..names import Numbered
 from ..spaces import Product, Real
 from ..walk import rewrite, topological
 
@@ -64,7 +65,8 @@ class Definitions:
 
 
 def definitions(layer: Layer, output: str) -> Definitions:
-    """The lines of a layer; what is returned is called `output` where it is no local."""
+    """The lines of a rewritten layer; what is returned is `output` where it is no local."""
+    layer = layer.rewritten
     names = _Names(layer, output)
     arguments = {a.variable: names.components(a.variable) for a in layer.arguments}
     opened = rewrite([layer.output], dict[Any, Node](arguments).get)
@@ -82,12 +84,11 @@ class _Names:
         self.layer = layer
         self.taken = {a.name for a in layer.arguments} | set(map(str, layer.sizes)) | {output}
         self.taken |= layer.words | {"u", "v", "w", "f"}
+        self._unused = Numbered(self.taken)
 
     def free(self, wanted: str) -> str:
         """The name, with a number behind it where it is taken."""
-        name = unused(wanted, self.taken)
-        self.taken.add(name)
-        return name
+        return self._unused(wanted)
 
     def letter(self, node: Node) -> str:
         """A letter for an array or a number."""
@@ -125,13 +126,17 @@ class _Cut:
         uses = Counter(operand for node in order for operand in node.operands)
         applied = {z for node in order if isinstance(node, Elementwise) for z in node.arguments}
         factors = {x for node in order if _is_product(node) for x in node.operands}
+        depth: dict[Node, int] = {}
         for node in order:
             name, formula = own.get(node), _is_formula(node)
             inner = node in applied or (node in factors and not isinstance(node, Elementwise))
+            depth[node] = 1 + max((depth[x] for x in node.operands), default=-1)
+            inner = inner or (depth[node] >= DEPTH and node is not root)
             if name is None and formula and (uses[node] > 1 or inner):
                 name = names.letter(node)
             if name is not None and not isinstance(node, (Variable, Tuple)):
                 self.define(node, name)
+                depth[node] = 0
 
     def define(self, node: Node, name: str) -> Variable:
         """A new line; the variable that stands for the node from here on."""
@@ -156,7 +161,7 @@ class _Cut:
 
 def _is_formula(node: Node) -> bool:
     """More than an atom: neither a variable or number nor a multiple, a slice or part of one."""
-    if isinstance(node, (Variable, Constant, Projection, Held)):
+    if isinstance(node, (Variable, Constant, Projection)) or type(node) is Held:
         return False
     if not isinstance(node.space, Real):
         return False

@@ -24,32 +24,35 @@ from .scalar_functions import defined, formula, value
 def applications(layer: Layer) -> list[Elementwise]:
     """Where each scalar function is applied first."""
     found: dict[Operation, Elementwise] = {}
-    for node in topological(layer.output):
+    for node in topological(layer.rewritten.output):
         if isinstance(node, Elementwise):
             found.setdefault(node.operation, node)
     return list(found.values())
 
 
 def equations(layer: Layer) -> Iterator[Equation]:
-    """psi(t) = its formula, for each function and its derivatives, if that says something."""
+    """psi(t) = its formula, for each function and its derivatives, if that says something.
+
+    A layer that holds psi and psi' has each derivative once.
+    """
+    said: set[Operation] = set()
     for node in applications(layer):
         at = arguments(node)
         for psi in defined(node.operation):
+            if psi in said:
+                continue
+            said.add(psi)
             plain = replace(psi, name=f"{psi.name}_as_printed", stable=psi.body)
             right = Side(formula(psi.body), elementwise(plain, *at))
-            yield Equation(Side(value(psi), _measured(node.operation, psi, at)), right)
+            yield Equation(Side(value(psi), _measured(psi, at)), right)
 
 
-def _measured(own: Operation, psi: Operation, at: list[Variable]) -> Node | Difference:
+def _measured(psi: Operation, at: list[Variable]) -> Node | Difference:
     """The function itself, or the difference of the one that it is a derivative of."""
-    moved = [k for k, order in enumerate(psi.orders) if order]
-    if not moved:
+    if psi.derived_from is None:
         return elementwise(psi, *at)
-    lower = own
-    for argument, order in enumerate(psi.orders):
-        for _ in range(order - (argument == moved[-1])):
-            lower = lower.derivative(argument)
-    return Difference(elementwise(lower, *at), ((at[moved[-1]], along(at[0])),))
+    lower, argument = psi.derived_from
+    return Difference(elementwise(lower, *at), ((at[argument], along(at[0])),))
 
 
 def arguments(node: Elementwise) -> list[Variable]:

@@ -31,6 +31,7 @@ class FormNames:
         self.letters, self.given, self.called = letters, dict(given or {}), called
         self.unnamed: dict[Form, str] = {}
         self.used: dict[str, Form] = {}
+        self.ranged: dict[Form, frozenset[sympy.Symbol]] = {}  # indices that take a range with them
 
     def write(self, w: Writes, node: Contraction) -> Written:
         """The form with one slot open, at its factors."""
@@ -38,6 +39,7 @@ class FormNames:
         name, ones = self._name(form)
         if not ones:
             self.used.setdefault(name, form)
+            self.ranged.setdefault(form, _on_parts(node, form, w.family))
         *inputs, last = _factors(node, ones)
         selectors = self._selectors(w, node)
         if last is None:
@@ -99,8 +101,10 @@ class FormNames:
         return self.unnamed[form]
 
 
-def spelled(form: Form) -> str:
+def spelled(form: Form, ranged: frozenset[sympy.Symbol] = frozenset()) -> str:
     """A form as it is declared in Python, with what its bound indices are read from.
+
+    `ranged` are the indices whose range is not that of the axes where they stand alone.
 
     >>> from derive.forms import indices, make_form
     >>> i, j = indices("i j")
@@ -114,7 +118,7 @@ def spelled(form: Form) -> str:
     renamed = {i: sympy.Symbol(next(letters)) for i, _ in form.extents}
     parts = [*"abcdefgh"[: len(form.slots) - 1], "to"]
     read = [f"{part}={_code(slot, renamed)}" for part, slot in zip(parts, form.slots, strict=True)]
-    plain = {entry for slot in form.slots[:-1] for entry in slot}
+    plain = {entry for slot in form.slots[:-1] for entry in slot} - ranged
     ranges = [f"{renamed[i]}: {extent}" for i, extent in form.extents if i not in plain]
     bound = [f"{renamed[i]} selected at {_code(slot, renamed)}" for i, slot in form.bound]
     return ", ".join([*read, *([f"ranges={{{', '.join(ranges)}}}"] if ranges else []), *bound])
@@ -135,6 +139,25 @@ def without(form: Form, family: sympy.Symbol | None) -> Form:
     bound = [(index, _shown(access, hidden)) for index, access in form.bound]
     extents = {index: extent for index, extent in form.extents if index not in hidden}
     return make_form(slots, extents, bound)
+
+
+def _on_parts(
+    node: Contraction, form: Form, family: sympy.Symbol | None
+) -> frozenset[sympy.Symbol]:
+    """The indices of a node's form, as they are called for one point, that run over parts of axes.
+
+    Or beyond them: their range is not that of an axis where they stand alone.
+    """
+    extents = dict(node.form.extents)
+    kept = [index for index, extent in extents.items() if extent != family]
+    called = dict(zip(kept, (index for index, _ in form.extents), strict=True))
+    reads = [(node.access(k), x.space) for k, x in enumerate(node.filled)]
+    return frozenset(
+        called[entry]
+        for access, space in (*reads, (node.output, node.space))
+        for entry, axis in zip(access, space.shape, strict=True)  # type: ignore[attr-defined]
+        if entry in called and extents[entry] != axis
+    )
 
 
 def _shown(access: Access, hidden: set[sympy.Symbol]) -> Access:

@@ -179,7 +179,8 @@ def _is_square(space: Space) -> bool:
 
 def _of_axes(node: Contraction) -> str | None:
     """Three axes and more in another order."""
-    plain = node.form.is_plain(0) and node.form.is_plain(1)
+    ends = ((node.slots[0], node.filled[0].space), (node.opened, node.space))
+    plain = all(node.form.covers(slot, space.shape) for slot, space in ends)  # type: ignore[attr-defined]
     permuted = plain and set(node.access(0)) == set(node.output)
     return "the adjoint of a permutation of axes" if permuted else None
 

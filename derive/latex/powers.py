@@ -26,7 +26,7 @@ from ..patterns import pattern
 from ..spaces import R, Real
 from ..walk import rebuild, topological
 
-BASES = ("reciprocal", "sqrt", "square", "quotient", "log")
+BASES = ("reciprocal", "sqrt", "root", "square", "quotient", "log")
 
 
 def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:

@@ -20,6 +20,7 @@ from ..expressions import (
     Held,
     Jet,
     Node,
+    Potential,
     Variable,
     variable,
 )
@@ -80,7 +81,9 @@ def rule(expression: Node, moved: Mapping[Variable, Variable]) -> str:
         rules.append("chain rule, (2.10)")
     if any(isinstance(node, Jet) for node in nodes):
         rules.append("chain rule (2.3)")
-    if any(isinstance(node, Held) for node in topological(expression)):
+    if any(isinstance(node, Potential) for node in nodes):
+        rules.append("the gradient in terms of the value itself")
+    if any(type(node) is Held for node in topological(expression)):
         rules.append("the shift is held fixed, since $f$ does not depend on it")
     return "; ".join(rules) or "linearity"
 

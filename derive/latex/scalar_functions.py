@@ -13,6 +13,7 @@ from itertools import product
 import sympy
 
 from ..elementwise.operations import Operation, Orders
+from ..patterns import ARITHMETIC
 from .letters import symbol
 from .linear_algebra import function
 from .powers import monomial
@@ -34,9 +35,11 @@ def definition(psi: Operation) -> str:
 def defined(psi: Operation, order: int = 2) -> Iterator[Operation]:
     """psi and its derivatives up to that order, those whose definition says something.
 
-    None for powers, quotients and exp, which are written as such, and for psi where its name is its
-    formula, as in tanh.
+    None for powers, quotients, differences, products and exp, which are written as such, and for
+    psi where its name is its formula, as in tanh.
     """
+    if psi.base in ARITHMETIC:
+        return
     if monomial(psi.derivative()) is not None or psi.derivative() is psi:
         return
     if value(psi) != formula(psi.body):

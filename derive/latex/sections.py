@@ -86,6 +86,7 @@ class Sections:
 
     def _formula(self) -> Iterator[Block]:
         """The lines, the scalar functions, a network's loss, what was asserted."""
+        yield from self.steps.rewriting()
         yield from self.steps.formula()
         scalars = tuple(scalar_equations(self.layer))
         if scalars:
@@ -100,12 +101,15 @@ class Sections:
     def _loss(self) -> Iterator[Block]:
         """What a network's output is compared with, and how."""
         if isinstance(self.layer, Network) and self.layer.loss is not None:
-            loss = self.layer.loss.function
+            loss = self.layer.loss
             output = self.letters(result_letter(self.layer))
-            names = self._in([a.variable for a in loss.arguments if a.role != STATE]) or "nothing"
+            others = [a.variable for a in loss.function.arguments if a.variable is not loss.input]
+            of_input = [x for x in others if x in self.layer.state]
+            data = self._in([x for x in others if x not in of_input])
+            target = f", compared with the input {self._in(of_input)} itself" if of_input else ""
             yield Prose(
-                f"The loss $J$ of one point is ${word(self.layer.loss.name)}$ of the output "
-                f"${output}$, given {names}."
+                f"The loss $J$ of one point is ${word(loss.name)}$ of the output ${output}$"
+                f"{target}{f', given {data}' if data else ''}."
             )
 
     def algorithms(self) -> Iterator[Block]:

@@ -42,6 +42,18 @@ class Steps:
 
     # --- the formula
 
+    def rewriting(self) -> Iterator[Block]:
+        """The formula as it is declared, and the laws that bring it into what is derived."""
+        p = self.problem
+        declared, laws = p.opened(p.layer.output), p.layer.rewrites
+        if laws:
+            value = Side(self.labels.value, p.closing(p.output))
+            yield Display((Equation(value, Side(declared, declared), "as declared"),))
+            yield Prose("Before it is derived, this is rewritten:")
+            pairs = ((p.opened(x.before), p.opened(x.after), x.law) for x in laws)
+            yield Display(tuple(Equation(Side(a, a), Side(b, b), law) for a, b, law in pairs))
+            yield Prose("so that it becomes")
+
     def formula(self) -> Iterator[Block]:
         """The parts of direct products, every line, then what the layer is."""
         p, lines = self.problem, self.problem.definitions.lines

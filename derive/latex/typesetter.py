@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from itertools import pairwise
 
+from ..abbreviations import abbreviated
 from ..expressions import Node
 from ..text import Writer
 from .algorithm import Assignment
@@ -98,7 +99,11 @@ class Typesetter:
 
     def _lines(self, equation: Equation, room: float) -> list[str]:
         """The right side in lines; none for what is left out since it is long."""
-        lines = in_lines(self.pieces(equation.right.shown), room)
+        right = equation.right
+        lossy = equation.optional or right.otherwise is not None
+        if lossy and isinstance(right.shown, Node) and abbreviated((right.shown,), {}):
+            return [] if right.otherwise is None else in_lines(self.pieces(right.otherwise), room)
+        lines = in_lines(self.pieces(right.shown), room)
         short = len(lines) <= LINES and all(width(line) <= room for line in lines)
         if equation.right.otherwise is not None and not short:
             return in_lines(self.pieces(equation.right.otherwise), room)

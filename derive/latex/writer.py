@@ -12,7 +12,7 @@ from ..text import Writer
 from .jets import IsParameter, Jets, after_the_first
 from .letters import Letters
 from .linear_algebra import LinearAlgebra
-from .multilinear import FormNames
+from .multilinear import FormNames, spelled
 
 
 def latex_writer(
@@ -48,10 +48,12 @@ def latex_writer(
     return Writer(names, family, notation)
 
 
-def used_forms(writer: Writer) -> dict[str, Form]:
-    """The forms that were written by a name or letter so far, by it."""
+def used_forms(writer: Writer) -> dict[str, str]:
+    """The forms that were written by a name or letter so far, by it, as they are declared."""
     assert isinstance(writer.notation, LinearAlgebra)
-    return dict(writer.notation.forms.used)
+    names = writer.notation.forms
+    none = frozenset[sympy.Symbol]()
+    return {name: spelled(form, names.ranged.get(form, none)) for name, form in names.used.items()}
 
 
 def unnamed_forms(writer: Writer) -> dict[str, Form]:

@@ -1,6 +1,6 @@
 """Losses of one point (thesis section 3.2): squared, and cross-entropy by kind of target."""
 
-from derive import Index, R, dims, given, inner, layer, log_softmax, log_softmax_entry
+from derive import Index, R, dims, expectation, given, inner, layer, log_softmax, log_softmax_entry
 
 n = dims("n")
 Y = R(n)
@@ -15,8 +15,11 @@ def squared_loss(x: Y, y: given(Y)) -> R():
 
 @layer
 def cross_entropy(x: Y, y: given(Y)) -> R():
-    """J_C = -<y, Log(softmax(x))> (thesis (3.9)); y is one-hot or any distribution."""
-    return -inner(y, log_softmax(x))
+    """J_C = -<y, Log(softmax(x))> (thesis (3.9)); y is one-hot or any distribution.
+
+    What the target gives no weight is left out: a logit of -inf there makes no NaN.
+    """
+    return -expectation(y, log_softmax(x))
 
 
 @layer

@@ -24,14 +24,8 @@ from setuptools.build_meta import (
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError as Refused
 
-from ..compile import (
-    ARITHMETIC,
-    LOOPS,
-    CompileError,
-    CompilerMissing,
-    Module,
-    compile_modules,
-)
+from ..compile import CompileError, Module, compile_modules
+from ..compiler import ARITHMETIC, LOOPS, CompilerMissing
 
 __all__ = [
     "build_editable",

@@ -29,14 +29,16 @@ from ..expressions import (
 from ..forms import Access, Form
 from ..layers import Layer
 from ..maps import BilinearMap, LinearMap
+from ..mistakes import called
 from ..reference import Sizes, extent, shape_of, values_of
-from ..spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
+from ..spaces import Gram, Indices, Product, Real, Space, SpaceError, dims, leaves
 from ..walk import topological
 
 Value = Any  # an object array of SymPy expressions, or a tuple of values
 Bound = tuple[tuple[tuple[sympy.Symbol, Access], Node], ...]  # bound indices with their selectors
 
 
+@called
 def to_sympy(
     item: Node | LinearMap | BilinearMap | Layer,
     sizes: Sizes,
@@ -57,6 +59,12 @@ def to_sympy(
     if isinstance(item, (LinearMap, BilinearMap)):
         item = item.body
     node = item.output if isinstance(item, Layer) else item
+    if not isinstance(node, Node) or not isinstance(sizes, Mapping):
+        raise SpaceError(
+            "to_sympy: expected an expression, a map or a layer, and sizes {n: 2}, got "
+            f"{item!r} and {sizes!r}"
+        )
+    sizes = {dims(n) if isinstance(n, str) else n: count for n, count in sizes.items()}
     return _as_sympy(Components(sizes, indices or {}).of(node))
 
 

@@ -1,25 +1,32 @@
 """Every derived map against the component-wise derivative that SymPy takes by itself, exactly.
 
-The calculus is told nothing here: SymPy differentiates the components of the layer, the derived map
+The calculus is told nothing here: SymPy differentiates the components of the layer, as it was
+rewritten; that these are those of the formula as declared is a verdict of its own.  The derived map
 is written in components, and exact arithmetic at random points of a prime field decides whether the
-two are one function (see `field`).
+two are one function (see `field`).  Where a branch of an elementwise function holds at one point
+alone, which no random point meets, the differential quotient of the function decides (see
+`quotients`), and at zeros and far out that of the whole layer (see `edge_points`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 from typing import Any
 
 import sympy
 
-from ..expressions import Node, Variable
-from ..layers import Layer
+from ..expressions import Elementwise, Node, Variable
+from ..layers import Layer, require_layer
 from ..maps import LinearMap
+from ..mistakes import called
 from ..spaces import Indices, Space, SpaceError, leaves
-from . import field
+from ..walk import topological
+from . import field, quotients
+from .agreement import disagreement
 from .components import Components, flat_components, gram_matrix
+from .edge_points import differing
 
 Sizes = Mapping[sympy.Symbol, int]
 
@@ -38,12 +45,23 @@ class Verdict:
         return self.differs_at is None
 
 
+@called
 def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
     """
-    return [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
+    require_layer("prove", layer)
+    found = [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
+    return [*found, *_at_equalities(layer)]
+
+
+def _at_equalities(layer: Layer) -> Iterator[Verdict]:
+    """The derivatives of the layer's operations where a branch on an equality is taken."""
+    nodes = (node for node in topological(layer.output) if isinstance(node, Elementwise))
+    for psi in dict.fromkeys(node.operation for node in nodes):
+        for place, error in quotients.errors(psi):
+            yield Verdict(place, "any", None if error <= quotients.NEAR else 0)
 
 
 def small_sizes(layer: Layer) -> list[dict[sympy.Symbol, int]]:
@@ -52,24 +70,43 @@ def small_sizes(layer: Layer) -> list[dict[sympy.Symbol, int]]:
 
 
 def _fitting(layer: Layer, shift: int) -> dict[sympy.Symbol, int]:
-    """The sizes 2, 3, 2, .. or 3, 2, 3, .. with the least in all added that makes them fit."""
-    least = {size: 2 + (k + shift) % 2 for k, size in enumerate(layer.sizes)}
+    found = fitting(layer.sizes, layer.derived_extents, shift)
+    if found is None:
+        raise SpaceError(
+            f"layer {layer.name}: no sizes of a few entries make every extent at least 1"
+        )
+    return found
+
+
+def fitting(
+    symbols: Sequence[sympy.Symbol], extents: Sequence[sympy.Expr], shift: int
+) -> dict[sympy.Symbol, int] | None:
+    """The sizes 2, 3, 2, .. or 3, 2, 3, .. with the least in all added that makes extents fit."""
+    least = {size: 2 + (k + shift) % 2 for k, size in enumerate(symbols)}
     for more in range(8):
-        for raised in combinations_with_replacement(layer.sizes, more):
+        for raised in combinations_with_replacement(symbols, more):
             sizes = {size: count + raised.count(size) for size, count in least.items()}
-            if layer.fits(sizes):
+            if all(extent.xreplace(sizes) >= 1 for extent in extents):
                 return sizes
-    raise SpaceError(f"layer {layer.name}: no sizes of a few entries make every extent at least 1")
+    return None
 
 
 def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
     """The verdicts at these sizes."""
     oracle = Oracle(layer, sizes, seed)
     shown = ", ".join(f"{size}={count}" for size, count in sizes.items())
+    if layer.rewrites:
+        yield Verdict(f"{layer.signature}, rewritten", shown, oracle.rewritten_differs_at(seed))
     claims = [*oracle.first_order(), *oracle.second_order()]
     pairs = [(oracle.components_of(derived.body), expected) for derived, expected in claims]
+    at_edges = {
+        layer.derivative(x.name).name: differing(layer, x, sizes, seed)
+        for x in layer.differentiable
+    }
     for (derived, _), differs in zip(claims, field.differences(pairs, seed=seed), strict=True):
-        yield Verdict(derived.name, shown, differs)
+        yield Verdict(
+            derived.name, shown, at_edges.get(derived.name) if differs is None else differs
+        )
 
 
 class Oracle:
@@ -78,17 +115,23 @@ class Oracle:
     def __init__(self, layer: Layer, sizes: Sizes, seed: int = 0) -> None:
         self.layer, self.sizes = layer, sizes
         indices = {
-            a.name: _some_indices(a.variable.space, sizes)
+            a.name: some_indices(a.variable.space, sizes)
             for a in layer.arguments
             if isinstance(a.variable.space, Indices)
         }
         self._components = Components(sizes, indices, seed)
-        self.output = self.components_of(layer.output)
+        self.output = self.components_of(layer.rewritten.output)
         self._partials: dict[tuple[Any, ...], sympy.Expr] = {}
 
     def components_of(self, node: Node) -> list[sympy.Expr]:
         """An expression's components in order."""
         return flat_components(self._components.of(node))
+
+    def rewritten_differs_at(self, seed: int) -> int | None:
+        """The component in which the declared formula is not the one that is derived."""
+        declared = self.components_of(self.layer.output)
+        exact = field.differences([(declared, self.output)], seed=seed)[0]
+        return None if exact is None else disagreement(declared, self.output, seed)
 
     def jacobian(self, x: Variable) -> sympy.Matrix:
         """df_i / dx_j."""
@@ -158,7 +201,8 @@ def _times(matrix: sympy.Matrix, vector: list[sympy.Expr]) -> list[sympy.Expr]:
     return list(matrix * sympy.Matrix(vector))
 
 
-def _some_indices(space: Indices, sizes: Sizes) -> Any:
+def some_indices(space: Indices, sizes: Sizes) -> Any:
+    """Class indices in their range, all of them in turn where there are so many."""
     bound = int(space.bound.subs(sizes))
     shape = tuple(int(extent.subs(sizes)) for extent in space.shape)
     if not shape:

@@ -111,10 +111,16 @@ cdef class Call:
         return 0
 
     cdef object array_from(self, int i, value):
-        """An array that shares the memory of anything else; a new one for lists and numbers."""
+        """An array that shares the memory of anything else; a new one for lists and numbers.
+
+        A direction that is None is zeros like the array that it is a direction of.
+        """
         kind = type(value).__name__
         if value is None:
-            raise TypeError(self.sentence(i, "is None, expected an array"))
+            base = self.kernel.declaration.base_of(i)
+            if base < 0:
+                raise TypeError(self.sentence(i, "is None, expected an array"))
+            return np.zeros_like(<object>self.place[<int>base].view.obj)
         if isinstance(value, masked):
             raise TypeError(self.sentence(i, "is a masked array; pass its data and a mask"))
         if isinstance(value, ndarray):
@@ -170,7 +176,10 @@ cdef class Call:
         raise TypeError(self.sentence(i, f"has dtype {dtype}, expected {expected}"))
 
     cdef int settle_batch(self) except -1:
-        """Either all arguments that may have a batch axis have it, or none of them."""
+        """Either all arguments that may have a batch axis have it, or none of them.
+
+        Where none may have it, as for a layer of parameters alone, a call is for one point.
+        """
         cdef Layout kernel = self.kernel
         cdef int i, less, with_batch = 0, without_batch = 0
         for i in range(kernel.inputs):
@@ -182,7 +191,8 @@ cdef class Call:
             without_batch += less
         if with_batch and without_batch:
             raise ValueError(f"{kernel.name}: " + batch_sentence(kernel.leaves, self.shapes()))
-        if without_batch:
+        given = self.keywords is not None and "batch" in self.keywords
+        if without_batch or (kernel.batch >= 0 and not with_batch and not given):
             self.batched = False
             self.size[kernel.batch] = 1
         return 0

@@ -17,6 +17,7 @@ MAY_BE_ZERO = (BATCH, "steps")  # sizes of families, of samples and of times
 KINDS = ("real", "index", "mask")
 ROLES = ("state", "parameter", "given", "fixed", "tangent", "cotangent", "result")
 UNBATCHED = ("parameter", "fixed")  # the same for every point of a batch
+DIRECTIONS = ("tangent", "cotangent")
 MODES = ("overwrite", "accumulate")
 SAVED_ROLES = (None, "written", "read")
 RESERVED = ("out", "saved", "workspace", "sizes")
@@ -101,9 +102,17 @@ class Declaration:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The sizes that no argument shows, so that a call has to give them by keyword."""
+        """The sizes that no argument shows, so that a call gives them by keyword."""
         shown = {e for a in self.arguments for leaf in a.leaves for e in leaf.extents}
         return tuple(name for name in self.sizes if name not in shown)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The sizes that a call has to give: all but that of the batch.
+
+        Without it the call is for one point, and the results have no axis of the batch.
+        """
+        return tuple(name for name in self.asked if name != BATCH)
 
     def signature(self) -> Signature:
         only = Parameter.KEYWORD_ONLY
@@ -111,7 +120,8 @@ class Declaration:
             [
                 *(Parameter(a.name, Parameter.POSITIONAL_OR_KEYWORD) for a in self.arguments),
                 *(Parameter(name, only, default=None) for name in RESERVED[:3]),
-                *(Parameter(name, only) for name in self.asked),
+                *(Parameter(name, only) for name in self.required),
+                *(Parameter(name, only, default=None) for name in self.asked if name == BATCH),
                 Parameter("sizes", Parameter.VAR_KEYWORD),
             ]
         )
@@ -136,7 +146,8 @@ class Declaration:
     def parts(self, argument: Argument, value: object) -> tuple[object, ...]:
         """The arrays of one argument, from a tuple, nested or flat, where there are several."""
         count = len(argument.leaves)
-        found = (value,) if count == 1 else tuple(_flat(value))
+        whole = count == 1 or value is None
+        found = (value,) * count if whole else tuple(_flat(value))
         if len(found) != count:
             names = ", ".join(leaf.name for leaf in argument.leaves)
             raise TypeError(
@@ -144,6 +155,21 @@ class Declaration:
                 f"found {len(found) if isinstance(value, tuple) else type(value).__name__}"
             )
         return found
+
+    def base_of(self, position: int) -> int:
+        """The array, counted over the arguments, that the one in this position is a direction of.
+
+        x for x_dot, y_bar for y_bar_dot: a direction that is None is zero.  -1 for any other.
+        """
+        starts, count = dict[str, int](), 0
+        for argument in self.arguments:
+            starts[argument.name] = count
+            count += len(argument.leaves)
+            if position < count:
+                base = argument.name.removesuffix("_dot")
+                moved = argument.role in DIRECTIONS and base != argument.name and base in starts
+                return starts[base] + position - starts[argument.name] if moved else -1
+        return -1
 
     def outputs(self, out: object) -> list[object]:
         """One array or None for each leaf of the results, from an array, a tuple or a dict."""

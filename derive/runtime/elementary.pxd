@@ -119,6 +119,8 @@ cdef inline real pow(real x, real y) noexcept nogil:
 cdef extern from "normal.h" nogil:
     double normal_cdf_float64 "normal_cdf"(double x) noexcept
     double normal_gelu_float64 "normal_gelu"(double x) noexcept
+    double normal_mean_excess_float64 "normal_mean_excess"(double x) noexcept
+    double weighted_normal_pdf_float64 "weighted_normal_pdf"(double weight, double x) noexcept
 
 
 cdef inline real normal_cdf(real x) noexcept nogil:
@@ -129,3 +131,13 @@ cdef inline real normal_cdf(real x) noexcept nogil:
 cdef inline real normal_gelu(real x) noexcept nogil:
     """x times the distribution function of the standard normal distribution."""
     return <real>normal_gelu_float64(x)
+
+
+cdef inline real normal_mean_excess(real x) noexcept nogil:
+    """The mean of what a normal variable exceeds x by where it does."""
+    return <real>normal_mean_excess_float64(x)
+
+
+cdef inline real weighted_normal_pdf(real weight, real x) noexcept nogil:
+    """A weight times the density of the standard normal distribution."""
+    return <real>weighted_normal_pdf_float64(weight, x)

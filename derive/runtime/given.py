@@ -49,6 +49,8 @@ class Given:
 
     def parameters(self, theta: Mapping[str, Arrays]) -> dict[str, Any]:
         """The parameters and what is fixed by name, none missing and none unknown."""
+        if not isinstance(theta, Mapping):
+            raise TypeError(f"{self.name}: theta is a dict of arrays by name, got {theta!r}")
         missing = [name for name in self.network.theta if name not in theta]
         if missing and not (missing == list(self.network.initial) and "initial" in self.options):
             raise ValueError(f"{self.name}: theta lacks {', '.join(missing)}")

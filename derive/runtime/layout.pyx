@@ -33,7 +33,7 @@ cdef class Layout:
         self.trampoline[<int>FLOAT64] = <Trampoline>float64
         self.trampoline[<int>FLOAT32] = <Trampoline>float32
         self.accumulate, self.reads = mode == "accumulate", saved_role == "read"
-        self.asked, self.within = self.declaration.asked, tuple(within)
+        self.asked, self.within = self.declaration.required, tuple(within)
         self.number_pointers()
         self.lay_out_extents()
 

@@ -225,7 +225,12 @@ def fit(
     Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
     finite; the parameters are then those before that step.
     """
+    _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
+    _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
+    _check_call("an optimiser, as Adam(0.001)", optimiser, isinstance(optimiser, Optimiser))
     named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
+    if not any(a.dtype.kind == "f" for a in named.values()):
+        raise ValueError("fit: expected parameters to train, got none of a floating dtype")
     fixed = _fixed(kernel)
     trained = pruned(parameters, lambda name: name.replace(".", "_") not in fixed)
     grad = map_tree(np.zeros_like, trained)
@@ -234,6 +239,7 @@ def fit(
     first = int(optimiser.state["step"]) if optimiser.state else 0
     losses = []
     for step, batch in enumerate(batches, first):
+        _check_call("each batch as (x, y)", batch, isinstance(batch, Sequence))
         for array in out.values():
             array.fill(0.0)
         kernel(*batch, **named, out=out)
@@ -247,6 +253,11 @@ def fit(
         if progress is not None:
             progress(step, losses[-1])
     return losses
+
+
+def _check_call(expected: str, found: object, fits: bool) -> None:
+    if not fits:
+        raise TypeError(f"fit: expected {expected}, got {found!r}")
 
 
 def _fixed(kernel: Callable[..., Any]) -> set[str]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ import sympy
 from ..expressions import Contraction, Node, Variable, parts
 from ..forms import Access
 from ..reference import Value, extent, shape_of
-from ..spaces import Indices, Product, Real, Size
+from ..spaces import Indices, Product, Real, Size, SpaceError
 from ..walk import topological
 
 Sizes = Mapping[sympy.Symbol, int]
@@ -46,6 +47,33 @@ class Fans:
             math.prod(extent(size, sizes) for size in extents) for extents in (self.into, self.out)
         )
         return math.sqrt(6 / (fan_in + fan_out))
+
+
+def checked_count(what: str, count: Size) -> int:
+    """A size that is a number."""
+    if not count.is_Integer:
+        raise SpaceError(
+            f"{what} is {count}: expected a number, for arrays have numbers of entries"
+        )
+    return int(count)
+
+
+def checked_generator(what: str, rng: np.random.Generator) -> np.random.Generator:
+    """What draws random numbers."""
+    if not hasattr(rng, "uniform"):
+        raise SpaceError(
+            f"{what}: expected a generator first, as numpy.random.default_rng(0), got {rng!r}"
+        )
+    return rng
+
+
+def of_kernels(what: str, dtype: Any) -> np.dtype[Any]:
+    """A dtype that kernels take."""
+    with suppress(TypeError):
+        for known in (np.float64, np.float32):
+            if np.dtype(dtype) == known:
+                return np.dtype(known)
+    raise SpaceError(f"{what}: expected the dtype float64 or float32 of kernels, got {dtype!r}")
 
 
 def drawn(

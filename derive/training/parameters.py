@@ -7,14 +7,8 @@ The qualified name of a leaf is the path of its keys, and of its indices in tupl
     {"first.W": W, "first.b": b}                   # the flat form: first.W, first.b
 """
 
-import json
-import os
-import secrets
-import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -22,9 +16,6 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Tree: TypeAlias = "Array | Mapping[str, Tree] | tuple[Tree, ...]"
-
-# The entries of arrays end in ".npy", so no qualified name collides with this one.
-_STRUCTURE = "structure.json"
 
 
 def leaves(tree: Tree) -> list[tuple[str, Array]]:
@@ -61,7 +52,7 @@ def map_tree(f: Callable[..., Any], *trees: Tree) -> Any:
     if not trees:
         raise TypeError("map_tree expects at least one tree after the function; got none")
     values = {name: _array_again(f(*row), row[0]) for name, *row in align(*trees)}
-    return _rebuild(_skeleton(trees[0]), "", values.__getitem__)
+    return rebuilt(skeleton(trees[0]), "", values.__getitem__)
 
 
 def pruned(tree: Tree, keep: Callable[[str], bool]) -> Any:
@@ -96,10 +87,10 @@ def align(*trees: Tree, roles: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
     columns = [dict(leaves(tree)) for tree in trees]
     for k in range(1, len(trees)):
         _check_names(columns[0], columns[k], roles[0], roles[k])
-        if _skeleton(trees[k]) != _skeleton(trees[0]):
+        if skeleton(trees[k]) != skeleton(trees[0]):
             raise ValueError(
                 f"{roles[k]} has the same names as {roles[0]} but nests them otherwise: expected "
-                f"{_skeleton(trees[0])}, got {_skeleton(trees[k])}; nest both alike"
+                f"{skeleton(trees[0])}, got {skeleton(trees[k])}; nest both alike"
             )
     return [(name, *(column[name] for column in columns)) for name in columns[0]]
 
@@ -135,7 +126,7 @@ def flatten(tree: Tree) -> tuple[Array, Callable[[Array], Any]]:
             raise TypeError(
                 f"parameter {name!r}: flatten expects a floating dtype, got {array.dtype}"
             )
-    skeleton = _skeleton(tree)
+    nesting = skeleton(tree)
     like = {name: (array.shape, array.dtype) for name, array in named}
     ends = np.cumsum([array.size for _, array in named], dtype=np.intp)
     size = int(ends[-1]) if named else 0
@@ -153,57 +144,9 @@ def flatten(tree: Tree) -> tuple[Array, Callable[[Array], Any]]:
             shape, kept = like[name]
             return parts[name].astype(kept).reshape(shape)
 
-        return _rebuild(skeleton, "", leaf)
+        return rebuilt(nesting, "", leaf)
 
     return np.concatenate([np.zeros(0, dtype), *(a.ravel() for _, a in named)]), unflatten
-
-
-def save(path: str | os.PathLike[str], tree: Tree) -> None:
-    """Write ``tree`` to ``path``, an .npz file without pickled objects.
-
-    Names, nesting, order, shapes and dtypes are kept; ``np.load(path)["first.W"]`` reads one leaf.
-    The bytes depend on the tree alone. The write is atomic: either the whole new file is at
-    ``path`` or whatever was there before. Raises ValueError for a path that does not end in
-    ".npz", FileExistsError where something other than an .npz file is there, TypeError for a leaf
-    that does not hold numbers, each before anything is written.
-    """
-    for name, array in leaves(tree):
-        if array.dtype.kind not in "biufc":
-            raise TypeError(f"parameter {name!r}: only numbers can be saved, got {array.dtype}")
-    if Path(path).suffix != ".npz":
-        raise ValueError(f"{os.fspath(path)!r}: expected a path ending in '.npz'; add the suffix")
-    target = Path(os.path.realpath(path))  # replace the file behind a link, not the link
-    _check_replaceable(target)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            _write(file, tree)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load(path: str | os.PathLike[str]) -> Any:
-    """The tree that ``save`` wrote to ``path``.
-
-    Raises FileNotFoundError where there is no file, and ValueError for a file that is broken, was
-    not written by ``save``, or holds pickled objects, which are never unpickled.
-    """
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _read(archive)
-        # The readers of zip, JSON and .npy raise a dozen types between them on damaged bytes.
-        except Exception as error:
-            raise ValueError(
-                f"{os.fspath(path)!r} is no readable file of parameters "
-                f"({type(error).__name__}: {error}); it is damaged or was not written by save, "
-                "so restore it from a copy or write it anew"
-            ) from error
 
 
 def _walk(tree: Tree, path: str) -> Iterator[tuple[str, Array]]:
@@ -255,68 +198,21 @@ def _check_names(wanted: dict[str, Array], found: dict[str, Array], role: str, o
         )
 
 
-def _skeleton(tree: Any) -> Any:
+def skeleton(tree: Any) -> Any:
     """The nesting alone, as JSON has it: an object for a dict, a list for a tuple, null a leaf."""
     if isinstance(tree, np.ndarray):
         return None
     if isinstance(tree, tuple):
-        return [_skeleton(child) for child in tree]
-    return {key: _skeleton(child) for key, child in tree.items()}
+        return [skeleton(child) for child in tree]
+    return {key: skeleton(child) for key, child in tree.items()}
 
 
-def _rebuild(skeleton: Any, path: str, leaf: Callable[[str], Any]) -> Any:
-    """The tree of the nesting ``skeleton`` whose leaf of name n is ``leaf(n)``."""
-    if skeleton is None:
+def rebuilt(nesting: Any, path: str, leaf: Callable[[str], Any]) -> Any:
+    """The tree of the nesting ``nesting`` whose leaf of name n is ``leaf(n)``."""
+    if nesting is None:
         return leaf(path)
-    if isinstance(skeleton, list):
+    if isinstance(nesting, list):
         return tuple(
-            _rebuild(child, _join(path, str(index)), leaf) for index, child in enumerate(skeleton)
+            rebuilt(child, _join(path, str(index)), leaf) for index, child in enumerate(nesting)
         )
-    return {key: _rebuild(child, _join(path, key), leaf) for key, child in skeleton.items()}
-
-
-def _check_replaceable(target: Path) -> None:
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {str(target.parent)!r} does not exist; make it first")
-    if target.exists() and not _is_npz(target):
-        raise FileExistsError(
-            f"{str(target)!r} exists and is not an .npz file; move it away or choose another path"
-        )
-
-
-def _is_npz(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile:
-        return False
-    return all(name == _STRUCTURE or name.endswith(".npy") for name in names)
-
-
-def _write(file: IO[bytes], tree: Tree) -> None:
-    # ZipInfo carries a fixed date, so that equal trees give equal bytes.
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(_STRUCTURE), json.dumps(_skeleton(tree)))
-        for name, array in leaves(tree):
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
-
-
-def _read(archive: zipfile.ZipFile) -> Any:
-    skeleton = json.loads(archive.read(_STRUCTURE))
-    tree = _rebuild(skeleton, "", lambda name: _read_array(archive, name))
-    expected = sorted([_STRUCTURE, *(f"{name}.npy" for name, _ in leaves(tree))])
-    if sorted(archive.namelist()) != expected:
-        raise ValueError(f"expected the entries {expected}, got {sorted(archive.namelist())}")
-    return tree
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    with archive.open(f"{name}.npy") as entry:
-        array: Array = np.lib.format.read_array(entry, allow_pickle=False)
-        # Reading to the end also makes zipfile compare the checksum.
-        if entry.read(1):
-            raise ValueError(f"the entry of {name!r} is longer than its array")
-    return array
+    return {key: rebuilt(child, _join(path, key), leaf) for key, child in nesting.items()}

@@ -1,0 +1,253 @@
+"""Branches of a Piecewise that hold at one point: continued smoothly where the limit is proved.
+
+Piecewise((sin(t)/t, Ne(t, 0)), (1, True)) is smooth, but the derivative of its second branch is 0
+at every order.  Such a branch is put first, as (value, Eq(x, c)), and before each differentiation
+its value v becomes v + L (x - c), L being the limit of the derivative of what holds around there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import mpmath as mp
+import sympy
+from sympy import Eq, Ne, Piecewise
+
+from .algebras import Multiprecision
+from .fold import evaluate
+from .scalars import ScalarError, is_constant
+
+NEAR = sympy.Rational(1, 10**12)
+DIGITS = 60
+
+
+class NotContinued(ValueError):
+    """No smooth continuation; the message says where, and what to write."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """x = c, with the value there and what holds around."""
+
+    x: sympy.Symbol
+    c: sympy.Expr
+    value: sympy.Expr
+    around: sympy.Expr
+
+
+def separated(expression: sympy.Expr) -> sympy.Expr:
+    """Every branch on an equality first, as (value, Eq(x, c)); raises NotContinued.
+
+    Where all branches are numbers nothing is to be continued: a jump, such as that of a < b.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> separated(Piecewise((t**2, Ne(t, 1)), (1, True)))
+    Piecewise((1, Eq(t, 1)), (t**2, True))
+    """
+    return expression.replace(lambda node: isinstance(node, Piecewise), _separated)
+
+
+def _separated(piecewise: Piecewise) -> sympy.Expr:
+    if all(is_constant(value) for value, _ in piecewise.args):
+        return piecewise
+    equalities = sorted(
+        piecewise.atoms(Eq, Ne) & _conditions(piecewise), key=sympy.default_sort_key
+    )
+    if not equalities:
+        return piecewise
+    points = dict.fromkeys(_solved(equality) for equality in equalities)
+    around = piecewise.xreplace(
+        {e: sympy.false if isinstance(e, Eq) else sympy.true for e in equalities}
+    )
+    branches = [(_at(piecewise, equalities, x, c), Eq(x, c, evaluate=False)) for x, c in points]
+    return Piecewise(*branches, (around, True), evaluate=False)
+
+
+def _conditions(piecewise: Piecewise) -> set[sympy.Basic]:
+    return set().union(*(condition.atoms(Eq, Ne) for _, condition in piecewise.args))
+
+
+def _solved(equality: Eq | Ne) -> tuple[sympy.Symbol, sympy.Expr]:
+    """x and c of an equality that is affine in a symbol x with a number before it."""
+    difference = equality.lhs - equality.rhs
+    for x in sorted(difference.free_symbols, key=str):
+        slope = difference.diff(x)
+        if slope.is_number and slope != 0:
+            return x, sympy.expand(x - difference / slope)
+    raise NotContinued(
+        f"condition {equality}: expected the equality of an argument and a number or another "
+        "argument; write it as Eq(t, c), or what is meant with <, <=, >, >="
+    )
+
+
+def _at(
+    piecewise: Piecewise, equalities: Sequence[sympy.Basic], x: sympy.Symbol, c: sympy.Expr
+) -> sympy.Expr:
+    """The value where x = c."""
+    known = {}
+    for e in equalities:
+        if _solved(e) == (x, c):
+            known[e] = sympy.true if isinstance(e, Eq) else sympy.false
+    return piecewise.xreplace(known).xreplace({x: c})
+
+
+def points_of(expression: sympy.Expr) -> Iterator[Point]:
+    """The equality branches of an expression that is `separated`."""
+    for node in sympy.preorder_traversal(expression):
+        if isinstance(node, Piecewise):
+            yield from _points(node)
+
+
+def _points(piecewise: Piecewise) -> list[Point]:
+    count = next(k for k, (_, c) in enumerate([*piecewise.args, (0, 0)]) if not isinstance(c, Eq))
+    first, rest = piecewise.args[:count], piecewise.args[count:]
+    if not first or not rest:
+        return []
+    around = rest[0][0] if rest[0][1] is sympy.true else Piecewise(*rest)
+    return [Point(*_solved(condition), value, around) for value, condition in first]
+
+
+def _with_points(expression: sympy.Expr, value: Callable[[Point], sympy.Expr]) -> sympy.Expr:
+    """The expression with other values where equalities hold."""
+
+    def put_in(piecewise: Piecewise) -> sympy.Expr:
+        points = _points(piecewise)
+        branches = [(value(p), Eq(p.x, p.c, evaluate=False)) for p in points]
+        return Piecewise(*branches, (points[0].around, True))
+
+    return expression.replace(lambda node: isinstance(node, Piecewise) and _points(node), put_in)
+
+
+def derivative(
+    expression: sympy.Expr, by: sympy.Symbol, plain: Callable[[sympy.Expr], sympy.Expr]
+) -> sympy.Expr:
+    """The derivative; where an equality x = c holds, the limit of what holds around, in `plain`."""
+
+    def continued(point: Point) -> sympy.Expr:
+        slope = limit(sympy.diff(plain(point.around), point.x), point.x, point.c)
+        return point.value + slope * (point.x - point.c)
+
+    moved = sympy.diff(_with_points(expression, continued), by)
+    return _with_points(moved, lambda point: point.value.xreplace({point.x: point.c}))
+
+
+def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 2) -> None:
+    """Raises NotContinued unless each value is the limit, and derivatives have one up to order.
+
+    `moved` are the symbols that derivatives are taken by.
+    """
+    for point in points_of(expression):
+        if point.x not in moved or (is_constant(point.around) and is_constant(point.value)):
+            continue
+        found = limit(point.around, point.x, point.c)
+        if not _same(found, point.value):
+            raise NotContinued(
+                f"at {point.x} = {point.c} it is {point.value}, and the limit is {found}; give the "
+                "limit, or write a jump with <, <=, >, >="
+            )
+        around = point.around
+        for _ in range(order):
+            around = sympy.diff(around, point.x)
+            limit(around, point.x, point.c)
+
+
+@cache
+def limit(expression: sympy.Expr, x: sympy.Symbol, c: sympy.Expr) -> sympy.Expr:
+    """The finite limit at x = c from both sides, by SymPy, and held against numbers near by."""
+    found = {side: _one_sided(expression, x, c, side) for side in "+-"}
+    if not _same(found["+"], found["-"]):
+        raise NotContinued(
+            f"at {x} = {c} there is a branch of its own, and around it {expression} has the limits "
+            f"{found['-']} from below and {found['+']} from above; write it with <, <=, >, >="
+        )
+    return found["+"]
+
+
+def _one_sided(expression: sympy.Expr, x: sympy.Symbol, c: sympy.Expr, side: str) -> sympy.Expr:
+    h = sympy.Dummy("h", positive=True)
+    branch = _branch_at(expression, x, c + (NEAR if side == "+" else -NEAR))
+    moved = branch.xreplace({x: c + h if side == "+" else c - h})
+    try:
+        found = _quotient_of_series(branch, x, c)
+        if found is None:
+            found = sympy.limit(moved, h, 0, "+")
+        finite = found.is_finite and found.is_extended_real is not False
+        if finite and not found.has(sympy.Limit) and _is_near(moved, h, found):
+            return found
+    except (NotImplementedError, ValueError, TypeError, ScalarError, sympy.PoleError):
+        pass
+    raise NotContinued(
+        f"at {x} = {c} there is a branch of its own, and no finite limit of {branch} there is "
+        "found; write it with <, <=, >, >=, so that it is a kink with a derivative on one side"
+    )
+
+
+def _quotient_of_series(
+    expression: sympy.Expr, x: sympy.Symbol, c: sympy.Expr
+) -> sympy.Expr | None:
+    """The limit by the first derivatives of numerator and denominator that do not vanish at c."""
+    above, below = sympy.together(expression).as_numer_denom()
+    for _ in range(9):
+        top, bottom = above.xreplace({x: c}), below.xreplace({x: c})
+        if not (top.is_finite and bottom.is_finite):
+            return None
+        if not _same(bottom, sympy.S.Zero):
+            return top / bottom
+        if not _same(top, sympy.S.Zero):
+            return None
+        above, below = sympy.diff(above, x), sympy.diff(below, x)
+    return None
+
+
+def _branch_at(expression: sympy.Expr, x: sympy.Symbol, at: sympy.Expr) -> sympy.Expr:
+    """The expression with the branches that are taken at a point."""
+
+    def taken(piecewise: Piecewise) -> sympy.Expr:
+        for value, condition in piecewise.args:
+            here = condition.xreplace({x: at})
+            if here is sympy.true:
+                return value
+            if here is not sympy.false:
+                return piecewise
+        return sympy.nan
+
+    return expression.replace(lambda node: isinstance(node, Piecewise), taken)
+
+
+def _rows(symbols: Sequence[sympy.Symbol]) -> list[dict[sympy.Symbol, sympy.Expr]]:
+    """Numbers for the other arguments."""
+    places = [(3, 7, 11), (-5, 2, 13), (4, -9, -8)]
+    return [
+        {s: sympy.Rational(row[k % 3] * (k + 1), 8) for k, s in enumerate(symbols)}
+        for row in (places if symbols else places[:1])
+    ]
+
+
+def _number(expression: sympy.Expr, at: dict[sympy.Symbol, sympy.Expr]) -> mp.mpf:
+    return evaluate(expression.xreplace(at), {}, Multiprecision())
+
+
+def _is_near(moved: sympy.Expr, h: sympy.Symbol, found: sympy.Expr) -> bool:
+    """At h = 1e-12, to six digits, wherever there is a value."""
+    symbols = sorted((moved.free_symbols | found.free_symbols) - {h}, key=str)
+    with mp.workdps(DIGITS * 2):
+        for row in _rows(symbols):
+            here, there = _number(moved, {**row, h: NEAR}), _number(found, row)
+            if mp.isfinite(there) and not abs(here - there) <= 1e-6 * (1 + abs(there)):
+                return False
+    return True
+
+
+def _same(a: sympy.Expr, b: sympy.Expr) -> bool:
+    """One number, or one expression: where they are no same text, to 50 digits."""
+    if a == b:
+        return True
+    symbols = sorted(a.free_symbols | b.free_symbols, key=str)
+    with mp.workdps(DIGITS):
+        for row in _rows(symbols):
+            here, there = _number(a, row), _number(b, row)
+            if mp.isfinite(here) and not abs(here - there) <= mp.mpf(10) ** -50 * (1 + abs(here)):
+                return False
+    return True

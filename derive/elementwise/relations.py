@@ -1,0 +1,135 @@
+"""One normal form of the conditions of a Piecewise, before anything is derived.
+
+A condition becomes And and Or of comparisons whose sides have no kink in them: no ITE, Xor or Not;
+no Abs, Max, Min, sign, Heaviside and no Piecewise inside a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import sympy
+from sympy import Abs, And, Heaviside, Max, Min, Or, Piecewise, sign
+from sympy.core.relational import Relational
+from sympy.logic.boolalg import Boolean, BooleanFunction
+
+KINKS = (Abs, Max, Min, sign, Heaviside, Piecewise)
+Branches = Iterator[tuple[sympy.Expr, Boolean]]
+
+
+def with_plain_conditions(expression: sympy.Expr) -> sympy.Expr:
+    """The same function, every condition in the normal form.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> with_plain_conditions(Piecewise((t**2, Abs(t) < 1), (t, True)))
+    Piecewise((t**2, (t > -1) & (t < 1)), (t, True))
+    """
+    return expression.replace(
+        lambda node: isinstance(node, Piecewise),
+        lambda node: Piecewise(*((value, plain_condition(c)) for value, c in node.args)),
+    )
+
+
+def plain_condition(condition: Boolean) -> Boolean:
+    """A condition in the normal form."""
+    if isinstance(condition, Relational):
+        return _resolved(condition)
+    if isinstance(condition, BooleanFunction):
+        simple = condition.to_nnf(simplify=False)
+        if isinstance(simple, And | Or):
+            return simple.func(*(plain_condition(part) for part in simple.args))
+        return simple if simple == condition else plain_condition(simple)
+    return condition
+
+
+def _resolved(relation: Boolean) -> Boolean:
+    """A comparison without kinks in its sides: by cases, on what each kink is there."""
+    if not isinstance(relation, Relational):
+        return relation
+    if direct := _DIRECT.get(relation.lhs.func, _none)(relation):
+        return direct.func(*(_resolved(part) for part in direct.args))
+    if isinstance(relation.rhs, Abs | Max | Min) and not isinstance(relation.lhs, KINKS):
+        return _resolved(relation.reversed)
+    kink = _innermost(relation)
+    if kink is None:
+        return relation
+    cases = (
+        And(plain_condition(condition), _resolved(relation.xreplace({kink: value})))
+        for value, condition in _branches(kink)
+    )
+    return Or(*cases)
+
+
+def _innermost(relation: Relational) -> sympy.Expr | None:
+    """A kink in whose arguments there is none."""
+    found = [node for node in sympy.postorder_traversal(relation) if isinstance(node, KINKS)]
+    return found[0] if found else None
+
+
+def _none(relation: Relational) -> None:
+    return None
+
+
+def _of_absolute(relation: Relational) -> Boolean | None:
+    """-v < u < v, or u > v or u < -v."""
+    (u,), v = relation.lhs.args, relation.rhs
+    if relation.rel_op in ("<", "<="):
+        return And(relation.func(u, v), relation.func(-v, u), evaluate=False)
+    if relation.rel_op in (">", ">="):
+        return Or(relation.func(u, v), relation.func(-v, u), evaluate=False)
+    if not v.is_nonnegative:
+        return None
+    return (Or if relation.rel_op == "==" else And)(
+        relation.func(u, v), relation.func(u, -v), evaluate=False
+    )
+
+
+def _of_extreme(relation: Relational) -> Boolean | None:
+    """Max(a, b) < v where both are, Max(a, b) > v where one is; Min the other way."""
+    if relation.rel_op not in ("<", "<=", ">", ">="):
+        return None
+    every = relation.rel_op.startswith("<") == isinstance(relation.lhs, Max)
+    parts = (relation.func(part, relation.rhs) for part in relation.lhs.args)
+    return (And if every else Or)(*parts, evaluate=False)
+
+
+_DIRECT: dict[type, Callable[[Relational], Boolean | None]] = {
+    Abs: _of_absolute,
+    Max: _of_extreme,
+    Min: _of_extreme,
+}
+
+
+def _branches(kink: sympy.Expr) -> Branches:
+    """The values of a kink, and where each is taken."""
+    if isinstance(kink, Piecewise):
+        yield from _exclusive(kink)
+    elif isinstance(kink, Max | Min):
+        for value in kink.args:
+            wins = sympy.Ge if isinstance(kink, Max) else sympy.Le
+            yield value, And(*(wins(value, other) for other in kink.args if other != value))
+    else:
+        yield from _at_zero(kink)
+
+
+def _at_zero(kink: sympy.Expr) -> Branches:
+    """Abs, sign and Heaviside, with the values of this package at zero."""
+    u = kink.args[0]
+    if isinstance(kink, Abs):
+        yield from ((u, u >= 0), (-u, u < 0))
+        return
+    low, at = (-1, 0) if isinstance(kink, sign) else (0, _heaviside_at_zero(kink))
+    zero = And(u >= 0, u <= 0)  # a kink, and no equality that somebody wrote
+    yield from ((sympy.Integer(low), u < 0), (sympy.sympify(at), zero), (sympy.S.One, u > 0))
+
+
+def _heaviside_at_zero(kink: sympy.Heaviside) -> sympy.Expr:
+    given = kink.args[1] if len(kink.args) > 1 else sympy.S.Half
+    return sympy.S.Zero if given == sympy.S.Half else given
+
+
+def _exclusive(piecewise: Piecewise) -> Branches:
+    before: list[Boolean] = []
+    for value, condition in piecewise.args:
+        yield value, And(condition, *(sympy.Not(other) for other in before))
+        before.append(condition)

@@ -1,0 +1,361 @@
+"""The normal form of expressions: what is equal by the laws of sums and products is one expression.
+
+Expressions stay as they were written.  One walk, operands first, gives every expression the number
+of its class, and every class is stood for by the member that was written first.  Two expressions
+are in one class where they are the same
+
+  * up to the order of a product's factors and of a sum's terms, and up to parentheses in either;
+  * up to the numbers in front of factors and terms, like terms added;
+  * up to the names and the order of a form's indices and slots: a form with one slot open is what
+    it reads and where it writes, so that D Psi . w and D* Psi . w of (4.8) are one expression;
+  * up to factors that only read another array elsewhere (transposes, slices, repeated numbers),
+    and sums over what a single product sums over: tr(F* F) is <F, F>.
+
+Sums are not multiplied out, and a product is not reordered across a sum over an index.
+
+Keys hold the classes of operands as numbers of this walk, no text and no expressions: the time is
+linear, and neither the process's history nor its memory decides.  A sum of more than `TERMS` terms,
+or a product of more than `FACTORS`, is one thing for what stands around it; then some expressions
+that are equal have two classes, and never the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, singledispatch
+from typing import Any, TypeAlias
+
+import sympy
+
+from .accesses import stays_inside
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    Jet,
+    LinearCombination,
+    Node,
+    Projection,
+    Tuple,
+    Variable,
+    zero,
+)
+from .forms import Access, Form, make_form
+from .spaces import Real, Space
+from .walk import rebuild, topological
+
+TERMS, FACTORS = 32, 8
+Class: TypeAlias = int
+Sum: TypeAlias = "dict[Class, sympy.Expr]"  # the weight of each term; a term is no sum itself
+
+
+def normal(*roots: Node) -> dict[Node, Node]:
+    """Every expression in the roots with the one that stands for its class, made of such ones.
+
+    >>> from derive import R, dims, variable
+    >>> n = dims("n")
+    >>> a, c = variable("a", R(n)), variable("c", R(n))
+    >>> new = normal(a * c, c * a)
+    >>> new[c * a] is a * c
+    True
+    """
+    classes, new = _Classes(), dict[Node, Node]()
+    for node in topological(*roots):
+        operands = [new[operand] for operand in node.operands]
+        moved = any(a is not b for a, b in zip(operands, node.operands, strict=True))
+        new[node] = classes.first(rebuild(node, operands) if moved else node)
+    return new
+
+
+def normalised(node: Node, *before: Node) -> Node:
+    """One expression in its normal form; what stands in those `before` was written earlier."""
+    return normal(*before, node)[node]
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A contraction as it is keyed: its factors in the form's order, the open slot last."""
+
+    space: Space
+    form: Form
+    factors: tuple[Class, ...]
+    selectors: tuple[Class, ...]
+
+
+class _Classes:
+    """The classes of one walk."""
+
+    def __init__(self) -> None:
+        self.of: dict[Node, Class] = {}
+        self.spaces: list[Space] = []
+        self.sums: list[Sum] = []
+        self.products: dict[Class, _Product] = {}
+        self._numbers: dict[Any, Class] = {}
+        self._firsts: dict[Class, Node] = {}
+
+    def first(self, node: Node) -> Node:
+        """The first expression of the node's class."""
+        for inner in self._unknown(node):
+            number = self.of[inner] = _class(inner, self)
+            self._firsts.setdefault(number, self._zero(inner, number))
+        return self._firsts[self.of[node]]
+
+    def _zero(self, node: Node, number: Class) -> Node:
+        """The node, or zero where all its terms cancel."""
+        return node if self.sums[number] or not isinstance(node.space, Real) else zero(node.space)
+
+    def _unknown(self, node: Node) -> Iterator[Node]:
+        """The expressions in a node that have no class yet, operands first."""
+        stack = [(node, False)]
+        while stack:
+            inner, ready = stack.pop()
+            if inner not in self.of:
+                if ready:
+                    yield inner
+                else:
+                    stack.append((inner, True))
+                    stack.extend((operand, False) for operand in reversed(inner.operands))
+
+    def atom(self, space: Space, *key: Any) -> Class:
+        """The class of what is no sum, by a key without expressions."""
+        number = self._numbers.setdefault((space, *key), len(self.spaces))
+        if number == len(self.spaces):
+            self.spaces.append(space)
+            self.sums.append({number: sympy.S.One})
+        return number
+
+    def sum(self, space: Space, terms: Sum) -> Class:
+        """The class of a sum of terms that are no sums, as far as TERMS goes."""
+        kept = {term: weight for term, weight in terms.items() if weight != 0}
+        if len(kept) == 1 and 1 in kept.values():
+            (number,) = kept
+            return number
+        number = self._numbers.setdefault((space, frozenset(kept.items())), len(self.spaces))
+        if number == len(self.spaces):
+            self.spaces.append(space)
+            self.sums.append(kept if len(kept) <= TERMS else {number: sympy.S.One})
+        return number
+
+    def scaled(self, number: Class) -> tuple[sympy.Expr, Class]:
+        """The number in front of a class, and the class behind it."""
+        if len(self.sums[number]) != 1:
+            return sympy.S.One, number
+        ((inner, weight),) = self.sums[number].items()
+        return weight, inner
+
+
+@singledispatch
+def _class(node: Node, classes: _Classes) -> Class:
+    """The class of an expression whose operands have theirs."""
+    raise TypeError(f"{type(node).__name__} is no expression")
+
+
+@_class.register
+def _(node: Variable, classes: _Classes) -> Class:
+    return classes.atom(node.space, Variable, node.name)
+
+
+@_class.register
+def _(node: Constant, classes: _Classes) -> Class:
+    return classes.sum(node.space, {classes.atom(node.space, Constant): node.value})
+
+
+@_class.register
+def _(node: LinearCombination, classes: _Classes) -> Class:
+    total: Sum = {}
+    for weight, operand in node.terms:
+        for term, inner in classes.sums[classes.of[operand]].items():
+            total[term] = total.get(term, sympy.S.Zero) + (inner if weight == 1 else weight * inner)
+    return classes.sum(node.space, total)
+
+
+@_class.register
+def _(node: Elementwise, classes: _Classes) -> Class:
+    arguments = (classes.of[argument] for argument in node.arguments)
+    return classes.atom(node.space, Elementwise, node.operation, *arguments)
+
+
+@_class.register
+def _(node: Tuple, classes: _Classes) -> Class:
+    return classes.atom(node.space, Tuple, *(classes.of[part] for part in node.components))
+
+
+@_class.register
+def _(node: Projection, classes: _Classes) -> Class:
+    return classes.atom(node.space, Projection, classes.of[node.operand], node.position)
+
+
+@_class.register
+def _(node: Argmax, classes: _Classes) -> Class:
+    operand = classes.of[node.operand]
+    return classes.atom(node.space, Argmax, node.form, operand, node.position)
+
+
+@_class.register
+def _(node: Held, classes: _Classes) -> Class:
+    return classes.atom(node.space, Held, classes.of[node.operand])
+
+
+@_class.register
+def _(node: Jet, classes: _Classes) -> Class:
+    arguments = tuple(classes.of[argument] for argument in node.arguments)
+    directions = tuple(sorted((slot, classes.of[v]) for slot, v in node.directions))
+    paired = None if node.cotangent is None else classes.of[node.cotangent]
+    return classes.atom(node.space, Jet, node.function, arguments, directions, node.opened, paired)
+
+
+@_class.register
+def _(node: Contraction, classes: _Classes) -> Class:
+    front, factors = sympy.S.One, []
+    for operand in node.filled:
+        weight, inner = classes.scaled(classes.of[operand])
+        factors.append(inner)
+        front = front if weight == 1 else front * weight
+    selectors = tuple(classes.of[selector] for selector in node.selectors)
+    form = _open_last(node.form, node.opened)
+    product = _spliced(_Product(node.space, form, tuple(factors), selectors), classes)
+    return classes.sum(node.space, {_class_of_product(product, classes): front})
+
+
+def _class_of_product(product: _Product, classes: _Classes) -> Class:
+    """The class of a product: that of the only factor where it is read as it stands."""
+    if _is_itself(product, classes):
+        return product.factors[0]
+    ranks = _ranks(product.factors), _ranks(product.selectors)
+    form, order, selected = ordered_form(product.form, *ranks)
+    factors = tuple(product.factors[k] for k in order)
+    selectors = tuple(product.selectors[k] for k in selected)
+    made = _Product(product.space, form, factors, selectors)
+    number = classes.atom(made.space, Contraction, form, factors, selectors)
+    classes.products.setdefault(number, made)
+    return number
+
+
+def _is_itself(product: _Product, classes: _Classes) -> bool:
+    """One factor, of the same space, each entry read where it is written."""
+    form, space = product.form, product.space
+    if len(product.factors) != 1 or form.slots[0] != form.slots[1] or product.selectors:
+        return False
+    return classes.spaces[product.factors[0]] == space and form.is_pointwise(1, _shape(space))
+
+
+def _spliced(product: _Product, classes: _Classes) -> _Product:
+    """The product with the factors of products within it that sum over nothing."""
+    position = 0
+    while position < len(product.factors):
+        inner = classes.products.get(product.factors[position])
+        count = len(product.factors) - 1 + (len(inner.factors) if inner else 0)
+        form = None if inner is None or count > FACTORS else _splice(product, position, inner)
+        if inner is None or form is None:
+            position += 1
+            continue
+        before, after = product.factors[:position], product.factors[position + 1 :]
+        factors = (*before, *inner.factors, *after)
+        product = _Product(product.space, form, factors, product.selectors)
+        position += len(inner.factors)  # those of a product in its class are no such products
+    return product
+
+
+def _splice(outer: _Product, position: int, inner: _Product) -> Form | None:
+    """The form of both products as one; None where they are none."""
+    if inner.selectors or not isinstance(inner.space, Real):
+        return None
+    return spliced_form(outer.form, position, inner.form, inner.space.shape)
+
+
+def _shape(space: Space) -> tuple[sympy.Expr, ...]:
+    assert isinstance(space, Real)
+    return space.shape
+
+
+# --- forms, few in number: what is found out of one is kept
+
+
+@lru_cache(maxsize=4096)
+def _open_last(form: Form, opened: int) -> Form:
+    """The form with the open slot as its last."""
+    slots = [*form.slots[:opened], *form.slots[opened + 1 :], form.slots[opened]]
+    return make_form(slots, dict(form.extents), form.bound)
+
+
+@lru_cache(maxsize=4096)
+def spliced_form(
+    outer: Form, position: int, inner: Form, shape: tuple[sympy.Expr, ...]
+) -> Form | None:
+    """A form with the slots of an inner form in place of the slot that reads its result.
+
+    None where the inner form sums and the outer one has other factors, too, and where the result is
+    read outside of its array or set in a part of it: there it is zero.
+    """
+    last, read, extents = len(inner.slots) - 1, outer.slots[position], dict(outer.extents)
+    summed = {i: sympy.Symbol(f"{i}_within", integer=True) for i in inner.summed(last)}
+    if not inner.covers(last, shape) or (summed and len(outer.slots) > 2):
+        return None
+    if not all(stays_inside(entry, axis, extents) for entry, axis in zip(read, shape, strict=True)):
+        return None
+    moved = {**dict(zip(inner.slots[-1], read, strict=True)), **summed}
+    extents |= {new: inner.extent(i) for i, new in summed.items()}
+    within = [tuple(e.xreplace(moved) for e in access) for access in inner.slots[:-1]]
+    slots = [*outer.slots[:position], *within, *outer.slots[position + 1 :]]
+    return make_form(slots, extents, outer.bound)
+
+
+def _ranks(classes: Sequence[Class]) -> tuple[int, ...]:
+    """The order of some classes, equal where they are equal."""
+    rank = {number: k for k, number in enumerate(sorted(set(classes)))}
+    return tuple(rank[number] for number in classes)
+
+
+@lru_cache(maxsize=4096)
+def ordered_form(
+    form: Form, ranks: tuple[int, ...], selected: tuple[int, ...]
+) -> tuple[Form, tuple[int, ...], tuple[int, ...]]:
+    """The form with its operands in one order, and the orders of operands and of selectors.
+
+    Operands come by their ranks.  Equal ones are ordered by where they are read, in indices named
+    as the result, then the operands before them, show them; each way to break a tie is tried.
+    """
+    selectors = tuple(sorted(range(len(selected)), key=lambda k: (selected[k], k)))
+    bound = [form.bound[k] for k in selectors]
+    found = min(_orders(form, ranks), key=lambda order: _look(form, order, bound))
+    slots = [*(form.slots[k] for k in found), form.slots[-1]]
+    made = _output_first(slots, form, bound)
+    return made, found, selectors
+
+
+def _orders(form: Form, ranks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The orders of operands by rank, with every order of equal ones that are read differently."""
+    orders: list[tuple[int, ...]] = [()]
+    for rank in sorted(set(ranks)):
+        equal = [k for k, own in enumerate(ranks) if own == rank]
+        orders = [(*order, *more) for order in orders for more in _permuted(form, equal)]
+    return iter(orders)
+
+
+def _permuted(form: Form, equal: list[int]) -> list[tuple[int, ...]]:
+    """All orders of operands, those that differ in operands with one access given once."""
+    if len(equal) == 1:
+        return [tuple(equal)]
+    first = {form.slots[k]: k for k in reversed(equal)}
+    return [
+        (k, *rest)
+        for k in sorted(first.values())
+        for rest in _permuted(form, [other for other in equal if other != k])
+    ]
+
+
+def _output_first(slots: Sequence[Access], form: Form, bound: Any) -> Form:
+    """The form of these slots, indices named by the last slot, then by the others in order."""
+    turned = make_form([slots[-1], *slots[:-1]], dict(form.extents), bound)
+    return Form((*turned.slots[1:], turned.slots[0]), turned.bound, turned.extents)
+
+
+def _look(form: Form, order: tuple[int, ...], bound: Any) -> tuple[Any, ...]:
+    """What orders are compared by: the accesses in the names that the order gives."""
+    made = _output_first([*(form.slots[k] for k in order), form.slots[-1]], form, bound)
+    entries = (e for access in made.slots for e in access)
+    sizes = (extent for _, extent in made.extents)
+    return tuple(e.sort_key() for e in (*entries, *sizes))
