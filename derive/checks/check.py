@@ -8,6 +8,7 @@ in `sequence_laws`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..kernels.evaluated import evaluated_module
 from ..layers import Layer
 from ..levels import Recurrent
 from ..programs import Program, programs
-from ..proofs.proof import prove
+from ..proofs.proof import Undecided, prove
 from . import accuracy
 from .edge_laws import EdgeLaws
 from .findings import Finding, worst
@@ -103,8 +104,14 @@ def _named(layer: Layer, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def proof_findings(layer: Layer, seed: int = 0) -> list[Finding]:
-    """How many maps of the layer are not proved to be the derivative: none may be."""
-    verdicts = prove(layer, seed)
+    """How many maps of the layer are not proved to be the derivative: none may be.
+
+    Of a layer that is too deep for the proof no map is.
+    """
+    try:
+        verdicts = prove(layer, seed)
+    except Undecided as why:
+        return [Finding(layer.name, "proof", str(why), math.inf, 0)]
     open_ = [verdict.map_name for verdict in verdicts if not verdict.proved]
     group = f"{len(verdicts) - len(open_)} of {len(verdicts)} maps proved"
     return [Finding(layer.name, "proof", ", ".join([group, *open_[:1]]), len(open_), 0)]

@@ -48,8 +48,8 @@ def to_sympy(
 
     A tuple stands for an element of a direct product.  The components of a variable x are the real
     symbols x_0_1, ..; class indices have no symbol and are given as integers by name.  A Gram
-    matrix is symmetric by its symbols.  Raises SpaceError where a size is missing or two variables
-    would share a symbol.
+    matrix is symmetric by its symbols.  Raises SpaceError where a size is missing, two variables
+    would share a symbol, or the expression is deeper than SymPy can go down.
 
     >>> from derive import R, dims, variable
     >>> n = dims("n")
@@ -65,7 +65,29 @@ def to_sympy(
             f"{item!r} and {sizes!r}"
         )
     sizes = {dims(n) if isinstance(n, str) else n: count for n, count in sizes.items()}
-    return _as_sympy(Components(sizes, indices or {}).of(node))
+    try:
+        return _as_sympy(Components(sizes, indices or {}).of(node))
+    except RecursionError:
+        raise SpaceError(
+            f"an expression with {nested(node)} operations within each other is deeper than SymPy "
+            "can go down; take the components of its parts, or its values by numbers"
+        ) from None
+
+
+def nested(node: Node) -> int:
+    """How many products and functions of an expression stand within each other; sums do not count.
+
+    >>> from derive import R, dims, tanh, variable
+    >>> x = variable("x", R(dims("n")))
+    >>> nested(tanh(tanh(x) + x * x))
+    2
+    """
+    depth: dict[Node, int] = {}
+    for inner in topological(node):
+        counts = isinstance(inner, Elementwise) or len(inner.operands) > 1
+        own = counts and not isinstance(inner, LinearCombination)
+        depth[inner] = own + max((depth[x] for x in inner.operands), default=0)
+    return depth[node]
 
 
 def _as_sympy(value: Value) -> Any:

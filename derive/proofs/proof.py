@@ -25,10 +25,17 @@ from ..spaces import Indices, Space, SpaceError, leaves
 from ..walk import topological
 from . import field, quotients
 from .agreement import disagreement
-from .components import Components, flat_components, gram_matrix
+from .components import Components, flat_components, gram_matrix, nested
 from .edge_points import differing
 
 Sizes = Mapping[sympy.Symbol, int]
+
+
+NESTED = 64  # operations within each other: SymPy goes down them by recursion, fields get larger
+
+
+class Undecided(ArithmeticError):
+    """Whether a layer's maps are its derivatives is not decided: it is too deep for that."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
+    Raises Undecided for a layer of more than NESTED operations within each other.
     """
     require_layer("prove", layer)
     found = [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
@@ -93,6 +101,7 @@ def fitting(
 
 def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
     """The verdicts at these sizes."""
+    _check_depth(layer)
     oracle = Oracle(layer, sizes, seed)
     shown = ", ".join(f"{size}={count}" for size, count in sizes.items())
     if layer.rewrites:
@@ -106,6 +115,18 @@ def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
     for (derived, _), differs in zip(claims, field.differences(pairs, seed=seed), strict=True):
         yield Verdict(
             derived.name, shown, at_edges.get(derived.name) if differs is None else differs
+        )
+
+
+def _check_depth(layer: Layer) -> None:
+    """Raises Undecided where products and functions, sums do not count, are nested too deep."""
+    depth = nested(layer.output)
+    if depth > NESTED:
+        raise Undecided(
+            f"layer {layer.name}: the proof is not decided: its formula has "
+            f"{depth} operations within each other, and exact components are "
+            f"compared up to {NESTED}; prove its parts as layers of their own (the laws of maps "
+            "and kernels are checked by numbers at any depth)"
         )
 
 
