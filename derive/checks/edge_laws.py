@@ -21,10 +21,12 @@ import numpy as np
 
 from ..expressions import Variable
 from ..layers import Layer
-from ..programs import BATCH, TANGENT, Program
+from ..programs import BATCH, COTANGENT, TANGENT, Program
 from ..proofs.edge_points import EdgePoint, Local, edge_points, local, nudged, sensitivity
 from ..proofs.proof import small_sizes
-from ..reference import Array, Value, values_of
+from ..reference import Array, Value, shape_of, values_of
+from ..roles import Argument
+from ..spaces import Real
 from .findings import Finding, vector
 from .rounding import operations
 from .sampling import draw
@@ -106,14 +108,21 @@ class AtPoint:
     def __init__(self, laws: EdgeLaws, point: EdgePoint) -> None:
         self.laws, self.label, self.output = laws, point.label, laws.batched.output
         self.values, self.sizes = dict(point.values), point.sizes
-        every = (a.variable for program in laws.programs.values() for a in program.arguments)
-        for x in every:
-            if x not in self.values:
-                self.values[x] = draw(laws.random, x.space, point.sizes)
+        for a in (a for program in laws.programs.values() for a in program.arguments):
+            if a.variable not in self.values:
+                self.values[a.variable] = self._more(a)
         dots = (a.variable for a in laws.programs["tangent"].arguments if a.role == TANGENT)
         pairs = zip(laws.batched.differentiable, dots, strict=True)
         self.along = {x: self.values[x_dot] for x, x_dot in pairs}
         self.point = {x: self.values[x] for x in point.values}
+
+    def _more(self, argument: Argument) -> Value:
+        """A tangent or cotangent; a Gram matrix, which is the identity."""
+        space = argument.variable.space
+        if argument.role in (TANGENT, COTANGENT):
+            return draw(self.laws.random, space, self.sizes)
+        assert isinstance(space, Real)
+        return np.eye(shape_of(space, self.sizes)[0])
 
     @cached_property
     def exact(self) -> Local:
@@ -169,9 +178,8 @@ class AtPoint:
 
     @property
     def _cotangent(self) -> Variable:
-        primal = {a.variable for a in self.laws.programs["tangent"].arguments}
         arguments = self.laws.programs["backward"].arguments
-        return next(a.variable for a in arguments if a.variable not in primal)
+        return next(a.variable for a in arguments if a.role == COTANGENT)
 
     def _compared(
         self, where: str, found: Array, exact: Array, rounding: float, dtype: type

@@ -54,7 +54,7 @@ def edge_points(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[EdgePoint
         values = _values(layer, sizes, random, states, units)
         yield EdgePoint("whole numbers", sizes, values)
     for far in FAR:
-        values = _values(layer, sizes, random, Entries(far / 2, far, True), moderate)
+        values = _values(layer, sizes, random, Entries(0.9 * far, far, True), moderate)
         yield EdgePoint(f"some {far:g}", sizes, values)
 
 
