@@ -8,12 +8,15 @@ its value v becomes v + L (x - c), L being the limit of the derivative of what h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import mpmath as mp
 import sympy
-from sympy import Eq, Ne, Piecewise
+from sympy import Abs, Eq, Ne, Piecewise
+from sympy.core.relational import Relational
 
 from .algebras import Multiprecision
 from .fold import evaluate
@@ -56,13 +59,95 @@ def _separated(piecewise: Piecewise) -> sympy.Expr:
         piecewise.atoms(Eq, Ne) & _conditions(piecewise), key=sympy.default_sort_key
     )
     if not equalities:
-        return piecewise
+        return _with_isolated(piecewise)
     points = dict.fromkeys(_solved(equality) for equality in equalities)
     around = piecewise.xreplace(
         {e: sympy.false if isinstance(e, Eq) else sympy.true for e in equalities}
     )
     branches = [(_at(piecewise, equalities, x, c), Eq(x, c, evaluate=False)) for x, c in points]
     return Piecewise(*branches, (around, True), evaluate=False)
+
+
+def _with_isolated(piecewise: Piecewise) -> sympy.Expr:
+    """A branch that < and > leave one point for, such as (t < 0) | (t > 0), is one on an equality.
+
+    Where what is around is not smooth there it is a kink, and stays as it is written.
+    """
+    places = _boundaries(piecewise)
+    alone = [(x, c, k) for x, c in places if (k := _alone(piecewise, x, c)) is not None]
+    branches, first = list(piecewise.args), []
+    for x, c, k in alone:
+        written = piecewise.args[k][0]
+        point = Point(x, c, written.xreplace({x: c}), Piecewise(*_without(piecewise, x, c, k)))
+        if _is_smooth(point, written):
+            first.append((point.value, Eq(x, c, evaluate=False)))
+            branches = _without(Piecewise(*branches, evaluate=False), x, c, k)
+    return Piecewise(*first, *branches, evaluate=False) if first else piecewise
+
+
+def _without(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr, k: int) -> list[Any]:
+    """The branches where x is not c; the k-th is left out if it is taken nowhere else."""
+    branches = list(piecewise.args)
+    value, condition = branches[k]
+    if condition is not sympy.true:
+        branches[k] = (value, sympy.And(condition, Ne(x, c)))
+        return branches if condition != sympy.And(x >= c, x <= c) else _dropped(branches, k)
+    others = sympy.Or(*(other for _, other in branches[:k]))
+    if others != sympy.Or(x < c, x > c):
+        return branches
+    branches[k - 1] = (branches[k - 1][0], sympy.true)
+    return branches[:k]
+
+
+def _dropped(branches: list[Any], k: int) -> list[Any]:
+    return [*branches[:k], *branches[k + 1 :]]
+
+
+def _is_smooth(point: Point, written: sympy.Expr) -> bool:
+    """Whether value and derivatives to the second are limits; raises where the second is not."""
+    around = _expanded(point.around)
+    try:
+        if not _same(limit(around, point.x, point.c), point.value):
+            return False
+        slope = limit(sympy.diff(around, point.x), point.x, point.c)
+    except NotContinued:
+        return False
+    try:
+        limit(sympy.diff(around, point.x, 2), point.x, point.c)
+    except NotContinued:
+        if _same(slope, sympy.diff(written, point.x).xreplace({point.x: point.c})):
+            return False
+        raise
+    return True
+
+
+def _expanded(expression: sympy.Expr) -> sympy.Expr:
+    """Absolute values by cases."""
+    return expression.replace(Abs, lambda u: Piecewise((u, u >= 0), (-u, True)))
+
+
+def _boundaries(piecewise: Piecewise) -> list[tuple[sympy.Symbol, sympy.Expr]]:
+    """The places x = c where a comparison that is affine in an argument holds with equality."""
+    found: dict[tuple[sympy.Symbol, sympy.Expr], None] = {}
+    for _, condition in piecewise.args:
+        for relation in sorted(condition.atoms(Relational), key=sympy.default_sort_key):
+            with suppress(NotContinued):
+                found[_solved(relation)] = None
+    return list(found)
+
+
+def _alone(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr) -> int | None:
+    """The number of the branch taken at x = c, if none beside it is that one."""
+    others = sorted(piecewise.free_symbols - {x}, key=str)
+    row = _rows(others)[0]
+
+    def taken(at: sympy.Expr) -> int | None:
+        here = {**row, x: at.xreplace(row)}
+        holds = (k for k, (_, c) in enumerate(piecewise.args) if c.xreplace(here) == sympy.true)
+        return next(holds, None)
+
+    at, *beside = (taken(place) for place in (c, c + NEAR, c - NEAR))
+    return None if at in beside else at
 
 
 def _conditions(piecewise: Piecewise) -> set[sympy.Basic]:
