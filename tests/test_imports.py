@@ -16,7 +16,7 @@ ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks stable normal matching laws scalars conditions fold algebras cython_text
-relations equalities rewriting operations digits shipped spaces refusals forms accesses
+relations limits equalities rewriting operations digits shipped spaces refusals forms accesses
 expressions terms combining walk structure calculus lift functions windows pooling maps places
 names roles validity layers rendering notation patterns plain_text text letters glyphs typography
 diagonals lines powers ratios jets multilinear linear_algebra writer domains titles show
