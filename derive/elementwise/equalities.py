@@ -169,10 +169,11 @@ def _at(
 
 
 def points_of(expression: sympy.Expr) -> Iterator[Point]:
-    """The equality branches of an expression that is `separated`."""
+    """The equality branches of an expression that is `separated`; no jumps between numbers."""
     for node in sympy.preorder_traversal(expression):
-        if isinstance(node, Piecewise):
-            yield from _points(node)
+        for point in _points(node) if isinstance(node, Piecewise) else ():
+            if not (is_constant(point.around) and is_constant(point.value)):
+                yield point
 
 
 def _points(piecewise: Piecewise) -> list[Point]:
@@ -211,8 +212,6 @@ def derivative(
 def check(expression: sympy.Expr, order: int = 2) -> None:
     """Raises NotContinued unless each value is the limit, and derivatives have one up to order."""
     for point in points_of(expression):
-        if is_constant(point.around) and is_constant(point.value):
-            continue
         found = limit(point.around, point.x, point.c)
         if not same(found, point.value):
             raise NotContinued(
