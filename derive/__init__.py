@@ -13,9 +13,9 @@ _HOMES = {
     "forms": "indices",
     "expressions": "variable",
     "elementwise.digits": "AccuracyWarning",
-    "functions": """broadcast elementwise_function elu entry exp expectation form gelu inner largest
-        leaky_relu log log_softmax log_softmax_entry log_sum_exp mean norm outer relu scale sigmoid
-        softmax softplus sqrt tanh total_sum transpose uninterpreted vec""",
+    "functions": """broadcast elementwise_function elu entry exp expectation expm1 form gelu inner
+        largest leaky_relu log log1p log_softmax log_softmax_entry log_sum_exp mean norm outer
+        relu scale sigmoid softmax softplus sqrt tanh total_sum transpose uninterpreted vec""",
     "windows": "convolution crop embed per_channel transposed_convolution",
     "pooling": "average_pool max_pool",
     "roles": "Mask fixed given",

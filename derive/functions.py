@@ -117,6 +117,8 @@ gelu = function(shipped.gelu)
 exp = function(shipped.exp)
 log = function(shipped.log)
 sqrt = function(shipped.sqrt)
+log1p = function(shipped.log1p_)
+expm1 = function(shipped.expm1_)
 
 
 @called

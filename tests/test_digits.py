@@ -8,7 +8,10 @@ import sympy
 from sympy import Abs, Eq, Max, Min, Piecewise, cosh, erf, exp, log, sin, sqrt, tanh
 
 from derive import AccuracyWarning, R, dims, elementwise_function, variable
+from derive.checks.accuracy import exactly, spacing
+from derive.elementwise.algebras import Arrays
 from derive.elementwise.digits import loss
+from derive.elementwise.fold import evaluate
 from derive.elementwise.shipped import shipped
 
 x = variable("x", R(dims("n")))
@@ -106,3 +109,18 @@ def test_stable_and_derivatives_mend_it():
 def test_the_second_derivative_of_gelu_vanishes_far_out(t, dtype):
     if dtype == np.float64 or abs(t) < 1e38:
         assert shipped["gelu"].derivative().derivative()(np.array([t], dtype))[0] == 0
+
+
+def test_the_first_derivative_of_gelu_keeps_its_digits_on_the_left():
+    """Within 8 ulp of its own size down to where it is subnormal: t^2/2 is not rounded off."""
+    psi, t = shipped["gelu"].derivative(), np.linspace(-38.4, -1, 400)
+    exact = [exactly(psi, psi.body, [x], 700) for x in t]
+    pairs = zip(psi(t), exact, strict=True)
+    assert max(abs(float(v) - e) / spacing(e, np.float64) for v, e in pairs) <= 8
+
+
+def test_a_complex_step_through_erfc():
+    psi = shipped["erfc"]
+    (argument,) = psi.arguments
+    step = evaluate(psi.body, {argument: np.array([0.5 + 1e-30j])}, Arrays())
+    assert step.imag[0] / 1e-30 == pytest.approx(float(psi.derivative()(0.5)), rel=1e-14)

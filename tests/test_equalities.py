@@ -1,5 +1,6 @@
 """Branches that hold at one point: continued where there is a limit, else refused; and proved."""
 
+import numpy as np
 import pytest
 import sympy
 from sympy import Abs, Eq, Ne, Or, Piecewise, Rational, cos, exp, log, sin, tanh
@@ -48,6 +49,36 @@ def test_another_argument_may_stand_in_the_limit():
     assert float(psi.derivative(1)(0.0, 2.0)) == 1
 
 
+ALONE = [
+    # a point that is left over by <, >: continued too, where both sides agree
+    (lambda t: Piecewise((sin(t) / t, Abs(t) > 0), (1, True)), 0, [1, 0, -1 / 3]),
+    (lambda t: Piecewise((sin(t) / t, (t < 0) | (t > 0)), (1, True)), 0, [1, 0, -1 / 3]),
+    (lambda t: Piecewise((1, (t >= 0) & (t <= 0)), (sin(t) / t, True)), 0, [1, 0, -1 / 3]),
+    (lambda t: Piecewise((t**2, t > 1), (t**2, t < 1), (1, True)), 1, [1, 2, 2]),
+    (lambda t: Piecewise((sin(t) / t, (t < 0) | ((t > 0) & (t < 5))), (1, True)), 7, [1, 0, 0]),
+    (
+        lambda t: Piecewise((sin(t) / t, (t < 0) | ((t > 0) & (t < 5))), (1, True)),
+        0,
+        [1, 0, -1 / 3],
+    ),
+    (lambda t: Piecewise((t, t > 0), (-t, t < 0), (0, True)), 0, [0, 0, 0]),
+    (lambda t: Piecewise((t**2, t > 0), (-(t**2), t < 0), (0, True)), 0, [0, 0, 0]),
+]
+
+
+@pytest.mark.parametrize(("formula", "at", "expected"), ALONE)
+def test_a_point_left_over_by_comparisons_is_an_equality(formula, at, expected):
+    psi = operation("f", formula)
+    found = [float(f(float(at))) for f in (psi, psi.derivative(), psi.derivative().derivative())]
+    assert found == pytest.approx(expected, abs=1e-15)
+    assert np.isnan(psi(np.nan))
+
+
+def test_two_arguments_that_are_equal_are_a_point_left_over():
+    psi = operation("f", lambda a, b: Piecewise((sin(a - b) / (a - b), Abs(a - b) > 0), (1, True)))
+    assert float(psi.derivative(0).derivative(0)(2.0, 2.0)) == pytest.approx(-1 / 3)
+
+
 REFUSED = [
     (lambda t: Piecewise((5, Eq(t, 1)), (t**2, True)), "at t = 1 it is 5, and the limit is 1"),
     (lambda t: Piecewise((0, Eq(t, 0)), (t * log(t), True)), "no finite limit"),
@@ -57,6 +88,7 @@ REFUSED = [
     ),
     (lambda t: Piecewise((0, Eq(t, 0)), (t**2 * sin(1 / t), True)), "no finite limit"),
     (lambda t: Piecewise((0, Eq(t**2, 1)), (t, True)), "expected the equality of an argument"),
+    (lambda t: Piecewise((t + t**2, t > 0), (t, t < 0), (0, True)), "write it with <, <=, >, >="),
     (
         lambda t: Piecewise((1, Eq(t, 1)), (2 - 1 / t, t > 1), (t, True)),
         "write it with <, <=, >, >=",

@@ -16,12 +16,12 @@ ROOT = Path(derive.__file__).parent
 PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks stable normal matching laws scalars conditions fold algebras exact_arrays
-cython_text relations equalities rewriting operations digits constants shipped mistakes
-spaces refusals forms accesses positions expressions terms combining walk normal_form
-structure calculus lift functions windows pooling searching contractions pointwise
-powers_of_powers identities rewrites maps places names abbreviations roles validity
-layers rendering notation patterns plain_text text letters glyphs typography diagonals
-lines powers ratios jets multilinear linear_algebra writer domains titles show
+cython_text relations limits equalities rewriting operations digits constants shipped
+mistakes spaces refusals forms accesses positions expressions terms combining walk
+normal_form structure calculus lift functions windows pooling searching contractions
+pointwise powers_of_powers identities rewrites maps places names abbreviations roles
+validity layers rendering notation patterns plain_text text letters glyphs typography
+diagonals lines powers ratios jets multilinear linear_algebra writer domains titles show
 scalar_functions reference components prime_fields scalar_graph scalar_rules branches
 field_values field edge_points quotients agreement proof equality initialise resize
 cells declaration loading stages networks levels composing sharing looks programs

@@ -174,11 +174,12 @@ def test_the_derivative_of_a_stable_function(kind):
 @pytest.mark.parametrize("kind", OPERATION_OF, ids=lambda kind: kind.__name__)
 def test_the_operation_of_a_function_is_that_function(kind):
     psi = OPERATION_OF[kind]
-    (x,) = psi.arguments
-    assert same(psi.body, kind(x))
+    function = kind(*psi.arguments)
+    assert same(psi.body, function)
+    at = dict(zip(psi.arguments, (0.7, -0.3), strict=False))
     with mp.workdps(30):
-        exact = mp.mpf(sympy.N(kind(Float(0.7, 30)), 25))
-        assert mp.almosteq(exact, evaluate(psi.stable, {x: 0.7}, Multiprecision()), 1e-20)
+        exact = mp.mpf(sympy.N(function.subs({x: Float(v, 30) for x, v in at.items()}), 25))
+        assert mp.almosteq(exact, evaluate(psi.stable, at, Multiprecision()), 1e-20)
 
 
 CONVENTIONS = [

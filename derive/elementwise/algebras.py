@@ -187,19 +187,23 @@ def _entrywise(function: Callable[[Any], complex]) -> Callable[[Any], Any]:
     return lambda x: np.asarray(every(x)).astype(np.asarray(x).dtype)
 
 
-def _erf(x: complex) -> complex:
-    """erf; of a complex number with 60 digits, so that the small part of a complex step is kept."""
-    if isinstance(x, complex):
-        with mp.workdps(60):
-            return complex(mp.erf(x))
-    return math.erf(x)
+def _of_complex(name: str) -> Callable[[complex], complex]:
+    """erf or erfc; of a complex number with 60 digits: the small part of a complex step is kept."""
+
+    def value(x: complex) -> complex:
+        if isinstance(x, complex):
+            with mp.workdps(60):
+                return complex(getattr(mp, name)(x))
+        return float(getattr(math, name)(x))
+
+    return value
 
 
 _ARRAYS: Mapping[str, Callable[..., Any]] = {
     **{name: getattr(np, name) for name in FUNCTIONS.values() if hasattr(np, name)},
     "atan": np.arctan,
-    "erf": _entrywise(_erf),
-    "erfc": _entrywise(math.erfc),
+    "erf": _entrywise(_of_complex("erf")),
+    "erfc": _entrywise(_of_complex("erfc")),
     "sqrt": np.sqrt,
     "pow": np.power,
     "normal_cdf": lambda x: weighted_normal_cdf(1, x),

@@ -8,23 +8,16 @@ its value v becomes v + L (x - c), L being the limit of the derivative of what h
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
-import mpmath as mp
 import sympy
-from sympy import Eq, Ne, Piecewise
+from sympy import Abs, Eq, Ne, Piecewise
+from sympy.core.relational import Relational
 
-from .algebras import Multiprecision
-from .fold import evaluate
-from .scalars import ScalarError, is_constant
-
-NEAR = sympy.Rational(1, 10**12)
-DIGITS = 60
-
-
-class NotContinued(ValueError):
-    """No smooth continuation; the message says where, and what to write."""
+from .limits import NEAR, NotContinued, limit, same, sample_rows
+from .scalars import is_constant
 
 
 @dataclass(frozen=True)
@@ -56,13 +49,95 @@ def _separated(piecewise: Piecewise) -> sympy.Expr:
         piecewise.atoms(Eq, Ne) & _conditions(piecewise), key=sympy.default_sort_key
     )
     if not equalities:
-        return piecewise
+        return _with_isolated(piecewise)
     points = dict.fromkeys(_solved(equality) for equality in equalities)
     around = piecewise.xreplace(
         {e: sympy.false if isinstance(e, Eq) else sympy.true for e in equalities}
     )
     branches = [(_at(piecewise, equalities, x, c), Eq(x, c, evaluate=False)) for x, c in points]
     return Piecewise(*branches, (around, True), evaluate=False)
+
+
+def _with_isolated(piecewise: Piecewise) -> sympy.Expr:
+    """A branch that < and > leave one point for, such as (t < 0) | (t > 0), is one on an equality.
+
+    Where what is around is not smooth there it is a kink, and stays as it is written.
+    """
+    places = _boundaries(piecewise)
+    alone = [(x, c, k) for x, c in places if (k := _alone(piecewise, x, c)) is not None]
+    branches, first = list(piecewise.args), []
+    for x, c, k in alone:
+        written = piecewise.args[k][0]
+        point = Point(x, c, written.xreplace({x: c}), Piecewise(*_without(piecewise, x, c, k)))
+        if _is_smooth(point, written):
+            first.append((point.value, Eq(x, c, evaluate=False)))
+            branches = _without(Piecewise(*branches, evaluate=False), x, c, k)
+    return Piecewise(*first, *branches, evaluate=False) if first else piecewise
+
+
+def _without(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr, k: int) -> list[Any]:
+    """The branches where x is not c; the k-th is left out if it is taken nowhere else."""
+    branches = list(piecewise.args)
+    value, condition = branches[k]
+    if condition is not sympy.true:
+        branches[k] = (value, sympy.And(condition, Ne(x, c)))
+        return branches if condition != sympy.And(x >= c, x <= c) else _dropped(branches, k)
+    others = sympy.Or(*(other for _, other in branches[:k]))
+    if others != sympy.Or(x < c, x > c):
+        return branches
+    branches[k - 1] = (branches[k - 1][0], sympy.true)
+    return branches[:k]
+
+
+def _dropped(branches: list[Any], k: int) -> list[Any]:
+    return [*branches[:k], *branches[k + 1 :]]
+
+
+def _is_smooth(point: Point, written: sympy.Expr) -> bool:
+    """Whether value and derivatives to the second are limits; raises where the second is not."""
+    around = _expanded(point.around)
+    try:
+        if not same(limit(around, point.x, point.c), point.value):
+            return False
+        slope = limit(sympy.diff(around, point.x), point.x, point.c)
+    except NotContinued:
+        return False
+    try:
+        limit(sympy.diff(around, point.x, 2), point.x, point.c)
+    except NotContinued:
+        if same(slope, sympy.diff(written, point.x).xreplace({point.x: point.c})):
+            return False
+        raise
+    return True
+
+
+def _expanded(expression: sympy.Expr) -> sympy.Expr:
+    """Absolute values by cases."""
+    return expression.replace(Abs, lambda u: Piecewise((u, u >= 0), (-u, True)))
+
+
+def _boundaries(piecewise: Piecewise) -> list[tuple[sympy.Symbol, sympy.Expr]]:
+    """The places x = c where a comparison that is affine in an argument holds with equality."""
+    found: dict[tuple[sympy.Symbol, sympy.Expr], None] = {}
+    for _, condition in piecewise.args:
+        for relation in sorted(condition.atoms(Relational), key=sympy.default_sort_key):
+            with suppress(NotContinued):
+                found[_solved(relation)] = None
+    return list(found)
+
+
+def _alone(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr) -> int | None:
+    """The number of the branch taken at x = c, if none beside it is that one."""
+    others = sorted(piecewise.free_symbols - {x}, key=str)
+    row = sample_rows(others)[0]
+
+    def taken(at: sympy.Expr) -> int | None:
+        here = {**row, x: at.xreplace(row)}
+        holds = (k for k, (_, c) in enumerate(piecewise.args) if c.xreplace(here) == sympy.true)
+        return next(holds, None)
+
+    at, *beside = (taken(place) for place in (c, c + NEAR, c - NEAR))
+    return None if at in beside else at
 
 
 def _conditions(piecewise: Piecewise) -> set[sympy.Basic]:
@@ -94,10 +169,11 @@ def _at(
 
 
 def points_of(expression: sympy.Expr) -> Iterator[Point]:
-    """The equality branches of an expression that is `separated`."""
+    """The equality branches of an expression that is `separated`; no jumps between numbers."""
     for node in sympy.preorder_traversal(expression):
-        if isinstance(node, Piecewise):
-            yield from _points(node)
+        for point in _points(node) if isinstance(node, Piecewise) else ():
+            if not (is_constant(point.around) and is_constant(point.value)):
+                yield point
 
 
 def _points(piecewise: Piecewise) -> list[Point]:
@@ -139,10 +215,10 @@ def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 
     `moved` are the symbols that derivatives are taken by.
     """
     for point in points_of(expression):
-        if point.x not in moved or (is_constant(point.around) and is_constant(point.value)):
+        if point.x not in moved:
             continue
         found = limit(point.around, point.x, point.c)
-        if not _same(found, point.value):
+        if not same(found, point.value):
             raise NotContinued(
                 f"at {point.x} = {point.c} it is {point.value}, and the limit is {found}; give the "
                 "limit, or write a jump with <, <=, >, >="
@@ -151,103 +227,3 @@ def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 
         for _ in range(order):
             around = sympy.diff(around, point.x)
             limit(around, point.x, point.c)
-
-
-@cache
-def limit(expression: sympy.Expr, x: sympy.Symbol, c: sympy.Expr) -> sympy.Expr:
-    """The finite limit at x = c from both sides, by SymPy, and held against numbers near by."""
-    found = {side: _one_sided(expression, x, c, side) for side in "+-"}
-    if not _same(found["+"], found["-"]):
-        raise NotContinued(
-            f"at {x} = {c} there is a branch of its own, and around it {expression} has the limits "
-            f"{found['-']} from below and {found['+']} from above; write it with <, <=, >, >="
-        )
-    return found["+"]
-
-
-def _one_sided(expression: sympy.Expr, x: sympy.Symbol, c: sympy.Expr, side: str) -> sympy.Expr:
-    h = sympy.Dummy("h", positive=True)
-    branch = _branch_at(expression, x, c + (NEAR if side == "+" else -NEAR))
-    moved = branch.xreplace({x: c + h if side == "+" else c - h})
-    try:
-        found = _quotient_of_series(branch, x, c)
-        if found is None:
-            found = sympy.limit(moved, h, 0, "+")
-        finite = found.is_finite and found.is_extended_real is not False
-        if finite and not found.has(sympy.Limit) and _is_near(moved, h, found):
-            return found
-    except (NotImplementedError, ValueError, TypeError, ScalarError, sympy.PoleError):
-        pass
-    raise NotContinued(
-        f"at {x} = {c} there is a branch of its own, and no finite limit of {branch} there is "
-        "found; write it with <, <=, >, >=, so that it is a kink with a derivative on one side"
-    )
-
-
-def _quotient_of_series(
-    expression: sympy.Expr, x: sympy.Symbol, c: sympy.Expr
-) -> sympy.Expr | None:
-    """The limit by the first derivatives of numerator and denominator that do not vanish at c."""
-    above, below = sympy.together(expression).as_numer_denom()
-    for _ in range(9):
-        top, bottom = above.xreplace({x: c}), below.xreplace({x: c})
-        if not (top.is_finite and bottom.is_finite):
-            return None
-        if not _same(bottom, sympy.S.Zero):
-            return top / bottom
-        if not _same(top, sympy.S.Zero):
-            return None
-        above, below = sympy.diff(above, x), sympy.diff(below, x)
-    return None
-
-
-def _branch_at(expression: sympy.Expr, x: sympy.Symbol, at: sympy.Expr) -> sympy.Expr:
-    """The expression with the branches that are taken at a point."""
-
-    def taken(piecewise: Piecewise) -> sympy.Expr:
-        for value, condition in piecewise.args:
-            here = condition.xreplace({x: at})
-            if here is sympy.true:
-                return value
-            if here is not sympy.false:
-                return piecewise
-        return sympy.nan
-
-    return expression.replace(lambda node: isinstance(node, Piecewise), taken)
-
-
-def _rows(symbols: Sequence[sympy.Symbol]) -> list[dict[sympy.Symbol, sympy.Expr]]:
-    """Numbers for the other arguments."""
-    places = [(3, 7, 11), (-5, 2, 13), (4, -9, -8)]
-    return [
-        {s: sympy.Rational(row[k % 3] * (k + 1), 8) for k, s in enumerate(symbols)}
-        for row in (places if symbols else places[:1])
-    ]
-
-
-def _number(expression: sympy.Expr, at: dict[sympy.Symbol, sympy.Expr]) -> mp.mpf:
-    return evaluate(expression.xreplace(at), {}, Multiprecision())
-
-
-def _is_near(moved: sympy.Expr, h: sympy.Symbol, found: sympy.Expr) -> bool:
-    """At h = 1e-12, to six digits, wherever there is a value."""
-    symbols = sorted((moved.free_symbols | found.free_symbols) - {h}, key=str)
-    with mp.workdps(DIGITS * 2):
-        for row in _rows(symbols):
-            here, there = _number(moved, {**row, h: NEAR}), _number(found, row)
-            if mp.isfinite(there) and not abs(here - there) <= 1e-6 * (1 + abs(there)):
-                return False
-    return True
-
-
-def _same(a: sympy.Expr, b: sympy.Expr) -> bool:
-    """One number, or one expression: where they are no same text, to 50 digits."""
-    if a == b:
-        return True
-    symbols = sorted(a.free_symbols | b.free_symbols, key=str)
-    with mp.workdps(DIGITS):
-        for row in _rows(symbols):
-            here, there = _number(a, row), _number(b, row)
-            if mp.isfinite(here) and not abs(here - there) <= mp.mpf(10) ** -50 * (1 + abs(here)):
-                return False
-    return True

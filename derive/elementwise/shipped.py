@@ -180,6 +180,9 @@ shipped: Mapping[str, Operation] = MappingProxyType(
 )
 """Every operation here, by its name."""
 
+logaddexp = operation("logaddexp", lambda a, b: stable.logaddexp(a, b))
+exp_expm1 = operation("exp_expm1", lambda a, b: stable.exp_expm1(a, b))
+
 OPERATION_OF: Mapping[type[sympy.Function], Operation] = MappingProxyType(
     {
         **{sympy.exp: exp, sympy.log: log, sympy.tanh: tanh, sympy.Abs: absolute, sympy.sin: sin},
@@ -188,6 +191,7 @@ OPERATION_OF: Mapping[type[sympy.Function], Operation] = MappingProxyType(
         **{normal_gelu: gelu, log_normal_cdf: log_normal_distribution, stable.sech: sech},
         **{stable.sigmoid: sigmoid, stable.softplus: softplus, stable.log_cosh: log_cosh},
         **{stable.log_expm1: log_expm1, stable.log1mexp: log1mexp},
+        **{stable.logaddexp: logaddexp, stable.exp_expm1: exp_expm1},
     }
 )
-"""The operation that a function of one argument is: so an expression becomes nodes again."""
+"""The operation that a function is, in the order of its arguments: expressions as nodes again."""
