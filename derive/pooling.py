@@ -38,10 +38,10 @@ def max_pool(
     """Phi(x): the largest entry of each window of each channel (thesis (4.18) to (4.20)).
 
     x in R(c, n, ..); `window` is an extent, or one for each of the last axes; the stride is the
-    window where none is given, so that windows are disjoint.  Padding is below every finite entry.
+    window where none is given, so that windows are disjoint.  Padding is below every entry.
     Its derivative selects, and the adjoint embeds, at (k*, l*), the first place of the largest
     entry (theorem 4.2.7); with ties="average" it is the mean over all places that attain it (remark
-    4.2.5), for finite entries.  A NaN is larger than every number.
+    4.2.5).  A NaN is larger than every number.
 
     Raises SpaceError where a window is larger than the image or the padding not below the window.
 

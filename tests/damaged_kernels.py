@@ -253,6 +253,7 @@ DAMAGES: dict[str, tuple[type, Change]] = {
     "Largest among one more": (Largest, window(1)),
     "Largest with its indices exchanged": (Largest, exchanged),
     "Largest dropped": (Largest, dropped),
+    "Largest without guards": (Largest, lambda s: replace(s, guards=()) if s.guards else None),
     "Asked without condition": (Asked, lambda s: Step((), s.body)),
     "Asked by the first pointer no more": (Asked, without("pointers", 0)),
     "Asked by the last pointer no more": (Asked, without("pointers", -1)),
@@ -262,7 +263,6 @@ DAMAGES: dict[str, tuple[type, Change]] = {
     "Inside with one guard less": (Inside, without("guards", 0)),
     "Inside of one more": (Inside, widened),
     "Inside of one less": (Inside, narrowed),
-    "Inside with one outside": (Inside, lambda s: replace(s, outside=sympy.S.One)),
     "Sum without its last term": (Sum, without("terms", -1)),
     "Sum with a sign changed": (
         Sum,

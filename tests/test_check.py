@@ -101,7 +101,7 @@ def test_a_users_file_goes_through_all_checks(tmp_path: Path, capsys) -> None:
     laws = {line[len("softplus_gate") :].strip().split("  ")[0] for line in shown.splitlines()[1:]}
     assert {"adjoint", "symmetry", "remainder 2", "remainder 3", "difference"} <= laws
     assert {"difference of the adjoint", "complex step", "lift", "program", "kernel"} <= laws
-    assert {"memory", "asked", "batch", "nan", "values", "proof"} <= laws
+    assert {"memory", "asked", "batch", "nan", "edges", "values", "proof"} <= laws
     assert "FAIL" not in shown and (tmp_path / "kernels" / "softplus_gate.pyx").exists()
 
 
