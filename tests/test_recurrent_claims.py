@@ -63,6 +63,9 @@ def test_what_is_kept_is_the_workspace_that_grows_with_the_steps(name: str) -> N
     names = {str(s): s for s in each.free_symbols}
     kept = form(costs(name)["bptt"].numbers)
     assert sympy.expand(each - kept.subs({s: names.get(str(s), s) for s in kept.free_symbols})) == 0
+    sizes = {BATCH: 1, **{s: 20 if str(s) in "nm" else 2 for s in kernel.sizes if s != BATCH}}
+    whole = [kernel.workspace_count.subs({**sizes, STEPS: steps}) for steps in (50, 51)]
+    assert whole[1] - whole[0] == each.subs(sizes) + 20 + 2 * 20  # n + 2 m
 
 
 def test_a_map_of_a_network_over_sequences_says_that_it_is_of_one_step() -> None:

@@ -4,12 +4,8 @@ By hand, for one step of one sample, p = n + m + 1: a product of an r x s matrix
 2 r s flops for each column, and of every form the terms of highest degree are compared.
 """
 
-import re
-from pathlib import Path
-
 import pytest
 import sympy
-from derive.generated import elman, lstm_classifier
 from kernels import unequal
 from test_cost import performed
 
@@ -104,22 +100,6 @@ def test_a_vanilla_step_by_hand_to_the_last_flop():
     found = costs("vanilla_rnn")["forward"]
     assert form(found.flops) == sympy.expand(2 * n * q)
     assert form(found.calls) == n
-
-
-@pytest.mark.parametrize(("column", "kernels"), [(1, elman), (2, lstm_classifier)])
-def test_the_page_says_what_the_kernels_keep(column, kernels):
-    """The coefficient of T n in the numbers that a call's arrays have, by differences."""
-    page = (Path(__file__).parent.parent / "docs" / "recurrent.md").read_text()
-    (row,) = [line for line in page.splitlines() if "numbers that BPTT keeps" in line]
-    (said,) = re.findall(r"(\d+) n for each of T steps", row.split("|")[1 + column])
-
-    def numbers(steps: int, units: int) -> int:
-        sizes = {**dict.fromkeys(kernels.bptt.sizes, 2), "batch": 1, "steps": steps, "n": units}
-        saved = kernels.bptt.saved_size(**sizes) if kernels.bptt.saved_role else 0
-        return kernels.bptt.workspace_size(**sizes) + saved
-
-    slope = numbers(5, 8) - numbers(5, 7) - numbers(4, 8) + numbers(4, 7)
-    assert slope == int(said) > 1
 
 
 def test_what_bptt_keeps_by_hand():

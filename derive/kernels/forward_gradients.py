@@ -15,7 +15,7 @@ from ..influence import Influence
 from ..programs import BATCH
 from ..roles import GIVEN
 from .draft import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
-from .loops import Buffer, For, Load, Pieces, Statement, Where
+from .loops import Buffer, For, Load, Pieces, Statement, Step, Where
 from .lower import Kernel
 from .passes import Given, Pass, gradient_results, last_states
 from .through_time import initial_bar
@@ -83,6 +83,8 @@ class Readout:
         self, eps: Pointers, at: Mapping[str, Pointers | None], heard: Buffer, time: sympy.Expr
     ) -> Statement:
         """nabla J += J* . eps (thesis (5.12)), of those samples that a loss hears of."""
+        if not self.influence.stores:  # of a cell without parameters
+            return Step((), ())
         name = self.influence.transition.eps.name
         sample, one = self.draft.sample(self.influence.readout(), {**at, name: eps})
         return For(sample, BATCH, (Where(Load(heard, (time, sample)), (one,)),))
