@@ -65,12 +65,12 @@ class Node(Refusals, Shown):
         return self
 
     def __neg__(self) -> Node:
-        return linear_combination([(-1, self)])
+        return _multiple(-1, self)
 
     def __mul__(self, other: object) -> Node:
         if isinstance(other, Node):
             return hadamard(self, other)
-        return linear_combination([(coefficient(other), self)])
+        return _multiple(coefficient(other), self)
 
     def __rmul__(self, other: object) -> Node:
         return self * other
@@ -81,7 +81,7 @@ class Node(Refusals, Shown):
         number = coefficient(other)
         if number == 0:
             raise SpaceError(f"{self.space} / 0: division by zero")
-        return linear_combination([(1 / number, self)])
+        return _multiple(1 / number, self)
 
     def __rtruediv__(self, other: object) -> Node:
         return linear_combination([(coefficient(other), elementwise(shipped.reciprocal, self))])
@@ -377,8 +377,19 @@ def _told(value: object) -> str:
     return f"{value!r} of type {type(value).__name__}"
 
 
+def _multiple(number: sympy.Expr | int, node: Node) -> Node:
+    _check_arithmetic(node)
+    return linear_combination([(number, node)])
+
+
+def _check_arithmetic(node: Node) -> None:
+    if isinstance(node.space, Indices):
+        raise SpaceError(f"{node.space} has no arithmetic; class indices are only selected by")
+
+
 def like(value: object, node: Node, symbol: str) -> Node:
     """`value` as an expression of the node's space: itself, or a number in every entry."""
+    _check_arithmetic(node)
     if isinstance(value, tuple):
         value = tuple_of(value)
     if not isinstance(value, Node):
@@ -404,8 +415,6 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
     """The sum of coefficient times term, like terms added, in the order of first appearance."""
     terms = list(terms)
     space = terms[0][1].space
-    if isinstance(space, Indices):
-        raise SpaceError(f"{space} has no arithmetic; class indices are only selected by")
     if isinstance(space, Product):
         columns = zip(*(parts(term) for _, term in terms), strict=True)
         weights = [weight for weight, _ in terms]

@@ -345,6 +345,13 @@ def mean_weight(x: X, *, W: Hom(X, H)) -> R():
     return r
 
 
+@layer
+def sliced(q: R(6), r: R(3, n), *, w: R(3)) -> R(2):
+    """Slices with a step, backwards, from the end, and as a map."""
+    a, b = q[1:5:2], q[:-3:-1]
+    return tanh(a * b + w[-2:]) * (r[1:] @ r[0])
+
+
 LAYERS = {
     declared.name: declared
     for declared in (
@@ -352,7 +359,7 @@ LAYERS = {
         *(evaluated, permuted),
         *(three, identity, constants, unused, bias, softsign, scalar, tensors, attention, squares),
         *(reversal, conv1d, conv1d_strided, conv2d, conv2d_of_value, letters, words),
-        *(letters_of_results, rearranged, scaled),
+        *(letters_of_results, rearranged, scaled, sliced),
         *(zeros_within, parts_of_axes, decay, mean_weight),
     )
 }

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import sympy
+from declared import sliced
 
-from derive import Gram, R, SpaceError, calculus, dims, layer, prove, tanh, variable
+from derive import Gram, R, SpaceError, calculus, dims, prove, variable
 from derive.reference import values_of
 from derive.spaces import Real
 
@@ -96,13 +97,6 @@ REFUSED = {
 def test_what_is_no_position_is_a_sentence(tried, sentence):
     with pytest.raises(SpaceError, match=sentence):
         tried()
-
-
-@layer
-def sliced(q: R(6), r: R(3, n), *, W: R(3, n)) -> R(2):
-    """Slices with a step, backwards, from the end, and as a map."""
-    a, b = q[1:5:2], q[::-1][:2]
-    return tanh(a * b + W[:2] @ r[-1] + r[0:2] @ r[2])
 
 
 def test_slices_of_a_layer_are_proved():
