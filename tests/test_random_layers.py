@@ -13,7 +13,8 @@ import pytest
 import random_bundles
 import random_differences
 import random_layers
-from random_drafts import Argument, Draft, Statement, declaration, drawn, source
+from random_drafts import Argument, Draft, Statement, declaration, source
+from random_drawing import drawn
 from random_points import Finding, distance
 from random_shrinking import shrunk
 from random_trials import Trial

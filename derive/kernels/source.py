@@ -134,7 +134,10 @@ def real_number(value: sympy.Expr) -> str:
     """A coefficient, computed in the kernel's precision; sizes may appear in it."""
     above, below = value.as_numer_denom()
     if not value.free_symbols or not (above.is_integer and below.is_integer):
-        sizes = {size: Text(f"<real>{size}") for size in value.free_symbols}
+        whole = {part: sympy.Dummy() for part in value.atoms(sympy.Max, sympy.Min)}
+        sizes = {name: Text(f"<real>{integer(part)}") for part, name in whole.items()}
+        value = value.xreplace(whole)
+        sizes |= {size: Text(f"<real>{size}") for size in value.free_symbols - {*sizes}}
         text = evaluate(value, sizes, Cython())
         return f"({text})" if value.is_Add else text
     top, bottom = (integer(sympy.expand(part)) for part in (above, below))
