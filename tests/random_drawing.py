@@ -110,6 +110,8 @@ class Drawing:
                 return
             operands.append(name)
             shapes.append(SIZED if name == "" else self.shape_of(name))
+        if rule.layerwise == "{0} - {1}" and operands[0] == operands[1] and "zero" in self.without:
+            return
         kind, *number = self.one(c for c in COEFFICIENTS if c[0] not in self.without)
         shape = rule.shape(*shapes)
         if len(shape) > 4 or any(extent.subs(SIZES) < 1 for extent in shape):

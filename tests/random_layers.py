@@ -47,6 +47,7 @@ NOT_DRAWN = frozenset(
 )
 KNOWN = {
     "a multiple of one number is returned": ("derived", r"KeyError at programs\.py"),
+    "a sum that is zero is not folded": ("compiled", r"(?s)CompileError.* = -\n"),
 }
 PER_BUNDLE = 25
 
@@ -141,6 +142,9 @@ def known(finding: Finding) -> str:
 def main(words: Sequence[str]) -> int:
     options = parsed(words)
     without = frozenset() if options.all else NOT_DRAWN
+    if torch_module() is None:
+        # Differences see through the one, and lose what a huge summand of the other swallows.
+        without |= {"held", "large numbers"}
     print(f"seed {options.seed}, layers {options.first} to {options.first + options.count - 1}")
     start, total = time.monotonic(), Report()
     shown: list[Finding] = []
