@@ -5,6 +5,8 @@ Paste here what the command prints, under a name that says what was wrong.
 
 # ruff: noqa: F403, F405 -- declared as a user's file is
 
+import sympy
+
 from derive import *
 
 n, m, k = dims("n m k")
@@ -41,3 +43,14 @@ def a_number_over_a_size(x0: R()) -> R():
 
 def a_number_over_a_size_torch(torch, noisy, x0, *, n, m, k):
     return noisy(x0 / n)
+
+
+@layer
+def a_root_over_the_batch(x0: R(n)) -> R():
+    """The gradient's coefficient sqrt(2) / max(1, batch) was refused where it is emitted."""
+    t1 = sympy.sqrt(2) * inner(x0, x0)
+    return t1 * 1 + norm(x0)
+
+
+def a_root_over_the_batch_torch(torch, noisy, x0, *, n, m, k):
+    return noisy(2**0.5 * (x0 * x0).sum() + torch.sqrt((x0 * x0).sum()))

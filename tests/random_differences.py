@@ -13,6 +13,7 @@ from points import moved, pairing
 from random_points import NOISE, TINY, Finding, Groups, distance, mapped, scales
 
 from derive.programs import COTANGENT, TANGENT
+from derive.reference import flat_arrays
 
 if TYPE_CHECKING:
     from random_trials import Trial
@@ -67,8 +68,8 @@ def pairings(trial: Trial, reference: Groups) -> Iterator[Finding]:
     dot = of_role(trial, "tangent", TANGENT)
     left = pairing(tuple(reference["tangent"]), bar)
     right = pairing(tuple(reference["backward"]), dot)
-    size = sum(float(np.abs(part).sum()) for part in reference["backward"])
-    if abs(left - right) > 1e-12 * max(size, abs(left)):
+    total = sum(float(np.abs(part).sum()) for value in dot for part in flat_arrays(value))
+    if abs(left - right) > 1e-12 * scales(reference)["backward"] * total:
         yield Finding("reference", f"backward: <y_bar, y_dot> {left}, <x_bar, x_dot> {right}")
 
 

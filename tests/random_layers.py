@@ -2,9 +2,9 @@
 
     python tests/random_layers.py --count 3000 --seed 7
 
-prints the seed, how many layers were right, rejected (by reason) or wrong, and each layer that is
-wrong shrunk to a small one, as the source of a declaration with its oracle.  What is found goes
-into `found_layers`, which is always run.
+prints the seed, how many layers were right, rejected (by reason) or wrong, and for each way of
+being wrong the first layer, shrunk to a small one, as the source of a declaration with its oracle.
+What is found goes into `found_layers`, which is always run.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import random_bundles
-from random_drafts import Draft, drawn, source
+from random_drafts import Draft, source
+from random_drawing import drawn
 from random_points import Finding
-from random_shrinking import shrunk
+from random_shrinking import alike, shrunk
 from random_trials import Trial, failure
 
 from derive.compile import NATIVE
@@ -46,6 +47,7 @@ NOT_DRAWN = frozenset(
 )
 KNOWN = {
     "a multiple of one number is returned": ("derived", r"KeyError at programs\.py"),
+    "a sum that is zero is not folded": ("compiled", r"(?s)CompileError.* = -\n"),
 }
 PER_BUNDLE = 25
 
@@ -140,8 +142,12 @@ def known(finding: Finding) -> str:
 def main(words: Sequence[str]) -> int:
     options = parsed(words)
     without = frozenset() if options.all else NOT_DRAWN
+    if torch_module() is None:
+        # Differences see through the one, and lose what a huge summand of the other swallows.
+        without |= {"held", "large numbers"}
     print(f"seed {options.seed}, layers {options.first} to {options.first + options.count - 1}")
     start, total = time.monotonic(), Report()
+    shown: list[Finding] = []
     numbers = range(options.first, options.first + options.count)
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
@@ -151,7 +157,9 @@ def main(words: Sequence[str]) -> int:
         for report in reports(jobs, options.processes):
             total.add(report)
             for draft, finding in report.wrong:
-                show(draft, finding, Path(folder))
+                if not any(alike(finding, other) for other in shown):
+                    show(draft, finding, Path(folder))
+                shown.append(finding)
             print(f"  {time.monotonic() - start:.0f} s: {total}", flush=True)
     print(total)
     return 1 if total.wrong else 0

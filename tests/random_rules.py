@@ -67,7 +67,7 @@ ENTRYWISE = (
     _entrywise("{0} ** sympy.Rational(3, 2)", "{0} ** 1.5", "positive", positive=True),
     _entrywise("{0} ** 0.5", "{0} ** 0.5", "positive", positive=True),
     _entrywise("-{0}", "-{0}"),
-    _entrywise("held({0})", "{0}.detach()"),
+    Rule("held", "held({0})", "{0}.detach()", ("any",), same),
 )
 NUMBERS = (
     Rule("large numbers", "sqrt({0} * {0} + 1e-12)", "torch.sqrt({0}**2 + 1e-12)", ("any",), same,

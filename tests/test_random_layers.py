@@ -13,7 +13,8 @@ import pytest
 import random_bundles
 import random_differences
 import random_layers
-from random_drafts import Argument, Draft, Statement, declaration, drawn, source
+from random_drafts import Argument, Draft, Statement, declaration, source
+from random_drawing import drawn
 from random_points import Finding, distance
 from random_shrinking import shrunk
 from random_trials import Trial
@@ -44,7 +45,8 @@ def test_layers_of_fixed_seeds_are_right(folder, torch, number) -> None:
     report = random_layers.run(drafts, name, folder / name)
     shown = [f"{finding}\n{source([draft])}" for draft, finding in report.wrong]
     assert not shown, "\n\n".join(shown)
-    assert report.right >= EACH - 5, str(report)  # what is rejected shows nothing
+    assert report.rejected.total() <= 3, str(report)  # what is rejected shows nothing
+    assert report.right >= EACH - 8, str(report)
 
 
 FOUND = {name: f for name, f in vars(found_layers).items() if isinstance(f, Layer)}

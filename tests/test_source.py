@@ -100,6 +100,8 @@ def test_a_place_is_the_row_major_offset(place, shape):
         (n + 1) / m,
         1 / sympy.Max(1, n),
         1 / (m * sympy.Max(1, n)),
+        sympy.sqrt(2) / sympy.Max(1, n),
+        sympy.pi / (sympy.sqrt(m) * sympy.Max(1, n)),
         3 / (n * m * sympy.Max(1, n)),
         1 / (n + m),
         sympy.Rational(1, 4) / n,

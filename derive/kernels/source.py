@@ -149,7 +149,10 @@ def real_number(value: sympy.Expr) -> str:
     above, below = value.as_numer_denom()
     whole = above.is_integer and below.is_integer and _is_small(value)
     if not value.free_symbols or not whole:
-        sizes = {size: Text(f"<real>{size}") for size in value.free_symbols}
+        named = {part: sympy.Dummy() for part in value.atoms(sympy.Max, sympy.Min)}
+        sizes = {name: Text(f"<real>{integer(part)}") for part, name in named.items()}
+        value = value.xreplace(named)
+        sizes |= {size: Text(f"<real>{size}") for size in value.free_symbols - {*sizes}}
         text = evaluate(value, sizes, Cython())
         return f"({text})" if value.is_Add else text
     top, bottom = (integer(sympy.expand(part)) for part in (above, below))
