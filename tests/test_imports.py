@@ -23,9 +23,10 @@ writer domains titles show scalar_functions reference components prime_fields sc
 scalar_rules branches field_values field proof initialise resize cells declaration loading stages
 networks levels composing sharing looks programs transitions influence parameters gradient_flow
 hybrid recurrent_forms gradients optimise targets algorithms sequence_fit products schedule loops
-source nests sums lower driving cost recurrent_cost draft passes through_time views
+source stopping nests sums lower driving cost recurrent_cost draft passes through_time views
 forward_gradients sequences describe emit execution interpret plain_inputs plain_call plain_edge
-evaluated compile build cache_folder cache findings rounding sequence_runs sampling sequence_cases
+evaluated compile build cache_folder
+references cache findings rounding sequence_runs sampling sequence_cases
 accuracy cases oracles map_laws program_laws kernel_laws sequence_calls online_laws sequence_laws
 check definitions pairing claims pullback labels problem parts algorithm onestep unrolled blocks
 entrywise steps network_problem backward_section escapes online_names online_words online_section
@@ -34,7 +35,12 @@ generic_recurrent chapter pdf options reports showing building checking writing 
 parser command __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
 ROOMS = ["elementwise", "proofs", "training", "kernels", "checks", "cli", "latex"]
-BELOW = {"library", "declare", "recurrence"}  # the layers, and what the compiled kernels stand on
+BELOW = {
+    "library",
+    "declare",
+    "recurrence",
+    "pickling",
+}  # the layers, and what the compiled kernels stand on
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule, a
 # block that is full, the influence read out
 HOMONYMS = {

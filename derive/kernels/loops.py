@@ -6,7 +6,9 @@ buffer and a place in it, one integer expression in sizes and loop indices for e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sympy
 
@@ -262,3 +264,18 @@ class Step(Statement):
 
     formulas: tuple[str, ...]
     body: tuple[Statement, ...]
+
+
+# --- what is in them
+
+
+def instances(tree: object, kind: type | tuple[type, ...]) -> Iterator[Any]:
+    """Every statement or scalar of a kind in a tree of them."""
+    if isinstance(tree, kind):
+        yield tree
+    if isinstance(tree, tuple):
+        for part in tree:
+            yield from instances(part, kind)
+    else:
+        for name in getattr(tree, "__dataclass_fields__", {}):
+            yield from instances(getattr(tree, name), kind)
