@@ -21,12 +21,13 @@ from .kernels.emit import HEADER, emit
 from .layers import Layer
 from .loading import BuildError
 from .names import checked_module
+from .runtime.pickling import referable
 
 PACKAGE = Path(__file__).resolve().parent
 # A wheel puts the library's compiled kernels inside the package; a checkout has them beside it.
 INSTALLED = (PACKAGE / "generated").is_dir()
 GENERATED = (PACKAGE if INSTALLED else PACKAGE.parent) / "generated"
-EDGE = ("layout", "call", "edge")
+EDGE = ("interrupt", "layout", "call", "edge")
 MARK = HEADER.removeprefix("# ").partition(":")[0]  # in the first line, behind any comment sign
 Progress = Callable[[str], object]
 
@@ -177,4 +178,5 @@ def load_kernels(name: str, folder: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    referable(module)
     return module

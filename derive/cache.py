@@ -58,6 +58,8 @@ from .kernels import plain_edge
 from .kernels.emit import emit
 from .kernels.evaluated import evaluated_module
 from .layers import Layer
+from .references import reference
+from .runtime.pickling import referable
 
 FLAGS = NATIVE
 EDGE = "derive.runtime.edge"
@@ -77,7 +79,9 @@ def compiled(
     if cache not in _made.setdefault(layer, {}):
         with _turn:
             if cache not in _made[layer]:
-                _made[layer][cache] = _kernels(layer, cache, progress)
+                module = _kernels(layer, cache, progress)
+                referable(module, reference(layer, cache))
+                _made[layer][cache] = module
     return _made[layer][cache]
 
 

@@ -19,8 +19,8 @@ NAN"""
 _CYTHON = """cdef cpdef cimport ctypedef extern nogil gil noexcept include by object bint fused
 public readonly inline real NULL self DEF IF ELIF ELSE sizeof Py_ssize_t"""
 _RUNTIME = """exp log tanh sin cos sinh cosh atan expm1 log1p erf erfc sqrt fabs pow normal_cdf
-normal_gelu normal_mean_excess weighted_normal_pdf gemm fill copy add print range len max min
-int64_t"""
+normal_gelu normal_mean_excess weighted_normal_pdf gemm fill copy add checked_index interrupted
+selected print range len max min int64_t"""
 # what a kernel's module imports; other words of libm are free, since Cython puts a prefix before
 # every name of its own
 _EDGE = frozenset(

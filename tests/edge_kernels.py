@@ -20,7 +20,7 @@ from libc.stdint cimport int64_t
 cimport derive.runtime.elementary as elementary
 from derive.runtime.elementary cimport real, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport checked_index, fill, gemm, interrupted
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -86,6 +86,13 @@ cdef void gate(const Py_ssize_t* size, volatile real* x, real* y) noexcept nogil
         usleep(1000)
     y[0] = x[0]
 
+cdef void endless(const Py_ssize_t* size, real* x, real* y) noexcept nogil:
+    cdef Py_ssize_t s = 0
+    while x[0] == 0:
+        y[0] += 1
+        s += 1
+        if interrupted(s): return
+
 cdef void every(const Py_ssize_t* size, real* x, real* y) noexcept nogil:
     cdef Py_ssize_t n = size[0], i
     for i in range(n):
@@ -113,6 +120,7 @@ cdef void {name}_{dtype}(const Py_ssize_t* size, void** array) noexcept nogil:
             ("window", [real] * 2),
             ("pair", [real] * 6),
             ("gate", [real] * 2),
+            ("endless", [real] * 2),
             ("every", [real] * 2),
         )
     )
@@ -164,6 +172,10 @@ gated = Kernel(
     "gated", "waits until x[0] != 0", sizes=("n",), arguments=(at("x", "given", ("n",)),),
     results=(at("y", "result", (1,)),),
     float64=<size_t>&gate_float64, float32=<size_t>&gate_float32)
+forever = Kernel(
+    "forever", "counts while x[0] = 0", sizes=("n",), arguments=(at("x", "given", ("n",)),),
+    results=(at("y", "result", (1,)),),
+    float64=<size_t>&endless_float64, float32=<size_t>&endless_float32)
 all_functions = Kernel(
     "every", "every elementary function", sizes=("n",), arguments=(at("x", "given", ("n",)),),
     results=(at("y", "result", (17, "n")),),
@@ -183,6 +195,13 @@ def product(bint single, Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, double alpha,
 
 def filled(Py_ssize_t count, double value, size_t array):
     fill(count, value, <double*>array)
+
+def read_rows(const double[:, :] table, const int64_t[:] index):
+    rows = [checked_index(&index[k], table.shape[0]) for k in range(index.shape[0])]
+    return [[table[row, j] for j in range(table.shape[1])] for row in rows]
+
+def read_places(const double[:] places, Py_ssize_t extent):
+    return [checked_index(&places[k], extent) for k in range(places.shape[0])]
 """
 )
 

@@ -27,19 +27,24 @@ field_values field edge_points quotients agreement proof equality initialise res
 cells declaration loading stages networks levels composing sharing looks programs
 selections transitions observations influence parameters saving gradient_flow hybrid
 recurrent_forms gradients optimise targets algorithms sequence_fit products schedule
-loops source nests sums rows lower driving cost recurrent_cost draft passes through_time
-views forward_gradients sequences describe emit execution interpret plain_inputs
-plain_call plain_edge evaluated limited compiler compile build cache_folder cache
-findings rounding sequence_runs sampling sequence_cases accuracy cases oracles map_laws
-program_laws kernel_laws edge_laws sequence_calls online_laws sequence_laws check
-definitions pairing claims pullback labels problem parts algorithm onestep unrolled
-blocks entrywise steps network_problem backward_section escapes online_names
-online_words online_section sections hybrid_section recursions typesetter notebook
-document interpreted theorem generic generic_recurrent chapter pdf options reports
-showing building checking writing starting caching parser command __main__"""
+loops source stopping nests sums rows lower driving cost recurrent_cost draft passes
+through_time views forward_gradients sequences describe emit execution interpret
+plain_inputs plain_call plain_edge evaluated limited compiler compile build cache_folder
+references cache findings rounding sequence_runs sampling sequence_cases accuracy cases
+oracles map_laws program_laws kernel_laws edge_laws sequence_calls online_laws
+sequence_laws check definitions pairing claims pullback labels problem parts algorithm
+onestep unrolled blocks entrywise steps network_problem backward_section escapes
+online_names online_words online_section sections hybrid_section recursions typesetter
+notebook document interpreted theorem generic generic_recurrent chapter pdf options
+reports showing building checking writing starting caching parser command __main__"""
 PICTURE, ORDER = PICTURE.split(), ORDER.split()
 ROOMS = ["elementwise", "proofs", "training", "kernels", "checks", "cli", "latex"]
-BELOW = {"library", "declare", "recurrence"}  # the layers, and what the compiled kernels stand on
+BELOW = {
+    "library",
+    "declare",
+    "recurrence",
+    "pickling",
+}  # the layers, and what the compiled kernels stand on
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule, a
 # block that is full, the influence read out
 HOMONYMS = {

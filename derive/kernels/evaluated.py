@@ -24,6 +24,7 @@ from ..levels import Recurrent
 from ..programs import programs
 from ..reference import Array, Sizes, extent, values_of
 from ..runtime.declare import Argument, Derived, Leaf
+from ..runtime.pickling import Reference, reference_of
 from ..runtime.recurrence import Recurrence
 from .driving import Drive, element, put
 from .emit import within
@@ -73,6 +74,15 @@ class EvaluatedKernel:
     def bind(self, *given: Any, **named: Any) -> EvaluatedBound:
         """Arrays checked once and held: `bound()` evaluates the kernel on what they contain."""
         return EvaluatedBound(self, self._checked.bind(*given, **named), self._evaluation)
+
+    def __reduce__(self) -> Reference:
+        return reference_of(self)
+
+    def __copy__(self) -> EvaluatedKernel:
+        return self
+
+    def __deepcopy__(self, memo: object) -> EvaluatedKernel:
+        return self
 
     def __repr__(self) -> str:
         return repr(self._checked)

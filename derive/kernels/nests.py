@@ -397,11 +397,33 @@ def _common_weight(node: LinearCombination) -> sympy.Expr:
 def wrapped(
     place: Sequence[sympy.Symbol], extents: Sequence[sympy.Expr], body: Sequence[Statement]
 ) -> list[Statement]:
-    """Statements inside loops, the first index outermost."""
+    """Statements inside loops, the first index outermost; an index is read where it is known."""
     inner = list(body)
     for index, extent in reversed(list(zip(place, extents, strict=True))):
-        inner = [For(index, extent, tuple(inner))]
+        outside, inside = parted(inner, index)
+        inner = [*outside, For(index, extent, tuple(inside))]
     return inner
+
+
+def parted(
+    body: Sequence[Statement], index: sympy.Symbol
+) -> tuple[list[Statement], list[Statement]]:
+    """The indices that are read at places a loop does not change, and what stays within it."""
+    outside, inside, changed = list[Statement](), list[Statement](), {index}
+    for statement in body:
+        if isinstance(statement, Select) and not _symbols(statement.place) & changed:
+            outside.append(statement)
+            continue
+        inside.append(statement)
+        if isinstance(statement, Select):
+            changed.add(statement.index)
+        if isinstance(statement, Largest):
+            changed.update(statement.indices)
+    return outside, inside
+
+
+def _symbols(place: Place) -> set[sympy.Symbol]:
+    return set[sympy.Symbol]().union(*(entry.free_symbols for entry in place))
 
 
 def placed(access: Access, values: Mapping[sympy.Symbol, sympy.Expr]) -> Place:

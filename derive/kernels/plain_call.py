@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.declare import Leaf
+from ..runtime.declare import Leaf, check_nothing_saved
 from .plain_inputs import Array, Inputs, Layout
 
 INT = np.dtype(np.int64)
@@ -35,8 +35,7 @@ class Call(Inputs):
         self.check_ranges()
 
     def _none_kept(self, saved: Any) -> list[Array]:
-        if saved is not None:
-            raise self._refused("takes no saved values", TypeError)
+        check_nothing_saved(self.declaration.name, saved)
         return []
 
     def _kept(self, leaf: Leaf, saved: Any) -> Array | None:
@@ -59,6 +58,7 @@ class Call(Inputs):
             else self.declaration.outputs(out)
         )
         self.results = self.declaration.gathered(given)
+        self.asked = not adds or any(value is not None for value in given)
         pairs = zip(leaves, given, strict=True)
         return [None if adds and value is None else self._result(e, value) for e, value in pairs]
 

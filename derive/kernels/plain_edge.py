@@ -7,6 +7,7 @@ functions, and hands them the sizes and the addresses of arrays that were all ch
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 from inspect import Signature
@@ -56,6 +57,8 @@ class Kernel:
         return Bound(self, Call(self._layout, True, given, **named))
 
     def _run(self, call: Call) -> Any:
+        if not call.asked:
+            return call.results
         sizes = call.known().values()
         addresses = [None if array is None else array.ctypes.data for array in call.arrays]
         self._functions[call.dtype](
@@ -90,14 +93,17 @@ class Bound:
     """A kernel with the arrays of one call: checked once, held, run as often as called.
 
     Indices and masks are checked again at each call.  Not re-entrant: a call while one is running
-    raises RuntimeError.
+    raises RuntimeError.  In the child of a fork it is free, whatever ran in the parent.
     """
 
     def __init__(self, kernel: Kernel, call: Call) -> None:
         self.kernel, self.results = kernel, call.results
-        self._call, self._turn = call, threading.Lock()
+        self._call = call
+        self._turn, self._process = threading.Lock(), os.getpid()
 
     def __call__(self) -> Any:
+        if self._process != os.getpid():
+            self._turn, self._process = threading.Lock(), os.getpid()
         if not self._turn.acquire(blocking=False):
             raise RuntimeError(
                 f"{self.kernel.name}: this bound kernel is running in another thread; bind one for "

@@ -29,6 +29,7 @@ from .loops import (
     Where,
 )
 from .source import broken, entry, inside, integer, pointer, real_number, scalar
+from .stopping import stops
 
 
 def wrapped(lines: Iterable[str], width: int = 84) -> list[str]:
@@ -72,6 +73,7 @@ def _(s: For) -> dict[str, Any]:
         "kind": "For",
         "index": str(s.index),
         "extent": integer(s.extent),
+        "stops": stops(s),
         "body": views(s.body),
     }
 
@@ -88,10 +90,7 @@ def _(s: Accumulate) -> dict[str, Any]:
 
 @_view.register
 def _(s: Select) -> dict[str, Any]:
-    place = entry(s.buffer, s.place)
-    if s.buffer.kind == "index":  # checked at the edge
-        return {"kind": "Select", "index": str(s.index), "entry": place}
-    kept = f"<Py_ssize_t>{place} if 0 <= {place} < {integer(s.extent)} else 0"
+    kept = f"checked_index(&{entry(s.buffer, s.place)}, {integer(s.extent)})"
     return {"kind": "Select", "index": str(s.index), "entry": kept}
 
 
@@ -152,7 +151,12 @@ def _(s: Call) -> dict[str, Any]:
 
 
 def _address(array: Pointer | None) -> str:
-    return "NULL" if array is None else pointer(array)
+    """A place in an array; in a result that is not asked for, NULL and not an offset from it."""
+    if array is None:
+        return "NULL"
+    name, text = array.buffer.name, pointer(array)
+    optional = array.buffer.kind == "result" and text != name
+    return f"NULL if {name} is NULL else {text}" if optional else text
 
 
 @_view.register

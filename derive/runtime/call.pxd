@@ -9,6 +9,7 @@ cdef class Call:
     cdef readonly object results
     cdef bint binding        # arrays are kept: no input may be a copy
     cdef bint batched
+    cdef bint asked          # some result is to be computed
     cdef Number number       # FLOAT64 or FLOAT32
     cdef Py_ssize_t* size
     cdef Place* place

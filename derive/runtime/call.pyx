@@ -13,12 +13,13 @@ from libc.stdlib cimport free
 from derive.runtime.buffers cimport (
     BOOL, FLOAT32, FLOAT64, INT64, INTEGER, OTHER, Number, Place, contiguous, not_binary,
     number_of, outside, overlap, shape_of, span, taken)
+from derive.runtime.interrupt cimport Watch, unwatch, watch
 from derive.runtime.layout cimport FIXED, INDEX, MASK, REAL, Extent, Kind, Layout, Slot, Trampoline
 
 import numpy as np
 
 from derive.runtime.declare import (
-    axes_sentence, batch_sentence, extent_name, origins, shape_sentence)
+    axes_sentence, batch_sentence, check_nothing_saved, extent_name, origins, shape_sentence)
 
 cdef extern from "<stdlib.h>" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
@@ -72,10 +73,15 @@ cdef class Call:
         return 0
 
     cdef int run(self) except -1:
+        """Run the kernel, where it has anything to write; a signal handler may end it early."""
         cdef Trampoline trampoline = self.kernel.trampoline[<int>self.number]
+        cdef Watch own
+        if not self.asked:
+            return 0
+        watch(&own)
         with nogil:
             trampoline(self.size, self.pointer)
-        return 0
+        return unwatch(&own)
 
     # ---- inputs ----
 
@@ -362,6 +368,7 @@ cdef class Call:
     cdef int take_results(self, out) except -1:
         cdef Layout kernel = self.kernel
         cdef int i
+        self.asked = out is None
         if out is None:
             arrays = [self.make(i) for i in range(kernel.inputs, kernel.outputs)]
         else:
@@ -371,6 +378,7 @@ cdef class Call:
                 if array is not None or not kernel.accumulate:
                     self.hold_output(i, array)
                     self.check_shape(i)
+                    self.asked = True
         if kernel.single:
             self.results = arrays[0] if len(arrays) == 1 else tuple(arrays)
         else:
@@ -395,8 +403,9 @@ cdef class Call:
 
     cdef int take_saved(self, saved) except -1:
         cdef Layout kernel = self.kernel
-        if kernel.saved < 0 and saved is not None:
-            raise TypeError(f"{kernel.name}: takes no saved values")
+        if kernel.saved < 0:
+            check_nothing_saved(kernel.name, saved)
+            return 0
         if kernel.reads and saved is None:
             raise TypeError(f"{kernel.name}: saved is missing: give the array that "
                             "forward(..., saved=array) has filled at these arguments")

@@ -20,6 +20,7 @@ UNBATCHED = ("parameter", "fixed")  # the same for every point of a batch
 DIRECTIONS = ("tangent", "cotangent")
 MODES = ("overwrite", "accumulate")
 SAVED_ROLES = (None, "written", "read")
+COTANGENTS = ("cotangent", "cotangent_dot")  # as y_bar, y_bar_dot may be called in any layer
 RESERVED = ("out", "saved", "workspace", "sizes")
 
 
@@ -131,6 +132,7 @@ class Declaration:
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         """The arguments in their order, and what remains of the keywords: sizes."""
         names = [a.name for a in self.arguments]
+        named = self._by_own_names(named)
         if len(given) > len(names):
             raise TypeError(f"{self.name}: {len(given)} arguments, takes {', '.join(names)}")
         for name in named:
@@ -142,6 +144,21 @@ class Declaration:
             raise TypeError(f"{self.name}: {', '.join(missing)} missing")
         rest = {name: value for name, value in named.items() if name not in names}
         return given + tuple(named[name] for name in names[len(given) :]), rest
+
+    def _by_own_names(self, named: dict[str, object]) -> dict[str, object]:
+        """The keywords with the cotangents under their own names, whichever they were given by."""
+        own = self._cotangents()
+        if double := [name for name in named if own.get(name) in named]:
+            raise TypeError(f"{self.name}: {own[double[0]]} is given twice")
+        return {own.get(name, name): value for name, value in named.items()}
+
+    def _cotangents(self) -> dict[str, str]:
+        """The cotangent of the output, and its tangent, by names that every layer has."""
+        taken = {a.name for a in self.arguments} | set(self.sizes)
+        own = (a.name for a in self.arguments if a.role == "cotangent")
+        return {
+            name: found for name, found in zip(COTANGENTS, own, strict=False) if name not in taken
+        }
 
     def parts(self, argument: Argument, value: object) -> tuple[object, ...]:
         """The arrays of one argument, from a tuple, nested or flat, where there are several."""
@@ -294,3 +311,14 @@ def batch_sentence(leaves: Sequence[Leaf], shapes: Sequence[tuple[int, ...]]) ->
         f"{', '.join(has)} with and {', '.join(lacks)} without the batch axis; "
         "give it to all of them or to none"
     )
+
+
+def check_nothing_saved(name: str, saved: object) -> None:
+    """Of a kernel that saves nothing: no array, or one of `saved_size(..)` = 0 elements."""
+    shape = getattr(saved, "shape", None)
+    if saved is not None and shape != (0,):
+        found = type(saved).__name__ if shape is None else f"an array of shape {shape}"
+        raise TypeError(
+            f"{name}: takes no saved values: saved_size is 0, so saved is None or an array of "
+            f"shape (0,), found {found}"
+        )

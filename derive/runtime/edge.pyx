@@ -12,16 +12,21 @@ lock released.
                 array of the call (ValueError).
     shapes      every size is read off the arguments and has to agree (ValueError). Either all
                 arguments have their batch axis or none has; then batch = 1 and results have none.
-    failure     leaves every array as it was.
+    failure     leaves every array as it was; only an exception of a signal handler, as Ctrl-C has
+                it, comes while the kernel runs, and then results are unspecified, inputs are not.
 """
 
 import hashlib
 import os
+import sys
+from pickle import PicklingError
 
 from derive.runtime.declare import Argument, Leaf
+from derive.runtime.pickling import referable, reference_of
 
 from derive.runtime cimport module as build
 from derive.runtime.call cimport Call
+from derive.runtime.interrupt cimport forks
 from derive.runtime.layout cimport Layout
 
 cdef extern from "cpu.h":
@@ -29,11 +34,17 @@ cdef extern from "cpu.h":
 
 cdef extern from *:
     """
-    #define layerwise_enter(flag) __atomic_exchange_n(flag, 1, __ATOMIC_ACQUIRE)
+    /* Whether a flag that was free, or was set before the process forked, is now set to `turn`. */
+    static inline int layerwise_enter(long *flag, long turn)
+    {
+        long found = __atomic_load_n(flag, __ATOMIC_RELAXED);
+        return found != turn && __atomic_compare_exchange_n(
+            flag, &found, turn, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    }
     #define layerwise_leave(flag) __atomic_store_n(flag, 0, __ATOMIC_RELEASE)
     """
-    int layerwise_enter(int* flag) nogil
-    void layerwise_leave(int* flag) nogil
+    bint layerwise_enter(long* flag, long turn) nogil
+    void layerwise_leave(long* flag) nogil
 
 CONVENTION = build.CONVENTION
 
@@ -45,8 +56,16 @@ cdef class Kernel(Layout):
     tuple; an argument or result of several leaves is a tuple of arrays. Mode "overwrite": results
     are written. Mode "accumulate": they are added into `out` (zeros where it is not given), and
     those that are None in `out` are not computed. `out` is an array, a tuple or a dict by name.
-    `saved` has `saved_size(**sizes)` elements, `workspace` at least `workspace_size(**sizes)`.
-    Sizes that no argument shows are given by keyword; the extents `within` are at least 1, too.
+    `saved` has `saved_size(**sizes)` elements, 0 where nothing is saved, `workspace` at least
+    `workspace_size(**sizes)`. Sizes that no argument shows are given by keyword; the extents
+    `within` are at least 1, too.
+
+    The cotangent of the output is `cotangent` by keyword in every layer, its tangent
+    `cotangent_dot`, where the layer has no argument of that name; their own names are y_bar and
+    y_bar_dot, or where the layer has a y of its own, J_bar of a number and f_bar of others.
+
+    Ctrl-C is seen within a second over samples and times; KeyboardInterrupt then leaves inputs as
+    they were, and results, those that are added to among them, with any numbers.
     """
 
     cdef object doc
@@ -71,6 +90,15 @@ cdef class Kernel(Layout):
         bound.fill(given, named, out, saved, workspace)
         return bound
 
+    def __reduce__(self):
+        return reference_of(self)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
     @property
     def __doc__(self):
         return self.doc
@@ -83,14 +111,15 @@ cdef class Bound(Call):
     """A kernel with the arrays of one call: checked once, held, run as often as called.
 
     bound() runs the kernel and returns `bound.results`. Indices and masks are checked again at each
-    call, since the arrays may have been refilled; what another thread writes into them during a
-    call is not. Not re-entrant: a call while one is running raises RuntimeError.
+    call, since the arrays may have been refilled; of what another thread writes into them during a
+    call, an index that is out of range is read as 0. Not re-entrant: a call while one is running
+    raises RuntimeError. In the child of a fork it is free, whatever ran in the parent.
     """
 
-    cdef int busy
+    cdef long busy           # the number of forks before the call that is running, 0 without one
 
     def __call__(self):
-        if layerwise_enter(&self.busy):
+        if not layerwise_enter(&self.busy, forks()):
             raise RuntimeError(f"{self.kernel.name}: this bound kernel is running in another "
                                "thread; bind one for each thread")
         try:
@@ -101,6 +130,11 @@ cdef class Bound(Call):
             layerwise_leave(&self.busy)
         return self.results
 
+    def __reduce__(self):
+        raise PicklingError(
+            f"{self.kernel.name}: a bound kernel holds the arrays of one process; pickle the "
+            "kernel, and bind it where it is read")
+
     def __repr__(self):
         sizes = ", ".join([f"{name}={value}" for name, value in self.known_sizes().items()])
         return f"<Bound {self.kernel.name} {self.dtype()} {sizes}>"
@@ -108,6 +142,8 @@ cdef class Bound(Call):
 
 def admit(str name, int convention, str source_hash, str path, str features):
     """Let a generated module be imported, or say why it must be built anew (ImportError).
+
+    From then on it pickles as a reference.
 
     Refused are modules for another calling convention, modules whose `.pyx` beside them is not the
     text they were compiled from, and modules compiled for CPU features that this one lacks.
@@ -121,6 +157,9 @@ def admit(str name, int convention, str source_hash, str path, str features):
     lacking = [f for f in features.split() if not layerwise_cpu_supports(f.encode("ascii"))]
     if lacking:
         refuse(name, f"was compiled for a CPU with {', '.join(lacking)}, which this one lacks")
+    module = sys.modules.get(name)
+    if getattr(module, "__file__", None) == path:  # not one that had the name before
+        referable(module)
 
 
 def sha256_of(path):

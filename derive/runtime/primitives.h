@@ -3,7 +3,8 @@
    gemm:  C[m*cm + n*cn] += alpha * sum_k A[m*am + k*ak] * B[k*bk + n*bn]
 
    C overlaps neither A nor B. No allocation. The loop form follows the strides: axpy form where a
-   row (or a column) of C is contiguous, dot form where the summed axis is, plain loops otherwise. */
+   row (or a column) of C is contiguous, dot form where the summed axis is, plain loops otherwise.
+   A long one asks now and then whether it is to stop, and returns early then, with C half made. */
 #ifndef LAYERWISE_PRIMITIVES_H
 #define LAYERWISE_PRIMITIVES_H
 
@@ -13,8 +14,13 @@
 enum {
     LAYERWISE_LANES = 16, /* independent partial sums of a dot product */
     LAYERWISE_SHORT = 4,  /* a row this short does not pay for the axpy form */
-    LAYERWISE_PANEL = 256 /* columns whose rows stay near while those of C are made */
+    LAYERWISE_PANEL = 256, /* columns whose rows stay near while those of C are made */
+    LAYERWISE_LONG = 1 << 18, /* products from one question whether to stop to the next, */
+    LAYERWISE_BLOCK = 32 /* but so many rows at least */
 };
+
+/* Not within others, so that these stay as quick as without it. */
+#define LAYERWISE_APART static __attribute__((noinline, unused)) void
 
 #define LAYERWISE_PRIMITIVES(TYPE, T)                                                             \
                                                                                                   \
@@ -117,7 +123,7 @@ static inline void gemm_plain_##TYPE(                                           
         }                                                                                         \
 }                                                                                                 \
                                                                                                   \
-static inline void gemm_##TYPE(                                                                   \
+static inline void gemm_whole_##TYPE(                                                             \
     ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, T alpha, const T *A, ptrdiff_t am, ptrdiff_t ak,       \
     const T *B, ptrdiff_t bk, ptrdiff_t bn, T *C, ptrdiff_t cm, ptrdiff_t cn)                     \
 {                                                                                                 \
@@ -131,6 +137,38 @@ static inline void gemm_##TYPE(                                                 
         gemm_dots_##TYPE(M, N, K, alpha, A, am, B, bn, C, cm, cn);                                \
     else                                                                                          \
         gemm_plain_##TYPE(M, N, K, alpha, A, am, ak, B, bk, bn, C, cm, cn);                       \
+}                                                                                                 \
+                                                                                                  \
+/* a long one in blocks of rows, or of columns where these are contiguous: the same sums */       \
+LAYERWISE_APART gemm_blocks_##TYPE(                                                               \
+    ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, T alpha, const T *A, ptrdiff_t am, ptrdiff_t ak,       \
+    const T *B, ptrdiff_t bk, ptrdiff_t bn, T *C, ptrdiff_t cm, ptrdiff_t cn, int (*stop)(void))  \
+{                                                                                                 \
+    const int rows = bn == 1 && cn == 1 && N > LAYERWISE_SHORT;                                   \
+    const int columns = am == 1 && cm == 1 && M > LAYERWISE_SHORT && !rows;                       \
+    const ptrdiff_t count = columns ? N : M, fitting = LAYERWISE_LONG / ((columns ? M : N) * K);  \
+    const ptrdiff_t block = fitting < LAYERWISE_BLOCK ? LAYERWISE_BLOCK : fitting;                \
+    for (ptrdiff_t start = 0; start < count; start += block) {                                    \
+        const ptrdiff_t part = count - start < block ? count - start : block;                     \
+        if (start && stop())                                                                      \
+            return;                                                                               \
+        if (columns)                                                                              \
+            gemm_whole_##TYPE(M, part, K, alpha, A, am, ak, B + start * bn, bk, bn,               \
+                              C + start * cn, cm, cn);                                            \
+        else                                                                                      \
+            gemm_whole_##TYPE(part, N, K, alpha, A + start * am, am, ak, B, bk, bn,               \
+                              C + start * cm, cm, cn);                                            \
+    }                                                                                             \
+}                                                                                                 \
+                                                                                                  \
+static inline void gemm_##TYPE(                                                                   \
+    ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, T alpha, const T *A, ptrdiff_t am, ptrdiff_t ak,       \
+    const T *B, ptrdiff_t bk, ptrdiff_t bn, T *C, ptrdiff_t cm, ptrdiff_t cn, int (*stop)(void))  \
+{                                                                                                 \
+    if (M * N * K > LAYERWISE_LONG)                                                               \
+        gemm_blocks_##TYPE(M, N, K, alpha, A, am, ak, B, bk, bn, C, cm, cn, stop);                \
+    else                                                                                          \
+        gemm_whole_##TYPE(M, N, K, alpha, A, am, ak, B, bk, bn, C, cm, cn);                       \
 }
 
 /* the largest whole number that is no larger than a / b, for b > 0 */

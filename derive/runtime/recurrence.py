@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,11 @@ class Recurrence:
     online: bool = False
     why: str = ""
     _kept: threading.local = field(default_factory=threading.local, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a pickle kernels are references; room for intermediate values is a thread's own."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_kept"}
+        return partial(Recurrence, **kept), ()
 
     @property
     def declared(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,17 @@ class Stepper:
         self._kernel = r.kernels["rtrl"]
         self._given, self._added = self._arrays(begun), self._results()
         self._bind()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The arrays and the network's kernels, without those that are bound to the arrays."""
+        return {name: value for name, value in vars(self).items() if name != "_bound"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._bind()
+
+    def __copy__(self) -> Stepper:
+        return deepcopy(self)  # two steppers that write into the same arrays are none
 
     def _names(self, theta: Mapping[str, Arrays]) -> list[str]:
         """What theta must have.  Raises ValueError where something is missing."""
