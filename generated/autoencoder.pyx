@@ -20,7 +20,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -94,6 +94,7 @@ cdef void autoencoder_forward(
     # saved_tanh_d1_encoder_z = tanh'(encoder_z)
     # saved_encoder = encoder
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
             encoder_si = tanh(encoder_z)
@@ -118,6 +119,7 @@ cdef void autoencoder_forward(
     # saved_tanh_d1_decoder_z = tanh'(decoder_z)
     # saved_decoder = decoder
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             decoder_z = t[s*encoder_n + i] + decoder_b[i]
             decoder_si = tanh(decoder_z)
@@ -221,6 +223,7 @@ cdef void autoencoder_tangent(
     # encoder = tanh(encoder_z)
     # encoder_dot = tanh'(encoder_z) (.) encoder_z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
             encoder[s*encoder_n + i] = tanh(encoder_z)
@@ -248,6 +251,7 @@ cdef void autoencoder_tangent(
     # decoder = tanh(decoder_z)
     # decoder_dot = tanh'(decoder_z) (.) decoder_z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             decoder_z = t[s*encoder_n + i] + decoder_b[i]
             decoder[s*encoder_n + i] = tanh(decoder_z)
@@ -561,6 +565,7 @@ cdef void autoencoder_tangent_backward(
         # encoder_dot = tanh_d1_encoder_z (.) encoder_z_dot
         # tanh_d1_encoder_z = tanh'(encoder_z)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(encoder_n):
                 encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
                 encoder[s*encoder_n + i] = tanh(encoder_z)
@@ -594,6 +599,7 @@ cdef void autoencoder_tangent_backward(
         # decoder_dot = tanh'(decoder_z) (.) decoder_z_dot
         # decoder = tanh(decoder_z)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(encoder_n):
                 decoder_z = t[s*encoder_n + i] + decoder_b[i]
                 tanh_d1_decoder_z = tanh_d1(decoder_z)
@@ -689,6 +695,7 @@ cdef void autoencoder_tangent_backward(
             #     tanh_d1_encoder_z (.) encoder_bar_dot
             # encoder_z_bar = tanh_d1_encoder_z (.) encoder_bar
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(encoder_n):
                     encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
                     encoder_z_bar_dot[s*encoder_n + i] = (
@@ -784,6 +791,7 @@ cdef void autoencoder_loss(
     # encoder_z = encoder_W_x + encoder_b
     # encoder = tanh(encoder_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
             encoder[s*encoder_n + i] = tanh(encoder_z)
@@ -797,6 +805,7 @@ cdef void autoencoder_loss(
     # decoder_z = t + decoder_b
     # decoder = tanh(decoder_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             decoder_z = t[s*encoder_n + i] + decoder_b[i]
             decoder[s*encoder_n + i] = tanh(decoder_z)
@@ -891,6 +900,7 @@ cdef void autoencoder_gradient(
     # encoder_z = encoder_W_x + encoder_b
     # encoder = tanh(encoder_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
             encoder[s*encoder_n + i] = tanh(encoder_z)
@@ -904,6 +914,7 @@ cdef void autoencoder_gradient(
     # decoder_z = t + decoder_b
     # decoder = tanh(decoder_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(encoder_n):
             decoder_z = t[s*encoder_n + i] + decoder_b[i]
             decoder[s*encoder_n + i] = tanh(decoder_z)
@@ -952,6 +963,7 @@ cdef void autoencoder_gradient(
         # decoder_z = t + decoder_b
         # t_4 = tanh'(decoder_z) (.) t_3
         for s in range(batch):
+            if interrupted(s): return
             for i in range(encoder_n):
                 decoder_z = t[s*encoder_n + i] + decoder_b[i]
                 t_4[s*encoder_n + i] = tanh_d1(decoder_z)*t_3[s*encoder_n + i]
@@ -1007,6 +1019,7 @@ cdef void autoencoder_gradient(
         # encoder_z = encoder_W_x + encoder_b
         # t_7 = tanh'(encoder_z) (.) t_6
         for s in range(batch):
+            if interrupted(s): return
             for i in range(encoder_n):
                 encoder_z = encoder_W_x[s*encoder_n + i] + encoder_b[i]
                 t_7[s*encoder_n + i] = tanh_d1(encoder_z)*t_6[s*encoder_n + i]

@@ -9,7 +9,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill
+from derive.runtime.primitives cimport fill, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -33,8 +33,11 @@ cdef void average_pooling_forward(
     # y = 1/4 sum_{l,q} x[j, 2*k + l, 2*p + q] -> [j, k, p]
     fill(batch*c*(l // 2)*(n // 2), <real>0, y)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(2):
                     for l_2 in range(l // 2):
                         total = <real>0
@@ -73,8 +76,11 @@ cdef void average_pooling_tangent(
     # y_dot = 1/4 sum_{l,q} x_dot[j, 2*k + l, 2*p + q] -> [j, k, p]
     fill(batch*c*(l // 2)*(n // 2), <real>0, y_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(2):
                     for l_2 in range(l // 2):
                         total = <real>0
@@ -104,15 +110,18 @@ cdef void average_pooling_backward(
     # x_bar += D*_x average_pooling . y_bar
     #     x: (batch, c, n, l), state
     #     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
-    #     x_bar: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar: (batch, c, n, l), added to
     # cost: 8*batch*c*floor(l/2)*floor(n/2) flops
     # 8*batch*c*(2*l*n + floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t s, i, j, k, l_2, p
     # x_bar += 1/4 sum_{k,l,p,q} y_bar[j, k, p] -> [j, 2*k + l, 2*p + q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
                     for l_2 in range(2):
                         for p in range(2):
@@ -143,15 +152,18 @@ cdef void average_pooling_tangent_backward(
     #     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
     #     x_dot: (batch, c, n, l), tangent
     #     y_bar_dot: (batch, c, floor(n/2), floor(l/2)), cotangent
-    #     x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar_dot: (batch, c, n, l), added to
     # cost: 8*batch*c*floor(l/2)*floor(n/2) flops
     # 8*batch*c*(3*l*n + 2*floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t s, i, j, k, l_2, p
     # x_bar_dot += 1/4 sum_{k,l,p,q} y_bar_dot[j, k, p] -> [j, 2*k + l, 2*p + q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
                     for l_2 in range(2):
                         for p in range(2):
@@ -224,7 +236,7 @@ backward = Kernel(
 
     x: (batch, c, n, l), state
     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
-    x_bar: (batch, c, n, l), added to, not computed where NULL
+    x_bar: (batch, c, n, l), added to
 
 cost: 8*batch*c*floor(l/2)*floor(n/2) flops
 8*batch*c*(2*l*n + floor(l/2)*floor(n/2)) bytes of arguments, results and saved values in float64""",
@@ -249,7 +261,7 @@ tangent_backward = Kernel(
     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
     x_dot: (batch, c, n, l), tangent
     y_bar_dot: (batch, c, floor(n/2), floor(l/2)), cotangent
-    x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    x_bar_dot: (batch, c, n, l), added to
 
 cost: 8*batch*c*floor(l/2)*floor(n/2) flops
 8*batch*c*(3*l*n + 2*floor(l/2)*floor(n/2)) bytes of arguments, results and saved values in float64""",

@@ -14,7 +14,7 @@
 
 from derive.runtime.elementary cimport real, sqrt
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill
+from derive.runtime.primitives cimport fill, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -68,13 +68,17 @@ cdef void batch_norm_forward(
     if saved is not NULL:
         # saved_t = x - (mu[i] -> [i, j, k])
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         saved_t[((s*c + i)*n + j)*l + k] = x[((s*c + i)*n + j)*l + k] - mu[i]
     # y = (a[i] -> [i, j, k]) (.) (x - (mu[i] -> [i, j, k])) + (beta[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     y[((s*c + i)*n + j)*l + k] = a[i]*(x[((s*c + i)*n + j)*l + k] - mu[i]) + beta[i]
@@ -131,7 +135,9 @@ cdef void batch_norm_tangent(
     # y_dot = (a_dot[i] -> [i, j, k]) (.) (x - (mu[i] -> [i, j, k])) + (a[i] -> [i, j, k])
     #     (.) x_dot + (beta_dot[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     y_dot[((s*c + i)*n + j)*l + k] = (
@@ -193,7 +199,9 @@ cdef void batch_norm_backward(
     if x_bar is not NULL:
         # x_bar += (a[i] -> [i, j, k]) (.) y_bar
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         x_bar[((s*c + i)*n + j)*l + k] += saved_a[i]*y_bar[((s*c + i)*n + j)*l + k]
@@ -201,7 +209,9 @@ cdef void batch_norm_backward(
         # t = sum_s saved_t (.) y_bar
         fill(c*l*n, <real>0, t)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         t[(i*n + j)*l + k] += saved_t[((s*c + i)*n + j)*l + k]*y_bar[((s*c + i)*n + j)*l + k]
@@ -209,13 +219,16 @@ cdef void batch_norm_backward(
         # sum_y_bar = sum_s y_bar
         fill(c*l*n, <real>0, sum_y_bar)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         sum_y_bar[(i*n + j)*l + k] += y_bar[((s*c + i)*n + j)*l + k]
     if gamma_bar is not NULL:
         # a_bar = sum_{j,k} t[i, j, k] -> [i]
         for i in range(c):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):
@@ -224,6 +237,7 @@ cdef void batch_norm_backward(
     if beta_bar is not NULL:
         # beta_bar += sum_{j,k} sum_y_bar[i, j, k] -> [i]
         for i in range(c):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):
@@ -303,13 +317,17 @@ cdef void batch_norm_tangent_backward(
             # t_2 = sum_s x_dot (.) y_bar
             fill(c*l*n, <real>0, t_2)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(c):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             t_2[(i*n + j)*l + k] += x_dot[((s*c + i)*n + j)*l + k]*y_bar[((s*c + i)*n + j)*l + k]
             # t_2 += sum_s (x - (mu[i] -> [i, j, k])) (.) y_bar_dot
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(c):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             t_2[(i*n + j)*l + k] += (x[((s*c + i)*n + j)*l + k] - mu[i])*y_bar_dot[((s*c + i)*n + j)*l + k]
@@ -317,14 +335,18 @@ cdef void batch_norm_tangent_backward(
         # sum_y_bar_dot = sum_s y_bar_dot
         fill(c*l*n, <real>0, sum_y_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         sum_y_bar_dot[(i*n + j)*l + k] += y_bar_dot[((s*c + i)*n + j)*l + k]
     if x_bar_dot is not NULL:
         # x_bar_dot += (a_dot[i] -> [i, j, k]) (.) y_bar + (a[i] -> [i, j, k]) (.) y_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         x_bar_dot[((s*c + i)*n + j)*l + k] += (
@@ -334,6 +356,7 @@ cdef void batch_norm_tangent_backward(
     if gamma_bar_dot is not NULL:
         # a_bar_dot = sum_{j,k} t_2[i, j, k] -> [i]
         for i in range(c):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):
@@ -342,6 +365,7 @@ cdef void batch_norm_tangent_backward(
     if beta_bar_dot is not NULL:
         # beta_bar_dot += sum_{j,k} sum_y_bar_dot[i, j, k] -> [i]
         for i in range(c):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):

@@ -18,7 +18,7 @@ cdef void bidirectional_rnn_loss(
     const real* h_0, const real* backward_h_0, const real* x, const real* active,
     const real* y, const real* weight, const real* forward_W, const real* forward_U,
     const real* forward_b, const real* backward_W, const real* backward_U, const real* backward_b,
-    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* J,
+    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* losses,
     real* h_last, real* backward_h_last, real* workspace
 ) noexcept nogil
 
@@ -27,7 +27,7 @@ cdef void bidirectional_rnn_bptt(
     const real* h_0, const real* backward_h_0, const real* x, const real* active,
     const real* y, const real* weight, const real* forward_W, const real* forward_U,
     const real* forward_b, const real* backward_W, const real* backward_U, const real* backward_b,
-    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* J,
+    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* losses,
     real* forward_W_bar, real* forward_U_bar, real* forward_b_bar, real* backward_W_bar,
     real* backward_U_bar, real* backward_b_bar, real* prediction_V_bar, real* prediction_U_bar,
     real* prediction_c_bar, real* h_0_bar, real* backward_h_0_bar, real* x_bar,

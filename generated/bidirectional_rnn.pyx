@@ -20,7 +20,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport add, copy, fill, gemm
+from derive.runtime.primitives cimport add, copy, fill, gemm, selected, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -28,6 +28,11 @@ from derive.runtime.recurrence import Recurrence
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
 
+
+
+cdef inline real select(real mask, real there, real elsewhere) noexcept nogil:
+    # Piecewise((elsewhere, Eq(mask, 0)), (there, True))
+    return elsewhere if mask == 0 else there
 
 
 cdef inline real tanh_d1(real t) noexcept nogil:
@@ -50,28 +55,25 @@ cdef void bidirectional_rnn_forward_transition(
     #     x: (batch, m), state
     #     forward_b: (n), parameter
     #     h_next: (batch, n), overwritten
-    # cost: batch*(2*m*n + 2*n^2 + 3*n + 1) flops
+    # cost: 2*batch*n*(m + n) flops
     # batch*n calls of elementwise functions
     # 8*(batch*m + 2*batch*n + batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
     cdef real* forward_z = workspace
-    cdef real* inactive = workspace + batch*n
     cdef Py_ssize_t s, i
     # forward_z = forward_b
     for s in range(batch):
         for i in range(n):
             forward_z[s*n + i] = forward_b[i]
-    # inactive = 1 - active
-    for s in range(batch):
-        inactive[s] = <real>1 - active[s]
     # forward_z += forward_W h
     gemm(batch, n, n, <real>1, h, n, 1, forward_W, 1, n, forward_z, n, 1)
     # forward_z += forward_U x
     gemm(batch, n, m, <real>1, x, m, 1, forward_U, 1, m, forward_z, n, 1)
-    # h_next = active tanh(forward_z) + inactive h
+    # h_next = select(active 1, tanh(forward_z), h)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(forward_z[s*n + i]) + inactive[s]*h[s*n + i]
+            h_next[s*n + i] = select(active[s], tanh(forward_z[s*n + i]), h[s*n + i])
 
 
 cdef void bidirectional_rnn_backward_transition(
@@ -87,33 +89,27 @@ cdef void bidirectional_rnn_backward_transition(
     #     x: (batch, m), state
     #     backward_b: (backward_n), parameter
     #     backward_h_next: (batch, backward_n), overwritten
-    # cost: batch*(2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1) flops
+    # cost: 2*backward_n*batch*(backward_n + m) flops
     # backward_n*batch calls of elementwise functions
     # 8*(backward_n^2 + 2*backward_n*batch + backward_n*m + backward_n + batch*m + batch)
     #     bytes of arguments, results and saved values in float64
     cdef real* backward_z = workspace
-    cdef real* inactive = workspace + backward_n*batch
     cdef Py_ssize_t s, i
     # backward_z = backward_b
     for s in range(batch):
         for i in range(backward_n):
             backward_z[s*backward_n + i] = backward_b[i]
-    # inactive = 1 - active
-    for s in range(batch):
-        inactive[s] = <real>1 - active[s]
     # backward_z += backward_W backward_h
     gemm(batch, backward_n, backward_n, <real>1,
          backward_h, backward_n, 1, backward_W, 1, backward_n, backward_z, backward_n, 1)
     # backward_z += backward_U x
     gemm(batch, backward_n, m, <real>1,
          x, m, 1, backward_U, 1, m, backward_z, backward_n, 1)
-    # backward_h_next = active tanh(backward_z) + inactive backward_h
+    # backward_h_next = select(active 1, tanh(backward_z), backward_h)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(backward_n):
-            backward_h_next[s*backward_n + i] = (
-                active[s]*tanh(backward_z[s*backward_n + i])
-                + inactive[s]*backward_h[s*backward_n + i]
-            )
+            backward_h_next[s*backward_n + i] = select(active[s], tanh(backward_z[s*backward_n + i]), backward_h[s*backward_n + i])
 
 
 cdef void bidirectional_rnn_prediction_predict(
@@ -148,11 +144,11 @@ cdef void bidirectional_rnn_prediction_predict(
 cdef void bidirectional_rnn_observed_loss(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t backward_n, Py_ssize_t prediction_k,
     const real* weight, const real* prediction_V, const real* h, const real* prediction_U,
-    const real* backward_h, const real* prediction_c, const real* y, real* J,
+    const real* backward_h, const real* prediction_c, const real* y, real* losses,
     real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of prediction(h, backward_h; prediction_V,
-    #     prediction_U, prediction_c)
+    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    #     prediction_U, prediction_c); J is their sum
     #     weight: (batch), given
     #     prediction_V: (prediction_k, n), parameter
     #     h: (batch, n), state
@@ -160,11 +156,11 @@ cdef void bidirectional_rnn_observed_loss(
     #     backward_h: (batch, backward_n), state
     #     prediction_c: (prediction_k), parameter
     #     y: (batch, prediction_k), given
-    #     J: (), added to, not computed where NULL
-    # cost: 2*backward_n*batch*prediction_k + 2*batch*n*prediction_k +
-    #     3*batch*prediction_k + 2*batch + 2 flops
-    # 8*(backward_n*batch + backward_n*prediction_k + batch*n + batch*prediction_k + batch
-    #     + n*prediction_k + prediction_k + 1) bytes of arguments, results and saved
+    #     losses: (batch), added to
+    # cost: batch*(2*backward_n*prediction_k + 2*n*prediction_k + 3*prediction_k + 3)
+    #     flops
+    # 8*(backward_n*batch + backward_n*prediction_k + batch*n + batch*prediction_k +
+    #     2*batch + n*prediction_k + prediction_k) bytes of arguments, results and saved
     #     values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch*prediction_k
@@ -186,18 +182,16 @@ cdef void bidirectional_rnn_observed_loss(
         for i in range(prediction_k):
             total += t[s*prediction_k + i]*t[s*prediction_k + i]
         t_2[s] = total
-    # J += 1/2 sum_s (weight t_2)
-    total = <real>0
+    # losses += select(weight, 1/2 weight t_2, 0)
     for s in range(batch):
-        total += weight[s]*t_2[s]
-    J[0] += total/2
+        losses[s] += select(weight[s], weight[s]*t_2[s]/2, <real>0)
 
 
 cdef void bidirectional_rnn_forward_saving_transition(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
     const real* active, const real* forward_W, const real* h, const real* forward_U,
-    const real* x, const real* forward_b, real* h_next, real* forward_saved_inactive,
-    real* forward_saved_tanh_d1_forward_z, real* workspace
+    const real* x, const real* forward_b, real* h_next, real* forward_saved_tanh_d1_forward_z,
+    real* workspace
 ) noexcept nogil:
     # h_next = forward(h, x; forward_W, forward_U, forward_b)
     #     active: (batch), mask
@@ -207,11 +201,10 @@ cdef void bidirectional_rnn_forward_saving_transition(
     #     x: (batch, m), state
     #     forward_b: (n), parameter
     #     h_next: (batch, n), overwritten
-    #     forward_saved_inactive: (batch), overwritten
     #     forward_saved_tanh_d1_forward_z: (batch, n), overwritten
-    # cost: batch*(2*m*n + 2*n^2 + 3*n + 1) flops
+    # cost: 2*batch*n*(m + n) flops
     # 2*batch*n calls of elementwise functions
-    # 8*(batch*m + 3*batch*n + 2*batch + m*n + n^2 + n) bytes of arguments, results and
+    # 8*(batch*m + 3*batch*n + batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
     cdef real* forward_z = workspace
     cdef Py_ssize_t s, i
@@ -219,29 +212,24 @@ cdef void bidirectional_rnn_forward_saving_transition(
     for s in range(batch):
         for i in range(n):
             forward_z[s*n + i] = forward_b[i]
-    # inactive = 1 - active
-    for s in range(batch):
-        forward_saved_inactive[s] = <real>1 - active[s]
     # forward_z += forward_W h
     gemm(batch, n, n, <real>1, h, n, 1, forward_W, 1, n, forward_z, n, 1)
     # forward_z += forward_U x
     gemm(batch, n, m, <real>1, x, m, 1, forward_U, 1, m, forward_z, n, 1)
-    # h_next = active tanh(forward_z) + inactive h
+    # h_next = select(active 1, tanh(forward_z), h)
     # forward_saved_tanh_d1_forward_z = tanh'(forward_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            h_next[s*n + i] = (
-                active[s]*tanh(forward_z[s*n + i])
-                + forward_saved_inactive[s]*h[s*n + i]
-            )
+            h_next[s*n + i] = select(active[s], tanh(forward_z[s*n + i]), h[s*n + i])
             forward_saved_tanh_d1_forward_z[s*n + i] = tanh_d1(forward_z[s*n + i])
 
 
 cdef void bidirectional_rnn_backward_saving_transition(
     Py_ssize_t batch, Py_ssize_t backward_n, Py_ssize_t m,
     const real* active, const real* backward_W, const real* backward_h, const real* backward_U,
-    const real* x, const real* backward_b, real* backward_h_next, real* backward_saved_inactive,
-    real* backward_saved_tanh_d1_backward_z, real* workspace
+    const real* x, const real* backward_b, real* backward_h_next, real* backward_saved_tanh_d1_backward_z,
+    real* workspace
 ) noexcept nogil:
     # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
     #     active: (batch), mask
@@ -251,47 +239,41 @@ cdef void bidirectional_rnn_backward_saving_transition(
     #     x: (batch, m), state
     #     backward_b: (backward_n), parameter
     #     backward_h_next: (batch, backward_n), overwritten
-    #     backward_saved_inactive: (batch), overwritten
     #     backward_saved_tanh_d1_backward_z: (batch, backward_n), overwritten
-    # cost: batch*(2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1) flops
+    # cost: 2*backward_n*batch*(backward_n + m) flops
     # 2*backward_n*batch calls of elementwise functions
-    # 8*(backward_n^2 + 3*backward_n*batch + backward_n*m + backward_n + batch*m +
-    #     2*batch) bytes of arguments, results and saved values in float64
+    # 8*(backward_n^2 + 3*backward_n*batch + backward_n*m + backward_n + batch*m + batch)
+    #     bytes of arguments, results and saved values in float64
     cdef real* backward_z = workspace
     cdef Py_ssize_t s, i
     # backward_z = backward_b
     for s in range(batch):
         for i in range(backward_n):
             backward_z[s*backward_n + i] = backward_b[i]
-    # inactive = 1 - active
-    for s in range(batch):
-        backward_saved_inactive[s] = <real>1 - active[s]
     # backward_z += backward_W backward_h
     gemm(batch, backward_n, backward_n, <real>1,
          backward_h, backward_n, 1, backward_W, 1, backward_n, backward_z, backward_n, 1)
     # backward_z += backward_U x
     gemm(batch, backward_n, m, <real>1,
          x, m, 1, backward_U, 1, m, backward_z, backward_n, 1)
-    # backward_h_next = active tanh(backward_z) + inactive backward_h
+    # backward_h_next = select(active 1, tanh(backward_z), backward_h)
     # backward_saved_tanh_d1_backward_z = tanh'(backward_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(backward_n):
-            backward_h_next[s*backward_n + i] = (
-                active[s]*tanh(backward_z[s*backward_n + i])
-                + backward_saved_inactive[s]*backward_h[s*backward_n + i]
-            )
+            backward_h_next[s*backward_n + i] = select(active[s], tanh(backward_z[s*backward_n + i]), backward_h[s*backward_n + i])
             backward_saved_tanh_d1_backward_z[s*backward_n + i] = tanh_d1(backward_z[s*backward_n + i])
 
 
 cdef void bidirectional_rnn_observe(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t backward_n, Py_ssize_t prediction_k,
     const real* weight, const real* prediction_V, const real* h, const real* prediction_U,
-    const real* backward_h, const real* prediction_c, const real* y, real* J,
+    const real* backward_h, const real* prediction_c, const real* y, real* losses,
     real* h_error, real* backward_h_error, real* prediction_V_bar, real* prediction_U_bar,
     real* prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of prediction(h, backward_h; prediction_V,
-    #     prediction_U, prediction_c)
+    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    #     prediction_U, prediction_c); J is their sum
     # h_error = D_h J
     # backward_h_error = D_backward_h J
     # prediction_V_bar += nabla_prediction_V J
@@ -304,110 +286,167 @@ cdef void bidirectional_rnn_observe(
     #     backward_h: (batch, backward_n), state
     #     prediction_c: (prediction_k), parameter
     #     y: (batch, prediction_k), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (batch), added to, not computed where NULL
     #     h_error: (batch, n), overwritten
     #     backward_h_error: (batch, backward_n), overwritten
     #     prediction_V_bar: (prediction_k, n), added to, not computed where NULL
     #     prediction_U_bar: (prediction_k, backward_n), added to, not computed where NULL
     #     prediction_c_bar: (prediction_k), added to, not computed where NULL
-    # cost: 6*backward_n*batch*prediction_k + 6*batch*n*prediction_k +
-    #     5*batch*prediction_k + 2*batch + 2 flops
+    # cost: batch*(6*backward_n*prediction_k + 6*n*prediction_k + 5*prediction_k + 4)
+    #     flops
     # 8*(2*backward_n*batch + 2*backward_n*prediction_k + 2*batch*n + batch*prediction_k +
-    #     batch + 2*n*prediction_k + 2*prediction_k + 1) bytes of arguments, results and
+    #     2*batch + 2*n*prediction_k + 2*prediction_k) bytes of arguments, results and
     #     saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + 2*batch*prediction_k
+    cdef real* t_2 = workspace + batch*prediction_k
     cdef real* t_3 = workspace + batch*prediction_k
+    cdef real* t_4 = workspace + backward_n*batch + batch*n + batch*prediction_k + batch
+    cdef real* t_5 = workspace + batch*prediction_k + batch
+    cdef real* t_6 = workspace + batch*n + batch*prediction_k + batch
     cdef Py_ssize_t s, i
     cdef real total
     # t = prediction_c - y
     for s in range(batch):
         for i in range(prediction_k):
             t[s*prediction_k + i] = prediction_c[i] - y[s*prediction_k + i]
+    # t_3 = weight select(weight, 1, 0)
+    for s in range(batch):
+        t_3[s] = weight[s]*select(weight[s], <real>1, <real>0)
+    if prediction_V_bar is not NULL:
+        # t_5 = select(weight 1, h, 0)
+        t_5 = selected(batch, n, weight, h, t_5)
+    if prediction_U_bar is not NULL:
+        # t_6 = select(weight 1, backward_h, 0)
+        t_6 = selected(batch, backward_n, weight, backward_h, t_6)
     # t += prediction_V h
     gemm(batch, prediction_k, n, <real>1,
          h, n, 1, prediction_V, 1, n, t, prediction_k, 1)
     # t += prediction_U backward_h
     gemm(batch, prediction_k, backward_n, <real>1,
          backward_h, backward_n, 1, prediction_U, 1, backward_n, t, prediction_k, 1)
-    # t_3 = weight t
+    # t_4 = select(weight 1, t_3 t, 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(prediction_k):
-            t_3[s*prediction_k + i] = t[s*prediction_k + i]*weight[s]
-    if J is not NULL:
+            t_4[s*prediction_k + i] = select(weight[s], t[s*prediction_k + i]*t_3[s], <real>0)
+    if losses is not NULL:
         # t_2 = <t, t>
         for s in range(batch):
             total = <real>0
             for i in range(prediction_k):
                 total += t[s*prediction_k + i]*t[s*prediction_k + i]
             t_2[s] = total
-    # h_error = prediction_V^T t_3
+    # h_error = prediction_V^T t_4
     fill(batch*n, <real>0, h_error)
     gemm(batch, n, prediction_k, <real>1,
-         t_3, prediction_k, 1, prediction_V, n, 1, h_error, n, 1)
-    # backward_h_error = prediction_U^T t_3
+         t_4, prediction_k, 1, prediction_V, n, 1, h_error, n, 1)
+    # backward_h_error = prediction_U^T t_4
     fill(backward_n*batch, <real>0, backward_h_error)
     gemm(batch, backward_n, prediction_k, <real>1,
-         t_3, prediction_k, 1, prediction_U, backward_n, 1, backward_h_error, backward_n, 1)
+         t_4, prediction_k, 1, prediction_U, backward_n, 1, backward_h_error, backward_n, 1)
     if prediction_V_bar is not NULL:
-        # prediction_V_bar += sum_s t_3 h^T
+        # prediction_V_bar += sum_s t_4 t_5^T
         gemm(prediction_k, n, batch, <real>1,
-             t_3, 1, prediction_k, h, n, 1, prediction_V_bar, n, 1)
+             t_4, 1, prediction_k, t_5, n, 1, prediction_V_bar, n, 1)
     if prediction_U_bar is not NULL:
-        # prediction_U_bar += sum_s t_3 backward_h^T
+        # prediction_U_bar += sum_s t_4 t_6^T
         gemm(prediction_k, backward_n, batch, <real>1,
-             t_3, 1, prediction_k, backward_h, backward_n, 1, prediction_U_bar, backward_n, 1)
+             t_4, 1, prediction_k, t_6, backward_n, 1, prediction_U_bar, backward_n, 1)
     if prediction_c_bar is not NULL:
-        # prediction_c_bar += sum_s t_3
+        # prediction_c_bar += sum_s t_4
         for s in range(batch):
             for i in range(prediction_k):
-                prediction_c_bar[i] += t_3[s*prediction_k + i]
-    if J is not NULL:
-        # J += 1/2 sum_s (weight t_2)
-        total = <real>0
+                prediction_c_bar[i] += t_4[s*prediction_k + i]
+    if losses is not NULL:
+        # losses += select(weight, 1/2 weight t_2, 0)
         for s in range(batch):
-            total += weight[s]*t_2[s]
-        J[0] += total/2
+            losses[s] += select(weight[s], weight[s]*t_2[s]/2, <real>0)
+    # h_error = 0, where select(weight, 0, 1)
+    for s in range(batch):
+        if select(weight[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                h_error[s*n + i] = <real>0
+    # backward_h_error = 0, where select(weight, 0, 1)
+    for s in range(batch):
+        if select(weight[s], <real>0, <real>1) != 0:
+            for i in range(backward_n):
+                backward_h_error[s*backward_n + i] = <real>0
+
+
+cdef void bidirectional_rnn_forward_reaching(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* h_heard, const real* active, const real* h_source, real* forward_reached,
+    real* h_heard_before
+) noexcept nogil:
+    # forward_reached: where the step is active and a loss hears of h_next
+    # h_heard_before: where a loss hears of the state before
+    #     h_heard: (batch), given
+    #     active: (batch), mask
+    #     h_source: (batch), given
+    #     forward_reached: (batch), overwritten
+    #     h_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 40*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # forward_reached = select(h_heard, active, 0)
+    # h_heard_before = select(h_source, 1, select(forward_reached, 1, h_heard))
+    for s in range(batch):
+        r = select(h_heard[s], active[s], <real>0)
+        forward_reached[s] = r
+        h_heard_before[s] = select(h_source[s], <real>1, select(r, <real>1, h_heard[s]))
 
 
 cdef void bidirectional_rnn_forward_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* h_error, const real* forward_saved_inactive, const real* h_bar, const real* forward_W,
-    const real* forward_saved_tanh_d1_forward_z, const real* active, real* h_bar_before, real* forward_delta_forward_z_bar
+    const real* h_error, const real* forward_reached, const real* h_bar, const real* forward_W,
+    const real* forward_saved_tanh_d1_forward_z, real* h_bar_before, real* forward_delta_forward_z_bar, real* workspace
 ) noexcept nogil:
     # h_bar_before = h_error + D*_h f . h_bar
     #     h_error: (batch, n), given
-    #     forward_saved_inactive: (batch), given
+    #     forward_reached: (batch), given
     #     h_bar: (batch, n), given
     #     forward_W: (n, n), parameter
     #     forward_saved_tanh_d1_forward_z: (batch, n), given
-    #     active: (batch), mask
     #     h_bar_before: (batch, n), overwritten
     #     forward_delta_forward_z_bar: (batch, n), overwritten
-    # cost: 2*batch*n*(n + 2) flops
-    # 8*(5*batch*n + 2*batch + n^2) bytes of arguments, results and saved values in
-    #     float64
+    # cost: batch*n*(2*n + 3) flops
+    # 8*(5*batch*n + batch + n^2) bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
     cdef Py_ssize_t s, i
-    # forward_delta_forward_z_bar = forward_saved_tanh_d1_forward_z (.) active h_bar
-    # h_bar_before = h_error + forward_saved_inactive h_bar
+    # forward_delta_forward_z_bar = select(forward_reached 1,
+    #     forward_saved_tanh_d1_forward_z (.) select(forward_reached 1, h_bar, 0), 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            forward_delta_forward_z_bar[s*n + i] = forward_saved_tanh_d1_forward_z[s*n + i]*active[s]*h_bar[s*n + i]
-            h_bar_before[s*n + i] = h_error[s*n + i] + forward_saved_inactive[s]*h_bar[s*n + i]
-    # h_bar_before += forward_W^T forward_delta_forward_z_bar
+            forward_delta_forward_z_bar[s*n + i] = select(forward_reached[s], forward_saved_tanh_d1_forward_z[s*n + i]*select(forward_reached[s], h_bar[s*n + i], <real>0), <real>0)
+    # t = forward_W^T forward_delta_forward_z_bar
+    fill(batch*n, <real>0, t)
     gemm(batch, n, n, <real>1,
-         forward_delta_forward_z_bar, n, 1, forward_W, n, 1, h_bar_before, n, 1)
+         forward_delta_forward_z_bar, n, 1, forward_W, n, 1, t, n, 1)
+    # h_bar_before = h_error + select(forward_reached 1, 0, h_bar) +
+    #     select(forward_reached 1, t, 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(n):
+            h_bar_before[s*n + i] = (
+                h_error[s*n + i]
+                + select(forward_reached[s], <real>0, h_bar[s*n + i])
+                + select(forward_reached[s], t[s*n + i], <real>0)
+            )
 
 
 cdef void bidirectional_rnn_forward_adjoints(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* h, const real* forward_delta_forward_z_bar, const real* x, const real* forward_U,
-    real* forward_W_bar, real* forward_U_bar, real* forward_b_bar, real* x_bar
+    const real* forward_reached, const real* h, const real* forward_delta_forward_z_bar, const real* x,
+    const real* forward_U, real* forward_W_bar, real* forward_U_bar, real* forward_b_bar,
+    real* x_bar, real* workspace
 ) noexcept nogil:
     # forward_W_bar += nabla*_forward_W f . h_bar
     # forward_U_bar += nabla*_forward_U f . h_bar
     # forward_b_bar += nabla*_forward_b f . h_bar
     # x_bar += D*_x f . h_bar
+    #     forward_reached: (batch), given
     #     h: (batch, n), state
     #     forward_delta_forward_z_bar: (batch, n), given
     #     x: (batch, m), state
@@ -416,71 +455,122 @@ cdef void bidirectional_rnn_forward_adjoints(
     #     forward_U_bar: (n, m), added to, not computed where NULL
     #     forward_b_bar: (n), added to, not computed where NULL
     #     x_bar: (batch, m), added to, not computed where NULL
-    # cost: batch*n*(4*m + 2*n + 1) flops
-    # 8*(2*batch*m + 2*batch*n + 2*m*n + n^2 + n) bytes of arguments, results and saved
-    #     values in float64
+    # cost: batch*(4*m*n + m + 2*n^2 + n) flops
+    # 8*(2*batch*m + 2*batch*n + batch + 2*m*n + n^2 + n) bytes of arguments, results and
+    #     saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*n
+    cdef real* forward_U_forward_delta_forward_z_bar = workspace + batch*m + batch*n
     cdef Py_ssize_t s, i
     if forward_W_bar is not NULL:
-        # forward_W_bar += sum_s forward_delta_forward_z_bar h^T
-        gemm(n, n, batch, <real>1,
-             forward_delta_forward_z_bar, 1, n, h, n, 1, forward_W_bar, n, 1)
+        # t = select(forward_reached 1, h, 0)
+        t = selected(batch, n, forward_reached, h, t)
     if forward_U_bar is not NULL:
-        # forward_U_bar += sum_s forward_delta_forward_z_bar x^T
+        # t_2 = select(forward_reached 1, x, 0)
+        t_2 = selected(batch, m, forward_reached, x, t_2)
+    if x_bar is not NULL:
+        # forward_U_forward_delta_forward_z_bar = forward_U^T forward_delta_forward_z_bar
+        fill(batch*m, <real>0, forward_U_forward_delta_forward_z_bar)
+        gemm(batch, m, n, <real>1,
+             forward_delta_forward_z_bar, n, 1, forward_U, m, 1, forward_U_forward_delta_forward_z_bar, m, 1)
+    if forward_W_bar is not NULL:
+        # forward_W_bar += sum_s forward_delta_forward_z_bar t^T
+        gemm(n, n, batch, <real>1,
+             forward_delta_forward_z_bar, 1, n, t, n, 1, forward_W_bar, n, 1)
+    if forward_U_bar is not NULL:
+        # forward_U_bar += sum_s forward_delta_forward_z_bar t_2^T
         gemm(n, m, batch, <real>1,
-             forward_delta_forward_z_bar, 1, n, x, m, 1, forward_U_bar, m, 1)
+             forward_delta_forward_z_bar, 1, n, t_2, m, 1, forward_U_bar, m, 1)
     if forward_b_bar is not NULL:
         # forward_b_bar += sum_s forward_delta_forward_z_bar
         for s in range(batch):
             for i in range(n):
                 forward_b_bar[i] += forward_delta_forward_z_bar[s*n + i]
     if x_bar is not NULL:
-        # x_bar += forward_U^T forward_delta_forward_z_bar
-        gemm(batch, m, n, <real>1,
-             forward_delta_forward_z_bar, n, 1, forward_U, m, 1, x_bar, m, 1)
+        # x_bar += select(forward_reached 1, forward_U_forward_delta_forward_z_bar, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(m):
+                x_bar[s*m + i] += select(forward_reached[s], forward_U_forward_delta_forward_z_bar[s*m + i], <real>0)
+
+
+cdef void bidirectional_rnn_backward_reaching(
+    Py_ssize_t batch, Py_ssize_t backward_n, Py_ssize_t m,
+    const real* backward_h_heard, const real* active, const real* backward_h_source, real* backward_reached,
+    real* backward_h_heard_before
+) noexcept nogil:
+    # backward_reached: where the step is active and a loss hears of backward_h_next
+    # backward_h_heard_before: where a loss hears of the state before
+    #     backward_h_heard: (batch), given
+    #     active: (batch), mask
+    #     backward_h_source: (batch), given
+    #     backward_reached: (batch), overwritten
+    #     backward_h_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 40*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # backward_reached = select(backward_h_heard, active, 0)
+    # backward_h_heard_before = select(backward_h_source, 1, select(backward_reached, 1,
+    #     backward_h_heard))
+    for s in range(batch):
+        r = select(backward_h_heard[s], active[s], <real>0)
+        backward_reached[s] = r
+        backward_h_heard_before[s] = select(backward_h_source[s], <real>1, select(r, <real>1, backward_h_heard[s]))
 
 
 cdef void bidirectional_rnn_backward_backward(
     Py_ssize_t batch, Py_ssize_t backward_n, Py_ssize_t m,
-    const real* backward_h_error, const real* backward_saved_inactive, const real* backward_h_bar, const real* backward_W,
-    const real* backward_saved_tanh_d1_backward_z, const real* active, real* backward_h_bar_before, real* backward_delta_backward_z_bar
+    const real* backward_h_error, const real* backward_reached, const real* backward_h_bar, const real* backward_W,
+    const real* backward_saved_tanh_d1_backward_z, real* backward_h_bar_before, real* backward_delta_backward_z_bar, real* workspace
 ) noexcept nogil:
     # backward_h_bar_before = backward_h_error + D*_backward_h f . backward_h_bar
     #     backward_h_error: (batch, backward_n), given
-    #     backward_saved_inactive: (batch), given
+    #     backward_reached: (batch), given
     #     backward_h_bar: (batch, backward_n), given
     #     backward_W: (backward_n, backward_n), parameter
     #     backward_saved_tanh_d1_backward_z: (batch, backward_n), given
-    #     active: (batch), mask
     #     backward_h_bar_before: (batch, backward_n), overwritten
     #     backward_delta_backward_z_bar: (batch, backward_n), overwritten
-    # cost: 2*backward_n*batch*(backward_n + 2) flops
-    # 8*(backward_n^2 + 5*backward_n*batch + 2*batch) bytes of arguments, results and
-    #     saved values in float64
+    # cost: backward_n*batch*(2*backward_n + 3) flops
+    # 8*(backward_n^2 + 5*backward_n*batch + batch) bytes of arguments, results and saved
+    #     values in float64
+    cdef real* t = workspace
     cdef Py_ssize_t s, i
-    # backward_delta_backward_z_bar = backward_saved_tanh_d1_backward_z (.) active
-    #     backward_h_bar
-    # backward_h_bar_before = backward_h_error + backward_saved_inactive backward_h_bar
+    # backward_delta_backward_z_bar = select(backward_reached 1,
+    #     backward_saved_tanh_d1_backward_z (.) select(backward_reached 1, backward_h_bar,
+    #     0), 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(backward_n):
-            backward_delta_backward_z_bar[s*backward_n + i] = backward_saved_tanh_d1_backward_z[s*backward_n + i]*active[s]*backward_h_bar[s*backward_n + i]
+            backward_delta_backward_z_bar[s*backward_n + i] = select(backward_reached[s], backward_saved_tanh_d1_backward_z[s*backward_n + i]*select(backward_reached[s], backward_h_bar[s*backward_n + i], <real>0), <real>0)
+    # t = backward_W^T backward_delta_backward_z_bar
+    fill(backward_n*batch, <real>0, t)
+    gemm(batch, backward_n, backward_n, <real>1,
+         backward_delta_backward_z_bar, backward_n, 1, backward_W, backward_n, 1, t, backward_n, 1)
+    # backward_h_bar_before = backward_h_error + select(backward_reached 1, 0,
+    #     backward_h_bar) + select(backward_reached 1, t, 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(backward_n):
             backward_h_bar_before[s*backward_n + i] = (
                 backward_h_error[s*backward_n + i]
-                + backward_saved_inactive[s]*backward_h_bar[s*backward_n + i]
+                + select(backward_reached[s], <real>0, backward_h_bar[s*backward_n + i])
+                + select(backward_reached[s], t[s*backward_n + i], <real>0)
             )
-    # backward_h_bar_before += backward_W^T backward_delta_backward_z_bar
-    gemm(batch, backward_n, backward_n, <real>1,
-         backward_delta_backward_z_bar, backward_n, 1, backward_W, backward_n, 1, backward_h_bar_before, backward_n, 1)
 
 
 cdef void bidirectional_rnn_backward_adjoints(
     Py_ssize_t batch, Py_ssize_t backward_n, Py_ssize_t m,
-    const real* backward_h, const real* backward_delta_backward_z_bar, const real* x, const real* backward_U,
-    real* backward_W_bar, real* backward_U_bar, real* backward_b_bar, real* x_bar
+    const real* backward_reached, const real* backward_h, const real* backward_delta_backward_z_bar, const real* x,
+    const real* backward_U, real* backward_W_bar, real* backward_U_bar, real* backward_b_bar,
+    real* x_bar, real* workspace
 ) noexcept nogil:
     # backward_W_bar += nabla*_backward_W f . backward_h_bar
     # backward_U_bar += nabla*_backward_U f . backward_h_bar
     # backward_b_bar += nabla*_backward_b f . backward_h_bar
     # x_bar += D*_x f . backward_h_bar
+    #     backward_reached: (batch), given
     #     backward_h: (batch, backward_n), state
     #     backward_delta_backward_z_bar: (batch, backward_n), given
     #     x: (batch, m), state
@@ -489,27 +579,44 @@ cdef void bidirectional_rnn_backward_adjoints(
     #     backward_U_bar: (backward_n, m), added to, not computed where NULL
     #     backward_b_bar: (backward_n), added to, not computed where NULL
     #     x_bar: (batch, m), added to, not computed where NULL
-    # cost: backward_n*batch*(2*backward_n + 4*m + 1) flops
-    # 8*(backward_n^2 + 2*backward_n*batch + 2*backward_n*m + backward_n + 2*batch*m)
-    #     bytes of arguments, results and saved values in float64
+    # cost: batch*(2*backward_n^2 + 4*backward_n*m + backward_n + m) flops
+    # 8*(backward_n^2 + 2*backward_n*batch + 2*backward_n*m + backward_n + 2*batch*m +
+    #     batch) bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + backward_n*batch
+    cdef real* backward_U_backward_delta_backward_z_bar = workspace + backward_n*batch + batch*m
     cdef Py_ssize_t s, i
     if backward_W_bar is not NULL:
-        # backward_W_bar += sum_s backward_delta_backward_z_bar backward_h^T
-        gemm(backward_n, backward_n, batch, <real>1,
-             backward_delta_backward_z_bar, 1, backward_n, backward_h, backward_n, 1, backward_W_bar, backward_n, 1)
+        # t = select(backward_reached 1, backward_h, 0)
+        t = selected(batch, backward_n, backward_reached, backward_h, t)
     if backward_U_bar is not NULL:
-        # backward_U_bar += sum_s backward_delta_backward_z_bar x^T
+        # t_2 = select(backward_reached 1, x, 0)
+        t_2 = selected(batch, m, backward_reached, x, t_2)
+    if x_bar is not NULL:
+        # backward_U_backward_delta_backward_z_bar = backward_U^T
+        #     backward_delta_backward_z_bar
+        fill(batch*m, <real>0, backward_U_backward_delta_backward_z_bar)
+        gemm(batch, m, backward_n, <real>1,
+             backward_delta_backward_z_bar, backward_n, 1, backward_U, m, 1, backward_U_backward_delta_backward_z_bar, m, 1)
+    if backward_W_bar is not NULL:
+        # backward_W_bar += sum_s backward_delta_backward_z_bar t^T
+        gemm(backward_n, backward_n, batch, <real>1,
+             backward_delta_backward_z_bar, 1, backward_n, t, backward_n, 1, backward_W_bar, backward_n, 1)
+    if backward_U_bar is not NULL:
+        # backward_U_bar += sum_s backward_delta_backward_z_bar t_2^T
         gemm(backward_n, m, batch, <real>1,
-             backward_delta_backward_z_bar, 1, backward_n, x, m, 1, backward_U_bar, m, 1)
+             backward_delta_backward_z_bar, 1, backward_n, t_2, m, 1, backward_U_bar, m, 1)
     if backward_b_bar is not NULL:
         # backward_b_bar += sum_s backward_delta_backward_z_bar
         for s in range(batch):
             for i in range(backward_n):
                 backward_b_bar[i] += backward_delta_backward_z_bar[s*backward_n + i]
     if x_bar is not NULL:
-        # x_bar += backward_U^T backward_delta_backward_z_bar
-        gemm(batch, m, backward_n, <real>1,
-             backward_delta_backward_z_bar, backward_n, 1, backward_U, m, 1, x_bar, m, 1)
+        # x_bar += select(backward_reached 1, backward_U_backward_delta_backward_z_bar, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(m):
+                x_bar[s*m + i] += select(backward_reached[s], backward_U_backward_delta_backward_z_bar[s*m + i], <real>0)
 
 
 cdef void bidirectional_rnn_forward(
@@ -541,9 +648,9 @@ cdef void bidirectional_rnn_forward(
     #     backward_h_sequence: (steps, batch, backward_n), overwritten
     #     h_last: (batch, n), overwritten
     #     backward_h_last: (batch, backward_n), overwritten
-    # cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
-    # cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1
-    #     flops and backward_n calls
+    # cost of forward_transition: 2*n*(m + n) flops and n calls
+    # cost of backward_transition: 2*backward_n*(backward_n + m) flops and backward_n
+    #     calls
     # cost of prediction_predict: 2*prediction_k*(backward_n + n) flops
     cdef real* h = workspace
     cdef real* backward_h = workspace + batch*n*steps + batch*n
@@ -551,6 +658,7 @@ cdef void bidirectional_rnn_forward(
     cdef Py_ssize_t t, t_2
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = forward(h, x; forward_W, forward_U, forward_b)
         bidirectional_rnn_forward_transition[real](
             batch, n, m,
@@ -559,6 +667,7 @@ cdef void bidirectional_rnn_forward(
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
         # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
         bidirectional_rnn_backward_transition[real](
             batch, backward_n, m,
@@ -611,10 +720,10 @@ cdef void bidirectional_rnn_loss(
     const real* h_0, const real* backward_h_0, const real* x, const real* active,
     const real* y, const real* weight, const real* forward_W, const real* forward_U,
     const real* forward_b, const real* backward_W, const real* backward_U, const real* backward_b,
-    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* J,
+    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* losses,
     real* h_last, real* backward_h_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
+    # losses += weight loss, for each time and sample; J is their sum
     #     h_0: (batch, n), state
     #     backward_h_0: (batch, backward_n), state
     #     x: (steps, batch, m), state
@@ -630,20 +739,21 @@ cdef void bidirectional_rnn_loss(
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_U: (prediction_k, backward_n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
     #     backward_h_last: (batch, backward_n), overwritten
-    # cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
-    # cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1
-    #     flops and backward_n calls
+    # cost of forward_transition: 2*n*(m + n) flops and n calls
+    # cost of backward_transition: 2*backward_n*(backward_n + m) flops and backward_n
+    #     calls
     # cost of observed_loss: 2*backward_n*prediction_k + 2*n*prediction_k + 3*prediction_k
-    #     + 4 flops
+    #     + 3 flops
     cdef real* h = workspace
     cdef real* backward_h = workspace + batch*n*steps + batch*n
     cdef real* scratch = workspace + backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n
     cdef Py_ssize_t t, t_2
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = forward(h, x; forward_W, forward_U, forward_b)
         bidirectional_rnn_forward_transition[real](
             batch, n, m,
@@ -652,19 +762,20 @@ cdef void bidirectional_rnn_loss(
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
         # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
         bidirectional_rnn_backward_transition[real](
             batch, backward_n, m,
             active + batch*(steps - t_2 - 1), backward_W, backward_h + backward_n*batch*(steps - t_2), backward_U,
             x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), scratch,
         )
-    # J += the weighed sum of the losses of prediction(h, backward_h; prediction_V,
-    #     prediction_U, prediction_c)
-    if J is not NULL:
+    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    #     prediction_U, prediction_c); J is their sum
+    if losses is not NULL:
         bidirectional_rnn_observed_loss[real](
             batch*steps, n, backward_n, prediction_k,
             weight, prediction_V, h + batch*n, prediction_U,
-            backward_h, prediction_c, y, J,
+            backward_h, prediction_c, y, losses,
             scratch,
         )
     if h_last is not NULL:
@@ -704,14 +815,14 @@ cdef void bidirectional_rnn_bptt(
     const real* h_0, const real* backward_h_0, const real* x, const real* active,
     const real* y, const real* weight, const real* forward_W, const real* forward_U,
     const real* forward_b, const real* backward_W, const real* backward_U, const real* backward_b,
-    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* J,
+    const real* prediction_V, const real* prediction_U, const real* prediction_c, real* losses,
     real* forward_W_bar, real* forward_U_bar, real* forward_b_bar, real* backward_W_bar,
     real* backward_U_bar, real* backward_b_bar, real* prediction_V_bar, real* prediction_U_bar,
     real* prediction_c_bar, real* h_0_bar, real* backward_h_0_bar, real* x_bar,
     real* h_last, real* backward_h_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
-    # and its gradient by BPTT
+    # losses += weight loss, for each time and sample; J is their sum
+    # and the gradient of J by BPTT
     #     h_0: (batch, n), state
     #     backward_h_0: (batch, backward_n), state
     #     x: (steps, batch, m), state
@@ -727,7 +838,7 @@ cdef void bidirectional_rnn_bptt(
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_U: (prediction_k, backward_n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     forward_W_bar: (n, n), added to, not computed where NULL
     #     forward_U_bar: (n, m), added to, not computed where NULL
     #     forward_b_bar: (n), added to, not computed where NULL
@@ -742,51 +853,61 @@ cdef void bidirectional_rnn_bptt(
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
     #     backward_h_last: (batch, backward_n), overwritten
-    # cost of forward_saving_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and 2*n calls
-    # cost of backward_saving_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n +
-    #     1 flops and 2*backward_n calls
+    # cost of forward_saving_transition: 2*n*(m + n) flops and 2*n calls
+    # cost of backward_saving_transition: 2*backward_n*(backward_n + m) flops and
+    #     2*backward_n calls
     # cost of observe: 6*backward_n*prediction_k + 6*n*prediction_k + 5*prediction_k + 4
     #     flops
-    # cost of forward_backward: 2*n*(n + 2) flops
-    # cost of forward_adjoints: n*(4*m + 2*n + 1) flops
-    # cost of backward_backward: 2*backward_n*(backward_n + 2) flops
-    # cost of backward_adjoints: backward_n*(2*backward_n + 4*m + 1) flops
+    # cost of forward_backward: n*(2*n + 3) flops
+    # cost of forward_adjoints: 4*m*n + m + 2*n^2 + n flops
+    # cost of backward_backward: backward_n*(2*backward_n + 3) flops
+    # cost of backward_adjoints: 2*backward_n^2 + 4*backward_n*m + backward_n + m flops
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
-    cdef real* forward_saved_inactive = workspace + 3*batch*n*steps + 3*batch*n
-    cdef real* forward_saved_tanh_d1_forward_z = workspace + 3*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* forward_delta_forward_z_bar = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* backward_h = workspace + 5*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* backward_h_error = workspace + backward_n*batch*steps + backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* backward_h_bar = workspace + 2*backward_n*batch*steps + 2*backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* backward_saved_inactive = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* backward_saved_tanh_d1_backward_z = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* backward_delta_backward_z_bar = workspace + 4*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* scratch = workspace + 5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps
+    cdef real* h_source = workspace + 3*batch*n*steps + 3*batch*n
+    cdef real* h_heard = workspace + 3*batch*n*steps + 3*batch*n + batch*steps + batch
+    cdef real* forward_saved_tanh_d1_forward_z = workspace + 3*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* forward_delta_forward_z_bar = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* forward_reached = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* backward_h = workspace + 5*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch
+    cdef real* backward_h_error = workspace + backward_n*batch*steps + backward_n*batch + 5*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch
+    cdef real* backward_h_bar = workspace + 2*backward_n*batch*steps + 2*backward_n*batch + 5*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch
+    cdef real* backward_h_source = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch
+    cdef real* backward_h_heard = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 4*batch*steps + 3*batch
+    cdef real* backward_saved_tanh_d1_backward_z = workspace + 3*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 5*batch*steps + 4*batch
+    cdef real* backward_delta_backward_z_bar = workspace + 4*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 5*batch*steps + 4*batch
+    cdef real* backward_reached = workspace + 5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 5*batch*steps + 4*batch
+    cdef real* scratch = workspace + 5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 6*batch*steps + 4*batch
     cdef Py_ssize_t t, t_2, t_3, t_4
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = forward(h, x; forward_W, forward_U, forward_b)
         bidirectional_rnn_forward_saving_transition[real](
             batch, n, m,
             active + batch*t, forward_W, h + batch*n*t, forward_U,
-            x + batch*m*t, forward_b, h + batch*n*(t + 1), forward_saved_inactive + batch*t,
-            forward_saved_tanh_d1_forward_z + batch*n*t, scratch,
+            x + batch*m*t, forward_b, h + batch*n*(t + 1), forward_saved_tanh_d1_forward_z + batch*n*t,
+            scratch,
         )
     copy(backward_n*batch, backward_h_0, backward_h + backward_n*batch*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
         # backward_h_next = backward(backward_h, x; backward_W, backward_U, backward_b)
         bidirectional_rnn_backward_saving_transition[real](
             batch, backward_n, m,
             active + batch*(steps - t_2 - 1), backward_W, backward_h + backward_n*batch*(steps - t_2), backward_U,
-            x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), backward_saved_inactive + batch*(steps - t_2 - 1),
-            backward_saved_tanh_d1_backward_z + backward_n*batch*(steps - t_2 - 1), scratch,
+            x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), backward_saved_tanh_d1_backward_z + backward_n*batch*(steps - t_2 - 1),
+            scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
     fill(backward_n*batch*(steps + 1), <real>0, backward_h_error)
-    # J += the weighed sum of the losses of prediction(h, backward_h; prediction_V,
-    #     prediction_U, prediction_c)
+    fill(batch*(steps + 1), <real>0, h_source)
+    copy(batch*steps, weight, h_source + batch)
+    fill(batch*(steps + 1), <real>0, backward_h_source)
+    copy(batch*steps, weight, backward_h_source)
+    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    #     prediction_U, prediction_c); J is their sum
     # h_error = D_h J
     # backward_h_error = D_backward_h J
     # prediction_V_bar += nabla_prediction_V J
@@ -795,17 +916,26 @@ cdef void bidirectional_rnn_bptt(
     bidirectional_rnn_observe[real](
         batch*steps, n, backward_n, prediction_k,
         weight, prediction_V, h + batch*n, prediction_U,
-        backward_h, prediction_c, y, J,
+        backward_h, prediction_c, y, losses,
         h_error + batch*n, backward_h_error, prediction_V_bar, prediction_U_bar,
         prediction_c_bar, scratch,
     )
     copy(batch*n, h_error + batch*n*steps, h_bar + batch*n*steps)
+    copy(batch, h_source + batch*steps, h_heard + batch*steps)
     for t_3 in range(steps):
+        if interrupted(t_3): return
+        # forward_reached: where the step is active and a loss hears of h_next
+        # h_heard_before: where a loss hears of the state before
+        bidirectional_rnn_forward_reaching[real](
+            batch, n, m,
+            h_heard + batch*(steps - t_3), active + batch*(steps - t_3 - 1), h_source + batch*(steps - t_3 - 1), forward_reached + batch*(steps - t_3 - 1),
+            h_heard + batch*(steps - t_3 - 1),
+        )
         # h_bar_before = h_error + D*_h f . h_bar
         bidirectional_rnn_forward_backward[real](
             batch, n, m,
-            h_error + batch*n*(steps - t_3 - 1), forward_saved_inactive + batch*(steps - t_3 - 1), h_bar + batch*n*(steps - t_3), forward_W,
-            forward_saved_tanh_d1_forward_z + batch*n*(steps - t_3 - 1), active + batch*(steps - t_3 - 1), h_bar + batch*n*(steps - t_3 - 1), forward_delta_forward_z_bar + batch*n*(steps - t_3 - 1),
+            h_error + batch*n*(steps - t_3 - 1), forward_reached + batch*(steps - t_3 - 1), h_bar + batch*n*(steps - t_3), forward_W,
+            forward_saved_tanh_d1_forward_z + batch*n*(steps - t_3 - 1), h_bar + batch*n*(steps - t_3 - 1), forward_delta_forward_z_bar + batch*n*(steps - t_3 - 1), scratch,
         )
     # forward_W_bar += nabla*_forward_W f . h_bar
     # forward_U_bar += nabla*_forward_U f . h_bar
@@ -817,18 +947,28 @@ cdef void bidirectional_rnn_bptt(
     ):
         bidirectional_rnn_forward_adjoints[real](
             batch*steps, n, m,
-            h, forward_delta_forward_z_bar, x, forward_U,
-            forward_W_bar, forward_U_bar, forward_b_bar, x_bar,
+            forward_reached, h, forward_delta_forward_z_bar, x,
+            forward_U, forward_W_bar, forward_U_bar, forward_b_bar,
+            x_bar, scratch,
         )
     if h_0_bar is not NULL:
         add(batch*n, h_bar, h_0_bar)
     copy(backward_n*batch, backward_h_error, backward_h_bar)
+    copy(batch, backward_h_source, backward_h_heard)
     for t_4 in range(steps):
+        if interrupted(t_4): return
+        # backward_reached: where the step is active and a loss hears of backward_h_next
+        # backward_h_heard_before: where a loss hears of the state before
+        bidirectional_rnn_backward_reaching[real](
+            batch, backward_n, m,
+            backward_h_heard + batch*t_4, active + batch*t_4, backward_h_source + batch*(t_4 + 1), backward_reached + batch*t_4,
+            backward_h_heard + batch*(t_4 + 1),
+        )
         # backward_h_bar_before = backward_h_error + D*_backward_h f . backward_h_bar
         bidirectional_rnn_backward_backward[real](
             batch, backward_n, m,
-            backward_h_error + backward_n*batch*(t_4 + 1), backward_saved_inactive + batch*t_4, backward_h_bar + backward_n*batch*t_4, backward_W,
-            backward_saved_tanh_d1_backward_z + backward_n*batch*t_4, active + batch*t_4, backward_h_bar + backward_n*batch*(t_4 + 1), backward_delta_backward_z_bar + backward_n*batch*t_4,
+            backward_h_error + backward_n*batch*(t_4 + 1), backward_reached + batch*t_4, backward_h_bar + backward_n*batch*t_4, backward_W,
+            backward_saved_tanh_d1_backward_z + backward_n*batch*t_4, backward_h_bar + backward_n*batch*(t_4 + 1), backward_delta_backward_z_bar + backward_n*batch*t_4, scratch,
         )
     # backward_W_bar += nabla*_backward_W f . backward_h_bar
     # backward_U_bar += nabla*_backward_U f . backward_h_bar
@@ -840,8 +980,9 @@ cdef void bidirectional_rnn_bptt(
     ):
         bidirectional_rnn_backward_adjoints[real](
             batch*steps, backward_n, m,
-            backward_h + backward_n*batch, backward_delta_backward_z_bar, x, backward_U,
-            backward_W_bar, backward_U_bar, backward_b_bar, x_bar,
+            backward_reached, backward_h + backward_n*batch, backward_delta_backward_z_bar, x,
+            backward_U, backward_W_bar, backward_U_bar, backward_b_bar,
+            x_bar, scratch,
         )
     if backward_h_0_bar is not NULL:
         add(backward_n*batch, backward_h_bar + backward_n*batch*steps, backward_h_0_bar)
@@ -908,8 +1049,8 @@ forward = Kernel(
     h_last: (batch, n), overwritten
     backward_h_last: (batch, backward_n), overwritten
 
-cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
-cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1 flops and backward_n calls
+cost of forward_transition: 2*n*(m + n) flops and n calls
+cost of backward_transition: 2*backward_n*(backward_n + m) flops and backward_n calls
 cost of prediction_predict: 2*prediction_k*(backward_n + n) flops""",
     sizes=("steps", "batch", "n", "backward_n", "m", "prediction_k"),
     arguments=(
@@ -935,14 +1076,14 @@ cost of prediction_predict: 2*prediction_k*(backward_n + n) flops""",
         Argument("backward_h_last", "result", (Leaf("backward_h_last", ("batch", "backward_n")),)),
     ),
     mode="overwrite",
-    workspace=Derived("backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch + batch, batch*n + batch)", lambda steps, batch, n, backward_n, m, prediction_k: backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch + batch, batch*n + batch)),
+    workspace=Derived("backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch, batch*n)", lambda steps, batch, n, backward_n, m, prediction_k: backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch, batch*n)),
     float64=<size_t>&bidirectional_rnn_forward_float64,
     float32=<size_t>&bidirectional_rnn_forward_float32,
 )
 
 loss = Kernel(
     "bidirectional_rnn.loss",
-    """J += sum over the times of weight loss
+    """losses += weight loss, for each time and sample; J is their sum
 
     h_0: (batch, n), state
     backward_h_0: (batch, backward_n), state
@@ -959,13 +1100,13 @@ loss = Kernel(
     prediction_V: (prediction_k, n), parameter
     prediction_U: (prediction_k, backward_n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     h_last: (batch, n), overwritten
     backward_h_last: (batch, backward_n), overwritten
 
-cost of forward_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and n calls
-cost of backward_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1 flops and backward_n calls
-cost of observed_loss: 2*backward_n*prediction_k + 2*n*prediction_k + 3*prediction_k + 4 flops""",
+cost of forward_transition: 2*n*(m + n) flops and n calls
+cost of backward_transition: 2*backward_n*(backward_n + m) flops and backward_n calls
+cost of observed_loss: 2*backward_n*prediction_k + 2*n*prediction_k + 3*prediction_k + 3 flops""",
     sizes=("steps", "batch", "n", "backward_n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -985,20 +1126,20 @@ cost of observed_loss: 2*backward_n*prediction_k + 2*n*prediction_k + 3*predicti
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("h_last", "result", (Leaf("h_last", ("batch", "n")),)),
         Argument("backward_h_last", "result", (Leaf("backward_h_last", ("batch", "backward_n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch + batch, batch*n + batch, batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, backward_n, m, prediction_k: backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch + batch, batch*n + batch, batch*prediction_k*steps + batch*steps)),
+    workspace=Derived("backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch, batch*n, batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, backward_n, m, prediction_k: backward_n*batch*steps + backward_n*batch + batch*n*steps + batch*n + max(backward_n*batch, batch*n, batch*prediction_k*steps + batch*steps)),
     float64=<size_t>&bidirectional_rnn_loss_float64,
     float32=<size_t>&bidirectional_rnn_loss_float32,
 )
 
 bptt = Kernel(
     "bidirectional_rnn.bptt",
-    """J += sum over the times of weight loss
-and its gradient by BPTT
+    """losses += weight loss, for each time and sample; J is their sum
+and the gradient of J by BPTT
 
     h_0: (batch, n), state
     backward_h_0: (batch, backward_n), state
@@ -1015,7 +1156,7 @@ and its gradient by BPTT
     prediction_V: (prediction_k, n), parameter
     prediction_U: (prediction_k, backward_n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     forward_W_bar: (n, n), added to, not computed where NULL
     forward_U_bar: (n, m), added to, not computed where NULL
     forward_b_bar: (n), added to, not computed where NULL
@@ -1031,13 +1172,13 @@ and its gradient by BPTT
     h_last: (batch, n), overwritten
     backward_h_last: (batch, backward_n), overwritten
 
-cost of forward_saving_transition: 2*m*n + 2*n^2 + 3*n + 1 flops and 2*n calls
-cost of backward_saving_transition: 2*backward_n^2 + 2*backward_n*m + 3*backward_n + 1 flops and 2*backward_n calls
+cost of forward_saving_transition: 2*n*(m + n) flops and 2*n calls
+cost of backward_saving_transition: 2*backward_n*(backward_n + m) flops and 2*backward_n calls
 cost of observe: 6*backward_n*prediction_k + 6*n*prediction_k + 5*prediction_k + 4 flops
-cost of forward_backward: 2*n*(n + 2) flops
-cost of forward_adjoints: n*(4*m + 2*n + 1) flops
-cost of backward_backward: 2*backward_n*(backward_n + 2) flops
-cost of backward_adjoints: backward_n*(2*backward_n + 4*m + 1) flops""",
+cost of forward_backward: n*(2*n + 3) flops
+cost of forward_adjoints: 4*m*n + m + 2*n^2 + n flops
+cost of backward_backward: backward_n*(2*backward_n + 3) flops
+cost of backward_adjoints: 2*backward_n^2 + 4*backward_n*m + backward_n + m flops""",
     sizes=("steps", "batch", "n", "backward_n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1057,7 +1198,7 @@ cost of backward_adjoints: backward_n*(2*backward_n + 4*m + 1) flops""",
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("forward_W_bar", "result", (Leaf("forward_W_bar", ("n", "n")),)),
         Argument("forward_U_bar", "result", (Leaf("forward_U_bar", ("n", "m")),)),
         Argument("forward_b_bar", "result", (Leaf("forward_b_bar", ("n",)),)),
@@ -1074,7 +1215,7 @@ cost of backward_adjoints: backward_n*(2*backward_n + 4*m + 1) flops""",
         Argument("backward_h_last", "result", (Leaf("backward_h_last", ("batch", "backward_n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps + max(backward_n*batch, batch*n, 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, backward_n, m, prediction_k: 5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 2*batch*steps + max(backward_n*batch, batch*n, 2*batch*prediction_k*steps + batch*steps)),
+    workspace=Derived("5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 6*batch*steps + 4*batch + max(backward_n*batch, batch*n, backward_n*batch*steps + 2*batch*m*steps, 2*batch*m*steps + batch*n*steps, backward_n*batch*steps + batch*n*steps + 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, backward_n, m, prediction_k: 5*backward_n*batch*steps + 3*backward_n*batch + 5*batch*n*steps + 3*batch*n + 6*batch*steps + 4*batch + max(backward_n*batch, batch*n, backward_n*batch*steps + 2*batch*m*steps, 2*batch*m*steps + batch*n*steps, backward_n*batch*steps + batch*n*steps + 2*batch*prediction_k*steps + batch*steps)),
     float64=<size_t>&bidirectional_rnn_bptt_float64,
     float32=<size_t>&bidirectional_rnn_bptt_float32,
 )
@@ -1096,7 +1237,7 @@ recurrence = Recurrence(
     parameters=("forward_W", "forward_U", "forward_b", "backward_W", "backward_U", "backward_b", "prediction_V", "prediction_U", "prediction_c"),
     targets=("y",),
     weight="weight",
-    total="J",
+    losses="losses",
     learned=False,
     why="a cell runs backward in time, and its state depends on the whole future of the sequence; use bptt",
 )

@@ -11,7 +11,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -43,12 +43,14 @@ cdef void bilinear_forward(
     if saved is not NULL:
         # saved_W_x = W x
         for s in range(batch):
+            if interrupted(s): return
             for i in range(k):
                 for j in range(m):
                     saved_W_x[(s*k + i)*m + j] = W_x[(s*k + i)*m + j]
     # f = W_x y
     fill(batch*k, <real>0, f)
     for s in range(batch):
+        if interrupted(s): return
         gemm(1, k, m, <real>1, y + m*s, 1, 1, W_x + k*m*s, 1, m, f + k*s, 1, 1)
 
 
@@ -98,9 +100,11 @@ cdef void bilinear_tangent(
     # f_dot = t y
     fill(batch*k, <real>0, f_dot)
     for s in range(batch):
+        if interrupted(s): return
         gemm(1, k, m, <real>1, y + m*s, 1, 1, t + k*m*s, 1, m, f_dot + k*s, 1, 1)
     # f_dot += W_x y_dot
     for s in range(batch):
+        if interrupted(s): return
         gemm(1, k, m, <real>1, y_dot + m*s, 1, 1, W_x + k*m*s, 1, m, f_dot + k*s, 1, 1)
 
 
@@ -148,6 +152,7 @@ cdef void bilinear_backward(
     if x_bar is not NULL or W_bar is not NULL:
         # y_f_bar = f_bar y^T
         for s in range(batch):
+            if interrupted(s): return
             for i in range(k):
                 for j in range(m):
                     y_f_bar[(s*k + i)*m + j] = y[s*m + j]*f_bar[s*k + i]
@@ -157,6 +162,7 @@ cdef void bilinear_backward(
     if y_bar is not NULL:
         # y_bar += saved_W_x^T f_bar
         for s in range(batch):
+            if interrupted(s): return
             gemm(1, m, k, <real>1, f_bar + k*s, 1, 1, saved_W_x + k*m*s, m, 1, y_bar + m*s, 1, 1)
     if W_bar is not NULL:
         # W_bar += sum_s y_f_bar x^T
@@ -211,6 +217,7 @@ cdef void bilinear_tangent_backward(
         # y_f_bar = f_bar y^T
         # t = f_bar y_dot^T + f_bar_dot y^T
         for s in range(batch):
+            if interrupted(s): return
             for i in range(k):
                 for j in range(m):
                     y_f_bar[(s*k + i)*m + j] = y[s*m + j]*f_bar[s*k + i]
@@ -237,9 +244,11 @@ cdef void bilinear_tangent_backward(
     if y_bar_dot is not NULL:
         # y_bar_dot += t_2^T f_bar
         for s in range(batch):
+            if interrupted(s): return
             gemm(1, m, k, <real>1, f_bar + k*s, 1, 1, t_2 + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
         # y_bar_dot += W_x^T f_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             gemm(1, m, k, <real>1,
                  f_bar_dot + k*s, 1, 1, W_x + k*m*s, m, 1, y_bar_dot + m*s, 1, 1)
 

@@ -22,7 +22,7 @@ from libc.stdint cimport int64_t
 
 from derive.runtime.elementary cimport real, exp, log
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, checked_index, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -31,9 +31,14 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real log_d1(real t) noexcept nogil:
-    # 1/t
-    return 1/t
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
 
 
 cdef inline real relu(real t) noexcept nogil:
@@ -44,6 +49,11 @@ cdef inline real relu(real t) noexcept nogil:
 cdef inline real relu_d1(real t) noexcept nogil:
     # Piecewise((0, t <= 0), (1, True))
     return <real>0 if t <= 0 else (<real>1 if t > 0 else t)
+
+
+cdef inline real share(real t) noexcept nogil:
+    # 1/t
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void cnn_forward(
@@ -89,7 +99,9 @@ cdef void cnn_forward(
     cdef real first_z, first_sijk, largest, candidate, second
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -97,7 +109,9 @@ cdef void cnn_forward(
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
     # second_z = (second_b[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     second_z[((s*second_o + i)*n + j)*l + k] = second_b[i]
@@ -108,6 +122,7 @@ cdef void cnn_forward(
     # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
     # first_z = t + (first_b[i] -> [i, j, k])
@@ -115,8 +130,11 @@ cdef void cnn_forward(
     # saved_relu_d1_first_z = relu'(first_z)
     # saved_first = first
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k in range(l):
                     first_z = t[((s*first_o + i)*n + j)*l + k] + first_b[i]
                     first_sijk = relu(first_z)
@@ -126,7 +144,9 @@ cdef void cnn_forward(
                         saved_first[((s*first_o + i)*n + j)*l + k] = first_sijk
     # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -135,6 +155,7 @@ cdef void cnn_forward(
     # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
     #     r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
     if saved is not NULL:
@@ -143,9 +164,13 @@ cdef void cnn_forward(
         # saved_argmax1_second_z = argmax1(second_z)
         # saved_argmax2_second_z = argmax2(second_z)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(second_o):
+                if interrupted(i): return
                 for j in range(n // 2):
+                    if interrupted(j): return
                     for k in range(l // 2):
+                        if interrupted(k): return
                         k_2 = k_3 = 0
                         for j_2 in range(2):
                             for j_3 in range(2):
@@ -158,9 +183,13 @@ cdef void cnn_forward(
     # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_4 = k_5 = 0
                     for j_4 in range(2):
                         for j_5 in range(2):
@@ -251,7 +280,9 @@ cdef void cnn_tangent(
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -261,14 +292,18 @@ cdef void cnn_tangent(
     # second_z = (second_b[i] -> [i, j, k])
     # second_z_dot = (second_b_dot[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     second_z[((s*second_o + i)*n + j)*l + k] = second_b[i]
                     second_z_dot[((s*second_o + i)*n + j)*l + k] = second_b_dot[i]
     # first_z_dot = (first_b_dot[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     first_z_dot[((s*first_o + i)*n + j)*l + k] = first_b_dot[i]
@@ -279,24 +314,30 @@ cdef void cnn_tangent(
     # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
     # first_z_dot += sum_{j,k,l} first_W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i,
     #     q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, first_z_dot + first_o*l*n*s, l*n, 1)
     # first_z_dot += sum_{j,k,l} first_W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i,
     #     q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x_dot + 9*c*l*n*s, l*n, 1, first_z_dot + first_o*l*n*s, l*n, 1)
     # first_z = t + (first_b[i] -> [i, j, k])
     # first = relu(first_z)
     # first_dot = relu'(first_z) (.) first_z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k in range(l):
                     first_z = t[((s*first_o + i)*n + j)*l + k] + first_b[i]
                     first[((s*first_o + i)*n + j)*l + k] = relu(first_z)
@@ -304,7 +345,9 @@ cdef void cnn_tangent(
     # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     # windows_first_dot = first_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -314,24 +357,31 @@ cdef void cnn_tangent(
     # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
     #     r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
     # second_z_dot += sum_{j,k,l} second_W_dot[i, j, k, l] windows_first[j, k, l, q, r] ->
     #     [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W_dot, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
     # second_z_dot += sum_{j,k,l} second_W[i, j, k, l] windows_first_dot[j, k, l, q, r] ->
     #     [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first_dot + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
     # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -344,9 +394,13 @@ cdef void cnn_tangent(
     #     k*floor(l/2) + l]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_4 = k_5 = 0
                     for j_4 in range(2):
                         for j_5 in range(2):
@@ -450,8 +504,11 @@ cdef void cnn_backward(
     if first_W_bar is not NULL:
         # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k in range(c):
                         for l_2 in range(3):
                             for p in range(3):
@@ -459,8 +516,11 @@ cdef void cnn_backward(
     if second_W_bar is not NULL:
         # windows_first = first[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k in range(first_o):
                         for l_2 in range(3):
                             for p in range(3):
@@ -490,24 +550,29 @@ cdef void cnn_backward(
         #     saved_argmax1_second_z, 2*p + saved_argmax2_second_z]
         fill(batch*l*n*second_o, <real>0, second_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(second_o):
+                if interrupted(i): return
                 for j in range(n // 2):
                     for k in range(l // 2):
-                        k_2 = <Py_ssize_t>saved_argmax1_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax1_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
-                        k_3 = <Py_ssize_t>saved_argmax2_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax2_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                        k_2 = checked_index(&saved_argmax1_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k], 2)
+                        k_3 = checked_index(&saved_argmax2_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k], 2)
                         second_z_bar[((s*second_o + i)*n + 2*j + k_2)*l + 2*k + k_3] += saved_t[((s*second_o + i)*(n // 2) + j)*(l // 2) + k]*flat_bar[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k]
         if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
             # second_W_second_z_bar = sum_{i} second_W[i, j, k, l] second_z_bar[i, q, r] -> [j, k,
             #     l, q, r]
             fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar)
             for s in range(batch):
+                if interrupted(s): return
                 gemm(9*first_o, l*n, second_o, <real>1,
                      second_W, 1, 9*first_o, second_z_bar + l*n*s*second_o, l*n, 1, second_W_second_z_bar + 9*first_o*l*n*s, l*n, 1)
         if second_b_bar is not NULL:
             # sum_second_z_bar = sum_s second_z_bar
             fill(l*n*second_o, <real>0, sum_second_z_bar)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             sum_second_z_bar[(i*n + j)*l + k] += second_z_bar[((s*second_o + i)*n + j)*l + k]
@@ -515,6 +580,7 @@ cdef void cnn_backward(
             # second_W_bar += sum_s sum_{q,r} windows_first[q, r, j, k, l] second_z_bar[i, q, r]
             #     -> [i, j, k, l]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(second_o, 9*first_o, l*n, <real>1,
                      second_z_bar + l*n*s*second_o, l*n, 1, windows_first + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar, 9*first_o, 1)
         if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
@@ -522,7 +588,9 @@ cdef void cnn_backward(
             #     q - 1]
             fill(batch*first_o*l*n, <real>0, first_bar)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(3):
                         for k in range(3):
                             for l_2 in range(n):
@@ -532,6 +600,7 @@ cdef void cnn_backward(
         if second_b_bar is not NULL:
             # second_b_bar += sum_{j,k} sum_second_z_bar[i, j, k] -> [i]
             for i in range(second_o):
+                if interrupted(i): return
                 total = <real>0
                 for j in range(n):
                     for k in range(l):
@@ -540,7 +609,9 @@ cdef void cnn_backward(
         if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
             # first_z_bar = saved_relu_d1_first_z (.) first_bar
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             first_z_bar[((s*first_o + i)*n + j)*l + k] = saved_relu_d1_first_z[((s*first_o + i)*n + j)*l + k]*first_bar[((s*first_o + i)*n + j)*l + k]
@@ -549,13 +620,16 @@ cdef void cnn_backward(
                 #     q, r]
                 fill(9*batch*c*l*n, <real>0, first_W_first_z_bar)
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(9*c, l*n, first_o, <real>1,
                          first_W, 1, 9*c, first_z_bar + first_o*l*n*s, l*n, 1, first_W_first_z_bar + 9*c*l*n*s, l*n, 1)
             if first_b_bar is not NULL:
                 # sum_first_z_bar = sum_s first_z_bar
                 fill(first_o*l*n, <real>0, sum_first_z_bar)
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(first_o):
+                        if interrupted(i): return
                         for j in range(n):
                             for k in range(l):
                                 sum_first_z_bar[(i*n + j)*l + k] += first_z_bar[((s*first_o + i)*n + j)*l + k]
@@ -563,13 +637,16 @@ cdef void cnn_backward(
                 # first_W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] first_z_bar[i, q, r] -> [i,
                 #     j, k, l]
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(first_o, 9*c, l*n, <real>1,
                          first_z_bar + first_o*l*n*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, first_W_bar, 9*c, 1)
             if x_bar is not NULL:
                 # x_bar += sum_{k,l,p,q} first_W_first_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q -
                 #     1]
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(c):
+                        if interrupted(i): return
                         for j in range(3):
                             for k in range(3):
                                 for l_2 in range(n):
@@ -579,6 +656,7 @@ cdef void cnn_backward(
             if first_b_bar is not NULL:
                 # first_b_bar += sum_{j,k} sum_first_z_bar[i, j, k] -> [i]
                 for i in range(first_o):
+                    if interrupted(i): return
                     total = <real>0
                     for j in range(n):
                         for k in range(l):
@@ -700,7 +778,9 @@ cdef void cnn_tangent_backward(
         # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
         # windows_x_dot_2 = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -711,7 +791,9 @@ cdef void cnn_tangent_backward(
         # second_z = (second_b[i] -> [i, j, k])
         # second_z_dot = (second_b_dot[i] -> [i, j, k])
         for s in range(batch):
+            if interrupted(s): return
             for i in range(second_o):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         second_z[((s*second_o + i)*n + j)*l + k] = second_b[i]
@@ -721,8 +803,11 @@ cdef void cnn_tangent_backward(
             # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
             # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
+                    if interrupted(i): return
                     for j in range(l):
+                        if interrupted(j): return
                         for k in range(c):
                             for l_2 in range(3):
                                 for p in range(3):
@@ -731,13 +816,16 @@ cdef void cnn_tangent_backward(
         if second_W_bar_dot is not NULL or output_W_bar_dot is not NULL:
             # first_z_dot = (first_b_dot[i] -> [i, j, k])
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             first_z_dot[((s*first_o + i)*n + j)*l + k] = first_b_dot[i]
         # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
         fill(batch*first_o*l*n, <real>0, t)
         for s in range(batch):
+            if interrupted(s): return
             gemm(first_o, l*n, 9*c, <real>1,
                  first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
         if (
@@ -763,11 +851,13 @@ cdef void cnn_tangent_backward(
             # first_z_dot += sum_{j,k,l} first_W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i,
             #     q, r]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(first_o, l*n, 9*c, <real>1,
                      first_W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, first_z_dot + first_o*l*n*s, l*n, 1)
             # first_z_dot += sum_{j,k,l} first_W[i, j, k, l] windows_x_dot_2[j, k, l, q, r] -> [i,
             #     q, r]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(first_o, l*n, 9*c, <real>1,
                      first_W, 9*c, 1, windows_x_dot_2 + 9*c*l*n*s, l*n, 1, first_z_dot + first_o*l*n*s, l*n, 1)
     if output_b_bar_dot is not NULL:
@@ -784,8 +874,11 @@ cdef void cnn_tangent_backward(
         # relu_d1_first_z = relu'(first_z)
         # first_dot = relu_d1_first_z (.) first_z_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(first_o):
+                if interrupted(i): return
                 for j in range(n):
+                    if interrupted(j): return
                     for k in range(l):
                         first_z = t[((s*first_o + i)*n + j)*l + k] + first_b[i]
                         first[((s*first_o + i)*n + j)*l + k] = relu(first_z)
@@ -801,7 +894,9 @@ cdef void cnn_tangent_backward(
         # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
         # windows_first_dot_2 = first_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(first_o):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -813,8 +908,11 @@ cdef void cnn_tangent_backward(
             # windows_first_dot = first_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
             # windows_first_2 = first[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
+                    if interrupted(i): return
                     for j in range(l):
+                        if interrupted(j): return
                         for k in range(first_o):
                             for l_2 in range(3):
                                 for p in range(3):
@@ -823,25 +921,32 @@ cdef void cnn_tangent_backward(
         # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
         #     r]
         for s in range(batch):
+            if interrupted(s): return
             gemm(second_o, l*n, 9*first_o, <real>1,
                  second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
         if output_W_bar_dot is not NULL:
             # second_z_dot += sum_{j,k,l} second_W_dot[i, j, k, l] windows_first[j, k, l, q, r] ->
             #     [i, q, r]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(second_o, l*n, 9*first_o, <real>1,
                      second_W_dot, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
             # second_z_dot += sum_{j,k,l} second_W[i, j, k, l] windows_first_dot_2[j, k, l, q, r]
             #     -> [i, q, r]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(second_o, l*n, 9*first_o, <real>1,
                      second_W, 9*first_o, 1, windows_first_dot_2 + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
         # t_2 = relu'(second_z[j, argmax1(second_z) + 2*k, argmax2(second_z) + 2*p] -> [j, k,
         #     p])
         for s in range(batch):
+            if interrupted(s): return
             for i in range(second_o):
+                if interrupted(i): return
                 for j in range(n // 2):
+                    if interrupted(j): return
                     for k in range(l // 2):
+                        if interrupted(k): return
                         k_2 = k_3 = 0
                         for j_2 in range(2):
                             for j_3 in range(2):
@@ -857,9 +962,13 @@ cdef void cnn_tangent_backward(
             #     2*k, argmax2(second_z) + 2*p]
             fill(batch*l*n*second_o, <real>0, second_z_bar)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n // 2):
+                        if interrupted(j): return
                         for k in range(l // 2):
+                            if interrupted(k): return
                             k_4 = k_5 = 0
                             for j_4 in range(2):
                                 for j_5 in range(2):
@@ -875,9 +984,13 @@ cdef void cnn_tangent_backward(
             #     argmax1(second_z) + 2*k, argmax2(second_z) + 2*p]
             fill(batch*l*n*second_o, <real>0, second_z_bar_dot)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n // 2):
+                        if interrupted(j): return
                         for k in range(l // 2):
+                            if interrupted(k): return
                             k_6 = k_7 = 0
                             for j_6 in range(2):
                                 for j_7 in range(2):
@@ -890,9 +1003,13 @@ cdef void cnn_tangent_backward(
             #     k*floor(l/2) + l]
             fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat_dot)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n // 2):
+                        if interrupted(j): return
                         for k in range(l // 2):
+                            if interrupted(k): return
                             k_8 = k_9 = 0
                             for j_8 in range(2):
                                 for j_9 in range(2):
@@ -904,9 +1021,13 @@ cdef void cnn_tangent_backward(
             # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
             fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n // 2):
+                        if interrupted(j): return
                         for k in range(l // 2):
+                            if interrupted(k): return
                             k_10 = k_11 = 0
                             for j_10 in range(2):
                                 for j_11 in range(2):
@@ -920,6 +1041,7 @@ cdef void cnn_tangent_backward(
             #     l, q, r]
             fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar)
             for s in range(batch):
+                if interrupted(s): return
                 gemm(9*first_o, l*n, second_o, <real>1,
                      second_W, 1, 9*first_o, second_z_bar + l*n*s*second_o, l*n, 1, second_W_second_z_bar + 9*first_o*l*n*s, l*n, 1)
         if x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL:
@@ -927,19 +1049,23 @@ cdef void cnn_tangent_backward(
             #     -> [j, k, l, q, r]
             fill(9*batch*first_o*l*n, <real>0, second_W_dot_second_z_bar)
             for s in range(batch):
+                if interrupted(s): return
                 gemm(9*first_o, l*n, second_o, <real>1,
                      second_W_dot, 1, 9*first_o, second_z_bar + l*n*s*second_o, l*n, 1, second_W_dot_second_z_bar + 9*first_o*l*n*s, l*n, 1)
             # second_W_second_z_bar_dot = sum_{i} second_W[i, j, k, l] second_z_bar_dot[i, q, r]
             #     -> [j, k, l, q, r]
             fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar_dot)
             for s in range(batch):
+                if interrupted(s): return
                 gemm(9*first_o, l*n, second_o, <real>1,
                      second_W, 1, 9*first_o, second_z_bar_dot + l*n*s*second_o, l*n, 1, second_W_second_z_bar_dot + 9*first_o*l*n*s, l*n, 1)
         if second_b_bar_dot is not NULL:
             # sum_second_z_bar_dot = sum_s second_z_bar_dot
             fill(l*n*second_o, <real>0, sum_second_z_bar_dot)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             sum_second_z_bar_dot[(i*n + j)*l + k] += second_z_bar_dot[((s*second_o + i)*n + j)*l + k]
@@ -947,11 +1073,13 @@ cdef void cnn_tangent_backward(
             # second_W_bar_dot += sum_s sum_{q,r} windows_first_dot[q, r, j, k, l] second_z_bar[i,
             #     q, r] -> [i, j, k, l]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(second_o, 9*first_o, l*n, <real>1,
                      second_z_bar + l*n*s*second_o, l*n, 1, windows_first_dot + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar_dot, 9*first_o, 1)
             # second_W_bar_dot += sum_s sum_{q,r} windows_first_2[q, r, j, k, l]
             #     second_z_bar_dot[i, q, r] -> [i, j, k, l]
             for s in range(batch):
+                if interrupted(s): return
                 gemm(second_o, 9*first_o, l*n, <real>1,
                      second_z_bar_dot + l*n*s*second_o, l*n, 1, windows_first_2 + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar_dot, 9*first_o, 1)
         if output_W_bar_dot is not NULL:
@@ -966,7 +1094,9 @@ cdef void cnn_tangent_backward(
             #     q - 1]
             fill(batch*first_o*l*n, <real>0, first_bar)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(3):
                         for k in range(3):
                             for l_2 in range(n):
@@ -978,7 +1108,9 @@ cdef void cnn_tangent_backward(
             #     - 1, l + q - 1]
             fill(batch*first_o*l*n, <real>0, first_bar_dot)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(3):
                         for k in range(3):
                             for l_2 in range(n):
@@ -988,7 +1120,9 @@ cdef void cnn_tangent_backward(
             # first_bar_dot += sum_{k,l,p,q} second_W_second_z_bar_dot[j, k, l, p, q] -> [j, k + p
             #     - 1, l + q - 1]
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(3):
                         for k in range(3):
                             for l_2 in range(n):
@@ -998,6 +1132,7 @@ cdef void cnn_tangent_backward(
         if second_b_bar_dot is not NULL:
             # second_b_bar_dot += sum_{j,k} sum_second_z_bar_dot[i, j, k] -> [i]
             for i in range(second_o):
+                if interrupted(i): return
                 total = <real>0
                 for j in range(n):
                     for k in range(l):
@@ -1007,7 +1142,9 @@ cdef void cnn_tangent_backward(
             # first_z_bar_dot = relu_d1_first_z (.) first_bar_dot
             # first_z_bar = relu_d1_first_z (.) first_bar
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(first_o):
+                    if interrupted(i): return
                     for j in range(n):
                         for k in range(l):
                             first_z_bar_dot[((s*first_o + i)*n + j)*l + k] = relu_d1_first_z[((s*first_o + i)*n + j)*l + k]*first_bar_dot[((s*first_o + i)*n + j)*l + k]
@@ -1018,19 +1155,23 @@ cdef void cnn_tangent_backward(
                 #     [j, k, l, q, r]
                 fill(9*batch*c*l*n, <real>0, first_W_dot_first_z_bar)
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(9*c, l*n, first_o, <real>1,
                          first_W_dot, 1, 9*c, first_z_bar + first_o*l*n*s, l*n, 1, first_W_dot_first_z_bar + 9*c*l*n*s, l*n, 1)
                 # first_W_first_z_bar_dot = sum_{i} first_W[i, j, k, l] first_z_bar_dot[i, q, r] ->
                 #     [j, k, l, q, r]
                 fill(9*batch*c*l*n, <real>0, first_W_first_z_bar_dot)
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(9*c, l*n, first_o, <real>1,
                          first_W, 1, 9*c, first_z_bar_dot + first_o*l*n*s, l*n, 1, first_W_first_z_bar_dot + 9*c*l*n*s, l*n, 1)
             if first_b_bar_dot is not NULL:
                 # sum_first_z_bar_dot = sum_s first_z_bar_dot
                 fill(first_o*l*n, <real>0, sum_first_z_bar_dot)
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(first_o):
+                        if interrupted(i): return
                         for j in range(n):
                             for k in range(l):
                                 sum_first_z_bar_dot[(i*n + j)*l + k] += first_z_bar_dot[((s*first_o + i)*n + j)*l + k]
@@ -1038,18 +1179,22 @@ cdef void cnn_tangent_backward(
                 # first_W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] first_z_bar[i, q, r]
                 #     -> [i, j, k, l]
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(first_o, 9*c, l*n, <real>1,
                          first_z_bar + first_o*l*n*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, first_W_bar_dot, 9*c, 1)
                 # first_W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] first_z_bar_dot[i, q,
                 #     r] -> [i, j, k, l]
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(first_o, 9*c, l*n, <real>1,
                          first_z_bar_dot + first_o*l*n*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, first_W_bar_dot, 9*c, 1)
             if x_bar_dot is not NULL:
                 # x_bar_dot += sum_{k,l,p,q} first_W_dot_first_z_bar[j, k, l, p, q] -> [j, k + p - 1,
                 #     l + q - 1]
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(c):
+                        if interrupted(i): return
                         for j in range(3):
                             for k in range(3):
                                 for l_2 in range(n):
@@ -1059,7 +1204,9 @@ cdef void cnn_tangent_backward(
                 # x_bar_dot += sum_{k,l,p,q} first_W_first_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1,
                 #     l + q - 1]
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(c):
+                        if interrupted(i): return
                         for j in range(3):
                             for k in range(3):
                                 for l_2 in range(n):
@@ -1069,6 +1216,7 @@ cdef void cnn_tangent_backward(
             if first_b_bar_dot is not NULL:
                 # first_b_bar_dot += sum_{j,k} sum_first_z_bar_dot[i, j, k] -> [i]
                 for i in range(first_o):
+                    if interrupted(i): return
                     total = <real>0
                     for j in range(n):
                         for k in range(l):
@@ -1121,9 +1269,9 @@ cdef void cnn_loss(
     #     output_b: (output_n), parameter
     #     J: (batch), overwritten
     # cost: batch*(18*c*first_o*l*n + 18*first_o*l*n*second_o + first_o*l*n +
-    #     2*output_n*second_o*floor(l/2)*floor(n/2) + 2*output_n +
+    #     2*output_n*second_o*floor(l/2)*floor(n/2) + output_n +
     #     second_o*floor(l/2)*floor(n/2) + 1) flops
-    # batch*(first_o*l*n + output_n + second_o*floor(l/2)*floor(n/2) + 1) calls of
+    # batch*(first_o*l*n + 2*output_n + second_o*floor(l/2)*floor(n/2) + 3) calls of
     #     elementwise functions
     # 8*(batch*c*l*n + 2*batch + 9*c*first_o + 9*first_o*second_o + first_o +
     #     output_n*second_o*floor(l/2)*floor(n/2) + output_n + second_o) bytes of
@@ -1143,7 +1291,9 @@ cdef void cnn_loss(
     cdef real first_z, largest, candidate, second, total
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k_2 in range(3):
                     for l_2 in range(n):
@@ -1151,7 +1301,9 @@ cdef void cnn_loss(
                             windows_x[((((s*c + i)*3 + j)*3 + k_2)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k_2 + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l else <real>0)
     # second_z = (second_b[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n):
                 for k_2 in range(l):
                     second_z[((s*second_o + i)*n + j)*l + k_2] = second_b[i]
@@ -1162,19 +1314,25 @@ cdef void cnn_loss(
     # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
     # first_z = t + (first_b[i] -> [i, j, k])
     # first = relu(first_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k_2 in range(l):
                     first_z = t[((s*first_o + i)*n + j)*l + k_2] + first_b[i]
                     first[((s*first_o + i)*n + j)*l + k_2] = relu(first_z)
     # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(3):
                 for k_2 in range(3):
                     for l_2 in range(n):
@@ -1183,14 +1341,19 @@ cdef void cnn_loss(
     # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
     #     r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
     # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k_2 in range(l // 2):
+                    if interrupted(k_2): return
                     k_3 = k_4 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -1204,26 +1367,29 @@ cdef void cnn_loss(
          flat, (l // 2)*(n // 2)*second_o, 1, output_W, 1, (l // 2)*(n // 2)*second_o, output, output_n, 1)
     # t_2 = output[argmax(output)]
     for s in range(batch):
+        if interrupted(s): return
         k_5 = 0
         for j_4 in range(output_n):
             candidate = output[s*output_n + j_4]
             if j_4 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_5, largest = j_4, candidate
-        t_2[s] = output[s*output_n + k_5]
+        t_2[s] = anchor(output[s*output_n + k_5])
     # t_3 = output - t_2 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(output_n):
-            t_3[s*output_n + i] = output[s*output_n + i] - t_2[s]
+            t_3[s*output_n + i] = difference(output[s*output_n + i], t_2[s])
     # t_4 = <1, exp(t_3)>
     for s in range(batch):
+        if interrupted(s): return
         total = <real>0
         for i in range(output_n):
             total += exp(t_3[s*output_n + i])
         t_4[s] = total
     # J = -t_3[k] + log(t_4)
     for s in range(batch):
-        k_6 = k[s]
-        J[s] = -t_3[s*output_n + k_6] + log(t_4[s])
+        k_6 = checked_index(&k[s], output_n)
+        J[s] = -t_3[s*output_n + k_6] + anchor(log(t_4[s]))
 
 
 cdef void cnn_loss_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -1277,10 +1443,10 @@ cdef void cnn_gradient(
     #     output_b_bar: (output_n), added to, not computed where NULL
     # cost: 54*batch*c*first_o*l*n + 9*batch*c*l*n + 54*batch*first_o*l*n*second_o +
     #     13*batch*first_o*l*n + batch*l*n*second_o +
-    #     6*batch*output_n*second_o*floor(l/2)*floor(n/2) + 5*batch*output_n +
+    #     6*batch*output_n*second_o*floor(l/2)*floor(n/2) + 4*batch*output_n +
     #     3*batch*second_o*floor(l/2)*floor(n/2) + 3*batch + first_o*l*n + first_o +
     #     l*n*second_o + second_o + 2 flops
-    # batch*(2*first_o*l*n + output_n + 2*second_o*floor(l/2)*floor(n/2) + 2) calls of
+    # 2*batch*(first_o*l*n + output_n + second_o*floor(l/2)*floor(n/2) + 2) calls of
     #     elementwise functions
     # 8*(2*batch*c*l*n + batch + 18*c*first_o + 18*first_o*second_o + 2*first_o +
     #     2*output_n*second_o*floor(l/2)*floor(n/2) + 2*output_n + 2*second_o + 1) bytes
@@ -1314,7 +1480,9 @@ cdef void cnn_gradient(
     cdef real first_z, largest, candidate, second, r, total
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k_2 in range(3):
                     for l_2 in range(n):
@@ -1322,7 +1490,9 @@ cdef void cnn_gradient(
                             windows_x[((((s*c + i)*3 + j)*3 + k_2)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k_2 + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l else <real>0)
     # second_z = (second_b[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n):
                 for k_2 in range(l):
                     second_z[((s*second_o + i)*n + j)*l + k_2] = second_b[i]
@@ -1333,8 +1503,11 @@ cdef void cnn_gradient(
     if first_W_bar is not NULL:
         # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k_2 in range(c):
                         for l_2 in range(3):
                             for p in range(3):
@@ -1342,19 +1515,25 @@ cdef void cnn_gradient(
     # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
     # first_z = t + (first_b[i] -> [i, j, k])
     # first = relu(first_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k_2 in range(l):
                     first_z = t[((s*first_o + i)*n + j)*l + k_2] + first_b[i]
                     first[((s*first_o + i)*n + j)*l + k_2] = relu(first_z)
     # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(first_o):
+            if interrupted(i): return
             for j in range(3):
                 for k_2 in range(3):
                     for l_2 in range(n):
@@ -1363,8 +1542,11 @@ cdef void cnn_gradient(
     if second_W_bar is not NULL:
         # windows_first_2 = first[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k_2 in range(first_o):
                         for l_2 in range(3):
                             for p in range(3):
@@ -1372,14 +1554,19 @@ cdef void cnn_gradient(
     # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
     #     r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
     # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(second_o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k_2 in range(l // 2):
+                    if interrupted(k_2): return
                     k_3 = k_4 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -1393,17 +1580,19 @@ cdef void cnn_gradient(
          flat, (l // 2)*(n // 2)*second_o, 1, output_W, 1, (l // 2)*(n // 2)*second_o, output, output_n, 1)
     # t_2 = output[argmax(output)]
     for s in range(batch):
+        if interrupted(s): return
         k_5 = 0
         for j_4 in range(output_n):
             candidate = output[s*output_n + j_4]
             if j_4 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_5, largest = j_4, candidate
-        t_2[s] = output[s*output_n + k_5]
+        t_2[s] = anchor(output[s*output_n + k_5])
     # t_4 = exp(t_3)
     # t_3 = output - t_2 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(output_n):
-            r = output[s*output_n + i] - t_2[s]
+            r = difference(output[s*output_n + i], t_2[s])
             t_4[s*output_n + i] = exp(r)
             if J is not NULL:
                 t_3[s*output_n + i] = r
@@ -1418,15 +1607,15 @@ cdef void cnn_gradient(
         second_W_bar is not NULL or second_b_bar is not NULL or output_W_bar is not NULL or
         output_b_bar is not NULL
     ):
-        # t_6 = log'(t_5)
+        # t_6 = 1 / t_5
         for s in range(batch):
-            t_6[s] = log_d1(t_5[s])
+            t_6[s] = share(t_5[s])
     if J is not NULL:
         # J += -1/Max(1, batch) sum_s (t_3[k] - log(t_5))
         total = <real>0
         for s in range(batch):
-            k_6 = k[s]
-            total += t_3[s*output_n + k_6] - log(t_5[s])
+            k_6 = checked_index(&k[s], output_n)
+            total += t_3[s*output_n + k_6] - anchor(log(t_5[s]))
         J[0] += -<real>1/max(1, batch)*total
     if (
         x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL or
@@ -1439,7 +1628,7 @@ cdef void cnn_gradient(
                 output_bar[s*output_n + i] = <real>1/max(1, batch)*t_4[s*output_n + i]*t_6[s]
         # output_bar += -1/Max(1, batch) e_k
         for s in range(batch):
-            k_7 = k[s]
+            k_7 = checked_index(&k[s], output_n)
             output_bar[s*output_n + k_7] += <real>(-1)/max(1, batch)
         if (
             x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL or
@@ -1467,9 +1656,13 @@ cdef void cnn_gradient(
             #     argmax1(second_z) + 2*k, argmax2(second_z) + 2*p]
             fill(batch*l*n*second_o, <real>0, second_z_bar)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(second_o):
+                    if interrupted(i): return
                     for j in range(n // 2):
+                        if interrupted(j): return
                         for k_2 in range(l // 2):
+                            if interrupted(k_2): return
                             k_8 = k_9 = 0
                             for j_5 in range(2):
                                 for j_6 in range(2):
@@ -1482,13 +1675,16 @@ cdef void cnn_gradient(
                 #     l, q, r]
                 fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar)
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(9*first_o, l*n, second_o, <real>1,
                          second_W, 1, 9*first_o, second_z_bar + l*n*s*second_o, l*n, 1, second_W_second_z_bar + 9*first_o*l*n*s, l*n, 1)
             if second_b_bar is not NULL:
                 # sum_second_z_bar = sum_s second_z_bar
                 fill(l*n*second_o, <real>0, sum_second_z_bar)
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(second_o):
+                        if interrupted(i): return
                         for j in range(n):
                             for k_2 in range(l):
                                 sum_second_z_bar[(i*n + j)*l + k_2] += second_z_bar[((s*second_o + i)*n + j)*l + k_2]
@@ -1496,6 +1692,7 @@ cdef void cnn_gradient(
                 # second_W_bar += sum_s sum_{q,r} windows_first_2[q, r, j, k, l] second_z_bar[i, q, r]
                 #     -> [i, j, k, l]
                 for s in range(batch):
+                    if interrupted(s): return
                     gemm(second_o, 9*first_o, l*n, <real>1,
                          second_z_bar + l*n*s*second_o, l*n, 1, windows_first_2 + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar, 9*first_o, 1)
             if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
@@ -1503,7 +1700,9 @@ cdef void cnn_gradient(
                 #     q - 1]
                 fill(batch*first_o*l*n, <real>0, first_bar)
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(first_o):
+                        if interrupted(i): return
                         for j in range(3):
                             for k_2 in range(3):
                                 for l_2 in range(n):
@@ -1513,6 +1712,7 @@ cdef void cnn_gradient(
             if second_b_bar is not NULL:
                 # second_b_bar += sum_{j,k} sum_second_z_bar[i, j, k] -> [i]
                 for i in range(second_o):
+                    if interrupted(i): return
                     total = <real>0
                     for j in range(n):
                         for k_2 in range(l):
@@ -1522,8 +1722,11 @@ cdef void cnn_gradient(
                 # first_z = t + (first_b[i] -> [i, j, k])
                 # first_z_bar = relu'(first_z) (.) first_bar
                 for s in range(batch):
+                    if interrupted(s): return
                     for i in range(first_o):
+                        if interrupted(i): return
                         for j in range(n):
+                            if interrupted(j): return
                             for k_2 in range(l):
                                 first_z = t[((s*first_o + i)*n + j)*l + k_2] + first_b[i]
                                 first_z_bar[((s*first_o + i)*n + j)*l + k_2] = relu_d1(first_z)*first_bar[((s*first_o + i)*n + j)*l + k_2]
@@ -1532,13 +1735,16 @@ cdef void cnn_gradient(
                     #     q, r]
                     fill(9*batch*c*l*n, <real>0, first_W_first_z_bar)
                     for s in range(batch):
+                        if interrupted(s): return
                         gemm(9*c, l*n, first_o, <real>1,
                              first_W, 1, 9*c, first_z_bar + first_o*l*n*s, l*n, 1, first_W_first_z_bar + 9*c*l*n*s, l*n, 1)
                 if first_b_bar is not NULL:
                     # sum_first_z_bar = sum_s first_z_bar
                     fill(first_o*l*n, <real>0, sum_first_z_bar)
                     for s in range(batch):
+                        if interrupted(s): return
                         for i in range(first_o):
+                            if interrupted(i): return
                             for j in range(n):
                                 for k_2 in range(l):
                                     sum_first_z_bar[(i*n + j)*l + k_2] += first_z_bar[((s*first_o + i)*n + j)*l + k_2]
@@ -1546,13 +1752,16 @@ cdef void cnn_gradient(
                     # first_W_bar += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] first_z_bar[i, q, r] ->
                     #     [i, j, k, l]
                     for s in range(batch):
+                        if interrupted(s): return
                         gemm(first_o, 9*c, l*n, <real>1,
                              first_z_bar + first_o*l*n*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, first_W_bar, 9*c, 1)
                 if x_bar is not NULL:
                     # x_bar += sum_{k,l,p,q} first_W_first_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q -
                     #     1]
                     for s in range(batch):
+                        if interrupted(s): return
                         for i in range(c):
+                            if interrupted(i): return
                             for j in range(3):
                                 for k_2 in range(3):
                                     for l_2 in range(n):
@@ -1562,6 +1771,7 @@ cdef void cnn_gradient(
                 if first_b_bar is not NULL:
                     # first_b_bar += sum_{j,k} sum_first_z_bar[i, j, k] -> [i]
                     for i in range(first_o):
+                        if interrupted(i): return
                         total = <real>0
                         for j in range(n):
                             for k_2 in range(l):
@@ -1820,8 +2030,8 @@ loss = Kernel(
     output_b: (output_n), parameter
     J: (batch), overwritten
 
-cost: batch*(18*c*first_o*l*n + 18*first_o*l*n*second_o + first_o*l*n + 2*output_n*second_o*floor(l/2)*floor(n/2) + 2*output_n + second_o*floor(l/2)*floor(n/2) + 1) flops
-batch*(first_o*l*n + output_n + second_o*floor(l/2)*floor(n/2) + 1) calls of elementwise functions
+cost: batch*(18*c*first_o*l*n + 18*first_o*l*n*second_o + first_o*l*n + 2*output_n*second_o*floor(l/2)*floor(n/2) + output_n + second_o*floor(l/2)*floor(n/2) + 1) flops
+batch*(first_o*l*n + 2*output_n + second_o*floor(l/2)*floor(n/2) + 3) calls of elementwise functions
 8*(batch*c*l*n + 2*batch + 9*c*first_o + 9*first_o*second_o + first_o + output_n*second_o*floor(l/2)*floor(n/2) + output_n + second_o) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l", "output_n", "first_o", "second_o"),
     arguments=(
@@ -1866,8 +2076,8 @@ x_bar, first_W_bar, first_b_bar, second_W_bar, second_b_bar, output_W_bar, outpu
     output_W_bar: (output_n, second_o*floor(l/2)*floor(n/2)), added to, not computed where NULL
     output_b_bar: (output_n), added to, not computed where NULL
 
-cost: 54*batch*c*first_o*l*n + 9*batch*c*l*n + 54*batch*first_o*l*n*second_o + 13*batch*first_o*l*n + batch*l*n*second_o + 6*batch*output_n*second_o*floor(l/2)*floor(n/2) + 5*batch*output_n + 3*batch*second_o*floor(l/2)*floor(n/2) + 3*batch + first_o*l*n + first_o + l*n*second_o + second_o + 2 flops
-batch*(2*first_o*l*n + output_n + 2*second_o*floor(l/2)*floor(n/2) + 2) calls of elementwise functions
+cost: 54*batch*c*first_o*l*n + 9*batch*c*l*n + 54*batch*first_o*l*n*second_o + 13*batch*first_o*l*n + batch*l*n*second_o + 6*batch*output_n*second_o*floor(l/2)*floor(n/2) + 4*batch*output_n + 3*batch*second_o*floor(l/2)*floor(n/2) + 3*batch + first_o*l*n + first_o + l*n*second_o + second_o + 2 flops
+2*batch*(first_o*l*n + output_n + second_o*floor(l/2)*floor(n/2) + 2) calls of elementwise functions
 8*(2*batch*c*l*n + batch + 18*c*first_o + 18*first_o*second_o + 2*first_o + 2*output_n*second_o*floor(l/2)*floor(n/2) + 2*output_n + 2*second_o + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l", "output_n", "first_o", "second_o"),
     arguments=(

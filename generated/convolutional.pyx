@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -53,7 +53,9 @@ cdef void convolutional_forward(
     cdef real z
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -62,14 +64,18 @@ cdef void convolutional_forward(
     # t = sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*l*n*o, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
     # z = t + (b[i] -> [i, j, k])
     # y = relu(z)
     # saved_relu_d1_z = relu'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k in range(l):
                     z = t[((s*o + i)*n + j)*l + k] + b[i]
                     y[((s*o + i)*n + j)*l + k] = relu(z)
@@ -120,7 +126,9 @@ cdef void convolutional_tangent(
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -129,28 +137,36 @@ cdef void convolutional_tangent(
                             windows_x_dot[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
     # z_dot = (b_dot[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     z_dot[((s*o + i)*n + j)*l + k] = b_dot[i]
     # t = sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*l*n*o, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
     # z_dot += sum_{j,k,l} W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
     # z_dot += sum_{j,k,l} W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x_dot + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
     # z = t + (b[i] -> [i, j, k])
     # y_dot = relu'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k in range(l):
                     z = t[((s*o + i)*n + j)*l + k] + b[i]
                     y_dot[((s*o + i)*n + j)*l + k] = relu_d1(z)*z_dot[((s*o + i)*n + j)*l + k]
@@ -203,15 +219,20 @@ cdef void convolutional_backward(
     cdef real total
     # z_bar = saved_relu_d1_z (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     z_bar[((s*o + i)*n + j)*l + k] = saved_relu_d1_z[((s*o + i)*n + j)*l + k]*y_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
         # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k in range(c):
                         for l_2 in range(3):
                             for p in range(3):
@@ -220,25 +241,31 @@ cdef void convolutional_backward(
         # W_z_bar = sum_{i} W[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
         fill(9*batch*c*l*n, <real>0, W_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_z_bar + 9*c*l*n*s, l*n, 1)
     if b_bar is not NULL:
         # sum_z_bar = sum_s z_bar
         fill(l*n*o, <real>0, sum_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         sum_z_bar[(i*n + j)*l + k] += z_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
         # W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] z_bar[i, q, r] -> [i, j, k, l]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, W_bar, 9*c, 1)
     if x_bar is not NULL:
         # x_bar += sum_{k,l,p,q} W_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -248,6 +275,7 @@ cdef void convolutional_backward(
     if b_bar is not NULL:
         # b_bar += sum_{j,k} sum_z_bar[i, j, k] -> [i]
         for i in range(o):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):
@@ -308,7 +336,9 @@ cdef void convolutional_tangent_backward(
     cdef real z, relu_d1_z, total
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -318,8 +348,11 @@ cdef void convolutional_tangent_backward(
         # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k in range(c):
                         for l_2 in range(3):
                             for p in range(3):
@@ -328,14 +361,18 @@ cdef void convolutional_tangent_backward(
     # t = sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     fill(batch*l*n*o, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
     # z = t + (b[i] -> [i, j, k])
     # z_bar_dot = relu'(z) (.) y_bar_dot
     # z_bar = relu'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
+                if interrupted(j): return
                 for k in range(l):
                     z = t[((s*o + i)*n + j)*l + k] + b[i]
                     relu_d1_z = relu_d1(z)
@@ -346,18 +383,22 @@ cdef void convolutional_tangent_backward(
         # W_dot_z_bar = sum_{i} W_dot[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
         fill(9*batch*c*l*n, <real>0, W_dot_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W_dot, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_dot_z_bar + 9*c*l*n*s, l*n, 1)
         # W_z_bar_dot = sum_{i} W[i, j, k, l] z_bar_dot[i, q, r] -> [j, k, l, q, r]
         fill(9*batch*c*l*n, <real>0, W_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W, 1, 9*c, z_bar_dot + l*n*o*s, l*n, 1, W_z_bar_dot + 9*c*l*n*s, l*n, 1)
     if b_bar_dot is not NULL:
         # sum_z_bar_dot = sum_s z_bar_dot
         fill(l*n*o, <real>0, sum_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         sum_z_bar_dot[(i*n + j)*l + k] += z_bar_dot[((s*o + i)*n + j)*l + k]
@@ -365,17 +406,21 @@ cdef void convolutional_tangent_backward(
         # W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] z_bar[i, q, r] -> [i, j,
         #     k, l]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
         # W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] z_bar_dot[i, q, r] -> [i, j,
         #     k, l]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar_dot + l*n*o*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
     if x_bar_dot is not NULL:
         # x_bar_dot += sum_{k,l,p,q} W_dot_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -384,7 +429,9 @@ cdef void convolutional_tangent_backward(
                                     x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_dot_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
         # x_bar_dot += sum_{k,l,p,q} W_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -394,6 +441,7 @@ cdef void convolutional_tangent_backward(
     if b_bar_dot is not NULL:
         # b_bar_dot += sum_{j,k} sum_z_bar_dot[i, j, k] -> [i]
         for i in range(o):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):

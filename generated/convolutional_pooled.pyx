@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, checked_index, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -56,7 +56,9 @@ cdef void convolutional_pooled_forward(
     cdef real largest, candidate
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -64,12 +66,15 @@ cdef void convolutional_pooled_forward(
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
     # z = (b[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     z[((s*o + i)*n + j)*l + k] = b[i]
     # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
     # y = relu(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
@@ -77,9 +82,13 @@ cdef void convolutional_pooled_forward(
     # saved_argmax1_z = argmax1(z)
     # saved_argmax2_z = argmax2(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -137,7 +146,9 @@ cdef void convolutional_pooled_tangent(
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -147,29 +158,38 @@ cdef void convolutional_pooled_tangent(
     # z = (b[i] -> [i, j, k])
     # z_dot = (b_dot[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     z[((s*o + i)*n + j)*l + k] = b[i]
                     z_dot[((s*o + i)*n + j)*l + k] = b_dot[i]
     # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
     # z_dot += sum_{j,k,l} W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
     # z_dot += sum_{j,k,l} W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x_dot + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
     # y_dot = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p]) (.) (z_dot[j,
     #     argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -230,8 +250,11 @@ cdef void convolutional_pooled_backward(
     if W_bar is not NULL:
         # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k in range(c):
                         for l_2 in range(3):
                             for p in range(3):
@@ -240,35 +263,43 @@ cdef void convolutional_pooled_backward(
     #     saved_argmax2_z]
     fill(batch*l*n*o, <real>0, z_bar)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n // 2):
                 for k in range(l // 2):
-                    k_2 = <Py_ssize_t>saved_argmax1_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax1_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                    k_2 = checked_index(&saved_argmax1_z[((s*o + i)*(n // 2) + j)*(l // 2) + k], 2)
+                    k_3 = checked_index(&saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k], 2)
                     z_bar[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3] += saved_t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar[((s*o + i)*(n // 2) + j)*(l // 2) + k]
     if x_bar is not NULL:
         # W_z_bar = sum_{i} W[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
         fill(9*batch*c*l*n, <real>0, W_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_z_bar + 9*c*l*n*s, l*n, 1)
     if b_bar is not NULL:
         # sum_z_bar = sum_s z_bar
         fill(l*n*o, <real>0, sum_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         sum_z_bar[(i*n + j)*l + k] += z_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
         # W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] z_bar[i, q, r] -> [i, j, k, l]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, W_bar, 9*c, 1)
     if x_bar is not NULL:
         # x_bar += sum_{k,l,p,q} W_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -278,6 +309,7 @@ cdef void convolutional_pooled_backward(
     if b_bar is not NULL:
         # b_bar += sum_{j,k} sum_z_bar[i, j, k] -> [i]
         for i in range(o):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):
@@ -342,7 +374,9 @@ cdef void convolutional_pooled_tangent_backward(
     cdef real largest, candidate, total
     # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(3):
                 for k in range(3):
                     for l_2 in range(n):
@@ -350,7 +384,9 @@ cdef void convolutional_pooled_tangent_backward(
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
     # z = (b[i] -> [i, j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     z[((s*o + i)*n + j)*l + k] = b[i]
@@ -358,8 +394,11 @@ cdef void convolutional_pooled_tangent_backward(
         # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(l):
+                    if interrupted(j): return
                     for k in range(c):
                         for l_2 in range(3):
                             for p in range(3):
@@ -367,13 +406,18 @@ cdef void convolutional_pooled_tangent_backward(
                                 windows_x_2[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
     # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
     # t = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -385,9 +429,13 @@ cdef void convolutional_pooled_tangent_backward(
         # z_bar = sum_{k,p} (t (.) y_bar)[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z) + 2*p]
         fill(batch*l*n*o, <real>0, z_bar)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(n // 2):
+                    if interrupted(j): return
                     for k in range(l // 2):
+                        if interrupted(k): return
                         k_4 = k_5 = 0
                         for j_4 in range(2):
                             for j_5 in range(2):
@@ -399,9 +447,13 @@ cdef void convolutional_pooled_tangent_backward(
     #     + 2*p]
     fill(batch*l*n*o, <real>0, z_bar_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_6 = k_7 = 0
                     for j_6 in range(2):
                         for j_7 in range(2):
@@ -413,18 +465,22 @@ cdef void convolutional_pooled_tangent_backward(
         # W_dot_z_bar = sum_{i} W_dot[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
         fill(9*batch*c*l*n, <real>0, W_dot_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W_dot, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_dot_z_bar + 9*c*l*n*s, l*n, 1)
         # W_z_bar_dot = sum_{i} W[i, j, k, l] z_bar_dot[i, q, r] -> [j, k, l, q, r]
         fill(9*batch*c*l*n, <real>0, W_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W, 1, 9*c, z_bar_dot + l*n*o*s, l*n, 1, W_z_bar_dot + 9*c*l*n*s, l*n, 1)
     if b_bar_dot is not NULL:
         # sum_z_bar_dot = sum_s z_bar_dot
         fill(l*n*o, <real>0, sum_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(n):
                     for k in range(l):
                         sum_z_bar_dot[(i*n + j)*l + k] += z_bar_dot[((s*o + i)*n + j)*l + k]
@@ -432,17 +488,21 @@ cdef void convolutional_pooled_tangent_backward(
         # W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] z_bar[i, q, r] -> [i, j,
         #     k, l]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
         # W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] z_bar_dot[i, q, r] -> [i, j,
         #     k, l]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar_dot + l*n*o*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
     if x_bar_dot is not NULL:
         # x_bar_dot += sum_{k,l,p,q} W_dot_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -451,7 +511,9 @@ cdef void convolutional_pooled_tangent_backward(
                                     x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_dot_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
         # x_bar_dot += sum_{k,l,p,q} W_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(3):
                     for k in range(3):
                         for l_2 in range(n):
@@ -461,6 +523,7 @@ cdef void convolutional_pooled_tangent_backward(
     if b_bar_dot is not NULL:
         # b_bar_dot += sum_{j,k} sum_z_bar_dot[i, j, k] -> [i]
         for i in range(o):
+            if interrupted(i): return
             total = <real>0
             for j in range(n):
                 for k in range(l):

@@ -43,14 +43,19 @@ cdef inline real quotient_d11(real a, real b) noexcept nogil:
     return -1/(b*b)
 
 
-cdef inline real sqrt_d1(real t) noexcept nogil:
+cdef inline real root(real t) noexcept nogil:
+    # sqrt(t)
+    return sqrt(t)
+
+
+cdef inline real root_d1(real t) noexcept nogil:
     # 1/(2*sqrt(t))
-    return <real>0.5/sqrt(t)
+    return <real>0.5/sqrt(t) if t > 0 else (<real>0 if t <= 0 else t)
 
 
-cdef inline real sqrt_d2(real t) noexcept nogil:
+cdef inline real root_d2(real t) noexcept nogil:
     # -1/(4*t**(3/2))
-    return -<real>0.25/(t*sqrt(t))
+    return -<real>0.25/(t*sqrt(t)) if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void cosine_forward(
@@ -104,17 +109,17 @@ cdef void cosine_forward(
     # saved_t_5 = sqrt(x_x)
     # saved_t_6 = sqrt'(y_y)
     for s in range(batch):
-        r = sqrt(x_x[s])
-        r_s = sqrt(y_y[s])
+        r = root(x_x[s])
+        r_s = root(y_y[s])
         r_2 = r*r_s
         J[s] = quotient(x_y[s], r_2)
         if saved is not NULL:
             saved_t[s] = quotient_d01(x_y[s], r_2)
             saved_t_2[s] = r_s
-            saved_t_3[s] = sqrt_d1(x_x[s])
+            saved_t_3[s] = root_d1(x_x[s])
             saved_t_4[s] = quotient_d10(x_y[s], r_2)
             saved_t_5[s] = r
-            saved_t_6[s] = sqrt_d1(y_y[s])
+            saved_t_6[s] = root_d1(y_y[s])
 
 
 cdef void cosine_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -144,7 +149,7 @@ cdef void cosine_tangent(
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch, n), tangent
     #     J_dot: (batch), overwritten
-    # cost: 2*batch*(7*n + 6) flops
+    # cost: batch*(14*n + 11) flops
     # 6*batch calls of elementwise functions
     # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_y = workspace
@@ -200,12 +205,12 @@ cdef void cosine_tangent(
     # J_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x)
     #     sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
     for s in range(batch):
-        r = sqrt(x_x[s])
-        r_s = sqrt(y_y[s])
+        r = root(x_x[s])
+        r_s = root(y_y[s])
         r_2 = r*r_s
         J_dot[s] = (
             quotient_d10(x_y[s], r_2)*t[s]
-            + quotient_d01(x_y[s], r_2)*(2*sqrt_d1(x_x[s])*x_dot_x[s]*r_s + 2*r*sqrt_d1(y_y[s])*y_dot_y[s])
+            + quotient_d01(x_y[s], r_2)*(2*(root_d1(x_x[s])*x_dot_x[s]*r_s + r*root_d1(y_y[s])*y_dot_y[s]))
         )
 
 
@@ -306,7 +311,7 @@ cdef void cosine_tangent_backward(
     #     J_bar_dot: (batch), cotangent
     #     x_bar_dot: (batch, n), added to, not computed where NULL
     #     y_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: batch*(34*n + 43) flops
+    # cost: 2*batch*(17*n + 21) flops
     # 10*batch calls of elementwise functions
     # 16*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* x_x = workspace
@@ -383,17 +388,17 @@ cdef void cosine_tangent_backward(
     #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
     #     y_dot_y))) J_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar_dot))
     for s in range(batch):
-        r = sqrt(x_x[s])
-        r_s = sqrt(y_y[s])
+        r = root(x_x[s])
+        r_s = root(y_y[s])
         r_2 = r*r_s
         r_3 = quotient_d10(x_y[s], r_2)
         t_4[s] = r_3*J_bar[s]
         r_4 = quotient_d11(x_y[s], r_2)
-        r_5 = sqrt_d1(x_x[s])
+        r_5 = root_d1(x_x[s])
         r_6 = r_5*x_dot_x[s]
-        r_7 = sqrt_d1(y_y[s])
+        r_7 = root_d1(y_y[s])
         r_8 = r_7*y_dot_y[s]
-        r_9 = 2*r_6*r_s + 2*r*r_8
+        r_9 = 2*(r_6*r_s + r*r_8)
         t_5[s] = r_4*r_9*J_bar[s] + r_3*J_bar_dot[s]
         if x_bar_dot is not NULL or y_bar_dot is not NULL:
             r_10 = quotient_d01(x_y[s], r_2)
@@ -405,11 +410,11 @@ cdef void cosine_tangent_backward(
             if x_bar_dot is not NULL:
                 r_13 = r_s*r_11
                 t[s] = r_5*r_13
-                t_3[s] = 2*sqrt_d2(x_x[s])*x_dot_x[s]*r_13 + r_5*(2*r_8*r_11 + r_s*r_12)
+                t_3[s] = 2*root_d2(x_x[s])*x_dot_x[s]*r_13 + r_5*(2*r_8*r_11 + r_s*r_12)
             if y_bar_dot is not NULL:
                 r_14 = r*r_11
                 t_6[s] = r_7*r_14
-                t_7[s] = 2*sqrt_d2(y_y[s])*y_dot_y[s]*r_14 + r_7*(2*r_6*r_11 + r*r_12)
+                t_7[s] = 2*root_d2(y_y[s])*y_dot_y[s]*r_14 + r_7*(2*r_6*r_11 + r*r_12)
     if x_bar_dot is not NULL or y_bar_dot is not NULL:
         # x_bar_dot += 2 t x_dot + 2 t_3 x + t_4 y_dot + t_5 y
         # y_bar_dot += 2 t_6 y_dot + 2 t_7 y + t_4 x_dot + t_5 x
@@ -499,8 +504,8 @@ cdef void cosine_gradient(
         # t_3 = sqrt'(x_x) (t_2 quotient_2(x_y, t t_2))
         # t_5 = sqrt'(y_y) (t quotient_2(x_y, t t_2))
         for s in range(batch):
-            r = sqrt(y_y[s])
-            r_s = sqrt(x_x[s])
+            r = root(y_y[s])
+            r_s = root(x_x[s])
             if x_bar is not NULL or y_bar is not NULL:
                 r_2 = r_s*r
                 r_3 = quotient_d01(x_y[s], r_2)
@@ -509,9 +514,9 @@ cdef void cosine_gradient(
                 t[s] = r_s
                 t_2[s] = r
             if x_bar is not NULL:
-                t_3[s] = sqrt_d1(x_x[s])*r*r_3
+                t_3[s] = root_d1(x_x[s])*r*r_3
             if y_bar is not NULL:
-                t_5[s] = sqrt_d1(y_y[s])*r_s*r_3
+                t_5[s] = root_d1(y_y[s])*r_s*r_3
         if J is not NULL:
             # J += 1/Max(1, batch) sum_s (x_y / (t t_2))
             total = <real>0
@@ -589,7 +594,7 @@ tangent = Kernel(
     y_dot: (batch, n), tangent
     J_dot: (batch), overwritten
 
-cost: 2*batch*(7*n + 6) flops
+cost: batch*(14*n + 11) flops
 6*batch calls of elementwise functions
 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
@@ -653,7 +658,7 @@ tangent_backward = Kernel(
     x_bar_dot: (batch, n), added to, not computed where NULL
     y_bar_dot: (batch, n), added to, not computed where NULL
 
-cost: batch*(34*n + 43) flops
+cost: 2*batch*(17*n + 21) flops
 10*batch calls of elementwise functions
 16*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),

@@ -2,7 +2,7 @@
 #
 # cross_entropy(x, y)
 #
-#     cross_entropy(x, y) = -<y, x - max(x) 1 - log(<1, exp(x - max(x) 1)>) 1>
+#     cross_entropy(x, y) = -<y, (x - max(x) 1) - log(<1, exp(x - max(x) 1)>) 1>
 #
 # x in R(n), state
 # y in R(n), given
@@ -10,6 +10,7 @@
 
 from derive.runtime.elementary cimport real, exp, log
 from derive.runtime.module cimport CONVENTION, features, source_hash
+from derive.runtime.primitives cimport interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -18,14 +19,24 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real log_d1(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
-cdef inline real log_d2(real t) noexcept nogil:
-    # -1/t**2
-    return -1/(t*t)
+cdef inline real weighed(real p, real a) noexcept nogil:
+    # a*p
+    return <real>0 if p == 0 else a*p
 
 
 cdef void cross_entropy_forward(
@@ -37,51 +48,59 @@ cdef void cross_entropy_forward(
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     J: (batch), overwritten
-    #     saved: saved_t, saved_t_2, written unless NULL
-    # cost: 6*batch*n flops
-    # batch*(n + 2) calls of elementwise functions
-    # 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64
+    #     saved: saved_t, written unless NULL
+    # cost: 3*batch*n flops
+    # 4*batch*(n + 1) calls of elementwise functions
+    # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
-    cdef real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace + batch*n + batch
-    cdef real* t_4 = workspace + batch*n + 2*batch
+    cdef real* t_4 = workspace
+    cdef real* t_5 = workspace + 2*batch*n + batch
+    cdef real* t_6 = workspace + 2*batch*n + 2*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, r, total
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*n + k]
-    # t_2 = exp(x - t 1)
-    # saved_t_2 = exp(x - t 1)
+        t[s] = anchor(x[s*n + k])
+    # t_2 = x - t 1
+    # t_3 = exp(t_2)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            r = exp(x[s*n + i] - t[s])
+            r = difference(x[s*n + i], t[s])
             t_2[s*n + i] = r
-            if saved is not NULL:
-                saved_t_2[s*n + i] = r
-    # t_3 = <1, t_2>
+            t_3[s*n + i] = exp(r)
+    # t_4 = <1, t_3>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]
-        t_3[s] = total
-    # t_4 = log(t_3)
-    # saved_t = log'(t_3)
+            total += t_3[s*n + i]
+        t_4[s] = total
+    # t_5 = log(t_4)
+    # t_6 = 1 / t_4
     for s in range(batch):
-        t_4[s] = log(t_3[s])
+        t_5[s] = anchor(log(t_4[s]))
         if saved is not NULL:
-            saved_t[s] = log_d1(t_3[s])
-    # J = -1 <y, x - t 1 - t_4 1>
+            t_6[s] = share(t_4[s])
+    if saved is not NULL:
+        # saved_t = t_3 (.) t_6 1
+        for s in range(batch):
+            for i in range(n):
+                saved_t[s*n + i] = t_3[s*n + i]*t_6[s]
+    # J = -1 <y, t_2 - t_5 1>
     for s in range(batch):
+        if interrupted(s): return
         total = <real>0
         for i in range(n):
-            total += y[s*n + i]*((x[s*n + i] - t[s]) - t_4[s])
+            total += weighed(y[s*n + i], difference(t_2[s*n + i], t_5[s]))
         J[s] = -total
 
 
@@ -111,44 +130,46 @@ cdef void cross_entropy_tangent(
     #     y: (batch, n), given
     #     x_dot: (batch, n), tangent
     #     J_dot: (batch), overwritten
-    # cost: batch*(7*n + 1) flops
-    # batch*(n + 1) calls of elementwise functions
+    # cost: 7*batch*n flops
+    # 2*batch*(n + 1) calls of elementwise functions
     # 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*n + batch
-    cdef real* t_5 = workspace + batch*n + 2*batch
+    cdef real* t_5 = workspace
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*n + k]
+        t[s] = anchor(x[s*n + k])
     # t_2 = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+            t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = <1, t_2 (.) x_dot>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # t_5 = <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*x_dot[s*n + i]
-        t_4[s] = total
-    # t_5 = log'(t_3) t_4
-    for s in range(batch):
-        t_5[s] = log_d1(t_3[s])*t_4[s]
-    # J_dot = -1 <y, x_dot - t_5 1>
+            total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
+        t_5[s] = total
+    # J_dot = -1 <1, y (.) (x_dot - t_5 1)>
     for s in range(batch):
         total = <real>0
         for i in range(n):
@@ -181,29 +202,24 @@ cdef void cross_entropy_backward(
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     J_bar: (batch), cotangent
-    #     x_bar: (batch, n), added to, not computed where NULL
-    #     saved: saved_t, saved_t_2, read
-    # cost: batch*(6*n + 1) flops
-    # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
+    #     x_bar: (batch, n), added to
+    #     saved: saved_t, read
+    # cost: 6*batch*n flops
+    # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
-    cdef const real* saved_t_2 = saved + batch
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch
     cdef Py_ssize_t s, i
     cdef real total
-    # t = <1, J_bar y>
+    # t = <1, y (.) J_bar 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*J_bar[s]
         t[s] = total
-    # t_2 = saved_t t
-    for s in range(batch):
-        t_2[s] = saved_t[s]*t[s]
-    # x_bar += -J_bar y + saved_t_2 (.) t_2 1
+    # x_bar += -y (.) J_bar 1 + t saved_t
     for s in range(batch):
         for i in range(n):
-            x_bar[s*n + i] += -y[s*n + i]*J_bar[s] + saved_t_2[s*n + i]*t_2[s]
+            x_bar[s*n + i] += -y[s*n + i]*J_bar[s] + saved_t[s*n + i]*t[s]
 
 
 cdef void cross_entropy_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -233,35 +249,35 @@ cdef void cross_entropy_tangent_backward(
     #     J_bar: (batch), cotangent
     #     x_dot: (batch, n), tangent
     #     J_bar_dot: (batch), cotangent
-    #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: 5*batch*(3*n + 1) flops
-    # batch*(n + 2) calls of elementwise functions
+    #     x_bar_dot: (batch, n), added to
+    # cost: 17*batch*n flops
+    # 2*batch*(n + 1) calls of elementwise functions
     # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + 3*batch
     cdef real* t_3 = workspace
-    cdef real* t_4 = workspace + batch
-    cdef real* t_5 = workspace + batch*n + 4*batch
-    cdef real* t_6 = workspace + batch*n + 3*batch
+    cdef real* t_4 = workspace + batch*n + 3*batch
+    cdef real* t_5 = workspace
+    cdef real* t_6 = workspace + batch
     cdef real* t_7 = workspace + 2*batch
-    cdef real* t_8 = workspace + batch*n + 5*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total, r
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*n + k]
-    # t_4 = <1, J_bar y>
+        t[s] = anchor(x[s*n + k])
+    # t_6 = <1, y (.) J_bar 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*J_bar[s]
-        t_4[s] = total
-    # t_7 = <1, J_bar_dot y>
+        t_6[s] = total
+    # t_7 = <1, y (.) J_bar_dot 1>
     for s in range(batch):
         total = <real>0
         for i in range(n):
@@ -269,33 +285,33 @@ cdef void cross_entropy_tangent_backward(
         t_7[s] = total
     # t_2 = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+            t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_6 = <1, t_2 (.) x_dot>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # t_5 = <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*x_dot[s*n + i]
-        t_6[s] = total
-    # t_5 = log'(t_3) t_4
-    # t_8 = log''(t_3) t_6 t_4 + log'(t_3) t_7
-    for s in range(batch):
-        r = log_d1(t_3[s])
-        t_5[s] = r*t_4[s]
-        t_8[s] = log_d2(t_3[s])*t_6[s]*t_4[s] + r*t_7[s]
-    # x_bar_dot += -J_bar_dot y + t_2 (.) x_dot (.) t_5 1 + t_2 (.) t_8 1
+            total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
+        t_5[s] = total
+    # x_bar_dot += -y (.) J_bar_dot 1 + t_6 (t_2 (.) t_4 1 (.) (x_dot - t_5 1)) + t_7 (t_2
+    #     (.) t_4 1)
     for s in range(batch):
         for i in range(n):
+            r = t_2[s*n + i]*t_4[s]
             x_bar_dot[s*n + i] += (
                 -y[s*n + i]*J_bar_dot[s]
-                + t_2[s*n + i]*x_dot[s*n + i]*t_5[s]
-                + t_2[s*n + i]*t_8[s]
+                + r*(x_dot[s*n + i] - t_5[s])*t_6[s]
+                + r*t_7[s]
             )
 
 
@@ -328,26 +344,28 @@ cdef void cross_entropy_gradient(
     #     y: (batch, n), given
     #     J: (), added to, not computed where NULL
     #     x_bar: (batch, n), added to, not computed where NULL
-    # cost: 2*(6*batch*n + batch + 1) flops
-    # batch*(n + 2) calls of elementwise functions
+    # cost: 8*batch*n + batch + 2 flops
+    # 4*batch*(n + 1) calls of elementwise functions
     # 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + 2*batch
     cdef real* t_3 = workspace + batch*n + 2*batch
-    cdef real* t_4 = workspace + batch*n + 3*batch
-    cdef real* t_5 = workspace + batch
+    cdef real* t_4 = workspace
+    cdef real* t_5 = workspace + 2*batch*n + 2*batch
+    cdef real* t_6 = workspace
+    cdef real* t_7 = workspace + 2*batch*n + 3*batch
     cdef real* sum_y = workspace + batch
-    cdef real* t_6 = workspace + batch*n + 4*batch
     cdef Py_ssize_t s, k, j, i
-    cdef real largest, candidate, total
+    cdef real largest, candidate, total, r
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*n + k]
+        t[s] = anchor(x[s*n + k])
     if x_bar is not NULL:
         # sum_y = <1, y>
         for s in range(batch):
@@ -355,43 +373,46 @@ cdef void cross_entropy_gradient(
             for i in range(n):
                 total += y[s*n + i]
             sum_y[s] = total
-    # t_2 = exp(x - t 1)
+    # t_3 = exp(t_2)
+    # t_2 = x - t 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(x[s*n + i] - t[s])
-    # t_3 = <1, t_2>
+            r = difference(x[s*n + i], t[s])
+            t_3[s*n + i] = exp(r)
+            if J is not NULL:
+                t_2[s*n + i] = r
+    # t_4 = <1, t_3>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]
-        t_3[s] = total
+            total += t_3[s*n + i]
+        t_4[s] = total
     if J is not NULL or x_bar is not NULL:
-        # t_4 = log(t_3)
-        # t_6 = log'(t_3) sum_y
+        # t_5 = log(t_4)
+        # t_7 = 1 / t_4
         for s in range(batch):
             if J is not NULL:
-                t_4[s] = log(t_3[s])
+                t_5[s] = anchor(log(t_4[s]))
             if x_bar is not NULL:
-                t_6[s] = log_d1(t_3[s])*sum_y[s]
+                t_7[s] = share(t_4[s])
         if x_bar is not NULL:
-            # x_bar += -1/Max(1, batch) y + 1/Max(1, batch) t_2 (.) t_6 1
+            # x_bar += -1/Max(1, batch) y + 1/Max(1, batch) sum_y (t_3 (.) t_7 1)
             for s in range(batch):
                 for i in range(n):
-                    x_bar[s*n + i] += (
-                        -<real>1/max(1, batch)*y[s*n + i]
-                        + <real>1/max(1, batch)*t_2[s*n + i]*t_6[s]
-                    )
+                    x_bar[s*n + i] += <real>1/max(1, batch)*(-y[s*n + i] + t_3[s*n + i]*t_7[s]*sum_y[s])
         if J is not NULL:
-            # t_5 = <y, x - t 1 - t_4 1>
+            # t_6 = <y, t_2 - t_5 1>
             for s in range(batch):
+                if interrupted(s): return
                 total = <real>0
                 for i in range(n):
-                    total += y[s*n + i]*((x[s*n + i] - t[s]) - t_4[s])
-                t_5[s] = total
-            # J += -1/Max(1, batch) sum_s t_5
+                    total += weighed(y[s*n + i], difference(t_2[s*n + i], t_5[s]))
+                t_6[s] = total
+            # J += -1/Max(1, batch) sum_s t_6
             total = <real>0
             for s in range(batch):
-                total += t_5[s]
+                total += t_6[s]
             J[0] += -<real>1/max(1, batch)*total
 
 
@@ -418,11 +439,11 @@ forward = Kernel(
     x: (batch, n), state
     y: (batch, n), given
     J: (batch), overwritten
-    saved: saved_t, saved_t_2, written unless NULL
+    saved: saved_t, written unless NULL
 
-cost: 6*batch*n flops
-batch*(n + 2) calls of elementwise functions
-8*batch*(3*n + 2) bytes of arguments, results and saved values in float64""",
+cost: 3*batch*n flops
+4*batch*(n + 1) calls of elementwise functions
+8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -432,9 +453,9 @@ batch*(n + 2) calls of elementwise functions
         Argument("J", "result", (Leaf("J", ("batch",)),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
+    saved=Derived("batch*n", lambda batch, n: batch*n),
     saved_role="written",
-    workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
+    workspace=Derived("2*batch*n + 3*batch", lambda batch, n: 2*batch*n + 3*batch),
     float64=<size_t>&cross_entropy_forward_float64,
     float32=<size_t>&cross_entropy_forward_float32,
 )
@@ -448,8 +469,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     J_dot: (batch), overwritten
 
-cost: batch*(7*n + 1) flops
-batch*(n + 1) calls of elementwise functions
+cost: 7*batch*n flops
+2*batch*(n + 1) calls of elementwise functions
 8*batch*(3*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -461,7 +482,7 @@ batch*(n + 1) calls of elementwise functions
         Argument("J_dot", "result", (Leaf("J_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
+    workspace=Derived("batch*n + 2*batch", lambda batch, n: batch*n + 2*batch),
     float64=<size_t>&cross_entropy_tangent_float64,
     float32=<size_t>&cross_entropy_tangent_float32,
 )
@@ -473,11 +494,11 @@ backward = Kernel(
     x: (batch, n), state
     y: (batch, n), given
     J_bar: (batch), cotangent
-    x_bar: (batch, n), added to, not computed where NULL
-    saved: saved_t, saved_t_2, read
+    x_bar: (batch, n), added to
+    saved: saved_t, read
 
-cost: batch*(6*n + 1) flops
-16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",
+cost: 6*batch*n flops
+8*batch*(4*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -488,9 +509,9 @@ cost: batch*(6*n + 1) flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
+    saved=Derived("batch*n", lambda batch, n: batch*n),
     saved_role="read",
-    workspace=Derived("2*batch", lambda batch, n: 2*batch),
+    workspace=Derived("batch", lambda batch, n: batch),
     float64=<size_t>&cross_entropy_backward_float64,
     float32=<size_t>&cross_entropy_backward_float32,
 )
@@ -504,10 +525,10 @@ tangent_backward = Kernel(
     J_bar: (batch), cotangent
     x_dot: (batch, n), tangent
     J_bar_dot: (batch), cotangent
-    x_bar_dot: (batch, n), added to, not computed where NULL
+    x_bar_dot: (batch, n), added to
 
-cost: 5*batch*(3*n + 1) flops
-batch*(n + 2) calls of elementwise functions
+cost: 17*batch*n flops
+2*batch*(n + 1) calls of elementwise functions
 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -521,7 +542,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*n + 6*batch", lambda batch, n: batch*n + 6*batch),
+    workspace=Derived("batch*n + 4*batch", lambda batch, n: batch*n + 4*batch),
     float64=<size_t>&cross_entropy_tangent_backward_float64,
     float32=<size_t>&cross_entropy_tangent_backward_float32,
 )
@@ -536,8 +557,8 @@ x_bar += its gradient
     J: (), added to, not computed where NULL
     x_bar: (batch, n), added to, not computed where NULL
 
-cost: 2*(6*batch*n + batch + 1) flops
-batch*(n + 2) calls of elementwise functions
+cost: 8*batch*n + batch + 2 flops
+4*batch*(n + 1) calls of elementwise functions
 8*(3*batch*n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -549,7 +570,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*n + 5*batch", lambda batch, n: batch*n + 5*batch),
+    workspace=Derived("2*batch*n + 4*batch", lambda batch, n: 2*batch*n + 4*batch),
     float64=<size_t>&cross_entropy_gradient_float64,
     float32=<size_t>&cross_entropy_gradient_float32,
 )

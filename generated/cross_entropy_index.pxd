@@ -21,7 +21,7 @@ cdef void cross_entropy_index_tangent(
 cdef void cross_entropy_index_backward(
     Py_ssize_t batch, Py_ssize_t n,
     const real* x, const int64_t* k, const real* y_bar, real* x_bar,
-    const real* saved, real* workspace
+    const real* saved
 ) noexcept nogil
 
 cdef void cross_entropy_index_tangent_backward(

@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t
 
 from derive.runtime.elementary cimport real, exp, log
 from derive.runtime.module cimport CONVENTION, features, source_hash
+from derive.runtime.primitives cimport checked_index, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -20,14 +21,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real log_d1(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
-
-
-cdef inline real log_d2(real t) noexcept nogil:
-    # -1/t**2
-    return -1/(t*t)
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void cross_entropy_index_forward(
@@ -39,37 +45,35 @@ cdef void cross_entropy_index_forward(
     #     x: (batch, n), state
     #     k: (batch), given
     #     y: (batch), overwritten
-    #     saved: saved_t, saved_t_2, written unless NULL
+    #     saved: saved_t, written unless NULL
     # cost: batch*(2*n + 1) flops
-    # batch*(n + 2) calls of elementwise functions
-    # 8*batch*(2*n + 3) bytes of arguments, results and saved values in float64
+    # 2*batch*(n + 2) calls of elementwise functions
+    # 16*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* saved_t = saved
-    cdef real* saved_t_2 = saved + batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace + batch*n + batch
     cdef real* t_4 = workspace
+    cdef real* t_5 = workspace + 2*batch*n + batch
     cdef Py_ssize_t s, k_2, j, i, k_3
-    cdef real largest, candidate, r, r_si, total
+    cdef real largest, candidate, r, total
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t[s] = x[s*n + k_2]
+        t[s] = anchor(x[s*n + k_2])
     # t_2 = x - t 1
     # t_3 = exp(t_2)
-    # saved_t_2 = exp(t_2)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            r = x[s*n + i] - t[s]
+            r = difference(x[s*n + i], t[s])
             t_2[s*n + i] = r
-            r_si = exp(r)
-            t_3[s*n + i] = r_si
-            if saved is not NULL:
-                saved_t_2[s*n + i] = r_si
+            t_3[s*n + i] = exp(r)
     # t_4 = <1, t_3>
     for s in range(batch):
         total = <real>0
@@ -77,12 +81,17 @@ cdef void cross_entropy_index_forward(
             total += t_3[s*n + i]
         t_4[s] = total
     # y = -t_2[k] + log(t_4)
-    # saved_t = log'(t_4)
+    # t_5 = 1 / t_4
     for s in range(batch):
-        k_3 = k[s]
-        y[s] = -t_2[s*n + k_3] + log(t_4[s])
+        k_3 = checked_index(&k[s], n)
+        y[s] = -t_2[s*n + k_3] + anchor(log(t_4[s]))
         if saved is not NULL:
-            saved_t[s] = log_d1(t_4[s])
+            t_5[s] = share(t_4[s])
+    if saved is not NULL:
+        # saved_t = t_3 (.) t_5 1
+        for s in range(batch):
+            for i in range(n):
+                saved_t[s*n + i] = t_3[s*n + i]*t_5[s]
 
 
 cdef void cross_entropy_index_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -111,43 +120,47 @@ cdef void cross_entropy_index_tangent(
     #     k: (batch), given
     #     x_dot: (batch, n), tangent
     #     y_dot: (batch), overwritten
-    # cost: 2*batch*(2*n + 1) flops
-    # batch*(n + 1) calls of elementwise functions
+    # cost: batch*(4*n + 1) flops
+    # 2*batch*(n + 1) calls of elementwise functions
     # 16*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*n + batch
-    cdef Py_ssize_t s, k_2, j, i, k_3
+    cdef Py_ssize_t s, k_2, j, k_3, i
     cdef real largest, candidate, total
     # t = x[argmax(x)]
+    # y_dot = -x_dot[k]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t[s] = x[s*n + k_2]
+        t[s] = anchor(x[s*n + k_2])
+        k_3 = checked_index(&k[s], n)
+        y_dot[s] = -x_dot[s*n + k_3]
     # t_2 = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+            t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = <1, t_2 (.) x_dot>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # y_dot += <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*x_dot[s*n + i]
-        t_4[s] = total
-    # y_dot = -x_dot[k] + log'(t_3) t_4
-    for s in range(batch):
-        k_3 = k[s]
-        y_dot[s] = -x_dot[s*n + k_3] + log_d1(t_3[s])*t_4[s]
+            total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
+        y_dot[s] += total
 
 
 cdef void cross_entropy_index_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -169,30 +182,25 @@ cdef void cross_entropy_index_tangent_float32(const Py_ssize_t* size, void** arr
 cdef void cross_entropy_index_backward(
     Py_ssize_t batch, Py_ssize_t n,
     const real* x, const int64_t* k, const real* y_bar, real* x_bar,
-    const real* saved, real* workspace
+    const real* saved
 ) noexcept nogil:
     # x_bar += D*_x cross_entropy_index . y_bar
     #     x: (batch, n), state
     #     k: (batch), given
     #     y_bar: (batch), cotangent
-    #     x_bar: (batch, n), added to, not computed where NULL
-    #     saved: saved_t, saved_t_2, read
-    # cost: 2*batch*(n + 1) flops
-    # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
+    #     x_bar: (batch, n), added to
+    #     saved: saved_t, read
+    # cost: batch*(2*n + 1) flops
+    # 8*batch*(3*n + 2) bytes of arguments, results and saved values in float64
     cdef const real* saved_t = saved
-    cdef const real* saved_t_2 = saved + batch
-    cdef real* t = workspace
     cdef Py_ssize_t s, i, k_2
-    # t = saved_t y_bar
-    for s in range(batch):
-        t[s] = saved_t[s]*y_bar[s]
-    # x_bar += saved_t_2 (.) t 1
+    # x_bar += y_bar saved_t
     for s in range(batch):
         for i in range(n):
-            x_bar[s*n + i] += saved_t_2[s*n + i]*t[s]
+            x_bar[s*n + i] += saved_t[s*n + i]*y_bar[s]
     # x_bar += -1 y_bar e_k
     for s in range(batch):
-        k_2 = k[s]
+        k_2 = checked_index(&k[s], n)
         x_bar[s*n + k_2] += -y_bar[s]
 
 
@@ -200,7 +208,7 @@ cdef void cross_entropy_index_backward_float64(const Py_ssize_t* size, void** ar
     cross_entropy_index_backward[double](
         size[0], size[1],
         <const double*>array[0], <const int64_t*>array[1], <const double*>array[2],
-        <double*>array[3], <const double*>array[4], <double*>array[5],
+        <double*>array[3], <const double*>array[4],
     )
 
 
@@ -208,7 +216,7 @@ cdef void cross_entropy_index_backward_float32(const Py_ssize_t* size, void** ar
     cross_entropy_index_backward[float](
         size[0], size[1],
         <const float*>array[0], <const int64_t*>array[1], <const float*>array[2],
-        <float*>array[3], <const float*>array[4], <float*>array[5],
+        <float*>array[3], <const float*>array[4],
     )
 
 
@@ -223,55 +231,54 @@ cdef void cross_entropy_index_tangent_backward(
     #     y_bar: (batch), cotangent
     #     x_dot: (batch, n), tangent
     #     y_bar_dot: (batch), cotangent
-    #     x_bar_dot: (batch, n), added to, not computed where NULL
-    # cost: 3*batch*(3*n + 2) flops
-    # batch*(n + 2) calls of elementwise functions
+    #     x_bar_dot: (batch, n), added to
+    # cost: batch*(11*n + 1) flops
+    # 2*batch*(n + 1) calls of elementwise functions
     # 24*batch*(n + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
-    cdef real* t_4 = workspace + batch*n + 2*batch
-    cdef real* t_5 = workspace + batch*n + batch
-    cdef real* t_6 = workspace + batch*n + 3*batch
+    cdef real* t_4 = workspace + batch*n + batch
+    cdef real* t_5 = workspace
     cdef Py_ssize_t s, k_2, j, i, k_3
     cdef real largest, candidate, total, r
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t[s] = x[s*n + k_2]
+        t[s] = anchor(x[s*n + k_2])
     # t_2 = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(x[s*n + i] - t[s])
+            t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_5 = <1, t_2 (.) x_dot>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # t_5 = <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*x_dot[s*n + i]
+            total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
         t_5[s] = total
-    # t_4 = log'(t_3) y_bar
-    # t_6 = log''(t_3) t_5 y_bar + log'(t_3) y_bar_dot
-    for s in range(batch):
-        r = log_d1(t_3[s])
-        t_4[s] = r*y_bar[s]
-        t_6[s] = log_d2(t_3[s])*t_5[s]*y_bar[s] + r*y_bar_dot[s]
-    # x_bar_dot += t_2 (.) x_dot (.) t_4 1 + t_2 (.) t_6 1
+    # x_bar_dot += y_bar (t_2 (.) t_4 1 (.) (x_dot - t_5 1)) + y_bar_dot (t_2 (.) t_4 1)
     for s in range(batch):
         for i in range(n):
-            x_bar_dot[s*n + i] += t_2[s*n + i]*x_dot[s*n + i]*t_4[s] + t_2[s*n + i]*t_6[s]
+            r = t_2[s*n + i]*t_4[s]
+            x_bar_dot[s*n + i] += r*(x_dot[s*n + i] - t_5[s])*y_bar[s] + r*y_bar_dot[s]
     # x_bar_dot += -1 y_bar_dot e_k
     for s in range(batch):
-        k_3 = k[s]
+        k_3 = checked_index(&k[s], n)
         x_bar_dot[s*n + k_3] += -y_bar_dot[s]
 
 
@@ -304,8 +311,8 @@ cdef void cross_entropy_index_gradient(
     #     k: (batch), given
     #     J: (), added to, not computed where NULL
     #     x_bar: (batch, n), added to, not computed where NULL
-    # cost: 5*batch*n + 3*batch + 2 flops
-    # batch*(n + 2) calls of elementwise functions
+    # cost: 4*batch*n + 3*batch + 2 flops
+    # 2*batch*(n + 2) calls of elementwise functions
     # 8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
@@ -316,17 +323,19 @@ cdef void cross_entropy_index_gradient(
     cdef real largest, candidate, r, total
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(n):
             candidate = x[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t[s] = x[s*n + k_2]
+        t[s] = anchor(x[s*n + k_2])
     # t_3 = exp(t_2)
     # t_2 = x - t 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            r = x[s*n + i] - t[s]
+            r = difference(x[s*n + i], t[s])
             t_3[s*n + i] = exp(r)
             if J is not NULL:
                 t_2[s*n + i] = r
@@ -337,15 +346,15 @@ cdef void cross_entropy_index_gradient(
             total += t_3[s*n + i]
         t_4[s] = total
     if x_bar is not NULL:
-        # t_5 = log'(t_4)
+        # t_5 = 1 / t_4
         for s in range(batch):
-            t_5[s] = log_d1(t_4[s])
+            t_5[s] = share(t_4[s])
     if J is not NULL:
         # J += -1/Max(1, batch) sum_s (t_2[k] - log(t_4))
         total = <real>0
         for s in range(batch):
-            k_3 = k[s]
-            total += t_2[s*n + k_3] - log(t_4[s])
+            k_3 = checked_index(&k[s], n)
+            total += t_2[s*n + k_3] - anchor(log(t_4[s]))
         J[0] += -<real>1/max(1, batch)*total
     if x_bar is not NULL:
         # x_bar += 1/Max(1, batch) t_3 (.) t_5 1
@@ -354,7 +363,7 @@ cdef void cross_entropy_index_gradient(
                 x_bar[s*n + i] += <real>1/max(1, batch)*t_3[s*n + i]*t_5[s]
         # x_bar += -1/Max(1, batch) e_k
         for s in range(batch):
-            k_4 = k[s]
+            k_4 = checked_index(&k[s], n)
             x_bar[s*n + k_4] += <real>(-1)/max(1, batch)
 
 
@@ -381,11 +390,11 @@ forward = Kernel(
     x: (batch, n), state
     k: (batch), given
     y: (batch), overwritten
-    saved: saved_t, saved_t_2, written unless NULL
+    saved: saved_t, written unless NULL
 
 cost: batch*(2*n + 1) flops
-batch*(n + 2) calls of elementwise functions
-8*batch*(2*n + 3) bytes of arguments, results and saved values in float64""",
+2*batch*(n + 2) calls of elementwise functions
+16*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -395,9 +404,9 @@ batch*(n + 2) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch",)),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
+    saved=Derived("batch*n", lambda batch, n: batch*n),
     saved_role="written",
-    workspace=Derived("2*batch*n + batch", lambda batch, n: 2*batch*n + batch),
+    workspace=Derived("2*batch*n + 2*batch", lambda batch, n: 2*batch*n + 2*batch),
     float64=<size_t>&cross_entropy_index_forward_float64,
     float32=<size_t>&cross_entropy_index_forward_float32,
 )
@@ -411,8 +420,8 @@ tangent = Kernel(
     x_dot: (batch, n), tangent
     y_dot: (batch), overwritten
 
-cost: 2*batch*(2*n + 1) flops
-batch*(n + 1) calls of elementwise functions
+cost: batch*(4*n + 1) flops
+2*batch*(n + 1) calls of elementwise functions
 16*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -436,11 +445,11 @@ backward = Kernel(
     x: (batch, n), state
     k: (batch), given
     y_bar: (batch), cotangent
-    x_bar: (batch, n), added to, not computed where NULL
-    saved: saved_t, saved_t_2, read
+    x_bar: (batch, n), added to
+    saved: saved_t, read
 
-cost: 2*batch*(n + 1) flops
-24*batch*(n + 1) bytes of arguments, results and saved values in float64""",
+cost: batch*(2*n + 1) flops
+8*batch*(3*n + 2) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "n")),)),
@@ -451,9 +460,8 @@ cost: 2*batch*(n + 1) flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "n")),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*n + batch", lambda batch, n: batch*n + batch),
+    saved=Derived("batch*n", lambda batch, n: batch*n),
     saved_role="read",
-    workspace=Derived("batch", lambda batch, n: batch),
     float64=<size_t>&cross_entropy_index_backward_float64,
     float32=<size_t>&cross_entropy_index_backward_float32,
 )
@@ -467,10 +475,10 @@ tangent_backward = Kernel(
     y_bar: (batch), cotangent
     x_dot: (batch, n), tangent
     y_bar_dot: (batch), cotangent
-    x_bar_dot: (batch, n), added to, not computed where NULL
+    x_bar_dot: (batch, n), added to
 
-cost: 3*batch*(3*n + 2) flops
-batch*(n + 2) calls of elementwise functions
+cost: batch*(11*n + 1) flops
+2*batch*(n + 1) calls of elementwise functions
 24*batch*(n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(
@@ -484,7 +492,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*n + 4*batch", lambda batch, n: batch*n + 4*batch),
+    workspace=Derived("batch*n + 2*batch", lambda batch, n: batch*n + 2*batch),
     float64=<size_t>&cross_entropy_index_tangent_backward_float64,
     float32=<size_t>&cross_entropy_index_tangent_backward_float32,
 )
@@ -499,8 +507,8 @@ x_bar += its gradient
     J: (), added to, not computed where NULL
     x_bar: (batch, n), added to, not computed where NULL
 
-cost: 5*batch*n + 3*batch + 2 flops
-batch*(n + 2) calls of elementwise functions
+cost: 4*batch*n + 3*batch + 2 flops
+2*batch*(n + 2) calls of elementwise functions
 8*(2*batch*n + batch + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n"),
     arguments=(

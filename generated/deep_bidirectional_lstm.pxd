@@ -31,7 +31,7 @@ cdef void deep_bidirectional_lstm_loss(
     const real* lower_backward_U, const real* lower_backward_b, const real* lower_prediction_V, const real* lower_prediction_U,
     const real* lower_prediction_c, const real* upper_forward_W, const real* upper_forward_U, const real* upper_forward_b,
     const real* upper_backward_W, const real* upper_backward_U, const real* upper_backward_b, const real* upper_prediction_V,
-    const real* upper_prediction_U, const real* upper_prediction_c, real* J, real* lower_s_last_0,
+    const real* upper_prediction_U, const real* upper_prediction_c, real* losses, real* lower_s_last_0,
     real* lower_s_last_1, real* lower_backward_s_last_0, real* lower_backward_s_last_1, real* upper_s_last_0,
     real* upper_s_last_1, real* upper_backward_s_last_0, real* upper_backward_s_last_1, real* workspace
 ) noexcept nogil
@@ -45,7 +45,7 @@ cdef void deep_bidirectional_lstm_bptt(
     const real* lower_backward_U, const real* lower_backward_b, const real* lower_prediction_V, const real* lower_prediction_U,
     const real* lower_prediction_c, const real* upper_forward_W, const real* upper_forward_U, const real* upper_forward_b,
     const real* upper_backward_W, const real* upper_backward_U, const real* upper_backward_b, const real* upper_prediction_V,
-    const real* upper_prediction_U, const real* upper_prediction_c, real* J, real* lower_forward_W_bar,
+    const real* upper_prediction_U, const real* upper_prediction_c, real* losses, real* lower_forward_W_bar,
     real* lower_forward_U_bar, real* lower_forward_b_bar, real* lower_backward_W_bar, real* lower_backward_U_bar,
     real* lower_backward_b_bar, real* lower_prediction_V_bar, real* lower_prediction_U_bar, real* lower_prediction_c_bar,
     real* upper_forward_W_bar, real* upper_forward_U_bar, real* upper_forward_b_bar, real* upper_backward_W_bar,

@@ -33,7 +33,7 @@ from libc.stdint cimport int64_t
 
 from derive.runtime.elementary cimport real, exp, fabs, log, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport add, copy, fill, gemm
+from derive.runtime.primitives cimport add, copy, fill, gemm, checked_index, selected, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -43,9 +43,24 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real log_d1(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real select(real mask, real there, real elsewhere) noexcept nogil:
+    # Piecewise((elsewhere, Eq(mask, 0)), (there, True))
+    return elsewhere if mask == 0 else there
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef inline real sigmoid(real t) noexcept nogil:
@@ -84,12 +99,11 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
     #     x: (batch, m), state
     #     lower_forward_b: (4, lower_n), parameter
     #     lower_s_next: (batch, lower_n) * (batch, lower_n), overwritten
-    # cost: batch*(8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1) flops
+    # cost: 4*batch*lower_n*(2*lower_n + 2*m + 1) flops
     # 5*batch*lower_n calls of elementwise functions
     # 8*(4*batch*lower_n + batch*m + batch + 4*lower_n^2 + 4*lower_n*m + 4*lower_n) bytes
     #     of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* inactive = workspace + 4*batch*lower_n
     cdef Py_ssize_t s, i, j
     cdef real lower_forward_c_next
     # t = lower_forward_b
@@ -97,9 +111,6 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
         for i in range(4):
             for j in range(lower_n):
                 t[(s*4 + i)*lower_n + j] = lower_forward_b[i*lower_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        inactive[s] = <real>1 - active[s]
     # t += lower_forward_W lower_forward_h
     gemm(batch, 4*lower_n, lower_n, <real>1,
          lower_s_0, lower_n, 1, lower_forward_W, 1, lower_n, t, 4*lower_n, 1)
@@ -111,20 +122,18 @@ cdef void deep_bidirectional_lstm_lower_forward_transition(
     # lower_forward_g = t[2]
     # lower_forward_c_next = sigmoid(lower_forward_f) (.) lower_forward_c +
     #     sigmoid(lower_forward_i) (.) tanh(lower_forward_g)
-    # lower_s_next_0 = active (sigmoid(lower_forward_o) (.) tanh(lower_forward_c_next)) +
-    #     inactive lower_forward_h
-    # lower_s_next_1 = active lower_forward_c_next + inactive lower_forward_c
+    # lower_s_next_0 = select(active 1, sigmoid(lower_forward_o) (.)
+    #     tanh(lower_forward_c_next), lower_forward_h)
+    # lower_s_next_1 = select(active 1, lower_forward_c_next, lower_forward_c)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(lower_n):
             lower_forward_c_next = (
                 sigmoid(t[(s*4 + 1)*lower_n + i])*lower_s_1[s*lower_n + i]
                 + sigmoid(t[s*4*lower_n + i])*tanh(t[(s*4 + 2)*lower_n + i])
             )
-            lower_s_next_0[s*lower_n + i] = (
-                active[s]*sigmoid(t[(s*4 + 3)*lower_n + i])*tanh(lower_forward_c_next)
-                + inactive[s]*lower_s_0[s*lower_n + i]
-            )
-            lower_s_next_1[s*lower_n + i] = active[s]*lower_forward_c_next + inactive[s]*lower_s_1[s*lower_n + i]
+            lower_s_next_0[s*lower_n + i] = select(active[s], sigmoid(t[(s*4 + 3)*lower_n + i])*tanh(lower_forward_c_next), lower_s_0[s*lower_n + i])
+            lower_s_next_1[s*lower_n + i] = select(active[s], lower_forward_c_next, lower_s_1[s*lower_n + i])
 
 
 cdef void deep_bidirectional_lstm_lower_backward_transition(
@@ -143,14 +152,12 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
     #     lower_backward_b: (4, lower_backward_n), parameter
     #     lower_backward_s_next: (batch, lower_backward_n) * (batch, lower_backward_n),
     #         overwritten
-    # cost: batch*(8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1)
-    #     flops
+    # cost: 4*batch*lower_backward_n*(2*lower_backward_n + 2*m + 1) flops
     # 5*batch*lower_backward_n calls of elementwise functions
     # 8*(4*batch*lower_backward_n + batch*m + batch + 4*lower_backward_n^2 +
     #     4*lower_backward_n*m + 4*lower_backward_n) bytes of arguments, results and saved
     #     values in float64
     cdef real* t = workspace
-    cdef real* inactive = workspace + 4*batch*lower_backward_n
     cdef Py_ssize_t s, i, j
     cdef real lower_backward_c_next
     # t = lower_backward_b
@@ -158,9 +165,6 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
         for i in range(4):
             for j in range(lower_backward_n):
                 t[(s*4 + i)*lower_backward_n + j] = lower_backward_b[i*lower_backward_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        inactive[s] = <real>1 - active[s]
     # t += lower_backward_W lower_backward_h
     gemm(batch, 4*lower_backward_n, lower_backward_n, <real>1,
          lower_backward_s_0, lower_backward_n, 1, lower_backward_W, 1, lower_backward_n, t, 4*lower_backward_n, 1)
@@ -173,23 +177,18 @@ cdef void deep_bidirectional_lstm_lower_backward_transition(
     # lower_backward_g = t[2]
     # lower_backward_c_next = sigmoid(lower_backward_f) (.) lower_backward_c +
     #     sigmoid(lower_backward_i) (.) tanh(lower_backward_g)
-    # lower_backward_s_next_0 = active (sigmoid(lower_backward_o) (.)
-    #     tanh(lower_backward_c_next)) + inactive lower_backward_h
-    # lower_backward_s_next_1 = active lower_backward_c_next + inactive lower_backward_c
+    # lower_backward_s_next_0 = select(active 1, sigmoid(lower_backward_o) (.)
+    #     tanh(lower_backward_c_next), lower_backward_h)
+    # lower_backward_s_next_1 = select(active 1, lower_backward_c_next, lower_backward_c)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(lower_backward_n):
             lower_backward_c_next = (
                 sigmoid(t[(s*4 + 1)*lower_backward_n + i])*lower_backward_s_1[s*lower_backward_n + i]
                 + sigmoid(t[s*4*lower_backward_n + i])*tanh(t[(s*4 + 2)*lower_backward_n + i])
             )
-            lower_backward_s_next_0[s*lower_backward_n + i] = (
-                active[s]*sigmoid(t[(s*4 + 3)*lower_backward_n + i])*tanh(lower_backward_c_next)
-                + inactive[s]*lower_backward_s_0[s*lower_backward_n + i]
-            )
-            lower_backward_s_next_1[s*lower_backward_n + i] = (
-                active[s]*lower_backward_c_next
-                + inactive[s]*lower_backward_s_1[s*lower_backward_n + i]
-            )
+            lower_backward_s_next_0[s*lower_backward_n + i] = select(active[s], sigmoid(t[(s*4 + 3)*lower_backward_n + i])*tanh(lower_backward_c_next), lower_backward_s_0[s*lower_backward_n + i])
+            lower_backward_s_next_1[s*lower_backward_n + i] = select(active[s], lower_backward_c_next, lower_backward_s_1[s*lower_backward_n + i])
 
 
 cdef void deep_bidirectional_lstm_lower_prediction_predict(
@@ -237,13 +236,12 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
     #     upper_x: (batch, lower_prediction_k), state
     #     upper_forward_b: (4, upper_n), parameter
     #     upper_s_next: (batch, upper_n) * (batch, upper_n), overwritten
-    # cost: batch*(8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1) flops
+    # cost: 4*batch*upper_n*(2*lower_prediction_k + 2*upper_n + 1) flops
     # 5*batch*upper_n calls of elementwise functions
     # 8*(batch*lower_prediction_k + 4*batch*upper_n + batch + 4*lower_prediction_k*upper_n
     #     + 4*upper_n^2 + 4*upper_n) bytes of arguments, results and saved values in
     #     float64
     cdef real* t = workspace
-    cdef real* inactive = workspace + 4*batch*upper_n
     cdef Py_ssize_t s, i, j
     cdef real upper_forward_c_next
     # t = upper_forward_b
@@ -251,9 +249,6 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
         for i in range(4):
             for j in range(upper_n):
                 t[(s*4 + i)*upper_n + j] = upper_forward_b[i*upper_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        inactive[s] = <real>1 - active[s]
     # t += upper_forward_W upper_forward_h
     gemm(batch, 4*upper_n, upper_n, <real>1,
          upper_s_0, upper_n, 1, upper_forward_W, 1, upper_n, t, 4*upper_n, 1)
@@ -266,20 +261,18 @@ cdef void deep_bidirectional_lstm_upper_forward_transition(
     # upper_forward_g = t[2]
     # upper_forward_c_next = sigmoid(upper_forward_f) (.) upper_forward_c +
     #     sigmoid(upper_forward_i) (.) tanh(upper_forward_g)
-    # upper_s_next_0 = active (sigmoid(upper_forward_o) (.) tanh(upper_forward_c_next)) +
-    #     inactive upper_forward_h
-    # upper_s_next_1 = active upper_forward_c_next + inactive upper_forward_c
+    # upper_s_next_0 = select(active 1, sigmoid(upper_forward_o) (.)
+    #     tanh(upper_forward_c_next), upper_forward_h)
+    # upper_s_next_1 = select(active 1, upper_forward_c_next, upper_forward_c)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_n):
             upper_forward_c_next = (
                 sigmoid(t[(s*4 + 1)*upper_n + i])*upper_s_1[s*upper_n + i]
                 + sigmoid(t[s*4*upper_n + i])*tanh(t[(s*4 + 2)*upper_n + i])
             )
-            upper_s_next_0[s*upper_n + i] = (
-                active[s]*sigmoid(t[(s*4 + 3)*upper_n + i])*tanh(upper_forward_c_next)
-                + inactive[s]*upper_s_0[s*upper_n + i]
-            )
-            upper_s_next_1[s*upper_n + i] = active[s]*upper_forward_c_next + inactive[s]*upper_s_1[s*upper_n + i]
+            upper_s_next_0[s*upper_n + i] = select(active[s], sigmoid(t[(s*4 + 3)*upper_n + i])*tanh(upper_forward_c_next), upper_s_0[s*upper_n + i])
+            upper_s_next_1[s*upper_n + i] = select(active[s], upper_forward_c_next, upper_s_1[s*upper_n + i])
 
 
 cdef void deep_bidirectional_lstm_upper_backward_transition(
@@ -298,14 +291,12 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
     #     upper_backward_b: (4, upper_backward_n), parameter
     #     upper_backward_s_next: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
-    # cost: batch*(8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 +
-    #     10*upper_backward_n + 1) flops
+    # cost: 4*batch*upper_backward_n*(2*lower_prediction_k + 2*upper_backward_n + 1) flops
     # 5*batch*upper_backward_n calls of elementwise functions
     # 8*(batch*lower_prediction_k + 4*batch*upper_backward_n + batch +
     #     4*lower_prediction_k*upper_backward_n + 4*upper_backward_n^2 +
     #     4*upper_backward_n) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* inactive = workspace + 4*batch*upper_backward_n
     cdef Py_ssize_t s, i, j
     cdef real upper_backward_c_next
     # t = upper_backward_b
@@ -313,9 +304,6 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
         for i in range(4):
             for j in range(upper_backward_n):
                 t[(s*4 + i)*upper_backward_n + j] = upper_backward_b[i*upper_backward_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        inactive[s] = <real>1 - active[s]
     # t += upper_backward_W upper_backward_h
     gemm(batch, 4*upper_backward_n, upper_backward_n, <real>1,
          upper_backward_s_0, upper_backward_n, 1, upper_backward_W, 1, upper_backward_n, t, 4*upper_backward_n, 1)
@@ -328,23 +316,18 @@ cdef void deep_bidirectional_lstm_upper_backward_transition(
     # upper_backward_g = t[2]
     # upper_backward_c_next = sigmoid(upper_backward_f) (.) upper_backward_c +
     #     sigmoid(upper_backward_i) (.) tanh(upper_backward_g)
-    # upper_backward_s_next_0 = active (sigmoid(upper_backward_o) (.)
-    #     tanh(upper_backward_c_next)) + inactive upper_backward_h
-    # upper_backward_s_next_1 = active upper_backward_c_next + inactive upper_backward_c
+    # upper_backward_s_next_0 = select(active 1, sigmoid(upper_backward_o) (.)
+    #     tanh(upper_backward_c_next), upper_backward_h)
+    # upper_backward_s_next_1 = select(active 1, upper_backward_c_next, upper_backward_c)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_backward_n):
             upper_backward_c_next = (
                 sigmoid(t[(s*4 + 1)*upper_backward_n + i])*upper_backward_s_1[s*upper_backward_n + i]
                 + sigmoid(t[s*4*upper_backward_n + i])*tanh(t[(s*4 + 2)*upper_backward_n + i])
             )
-            upper_backward_s_next_0[s*upper_backward_n + i] = (
-                active[s]*sigmoid(t[(s*4 + 3)*upper_backward_n + i])*tanh(upper_backward_c_next)
-                + inactive[s]*upper_backward_s_0[s*upper_backward_n + i]
-            )
-            upper_backward_s_next_1[s*upper_backward_n + i] = (
-                active[s]*upper_backward_c_next
-                + inactive[s]*upper_backward_s_1[s*upper_backward_n + i]
-            )
+            upper_backward_s_next_0[s*upper_backward_n + i] = select(active[s], sigmoid(t[(s*4 + 3)*upper_backward_n + i])*tanh(upper_backward_c_next), upper_backward_s_0[s*upper_backward_n + i])
+            upper_backward_s_next_1[s*upper_backward_n + i] = select(active[s], upper_backward_c_next, upper_backward_s_1[s*upper_backward_n + i])
 
 
 cdef void deep_bidirectional_lstm_upper_prediction_predict(
@@ -381,10 +364,10 @@ cdef void deep_bidirectional_lstm_observed_loss(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t upper_backward_n, Py_ssize_t upper_prediction_k,
     const real* weight, const real* upper_prediction_V, const real* upper_s_0, const real* upper_s_1,
     const real* upper_prediction_U, const real* upper_backward_s_0, const real* upper_backward_s_1, const real* upper_prediction_c,
-    const int64_t* k, real* J, real* workspace
+    const int64_t* k, real* losses, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of upper_prediction(upper_s, upper_backward_s;
-    #     upper_prediction_V, upper_prediction_U, upper_prediction_c)
+    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     #     weight: (batch), given
     #     upper_prediction_V: (upper_prediction_k, upper_n), parameter
     #     upper_s: (batch, upper_n) * (batch, upper_n), state
@@ -392,14 +375,13 @@ cdef void deep_bidirectional_lstm_observed_loss(
     #     upper_backward_s: (batch, upper_backward_n) * (batch, upper_backward_n), state
     #     upper_prediction_c: (upper_prediction_k), parameter
     #     k: (batch), given
-    #     J: (), added to, not computed where NULL
-    # cost: 2*batch*upper_backward_n*upper_prediction_k +
-    #     2*batch*upper_n*upper_prediction_k + 2*batch*upper_prediction_k + 3*batch + 1
-    #     flops
-    # batch*(upper_prediction_k + 1) calls of elementwise functions
-    # 8*(2*batch*upper_backward_n + 2*batch*upper_n + 2*batch +
+    #     losses: (batch), added to
+    # cost: batch*(2*upper_backward_n*upper_prediction_k + 2*upper_n*upper_prediction_k +
+    #     upper_prediction_k + 3) flops
+    # batch*(2*upper_prediction_k + 3) calls of elementwise functions
+    # 8*(2*batch*upper_backward_n + 2*batch*upper_n + 3*batch +
     #     upper_backward_n*upper_prediction_k + upper_n*upper_prediction_k +
-    #     upper_prediction_k + 1) bytes of arguments, results and saved values in float64
+    #     upper_prediction_k) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch*upper_prediction_k
     cdef real* t_3 = workspace + batch*upper_prediction_k + batch
@@ -418,38 +400,38 @@ cdef void deep_bidirectional_lstm_observed_loss(
          upper_backward_s_0, upper_backward_n, 1, upper_prediction_U, 1, upper_backward_n, t, upper_prediction_k, 1)
     # t_2 = t[argmax(t)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(upper_prediction_k):
             candidate = t[s*upper_prediction_k + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t_2[s] = t[s*upper_prediction_k + k_2]
+        t_2[s] = anchor(t[s*upper_prediction_k + k_2])
     # t_3 = t - t_2 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_prediction_k):
-            t_3[s*upper_prediction_k + i] = t[s*upper_prediction_k + i] - t_2[s]
+            t_3[s*upper_prediction_k + i] = difference(t[s*upper_prediction_k + i], t_2[s])
     # t_4 = <1, exp(t_3)>
     for s in range(batch):
+        if interrupted(s): return
         total = <real>0
         for i in range(upper_prediction_k):
             total += exp(t_3[s*upper_prediction_k + i])
         t_4[s] = total
-    # J += -1 sum_s (weight (t_3[k] - log(t_4)))
-    total = <real>0
+    # losses += select(weight, -weight (t_3[k] - log(t_4)), 0)
     for s in range(batch):
-        k_3 = k[s]
-        total += weight[s]*(t_3[s*upper_prediction_k + k_3] - log(t_4[s]))
-    J[0] += -total
+        k_3 = checked_index(&k[s], upper_prediction_k)
+        losses[s] += select(weight[s], -weight[s]*(t_3[s*upper_prediction_k + k_3] - anchor(log(t_4[s]))), <real>0)
 
 
 cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t m,
     const real* active, const real* lower_forward_W, const real* lower_s_0, const real* lower_s_1,
     const real* lower_forward_U, const real* x, const real* lower_forward_b, real* lower_s_next_0,
-    real* lower_s_next_1, real* lower_forward_saved_inactive, real* lower_forward_saved_sigmoid_lower_forward_o, real* lower_forward_saved_tanh_d1_lower_forward_c_next,
-    real* lower_forward_saved_sigmoid_lower_forward_i, real* lower_forward_saved_tanh_d1_lower_forward_g, real* lower_forward_saved_tanh_lower_forward_g, real* lower_forward_saved_sigmoid_d1_lower_forward_i,
-    real* lower_forward_saved_sigmoid_d1_lower_forward_f, real* lower_forward_saved_tanh_lower_forward_c_next, real* lower_forward_saved_sigmoid_d1_lower_forward_o, real* lower_forward_saved_sigmoid_lower_forward_f,
-    real* workspace
+    real* lower_s_next_1, real* lower_forward_saved_sigmoid_lower_forward_o, real* lower_forward_saved_tanh_d1_lower_forward_c_next, real* lower_forward_saved_sigmoid_lower_forward_i,
+    real* lower_forward_saved_tanh_d1_lower_forward_g, real* lower_forward_saved_tanh_lower_forward_g, real* lower_forward_saved_sigmoid_d1_lower_forward_i, real* lower_forward_saved_sigmoid_d1_lower_forward_f,
+    real* lower_forward_saved_tanh_lower_forward_c_next, real* lower_forward_saved_sigmoid_d1_lower_forward_o, real* lower_forward_saved_sigmoid_lower_forward_f, real* workspace
 ) noexcept nogil:
     # lower_s_next = lower_forward(lower_s, x; lower_forward_W, lower_forward_U,
     #     lower_forward_b)
@@ -460,7 +442,6 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     #     x: (batch, m), state
     #     lower_forward_b: (4, lower_n), parameter
     #     lower_s_next: (batch, lower_n) * (batch, lower_n), overwritten
-    #     lower_forward_saved_inactive: (batch), overwritten
     #     lower_forward_saved_sigmoid_lower_forward_o: (batch, lower_n), overwritten
     #     lower_forward_saved_tanh_d1_lower_forward_c_next: (batch, lower_n), overwritten
     #     lower_forward_saved_sigmoid_lower_forward_i: (batch, lower_n), overwritten
@@ -471,10 +452,10 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     #     lower_forward_saved_tanh_lower_forward_c_next: (batch, lower_n), overwritten
     #     lower_forward_saved_sigmoid_d1_lower_forward_o: (batch, lower_n), overwritten
     #     lower_forward_saved_sigmoid_lower_forward_f: (batch, lower_n), overwritten
-    # cost: batch*(8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1) flops
+    # cost: 4*batch*lower_n*(2*lower_n + 2*m + 1) flops
     # 10*batch*lower_n calls of elementwise functions
-    # 8*(14*batch*lower_n + batch*m + 2*batch + 4*lower_n^2 + 4*lower_n*m + 4*lower_n)
-    #     bytes of arguments, results and saved values in float64
+    # 8*(14*batch*lower_n + batch*m + batch + 4*lower_n^2 + 4*lower_n*m + 4*lower_n) bytes
+    #     of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef Py_ssize_t s, i, j
     cdef real sigmoid_lower_forward_o, sigmoid_lower_forward_f, sigmoid_lower_forward_i, tanh_lower_forward_g, lower_forward_c_next, tanh_lower_forward_c_next
@@ -483,9 +464,6 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
         for i in range(4):
             for j in range(lower_n):
                 t[(s*4 + i)*lower_n + j] = lower_forward_b[i*lower_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        lower_forward_saved_inactive[s] = <real>1 - active[s]
     # t += lower_forward_W lower_forward_h
     gemm(batch, 4*lower_n, lower_n, <real>1,
          lower_s_0, lower_n, 1, lower_forward_W, 1, lower_n, t, 4*lower_n, 1)
@@ -503,15 +481,16 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
     #     lower_forward_c + lower_forward_saved_sigmoid_lower_forward_i (.)
     #     lower_forward_saved_tanh_lower_forward_g
     # lower_forward_saved_tanh_lower_forward_c_next = tanh(lower_forward_c_next)
-    # lower_s_next_0 = active (lower_forward_saved_sigmoid_lower_forward_o (.)
-    #     lower_forward_saved_tanh_lower_forward_c_next) + inactive lower_forward_h
-    # lower_s_next_1 = active lower_forward_c_next + inactive lower_forward_c
+    # lower_s_next_0 = select(active 1, lower_forward_saved_sigmoid_lower_forward_o (.)
+    #     lower_forward_saved_tanh_lower_forward_c_next, lower_forward_h)
+    # lower_s_next_1 = select(active 1, lower_forward_c_next, lower_forward_c)
     # lower_forward_saved_tanh_d1_lower_forward_c_next = tanh'(lower_forward_c_next)
     # lower_forward_saved_tanh_d1_lower_forward_g = tanh'(lower_forward_g)
     # lower_forward_saved_sigmoid_d1_lower_forward_i = sigmoid'(lower_forward_i)
     # lower_forward_saved_sigmoid_d1_lower_forward_f = sigmoid'(lower_forward_f)
     # lower_forward_saved_sigmoid_d1_lower_forward_o = sigmoid'(lower_forward_o)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(lower_n):
             sigmoid_lower_forward_o = sigmoid(t[(s*4 + 3)*lower_n + i])
             lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i] = sigmoid_lower_forward_o
@@ -527,14 +506,8 @@ cdef void deep_bidirectional_lstm_lower_forward_saving_transition(
             )
             tanh_lower_forward_c_next = tanh(lower_forward_c_next)
             lower_forward_saved_tanh_lower_forward_c_next[s*lower_n + i] = tanh_lower_forward_c_next
-            lower_s_next_0[s*lower_n + i] = (
-                active[s]*sigmoid_lower_forward_o*tanh_lower_forward_c_next
-                + lower_forward_saved_inactive[s]*lower_s_0[s*lower_n + i]
-            )
-            lower_s_next_1[s*lower_n + i] = (
-                active[s]*lower_forward_c_next
-                + lower_forward_saved_inactive[s]*lower_s_1[s*lower_n + i]
-            )
+            lower_s_next_0[s*lower_n + i] = select(active[s], sigmoid_lower_forward_o*tanh_lower_forward_c_next, lower_s_0[s*lower_n + i])
+            lower_s_next_1[s*lower_n + i] = select(active[s], lower_forward_c_next, lower_s_1[s*lower_n + i])
             lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i] = tanh_d1(lower_forward_c_next)
             lower_forward_saved_tanh_d1_lower_forward_g[s*lower_n + i] = tanh_d1(t[(s*4 + 2)*lower_n + i])
             lower_forward_saved_sigmoid_d1_lower_forward_i[s*lower_n + i] = sigmoid_d1(t[s*4*lower_n + i])
@@ -546,10 +519,9 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     Py_ssize_t batch, Py_ssize_t lower_backward_n, Py_ssize_t m,
     const real* active, const real* lower_backward_W, const real* lower_backward_s_0, const real* lower_backward_s_1,
     const real* lower_backward_U, const real* x, const real* lower_backward_b, real* lower_backward_s_next_0,
-    real* lower_backward_s_next_1, real* lower_backward_saved_inactive, real* lower_backward_saved_sigmoid_lower_backward_o, real* lower_backward_saved_tanh_d1_lower_backward_c_next,
-    real* lower_backward_saved_sigmoid_lower_backward_i, real* lower_backward_saved_tanh_d1_lower_backward_g, real* lower_backward_saved_tanh_lower_backward_g, real* lower_backward_saved_sigmoid_d1_lower_backward_i,
-    real* lower_backward_saved_sigmoid_d1_lower_backward_f, real* lower_backward_saved_tanh_lower_backward_c_next, real* lower_backward_saved_sigmoid_d1_lower_backward_o, real* lower_backward_saved_sigmoid_lower_backward_f,
-    real* workspace
+    real* lower_backward_s_next_1, real* lower_backward_saved_sigmoid_lower_backward_o, real* lower_backward_saved_tanh_d1_lower_backward_c_next, real* lower_backward_saved_sigmoid_lower_backward_i,
+    real* lower_backward_saved_tanh_d1_lower_backward_g, real* lower_backward_saved_tanh_lower_backward_g, real* lower_backward_saved_sigmoid_d1_lower_backward_i, real* lower_backward_saved_sigmoid_d1_lower_backward_f,
+    real* lower_backward_saved_tanh_lower_backward_c_next, real* lower_backward_saved_sigmoid_d1_lower_backward_o, real* lower_backward_saved_sigmoid_lower_backward_f, real* workspace
 ) noexcept nogil:
     # lower_backward_s_next = lower_backward(lower_backward_s, x; lower_backward_W,
     #     lower_backward_U, lower_backward_b)
@@ -561,7 +533,6 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     #     lower_backward_b: (4, lower_backward_n), parameter
     #     lower_backward_s_next: (batch, lower_backward_n) * (batch, lower_backward_n),
     #         overwritten
-    #     lower_backward_saved_inactive: (batch), overwritten
     #     lower_backward_saved_sigmoid_lower_backward_o: (batch, lower_backward_n),
     #         overwritten
     #     lower_backward_saved_tanh_d1_lower_backward_c_next: (batch, lower_backward_n),
@@ -581,10 +552,9 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     #         overwritten
     #     lower_backward_saved_sigmoid_lower_backward_f: (batch, lower_backward_n),
     #         overwritten
-    # cost: batch*(8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1)
-    #     flops
+    # cost: 4*batch*lower_backward_n*(2*lower_backward_n + 2*m + 1) flops
     # 10*batch*lower_backward_n calls of elementwise functions
-    # 8*(14*batch*lower_backward_n + batch*m + 2*batch + 4*lower_backward_n^2 +
+    # 8*(14*batch*lower_backward_n + batch*m + batch + 4*lower_backward_n^2 +
     #     4*lower_backward_n*m + 4*lower_backward_n) bytes of arguments, results and saved
     #     values in float64
     cdef real* t = workspace
@@ -595,9 +565,6 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
         for i in range(4):
             for j in range(lower_backward_n):
                 t[(s*4 + i)*lower_backward_n + j] = lower_backward_b[i*lower_backward_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        lower_backward_saved_inactive[s] = <real>1 - active[s]
     # t += lower_backward_W lower_backward_h
     gemm(batch, 4*lower_backward_n, lower_backward_n, <real>1,
          lower_backward_s_0, lower_backward_n, 1, lower_backward_W, 1, lower_backward_n, t, 4*lower_backward_n, 1)
@@ -616,15 +583,17 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
     #     lower_backward_c + lower_backward_saved_sigmoid_lower_backward_i (.)
     #     lower_backward_saved_tanh_lower_backward_g
     # lower_backward_saved_tanh_lower_backward_c_next = tanh(lower_backward_c_next)
-    # lower_backward_s_next_0 = active (lower_backward_saved_sigmoid_lower_backward_o (.)
-    #     lower_backward_saved_tanh_lower_backward_c_next) + inactive lower_backward_h
-    # lower_backward_s_next_1 = active lower_backward_c_next + inactive lower_backward_c
+    # lower_backward_s_next_0 = select(active 1,
+    #     lower_backward_saved_sigmoid_lower_backward_o (.)
+    #     lower_backward_saved_tanh_lower_backward_c_next, lower_backward_h)
+    # lower_backward_s_next_1 = select(active 1, lower_backward_c_next, lower_backward_c)
     # lower_backward_saved_tanh_d1_lower_backward_c_next = tanh'(lower_backward_c_next)
     # lower_backward_saved_tanh_d1_lower_backward_g = tanh'(lower_backward_g)
     # lower_backward_saved_sigmoid_d1_lower_backward_i = sigmoid'(lower_backward_i)
     # lower_backward_saved_sigmoid_d1_lower_backward_f = sigmoid'(lower_backward_f)
     # lower_backward_saved_sigmoid_d1_lower_backward_o = sigmoid'(lower_backward_o)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(lower_backward_n):
             sigmoid_lower_backward_o = sigmoid(t[(s*4 + 3)*lower_backward_n + i])
             lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i] = sigmoid_lower_backward_o
@@ -640,14 +609,8 @@ cdef void deep_bidirectional_lstm_lower_backward_saving_transition(
             )
             tanh_lower_backward_c_next = tanh(lower_backward_c_next)
             lower_backward_saved_tanh_lower_backward_c_next[s*lower_backward_n + i] = tanh_lower_backward_c_next
-            lower_backward_s_next_0[s*lower_backward_n + i] = (
-                active[s]*sigmoid_lower_backward_o*tanh_lower_backward_c_next
-                + lower_backward_saved_inactive[s]*lower_backward_s_0[s*lower_backward_n + i]
-            )
-            lower_backward_s_next_1[s*lower_backward_n + i] = (
-                active[s]*lower_backward_c_next
-                + lower_backward_saved_inactive[s]*lower_backward_s_1[s*lower_backward_n + i]
-            )
+            lower_backward_s_next_0[s*lower_backward_n + i] = select(active[s], sigmoid_lower_backward_o*tanh_lower_backward_c_next, lower_backward_s_0[s*lower_backward_n + i])
+            lower_backward_s_next_1[s*lower_backward_n + i] = select(active[s], lower_backward_c_next, lower_backward_s_1[s*lower_backward_n + i])
             lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i] = tanh_d1(lower_backward_c_next)
             lower_backward_saved_tanh_d1_lower_backward_g[s*lower_backward_n + i] = tanh_d1(t[(s*4 + 2)*lower_backward_n + i])
             lower_backward_saved_sigmoid_d1_lower_backward_i[s*lower_backward_n + i] = sigmoid_d1(t[s*4*lower_backward_n + i])
@@ -659,10 +622,9 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t lower_prediction_k,
     const real* active, const real* upper_forward_W, const real* upper_s_0, const real* upper_s_1,
     const real* upper_forward_U, const real* upper_x, const real* upper_forward_b, real* upper_s_next_0,
-    real* upper_s_next_1, real* upper_forward_saved_inactive, real* upper_forward_saved_sigmoid_upper_forward_o, real* upper_forward_saved_tanh_d1_upper_forward_c_next,
-    real* upper_forward_saved_sigmoid_upper_forward_i, real* upper_forward_saved_tanh_d1_upper_forward_g, real* upper_forward_saved_tanh_upper_forward_g, real* upper_forward_saved_sigmoid_d1_upper_forward_i,
-    real* upper_forward_saved_sigmoid_d1_upper_forward_f, real* upper_forward_saved_tanh_upper_forward_c_next, real* upper_forward_saved_sigmoid_d1_upper_forward_o, real* upper_forward_saved_sigmoid_upper_forward_f,
-    real* workspace
+    real* upper_s_next_1, real* upper_forward_saved_sigmoid_upper_forward_o, real* upper_forward_saved_tanh_d1_upper_forward_c_next, real* upper_forward_saved_sigmoid_upper_forward_i,
+    real* upper_forward_saved_tanh_d1_upper_forward_g, real* upper_forward_saved_tanh_upper_forward_g, real* upper_forward_saved_sigmoid_d1_upper_forward_i, real* upper_forward_saved_sigmoid_d1_upper_forward_f,
+    real* upper_forward_saved_tanh_upper_forward_c_next, real* upper_forward_saved_sigmoid_d1_upper_forward_o, real* upper_forward_saved_sigmoid_upper_forward_f, real* workspace
 ) noexcept nogil:
     # upper_s_next = upper_forward(upper_s, upper_x; upper_forward_W, upper_forward_U,
     #     upper_forward_b)
@@ -673,7 +635,6 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     #     upper_x: (batch, lower_prediction_k), state
     #     upper_forward_b: (4, upper_n), parameter
     #     upper_s_next: (batch, upper_n) * (batch, upper_n), overwritten
-    #     upper_forward_saved_inactive: (batch), overwritten
     #     upper_forward_saved_sigmoid_upper_forward_o: (batch, upper_n), overwritten
     #     upper_forward_saved_tanh_d1_upper_forward_c_next: (batch, upper_n), overwritten
     #     upper_forward_saved_sigmoid_upper_forward_i: (batch, upper_n), overwritten
@@ -684,9 +645,9 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     #     upper_forward_saved_tanh_upper_forward_c_next: (batch, upper_n), overwritten
     #     upper_forward_saved_sigmoid_d1_upper_forward_o: (batch, upper_n), overwritten
     #     upper_forward_saved_sigmoid_upper_forward_f: (batch, upper_n), overwritten
-    # cost: batch*(8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1) flops
+    # cost: 4*batch*upper_n*(2*lower_prediction_k + 2*upper_n + 1) flops
     # 10*batch*upper_n calls of elementwise functions
-    # 8*(batch*lower_prediction_k + 14*batch*upper_n + 2*batch +
+    # 8*(batch*lower_prediction_k + 14*batch*upper_n + batch +
     #     4*lower_prediction_k*upper_n + 4*upper_n^2 + 4*upper_n) bytes of arguments,
     #     results and saved values in float64
     cdef real* t = workspace
@@ -697,9 +658,6 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
         for i in range(4):
             for j in range(upper_n):
                 t[(s*4 + i)*upper_n + j] = upper_forward_b[i*upper_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        upper_forward_saved_inactive[s] = <real>1 - active[s]
     # t += upper_forward_W upper_forward_h
     gemm(batch, 4*upper_n, upper_n, <real>1,
          upper_s_0, upper_n, 1, upper_forward_W, 1, upper_n, t, 4*upper_n, 1)
@@ -718,15 +676,16 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
     #     upper_forward_c + upper_forward_saved_sigmoid_upper_forward_i (.)
     #     upper_forward_saved_tanh_upper_forward_g
     # upper_forward_saved_tanh_upper_forward_c_next = tanh(upper_forward_c_next)
-    # upper_s_next_0 = active (upper_forward_saved_sigmoid_upper_forward_o (.)
-    #     upper_forward_saved_tanh_upper_forward_c_next) + inactive upper_forward_h
-    # upper_s_next_1 = active upper_forward_c_next + inactive upper_forward_c
+    # upper_s_next_0 = select(active 1, upper_forward_saved_sigmoid_upper_forward_o (.)
+    #     upper_forward_saved_tanh_upper_forward_c_next, upper_forward_h)
+    # upper_s_next_1 = select(active 1, upper_forward_c_next, upper_forward_c)
     # upper_forward_saved_tanh_d1_upper_forward_c_next = tanh'(upper_forward_c_next)
     # upper_forward_saved_tanh_d1_upper_forward_g = tanh'(upper_forward_g)
     # upper_forward_saved_sigmoid_d1_upper_forward_i = sigmoid'(upper_forward_i)
     # upper_forward_saved_sigmoid_d1_upper_forward_f = sigmoid'(upper_forward_f)
     # upper_forward_saved_sigmoid_d1_upper_forward_o = sigmoid'(upper_forward_o)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_n):
             sigmoid_upper_forward_o = sigmoid(t[(s*4 + 3)*upper_n + i])
             upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i] = sigmoid_upper_forward_o
@@ -742,14 +701,8 @@ cdef void deep_bidirectional_lstm_upper_forward_saving_transition(
             )
             tanh_upper_forward_c_next = tanh(upper_forward_c_next)
             upper_forward_saved_tanh_upper_forward_c_next[s*upper_n + i] = tanh_upper_forward_c_next
-            upper_s_next_0[s*upper_n + i] = (
-                active[s]*sigmoid_upper_forward_o*tanh_upper_forward_c_next
-                + upper_forward_saved_inactive[s]*upper_s_0[s*upper_n + i]
-            )
-            upper_s_next_1[s*upper_n + i] = (
-                active[s]*upper_forward_c_next
-                + upper_forward_saved_inactive[s]*upper_s_1[s*upper_n + i]
-            )
+            upper_s_next_0[s*upper_n + i] = select(active[s], sigmoid_upper_forward_o*tanh_upper_forward_c_next, upper_s_0[s*upper_n + i])
+            upper_s_next_1[s*upper_n + i] = select(active[s], upper_forward_c_next, upper_s_1[s*upper_n + i])
             upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i] = tanh_d1(upper_forward_c_next)
             upper_forward_saved_tanh_d1_upper_forward_g[s*upper_n + i] = tanh_d1(t[(s*4 + 2)*upper_n + i])
             upper_forward_saved_sigmoid_d1_upper_forward_i[s*upper_n + i] = sigmoid_d1(t[s*4*upper_n + i])
@@ -761,10 +714,9 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     Py_ssize_t batch, Py_ssize_t upper_backward_n, Py_ssize_t lower_prediction_k,
     const real* active, const real* upper_backward_W, const real* upper_backward_s_0, const real* upper_backward_s_1,
     const real* upper_backward_U, const real* upper_x, const real* upper_backward_b, real* upper_backward_s_next_0,
-    real* upper_backward_s_next_1, real* upper_backward_saved_inactive, real* upper_backward_saved_sigmoid_upper_backward_o, real* upper_backward_saved_tanh_d1_upper_backward_c_next,
-    real* upper_backward_saved_sigmoid_upper_backward_i, real* upper_backward_saved_tanh_d1_upper_backward_g, real* upper_backward_saved_tanh_upper_backward_g, real* upper_backward_saved_sigmoid_d1_upper_backward_i,
-    real* upper_backward_saved_sigmoid_d1_upper_backward_f, real* upper_backward_saved_tanh_upper_backward_c_next, real* upper_backward_saved_sigmoid_d1_upper_backward_o, real* upper_backward_saved_sigmoid_upper_backward_f,
-    real* workspace
+    real* upper_backward_s_next_1, real* upper_backward_saved_sigmoid_upper_backward_o, real* upper_backward_saved_tanh_d1_upper_backward_c_next, real* upper_backward_saved_sigmoid_upper_backward_i,
+    real* upper_backward_saved_tanh_d1_upper_backward_g, real* upper_backward_saved_tanh_upper_backward_g, real* upper_backward_saved_sigmoid_d1_upper_backward_i, real* upper_backward_saved_sigmoid_d1_upper_backward_f,
+    real* upper_backward_saved_tanh_upper_backward_c_next, real* upper_backward_saved_sigmoid_d1_upper_backward_o, real* upper_backward_saved_sigmoid_upper_backward_f, real* workspace
 ) noexcept nogil:
     # upper_backward_s_next = upper_backward(upper_backward_s, upper_x; upper_backward_W,
     #     upper_backward_U, upper_backward_b)
@@ -776,7 +728,6 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     #     upper_backward_b: (4, upper_backward_n), parameter
     #     upper_backward_s_next: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
-    #     upper_backward_saved_inactive: (batch), overwritten
     #     upper_backward_saved_sigmoid_upper_backward_o: (batch, upper_backward_n),
     #         overwritten
     #     upper_backward_saved_tanh_d1_upper_backward_c_next: (batch, upper_backward_n),
@@ -796,10 +747,9 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     #         overwritten
     #     upper_backward_saved_sigmoid_upper_backward_f: (batch, upper_backward_n),
     #         overwritten
-    # cost: batch*(8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 +
-    #     10*upper_backward_n + 1) flops
+    # cost: 4*batch*upper_backward_n*(2*lower_prediction_k + 2*upper_backward_n + 1) flops
     # 10*batch*upper_backward_n calls of elementwise functions
-    # 8*(batch*lower_prediction_k + 14*batch*upper_backward_n + 2*batch +
+    # 8*(batch*lower_prediction_k + 14*batch*upper_backward_n + batch +
     #     4*lower_prediction_k*upper_backward_n + 4*upper_backward_n^2 +
     #     4*upper_backward_n) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
@@ -810,9 +760,6 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
         for i in range(4):
             for j in range(upper_backward_n):
                 t[(s*4 + i)*upper_backward_n + j] = upper_backward_b[i*upper_backward_n + j]
-    # inactive = 1 - active
-    for s in range(batch):
-        upper_backward_saved_inactive[s] = <real>1 - active[s]
     # t += upper_backward_W upper_backward_h
     gemm(batch, 4*upper_backward_n, upper_backward_n, <real>1,
          upper_backward_s_0, upper_backward_n, 1, upper_backward_W, 1, upper_backward_n, t, 4*upper_backward_n, 1)
@@ -831,15 +778,17 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
     #     upper_backward_c + upper_backward_saved_sigmoid_upper_backward_i (.)
     #     upper_backward_saved_tanh_upper_backward_g
     # upper_backward_saved_tanh_upper_backward_c_next = tanh(upper_backward_c_next)
-    # upper_backward_s_next_0 = active (upper_backward_saved_sigmoid_upper_backward_o (.)
-    #     upper_backward_saved_tanh_upper_backward_c_next) + inactive upper_backward_h
-    # upper_backward_s_next_1 = active upper_backward_c_next + inactive upper_backward_c
+    # upper_backward_s_next_0 = select(active 1,
+    #     upper_backward_saved_sigmoid_upper_backward_o (.)
+    #     upper_backward_saved_tanh_upper_backward_c_next, upper_backward_h)
+    # upper_backward_s_next_1 = select(active 1, upper_backward_c_next, upper_backward_c)
     # upper_backward_saved_tanh_d1_upper_backward_c_next = tanh'(upper_backward_c_next)
     # upper_backward_saved_tanh_d1_upper_backward_g = tanh'(upper_backward_g)
     # upper_backward_saved_sigmoid_d1_upper_backward_i = sigmoid'(upper_backward_i)
     # upper_backward_saved_sigmoid_d1_upper_backward_f = sigmoid'(upper_backward_f)
     # upper_backward_saved_sigmoid_d1_upper_backward_o = sigmoid'(upper_backward_o)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_backward_n):
             sigmoid_upper_backward_o = sigmoid(t[(s*4 + 3)*upper_backward_n + i])
             upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i] = sigmoid_upper_backward_o
@@ -855,14 +804,8 @@ cdef void deep_bidirectional_lstm_upper_backward_saving_transition(
             )
             tanh_upper_backward_c_next = tanh(upper_backward_c_next)
             upper_backward_saved_tanh_upper_backward_c_next[s*upper_backward_n + i] = tanh_upper_backward_c_next
-            upper_backward_s_next_0[s*upper_backward_n + i] = (
-                active[s]*sigmoid_upper_backward_o*tanh_upper_backward_c_next
-                + upper_backward_saved_inactive[s]*upper_backward_s_0[s*upper_backward_n + i]
-            )
-            upper_backward_s_next_1[s*upper_backward_n + i] = (
-                active[s]*upper_backward_c_next
-                + upper_backward_saved_inactive[s]*upper_backward_s_1[s*upper_backward_n + i]
-            )
+            upper_backward_s_next_0[s*upper_backward_n + i] = select(active[s], sigmoid_upper_backward_o*tanh_upper_backward_c_next, upper_backward_s_0[s*upper_backward_n + i])
+            upper_backward_s_next_1[s*upper_backward_n + i] = select(active[s], upper_backward_c_next, upper_backward_s_1[s*upper_backward_n + i])
             upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i] = tanh_d1(upper_backward_c_next)
             upper_backward_saved_tanh_d1_upper_backward_g[s*upper_backward_n + i] = tanh_d1(t[(s*4 + 2)*upper_backward_n + i])
             upper_backward_saved_sigmoid_d1_upper_backward_i[s*upper_backward_n + i] = sigmoid_d1(t[s*4*upper_backward_n + i])
@@ -874,12 +817,12 @@ cdef void deep_bidirectional_lstm_observe(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t upper_backward_n, Py_ssize_t upper_prediction_k,
     const real* weight, const real* upper_prediction_V, const real* upper_s_0, const real* upper_s_1,
     const real* upper_prediction_U, const real* upper_backward_s_0, const real* upper_backward_s_1, const real* upper_prediction_c,
-    const int64_t* k, real* J, real* upper_s_error_0, real* upper_s_error_1,
+    const int64_t* k, real* losses, real* upper_s_error_0, real* upper_s_error_1,
     real* upper_backward_s_error_0, real* upper_backward_s_error_1, real* upper_prediction_V_bar, real* upper_prediction_U_bar,
     real* upper_prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of upper_prediction(upper_s, upper_backward_s;
-    #     upper_prediction_V, upper_prediction_U, upper_prediction_c)
+    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     # upper_s_error = D_upper_s J
     # upper_backward_s_error = D_upper_backward_s J
     # upper_prediction_V_bar += nabla_upper_prediction_V J
@@ -892,7 +835,7 @@ cdef void deep_bidirectional_lstm_observe(
     #     upper_backward_s: (batch, upper_backward_n) * (batch, upper_backward_n), state
     #     upper_prediction_c: (upper_prediction_k), parameter
     #     k: (batch), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (batch), added to, not computed where NULL
     #     upper_s_error: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_error: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
@@ -901,22 +844,24 @@ cdef void deep_bidirectional_lstm_observe(
     #     upper_prediction_U_bar: (upper_prediction_k, upper_backward_n), added to, not
     #         computed where NULL
     #     upper_prediction_c_bar: (upper_prediction_k), added to, not computed where NULL
-    # cost: 6*batch*upper_backward_n*upper_prediction_k +
-    #     6*batch*upper_n*upper_prediction_k + 4*batch*upper_prediction_k + 5*batch + 1
-    #     flops
-    # batch*(upper_prediction_k + 2) calls of elementwise functions
-    # 8*(4*batch*upper_backward_n + 4*batch*upper_n + 2*batch +
+    # cost: batch*(6*upper_backward_n*upper_prediction_k + 6*upper_n*upper_prediction_k +
+    #     5*upper_prediction_k + 5) flops
+    # 2*batch*(upper_prediction_k + 2) calls of elementwise functions
+    # 8*(4*batch*upper_backward_n + 4*batch*upper_n + 3*batch +
     #     2*upper_backward_n*upper_prediction_k + 2*upper_n*upper_prediction_k +
-    #     2*upper_prediction_k + 1) bytes of arguments, results and saved values in
-    #     float64
+    #     2*upper_prediction_k) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*upper_prediction_k
-    cdef real* t_3 = workspace + batch*upper_prediction_k + batch
-    cdef real* t_4 = workspace + 2*batch*upper_prediction_k + batch
-    cdef real* t_5 = workspace + batch*upper_prediction_k
-    cdef real* t_6 = workspace + 3*batch*upper_prediction_k + batch
-    cdef real* t_7 = workspace
-    cdef Py_ssize_t s, i, k_2, j, k_3, k_4
+    cdef real* t_2 = workspace + batch*upper_backward_n + batch*upper_n + 2*batch*upper_prediction_k + batch
+    cdef real* t_3 = workspace + batch*upper_backward_n + batch*upper_n + 2*batch*upper_prediction_k + 2*batch
+    cdef real* t_4 = workspace + batch*upper_backward_n + batch*upper_n + 3*batch*upper_prediction_k + 2*batch
+    cdef real* t_5 = workspace + batch*upper_backward_n + batch*upper_n + 2*batch*upper_prediction_k + batch
+    cdef real* t_6 = workspace + batch*upper_backward_n + batch*upper_n + 4*batch*upper_prediction_k + 2*batch
+    cdef real* t_7 = workspace + batch*upper_prediction_k
+    cdef real* t_8 = workspace + batch*upper_backward_n + batch*upper_n + batch*upper_prediction_k + batch
+    cdef real* t_9 = workspace
+    cdef real* t_10 = workspace + batch*upper_prediction_k + batch
+    cdef real* t_11 = workspace + batch*upper_n + batch*upper_prediction_k + batch
+    cdef Py_ssize_t s, i, k_2, k_3, j, k_4
     cdef real largest, candidate, r, total
     # upper_s_error_1 = 0
     fill(batch*upper_n, <real>0, upper_s_error_1)
@@ -926,27 +871,43 @@ cdef void deep_bidirectional_lstm_observe(
     for s in range(batch):
         for i in range(upper_prediction_k):
             t[s*upper_prediction_k + i] = upper_prediction_c[i]
+    # t_7 = weight select(weight, 1, 0)
+    for s in range(batch):
+        t_7[s] = weight[s]*select(weight[s], <real>1, <real>0)
+    if upper_prediction_V_bar is not NULL:
+        # t_10 = select(weight 1, upper_prediction_h, 0)
+        t_10 = selected(batch, upper_n, weight, upper_s_0, t_10)
+    if upper_prediction_U_bar is not NULL:
+        # t_11 = select(weight 1, upper_prediction_g, 0)
+        t_11 = selected(batch, upper_backward_n, weight, upper_backward_s_0, t_11)
     # t += upper_prediction_V upper_prediction_h
     gemm(batch, upper_prediction_k, upper_n, <real>1,
          upper_s_0, upper_n, 1, upper_prediction_V, 1, upper_n, t, upper_prediction_k, 1)
     # t += upper_prediction_U upper_prediction_g
     gemm(batch, upper_prediction_k, upper_backward_n, <real>1,
          upper_backward_s_0, upper_backward_n, 1, upper_prediction_U, 1, upper_backward_n, t, upper_prediction_k, 1)
+    # t_8 = t_7 e_k
+    fill(batch*upper_prediction_k, <real>0, t_8)
+    for s in range(batch):
+        k_2 = checked_index(&k[s], upper_prediction_k)
+        t_8[s*upper_prediction_k + k_2] += t_7[s]
     # t_2 = t[argmax(t)]
     for s in range(batch):
-        k_2 = 0
+        if interrupted(s): return
+        k_3 = 0
         for j in range(upper_prediction_k):
             candidate = t[s*upper_prediction_k + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                k_2, largest = j, candidate
-        t_2[s] = t[s*upper_prediction_k + k_2]
+                k_3, largest = j, candidate
+        t_2[s] = anchor(t[s*upper_prediction_k + k_3])
     # t_4 = exp(t_3)
     # t_3 = t - t_2 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_prediction_k):
-            r = t[s*upper_prediction_k + i] - t_2[s]
+            r = difference(t[s*upper_prediction_k + i], t_2[s])
             t_4[s*upper_prediction_k + i] = exp(r)
-            if J is not NULL:
+            if losses is not NULL:
                 t_3[s*upper_prediction_k + i] = r
     # t_5 = <1, t_4>
     for s in range(batch):
@@ -954,64 +915,92 @@ cdef void deep_bidirectional_lstm_observe(
         for i in range(upper_prediction_k):
             total += t_4[s*upper_prediction_k + i]
         t_5[s] = total
-    # t_6 = log'(t_5) weight
+    # t_6 = 1 / t_5
+    # losses += select(weight, -weight (t_3[k] - log(t_5)), 0)
     for s in range(batch):
-        t_6[s] = log_d1(t_5[s])*weight[s]
-    if J is not NULL:
-        # J += -1 sum_s (weight (t_3[k] - log(t_5)))
-        total = <real>0
-        for s in range(batch):
-            k_3 = k[s]
-            total += weight[s]*(t_3[s*upper_prediction_k + k_3] - log(t_5[s]))
-        J[0] += -total
-    # t_7 = t_4 (.) t_6 1
+        t_6[s] = share(t_5[s])
+        if losses is not NULL:
+            k_4 = checked_index(&k[s], upper_prediction_k)
+            losses[s] += select(weight[s], -weight[s]*(t_3[s*upper_prediction_k + k_4] - anchor(log(t_5[s]))), <real>0)
+    # t_9 = select(weight 1, t_7 (t_4 (.) t_6 1) - t_8, 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_prediction_k):
-            t_7[s*upper_prediction_k + i] = t_4[s*upper_prediction_k + i]*t_6[s]
-    # t_7 += -1 weight e_k
-    for s in range(batch):
-        k_4 = k[s]
-        t_7[s*upper_prediction_k + k_4] += -weight[s]
-    # upper_s_error_0 = upper_prediction_V^T t_7
+            t_9[s*upper_prediction_k + i] = select(weight[s], t_4[s*upper_prediction_k + i]*t_6[s]*t_7[s] - t_8[s*upper_prediction_k + i], <real>0)
+    # upper_s_error_0 = upper_prediction_V^T t_9
     fill(batch*upper_n, <real>0, upper_s_error_0)
     gemm(batch, upper_n, upper_prediction_k, <real>1,
-         t_7, upper_prediction_k, 1, upper_prediction_V, upper_n, 1, upper_s_error_0, upper_n, 1)
-    # upper_backward_s_error_0 = upper_prediction_U^T t_7
+         t_9, upper_prediction_k, 1, upper_prediction_V, upper_n, 1, upper_s_error_0, upper_n, 1)
+    # upper_backward_s_error_0 = upper_prediction_U^T t_9
     fill(batch*upper_backward_n, <real>0, upper_backward_s_error_0)
     gemm(batch, upper_backward_n, upper_prediction_k, <real>1,
-         t_7, upper_prediction_k, 1, upper_prediction_U, upper_backward_n, 1, upper_backward_s_error_0, upper_backward_n, 1)
+         t_9, upper_prediction_k, 1, upper_prediction_U, upper_backward_n, 1, upper_backward_s_error_0, upper_backward_n, 1)
     if upper_prediction_V_bar is not NULL:
-        # upper_prediction_V_bar += sum_s t_7 upper_prediction_h^T
+        # upper_prediction_V_bar += sum_s t_9 t_10^T
         gemm(upper_prediction_k, upper_n, batch, <real>1,
-             t_7, 1, upper_prediction_k, upper_s_0, upper_n, 1, upper_prediction_V_bar, upper_n, 1)
+             t_9, 1, upper_prediction_k, t_10, upper_n, 1, upper_prediction_V_bar, upper_n, 1)
     if upper_prediction_U_bar is not NULL:
-        # upper_prediction_U_bar += sum_s t_7 upper_prediction_g^T
+        # upper_prediction_U_bar += sum_s t_9 t_11^T
         gemm(upper_prediction_k, upper_backward_n, batch, <real>1,
-             t_7, 1, upper_prediction_k, upper_backward_s_0, upper_backward_n, 1, upper_prediction_U_bar, upper_backward_n, 1)
+             t_9, 1, upper_prediction_k, t_11, upper_backward_n, 1, upper_prediction_U_bar, upper_backward_n, 1)
     if upper_prediction_c_bar is not NULL:
-        # upper_prediction_c_bar += sum_s t_7
+        # upper_prediction_c_bar += sum_s t_9
         for s in range(batch):
             for i in range(upper_prediction_k):
-                upper_prediction_c_bar[i] += t_7[s*upper_prediction_k + i]
+                upper_prediction_c_bar[i] += t_9[s*upper_prediction_k + i]
+    # upper_s_error_0 = 0, where select(weight, 0, 1)
+    for s in range(batch):
+        if select(weight[s], <real>0, <real>1) != 0:
+            for i in range(upper_n):
+                upper_s_error_0[s*upper_n + i] = <real>0
+    # upper_backward_s_error_0 = 0, where select(weight, 0, 1)
+    for s in range(batch):
+        if select(weight[s], <real>0, <real>1) != 0:
+            for i in range(upper_backward_n):
+                upper_backward_s_error_0[s*upper_backward_n + i] = <real>0
+
+
+cdef void deep_bidirectional_lstm_upper_forward_reaching(
+    Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t lower_prediction_k,
+    const real* upper_s_heard, const real* active, const real* upper_s_source, real* upper_forward_reached,
+    real* upper_s_heard_before
+) noexcept nogil:
+    # upper_forward_reached: where the step is active and a loss hears of upper_s_next
+    # upper_s_heard_before: where a loss hears of the state before
+    #     upper_s_heard: (batch), given
+    #     active: (batch), mask
+    #     upper_s_source: (batch), given
+    #     upper_forward_reached: (batch), overwritten
+    #     upper_s_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 40*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # upper_forward_reached = select(upper_s_heard, active, 0)
+    # upper_s_heard_before = select(upper_s_source, 1, select(upper_forward_reached, 1,
+    #     upper_s_heard))
+    for s in range(batch):
+        r = select(upper_s_heard[s], active[s], <real>0)
+        upper_forward_reached[s] = r
+        upper_s_heard_before[s] = select(upper_s_source[s], <real>1, select(r, <real>1, upper_s_heard[s]))
 
 
 cdef void deep_bidirectional_lstm_upper_forward_backward(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t lower_prediction_k,
-    const real* upper_s_error_0, const real* upper_s_error_1, const real* upper_forward_saved_inactive, const real* upper_s_bar_0,
+    const real* upper_s_error_0, const real* upper_s_error_1, const real* upper_forward_reached, const real* upper_s_bar_0,
     const real* upper_s_bar_1, const real* upper_forward_W, const real* upper_forward_saved_tanh_d1_upper_forward_g, const real* upper_forward_saved_sigmoid_upper_forward_i,
-    const real* active, const real* upper_forward_saved_tanh_d1_upper_forward_c_next, const real* upper_forward_saved_sigmoid_upper_forward_o, const real* upper_forward_saved_sigmoid_d1_upper_forward_i,
-    const real* upper_forward_saved_tanh_upper_forward_g, const real* upper_forward_saved_sigmoid_d1_upper_forward_f, const real* upper_s_0, const real* upper_s_1,
-    const real* upper_forward_saved_sigmoid_d1_upper_forward_o, const real* upper_forward_saved_tanh_upper_forward_c_next, const real* upper_forward_saved_sigmoid_upper_forward_f, real* upper_s_bar_before_0,
-    real* upper_s_bar_before_1, real* upper_forward_delta_value
+    const real* upper_forward_saved_tanh_d1_upper_forward_c_next, const real* upper_forward_saved_sigmoid_upper_forward_o, const real* upper_forward_saved_sigmoid_d1_upper_forward_i, const real* upper_forward_saved_tanh_upper_forward_g,
+    const real* upper_forward_saved_sigmoid_d1_upper_forward_f, const real* upper_s_0, const real* upper_s_1, const real* upper_forward_saved_sigmoid_d1_upper_forward_o,
+    const real* upper_forward_saved_tanh_upper_forward_c_next, const real* upper_forward_saved_sigmoid_upper_forward_f, real* upper_s_bar_before_0, real* upper_s_bar_before_1,
+    real* upper_forward_delta_value, real* workspace
 ) noexcept nogil:
     # upper_s_bar_before = upper_s_error + D*_upper_s f . upper_s_bar
     #     upper_s_error: (batch, upper_n) * (batch, upper_n), given
-    #     upper_forward_saved_inactive: (batch), given
+    #     upper_forward_reached: (batch), given
     #     upper_s_bar: (batch, upper_n) * (batch, upper_n), given
     #     upper_forward_W: (4, upper_n, upper_n), parameter
     #     upper_forward_saved_tanh_d1_upper_forward_g: (batch, upper_n), given
     #     upper_forward_saved_sigmoid_upper_forward_i: (batch, upper_n), given
-    #     active: (batch), mask
     #     upper_forward_saved_tanh_d1_upper_forward_c_next: (batch, upper_n), given
     #     upper_forward_saved_sigmoid_upper_forward_o: (batch, upper_n), given
     #     upper_forward_saved_sigmoid_d1_upper_forward_i: (batch, upper_n), given
@@ -1023,68 +1012,90 @@ cdef void deep_bidirectional_lstm_upper_forward_backward(
     #     upper_forward_saved_sigmoid_upper_forward_f: (batch, upper_n), given
     #     upper_s_bar_before: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_forward_delta_value: (batch, 4, upper_n), overwritten
-    # cost: batch*upper_n*(8*upper_n + 39) flops
-    # 16*(11*batch*upper_n + batch + 2*upper_n^2) bytes of arguments, results and saved
+    # cost: batch*upper_n*(8*upper_n + 29) flops
+    # 8*(22*batch*upper_n + batch + 4*upper_n^2) bytes of arguments, results and saved
     #     values in float64
-    cdef Py_ssize_t s, i
-    # upper_s_bar_before_0 = upper_s_error_0 + upper_forward_saved_inactive upper_s_bar_0
-    # upper_s_bar_before_1 = upper_s_error_1 + upper_forward_saved_inactive upper_s_bar_1
-    #     + upper_forward_saved_sigmoid_upper_forward_f (.) (active upper_s_bar_1 +
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*upper_n
+    cdef real* t_3 = workspace + 2*batch*upper_n
+    cdef real* t_4 = workspace
+    cdef Py_ssize_t s, i, j
+    # t = select(upper_forward_reached 1, upper_s_bar_1, 0)
+    t = selected(batch, upper_n, upper_forward_reached, upper_s_bar_1, t)
+    # t_2 = select(upper_forward_reached 1, upper_s_bar_0, 0)
+    t_2 = selected(batch, upper_n, upper_forward_reached, upper_s_bar_0, t_2)
+    # upper_s_bar_before_1 = upper_s_error_1 + select(upper_forward_reached 1, 0,
+    #     upper_s_bar_1) + select(upper_forward_reached 1,
+    #     upper_forward_saved_sigmoid_upper_forward_f (.) (t +
     #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) active upper_s_bar_0)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2), 0)
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(upper_n):
+            upper_s_bar_before_1[s*upper_n + i] = (
+                upper_s_error_1[s*upper_n + i]
+                + select(upper_forward_reached[s], <real>0, upper_s_bar_1[s*upper_n + i])
+                + select(upper_forward_reached[s], upper_forward_saved_sigmoid_upper_forward_f[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i]), <real>0)
+            )
+    # t_3 = e_2 (x) (upper_forward_saved_tanh_d1_upper_forward_g (.)
+    #     upper_forward_saved_sigmoid_upper_forward_i (.) (t +
+    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
+    fill(4*batch*upper_n, <real>0, t_3)
+    for s in range(batch):
+        for i in range(upper_n):
+            t_3[(s*4 + 2)*upper_n + i] += upper_forward_saved_tanh_d1_upper_forward_g[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_i[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
+    # t_3 += e_0 (x) (upper_forward_saved_sigmoid_d1_upper_forward_i (.)
+    #     upper_forward_saved_tanh_upper_forward_g (.) (t +
+    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
+    for s in range(batch):
+        for i in range(upper_n):
+            t_3[s*4*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_i[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_g[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
+    # t_3 += e_1 (x) (upper_forward_saved_sigmoid_d1_upper_forward_f (.) upper_forward_c
+    #     (.) (t + upper_forward_saved_tanh_d1_upper_forward_c_next (.)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
+    for s in range(batch):
+        for i in range(upper_n):
+            t_3[(s*4 + 1)*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_f[s*upper_n + i]*upper_s_1[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
+    # t_3 += e_3 (x) (upper_forward_saved_sigmoid_d1_upper_forward_o (.)
+    #     upper_forward_saved_tanh_upper_forward_c_next (.) t_2)
+    for s in range(batch):
+        for i in range(upper_n):
+            t_3[(s*4 + 3)*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_o[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_c_next[s*upper_n + i]*t_2[s*upper_n + i]
+    # upper_forward_delta_value = select(upper_forward_reached 1, t_3, 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(4):
+            for j in range(upper_n):
+                upper_forward_delta_value[(s*4 + i)*upper_n + j] = select(upper_forward_reached[s], t_3[(s*4 + i)*upper_n + j], <real>0)
+    # t_4 = upper_forward_W^T upper_forward_delta_value
+    fill(batch*upper_n, <real>0, t_4)
+    gemm(batch, upper_n, 4*upper_n, <real>1,
+         upper_forward_delta_value, 4*upper_n, 1, upper_forward_W, upper_n, 1, t_4, upper_n, 1)
+    # upper_s_bar_before_0 = upper_s_error_0 + select(upper_forward_reached 1, 0,
+    #     upper_s_bar_0) + select(upper_forward_reached 1, t_4, 0)
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_n):
             upper_s_bar_before_0[s*upper_n + i] = (
                 upper_s_error_0[s*upper_n + i]
-                + upper_forward_saved_inactive[s]*upper_s_bar_0[s*upper_n + i]
+                + select(upper_forward_reached[s], <real>0, upper_s_bar_0[s*upper_n + i])
+                + select(upper_forward_reached[s], t_4[s*upper_n + i], <real>0)
             )
-            upper_s_bar_before_1[s*upper_n + i] = (
-                upper_s_error_1[s*upper_n + i]
-                + upper_forward_saved_inactive[s]*upper_s_bar_1[s*upper_n + i]
-                + upper_forward_saved_sigmoid_upper_forward_f[s*upper_n + i]*(active[s]*upper_s_bar_1[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*active[s]*upper_s_bar_0[s*upper_n + i])
-            )
-    # upper_forward_delta_value = e_2 (x) (upper_forward_saved_tanh_d1_upper_forward_g (.)
-    #     upper_forward_saved_sigmoid_upper_forward_i (.) (active upper_s_bar_1 +
-    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) active upper_s_bar_0))
-    fill(4*batch*upper_n, <real>0, upper_forward_delta_value)
-    for s in range(batch):
-        for i in range(upper_n):
-            upper_forward_delta_value[(s*4 + 2)*upper_n + i] += upper_forward_saved_tanh_d1_upper_forward_g[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_i[s*upper_n + i]*(active[s]*upper_s_bar_1[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*active[s]*upper_s_bar_0[s*upper_n + i])
-    # upper_forward_delta_value += e_0 (x) (upper_forward_saved_sigmoid_d1_upper_forward_i
-    #     (.) upper_forward_saved_tanh_upper_forward_g (.) (active upper_s_bar_1 +
-    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) active upper_s_bar_0))
-    for s in range(batch):
-        for i in range(upper_n):
-            upper_forward_delta_value[s*4*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_i[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_g[s*upper_n + i]*(active[s]*upper_s_bar_1[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*active[s]*upper_s_bar_0[s*upper_n + i])
-    # upper_forward_delta_value += e_1 (x) (upper_forward_saved_sigmoid_d1_upper_forward_f
-    #     (.) upper_forward_c (.) (active upper_s_bar_1 +
-    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) active upper_s_bar_0))
-    for s in range(batch):
-        for i in range(upper_n):
-            upper_forward_delta_value[(s*4 + 1)*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_f[s*upper_n + i]*upper_s_1[s*upper_n + i]*(active[s]*upper_s_bar_1[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*active[s]*upper_s_bar_0[s*upper_n + i])
-    # upper_forward_delta_value += e_3 (x) (upper_forward_saved_sigmoid_d1_upper_forward_o
-    #     (.) upper_forward_saved_tanh_upper_forward_c_next (.) active upper_s_bar_0)
-    for s in range(batch):
-        for i in range(upper_n):
-            upper_forward_delta_value[(s*4 + 3)*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_o[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_c_next[s*upper_n + i]*active[s]*upper_s_bar_0[s*upper_n + i]
-    # upper_s_bar_before_0 += upper_forward_W^T upper_forward_delta_value
-    gemm(batch, upper_n, 4*upper_n, <real>1,
-         upper_forward_delta_value, 4*upper_n, 1, upper_forward_W, upper_n, 1, upper_s_bar_before_0, upper_n, 1)
 
 
 cdef void deep_bidirectional_lstm_upper_forward_adjoints(
     Py_ssize_t batch, Py_ssize_t upper_n, Py_ssize_t lower_prediction_k,
-    const real* upper_s_0, const real* upper_s_1, const real* upper_forward_delta_value, const real* upper_x,
-    const real* upper_forward_U, real* upper_forward_W_bar, real* upper_forward_U_bar, real* upper_forward_b_bar,
-    real* upper_x_bar
+    const real* upper_forward_reached, const real* upper_s_0, const real* upper_s_1, const real* upper_forward_delta_value,
+    const real* upper_x, const real* upper_forward_U, real* upper_forward_W_bar, real* upper_forward_U_bar,
+    real* upper_forward_b_bar, real* upper_x_bar, real* workspace
 ) noexcept nogil:
     # upper_forward_W_bar += nabla*_upper_forward_W f . upper_s_bar
     # upper_forward_U_bar += nabla*_upper_forward_U f . upper_s_bar
     # upper_forward_b_bar += nabla*_upper_forward_b f . upper_s_bar
     # upper_x_bar += D*_upper_x f . upper_s_bar
+    #     upper_forward_reached: (batch), given
     #     upper_s: (batch, upper_n) * (batch, upper_n), state
     #     upper_forward_delta_value: (batch, 4, upper_n), given
     #     upper_x: (batch, lower_prediction_k), state
@@ -1094,18 +1105,35 @@ cdef void deep_bidirectional_lstm_upper_forward_adjoints(
     #         NULL
     #     upper_forward_b_bar: (4, upper_n), added to, not computed where NULL
     #     upper_x_bar: (batch, lower_prediction_k), added to, not computed where NULL
-    # cost: 4*batch*upper_n*(4*lower_prediction_k + 2*upper_n + 1) flops
-    # 16*(batch*lower_prediction_k + 3*batch*upper_n + 4*lower_prediction_k*upper_n +
-    #     2*upper_n^2 + 2*upper_n) bytes of arguments, results and saved values in float64
+    # cost: batch*(16*lower_prediction_k*upper_n + lower_prediction_k + 8*upper_n^2 +
+    #     4*upper_n) flops
+    # 8*(2*batch*lower_prediction_k + 6*batch*upper_n + batch +
+    #     8*lower_prediction_k*upper_n + 4*upper_n^2 + 4*upper_n) bytes of arguments,
+    #     results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*upper_n
+    cdef real* upper_forward_U_upper_forward_delta_value = workspace + batch*lower_prediction_k + batch*upper_n
     cdef Py_ssize_t s, i, j
     if upper_forward_W_bar is not NULL:
-        # upper_forward_W_bar += sum_s upper_forward_delta_value upper_forward_h^T
-        gemm(4*upper_n, upper_n, batch, <real>1,
-             upper_forward_delta_value, 1, 4*upper_n, upper_s_0, upper_n, 1, upper_forward_W_bar, upper_n, 1)
+        # t = select(upper_forward_reached 1, upper_forward_h, 0)
+        t = selected(batch, upper_n, upper_forward_reached, upper_s_0, t)
     if upper_forward_U_bar is not NULL:
-        # upper_forward_U_bar += sum_s upper_forward_delta_value upper_x^T
+        # t_2 = select(upper_forward_reached 1, upper_x, 0)
+        t_2 = selected(batch, lower_prediction_k, upper_forward_reached, upper_x, t_2)
+    if upper_x_bar is not NULL:
+        # upper_forward_U_upper_forward_delta_value = upper_forward_U^T
+        #     upper_forward_delta_value
+        fill(batch*lower_prediction_k, <real>0, upper_forward_U_upper_forward_delta_value)
+        gemm(batch, lower_prediction_k, 4*upper_n, <real>1,
+             upper_forward_delta_value, 4*upper_n, 1, upper_forward_U, lower_prediction_k, 1, upper_forward_U_upper_forward_delta_value, lower_prediction_k, 1)
+    if upper_forward_W_bar is not NULL:
+        # upper_forward_W_bar += sum_s upper_forward_delta_value t^T
+        gemm(4*upper_n, upper_n, batch, <real>1,
+             upper_forward_delta_value, 1, 4*upper_n, t, upper_n, 1, upper_forward_W_bar, upper_n, 1)
+    if upper_forward_U_bar is not NULL:
+        # upper_forward_U_bar += sum_s upper_forward_delta_value t_2^T
         gemm(4*upper_n, lower_prediction_k, batch, <real>1,
-             upper_forward_delta_value, 1, 4*upper_n, upper_x, lower_prediction_k, 1, upper_forward_U_bar, lower_prediction_k, 1)
+             upper_forward_delta_value, 1, 4*upper_n, t_2, lower_prediction_k, 1, upper_forward_U_bar, lower_prediction_k, 1)
     if upper_forward_b_bar is not NULL:
         # upper_forward_b_bar += sum_s upper_forward_delta_value
         for s in range(batch):
@@ -1113,29 +1141,57 @@ cdef void deep_bidirectional_lstm_upper_forward_adjoints(
                 for j in range(upper_n):
                     upper_forward_b_bar[i*upper_n + j] += upper_forward_delta_value[(s*4 + i)*upper_n + j]
     if upper_x_bar is not NULL:
-        # upper_x_bar += upper_forward_U^T upper_forward_delta_value
-        gemm(batch, lower_prediction_k, 4*upper_n, <real>1,
-             upper_forward_delta_value, 4*upper_n, 1, upper_forward_U, lower_prediction_k, 1, upper_x_bar, lower_prediction_k, 1)
+        # upper_x_bar += select(upper_forward_reached 1,
+        #     upper_forward_U_upper_forward_delta_value, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(lower_prediction_k):
+                upper_x_bar[s*lower_prediction_k + i] += select(upper_forward_reached[s], upper_forward_U_upper_forward_delta_value[s*lower_prediction_k + i], <real>0)
+
+
+cdef void deep_bidirectional_lstm_upper_backward_reaching(
+    Py_ssize_t batch, Py_ssize_t upper_backward_n, Py_ssize_t lower_prediction_k,
+    const real* upper_backward_s_heard, const real* active, const real* upper_backward_s_source, real* upper_backward_reached,
+    real* upper_backward_s_heard_before
+) noexcept nogil:
+    # upper_backward_reached: where the step is active and a loss hears of
+    #     upper_backward_s_next
+    # upper_backward_s_heard_before: where a loss hears of the state before
+    #     upper_backward_s_heard: (batch), given
+    #     active: (batch), mask
+    #     upper_backward_s_source: (batch), given
+    #     upper_backward_reached: (batch), overwritten
+    #     upper_backward_s_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 40*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # upper_backward_reached = select(upper_backward_s_heard, active, 0)
+    # upper_backward_s_heard_before = select(upper_backward_s_source, 1,
+    #     select(upper_backward_reached, 1, upper_backward_s_heard))
+    for s in range(batch):
+        r = select(upper_backward_s_heard[s], active[s], <real>0)
+        upper_backward_reached[s] = r
+        upper_backward_s_heard_before[s] = select(upper_backward_s_source[s], <real>1, select(r, <real>1, upper_backward_s_heard[s]))
 
 
 cdef void deep_bidirectional_lstm_upper_backward_backward(
     Py_ssize_t batch, Py_ssize_t upper_backward_n, Py_ssize_t lower_prediction_k,
-    const real* upper_backward_s_error_0, const real* upper_backward_s_error_1, const real* upper_backward_saved_inactive, const real* upper_backward_s_bar_0,
+    const real* upper_backward_s_error_0, const real* upper_backward_s_error_1, const real* upper_backward_reached, const real* upper_backward_s_bar_0,
     const real* upper_backward_s_bar_1, const real* upper_backward_W, const real* upper_backward_saved_tanh_d1_upper_backward_g, const real* upper_backward_saved_sigmoid_upper_backward_i,
-    const real* active, const real* upper_backward_saved_tanh_d1_upper_backward_c_next, const real* upper_backward_saved_sigmoid_upper_backward_o, const real* upper_backward_saved_sigmoid_d1_upper_backward_i,
-    const real* upper_backward_saved_tanh_upper_backward_g, const real* upper_backward_saved_sigmoid_d1_upper_backward_f, const real* upper_backward_s_0, const real* upper_backward_s_1,
-    const real* upper_backward_saved_sigmoid_d1_upper_backward_o, const real* upper_backward_saved_tanh_upper_backward_c_next, const real* upper_backward_saved_sigmoid_upper_backward_f, real* upper_backward_s_bar_before_0,
-    real* upper_backward_s_bar_before_1, real* upper_backward_delta_value
+    const real* upper_backward_saved_tanh_d1_upper_backward_c_next, const real* upper_backward_saved_sigmoid_upper_backward_o, const real* upper_backward_saved_sigmoid_d1_upper_backward_i, const real* upper_backward_saved_tanh_upper_backward_g,
+    const real* upper_backward_saved_sigmoid_d1_upper_backward_f, const real* upper_backward_s_0, const real* upper_backward_s_1, const real* upper_backward_saved_sigmoid_d1_upper_backward_o,
+    const real* upper_backward_saved_tanh_upper_backward_c_next, const real* upper_backward_saved_sigmoid_upper_backward_f, real* upper_backward_s_bar_before_0, real* upper_backward_s_bar_before_1,
+    real* upper_backward_delta_value, real* workspace
 ) noexcept nogil:
     # upper_backward_s_bar_before = upper_backward_s_error + D*_upper_backward_s f .
     #     upper_backward_s_bar
     #     upper_backward_s_error: (batch, upper_backward_n) * (batch, upper_backward_n), given
-    #     upper_backward_saved_inactive: (batch), given
+    #     upper_backward_reached: (batch), given
     #     upper_backward_s_bar: (batch, upper_backward_n) * (batch, upper_backward_n), given
     #     upper_backward_W: (4, upper_backward_n, upper_backward_n), parameter
     #     upper_backward_saved_tanh_d1_upper_backward_g: (batch, upper_backward_n), given
     #     upper_backward_saved_sigmoid_upper_backward_i: (batch, upper_backward_n), given
-    #     active: (batch), mask
     #     upper_backward_saved_tanh_d1_upper_backward_c_next: (batch, upper_backward_n), given
     #     upper_backward_saved_sigmoid_upper_backward_o: (batch, upper_backward_n), given
     #     upper_backward_saved_sigmoid_d1_upper_backward_i: (batch, upper_backward_n), given
@@ -1148,77 +1204,91 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
     #     upper_backward_s_bar_before: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
     #     upper_backward_delta_value: (batch, 4, upper_backward_n), overwritten
-    # cost: batch*upper_backward_n*(8*upper_backward_n + 39) flops
-    # 16*(11*batch*upper_backward_n + batch + 2*upper_backward_n^2) bytes of arguments,
+    # cost: batch*upper_backward_n*(8*upper_backward_n + 29) flops
+    # 8*(22*batch*upper_backward_n + batch + 4*upper_backward_n^2) bytes of arguments,
     #     results and saved values in float64
-    cdef Py_ssize_t s, i
-    # upper_backward_s_bar_before_0 = upper_backward_s_error_0 +
-    #     upper_backward_saved_inactive upper_backward_s_bar_0
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*upper_backward_n
+    cdef real* t_3 = workspace + 2*batch*upper_backward_n
+    cdef real* t_4 = workspace
+    cdef Py_ssize_t s, i, j
+    # t = select(upper_backward_reached 1, upper_backward_s_bar_1, 0)
+    t = selected(batch, upper_backward_n, upper_backward_reached, upper_backward_s_bar_1, t)
+    # t_2 = select(upper_backward_reached 1, upper_backward_s_bar_0, 0)
+    t_2 = selected(batch, upper_backward_n, upper_backward_reached, upper_backward_s_bar_0, t_2)
     # upper_backward_s_bar_before_1 = upper_backward_s_error_1 +
-    #     upper_backward_saved_inactive upper_backward_s_bar_1 +
-    #     upper_backward_saved_sigmoid_upper_backward_f (.) (active upper_backward_s_bar_1
-    #     + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) active upper_backward_s_bar_0)
+    #     select(upper_backward_reached 1, 0, upper_backward_s_bar_1) +
+    #     select(upper_backward_reached 1, upper_backward_saved_sigmoid_upper_backward_f
+    #     (.) (t + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2), 0)
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(upper_backward_n):
+            upper_backward_s_bar_before_1[s*upper_backward_n + i] = (
+                upper_backward_s_error_1[s*upper_backward_n + i]
+                + select(upper_backward_reached[s], <real>0, upper_backward_s_bar_1[s*upper_backward_n + i])
+                + select(upper_backward_reached[s], upper_backward_saved_sigmoid_upper_backward_f[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i]), <real>0)
+            )
+    # t_3 = e_2 (x) (upper_backward_saved_tanh_d1_upper_backward_g (.)
+    #     upper_backward_saved_sigmoid_upper_backward_i (.) (t +
+    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
+    fill(4*batch*upper_backward_n, <real>0, t_3)
+    for s in range(batch):
+        for i in range(upper_backward_n):
+            t_3[(s*4 + 2)*upper_backward_n + i] += upper_backward_saved_tanh_d1_upper_backward_g[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_i[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
+    # t_3 += e_0 (x) (upper_backward_saved_sigmoid_d1_upper_backward_i (.)
+    #     upper_backward_saved_tanh_upper_backward_g (.) (t +
+    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
+    for s in range(batch):
+        for i in range(upper_backward_n):
+            t_3[s*4*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_i[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_g[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
+    # t_3 += e_1 (x) (upper_backward_saved_sigmoid_d1_upper_backward_f (.)
+    #     upper_backward_c (.) (t + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
+    for s in range(batch):
+        for i in range(upper_backward_n):
+            t_3[(s*4 + 1)*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_f[s*upper_backward_n + i]*upper_backward_s_1[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
+    # t_3 += e_3 (x) (upper_backward_saved_sigmoid_d1_upper_backward_o (.)
+    #     upper_backward_saved_tanh_upper_backward_c_next (.) t_2)
+    for s in range(batch):
+        for i in range(upper_backward_n):
+            t_3[(s*4 + 3)*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_o[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_c_next[s*upper_backward_n + i]*t_2[s*upper_backward_n + i]
+    # upper_backward_delta_value = select(upper_backward_reached 1, t_3, 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(4):
+            for j in range(upper_backward_n):
+                upper_backward_delta_value[(s*4 + i)*upper_backward_n + j] = select(upper_backward_reached[s], t_3[(s*4 + i)*upper_backward_n + j], <real>0)
+    # t_4 = upper_backward_W^T upper_backward_delta_value
+    fill(batch*upper_backward_n, <real>0, t_4)
+    gemm(batch, upper_backward_n, 4*upper_backward_n, <real>1,
+         upper_backward_delta_value, 4*upper_backward_n, 1, upper_backward_W, upper_backward_n, 1, t_4, upper_backward_n, 1)
+    # upper_backward_s_bar_before_0 = upper_backward_s_error_0 +
+    #     select(upper_backward_reached 1, 0, upper_backward_s_bar_0) +
+    #     select(upper_backward_reached 1, t_4, 0)
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_backward_n):
             upper_backward_s_bar_before_0[s*upper_backward_n + i] = (
                 upper_backward_s_error_0[s*upper_backward_n + i]
-                + upper_backward_saved_inactive[s]*upper_backward_s_bar_0[s*upper_backward_n + i]
+                + select(upper_backward_reached[s], <real>0, upper_backward_s_bar_0[s*upper_backward_n + i])
+                + select(upper_backward_reached[s], t_4[s*upper_backward_n + i], <real>0)
             )
-            upper_backward_s_bar_before_1[s*upper_backward_n + i] = (
-                upper_backward_s_error_1[s*upper_backward_n + i]
-                + upper_backward_saved_inactive[s]*upper_backward_s_bar_1[s*upper_backward_n + i]
-                + upper_backward_saved_sigmoid_upper_backward_f[s*upper_backward_n + i]*(active[s]*upper_backward_s_bar_1[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*active[s]*upper_backward_s_bar_0[s*upper_backward_n + i])
-            )
-    # upper_backward_delta_value = e_2 (x) (upper_backward_saved_tanh_d1_upper_backward_g
-    #     (.) upper_backward_saved_sigmoid_upper_backward_i (.) (active
-    #     upper_backward_s_bar_1 + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) active
-    #     upper_backward_s_bar_0))
-    fill(4*batch*upper_backward_n, <real>0, upper_backward_delta_value)
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            upper_backward_delta_value[(s*4 + 2)*upper_backward_n + i] += upper_backward_saved_tanh_d1_upper_backward_g[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_i[s*upper_backward_n + i]*(active[s]*upper_backward_s_bar_1[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*active[s]*upper_backward_s_bar_0[s*upper_backward_n + i])
-    # upper_backward_delta_value += e_0 (x)
-    #     (upper_backward_saved_sigmoid_d1_upper_backward_i (.)
-    #     upper_backward_saved_tanh_upper_backward_g (.) (active upper_backward_s_bar_1 +
-    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) active
-    #     upper_backward_s_bar_0))
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            upper_backward_delta_value[s*4*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_i[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_g[s*upper_backward_n + i]*(active[s]*upper_backward_s_bar_1[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*active[s]*upper_backward_s_bar_0[s*upper_backward_n + i])
-    # upper_backward_delta_value += e_1 (x)
-    #     (upper_backward_saved_sigmoid_d1_upper_backward_f (.) upper_backward_c (.)
-    #     (active upper_backward_s_bar_1 +
-    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) active
-    #     upper_backward_s_bar_0))
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            upper_backward_delta_value[(s*4 + 1)*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_f[s*upper_backward_n + i]*upper_backward_s_1[s*upper_backward_n + i]*(active[s]*upper_backward_s_bar_1[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*active[s]*upper_backward_s_bar_0[s*upper_backward_n + i])
-    # upper_backward_delta_value += e_3 (x)
-    #     (upper_backward_saved_sigmoid_d1_upper_backward_o (.)
-    #     upper_backward_saved_tanh_upper_backward_c_next (.) active
-    #     upper_backward_s_bar_0)
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            upper_backward_delta_value[(s*4 + 3)*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_o[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_c_next[s*upper_backward_n + i]*active[s]*upper_backward_s_bar_0[s*upper_backward_n + i]
-    # upper_backward_s_bar_before_0 += upper_backward_W^T upper_backward_delta_value
-    gemm(batch, upper_backward_n, 4*upper_backward_n, <real>1,
-         upper_backward_delta_value, 4*upper_backward_n, 1, upper_backward_W, upper_backward_n, 1, upper_backward_s_bar_before_0, upper_backward_n, 1)
 
 
 cdef void deep_bidirectional_lstm_upper_backward_adjoints(
     Py_ssize_t batch, Py_ssize_t upper_backward_n, Py_ssize_t lower_prediction_k,
-    const real* upper_backward_s_0, const real* upper_backward_s_1, const real* upper_backward_delta_value, const real* upper_x,
-    const real* upper_backward_U, real* upper_backward_W_bar, real* upper_backward_U_bar, real* upper_backward_b_bar,
-    real* upper_x_bar
+    const real* upper_backward_reached, const real* upper_backward_s_0, const real* upper_backward_s_1, const real* upper_backward_delta_value,
+    const real* upper_x, const real* upper_backward_U, real* upper_backward_W_bar, real* upper_backward_U_bar,
+    real* upper_backward_b_bar, real* upper_x_bar, real* workspace
 ) noexcept nogil:
     # upper_backward_W_bar += nabla*_upper_backward_W f . upper_backward_s_bar
     # upper_backward_U_bar += nabla*_upper_backward_U f . upper_backward_s_bar
     # upper_backward_b_bar += nabla*_upper_backward_b f . upper_backward_s_bar
     # upper_x_bar += D*_upper_x f . upper_backward_s_bar
+    #     upper_backward_reached: (batch), given
     #     upper_backward_s: (batch, upper_backward_n) * (batch, upper_backward_n), state
     #     upper_backward_delta_value: (batch, 4, upper_backward_n), given
     #     upper_x: (batch, lower_prediction_k), state
@@ -1229,19 +1299,35 @@ cdef void deep_bidirectional_lstm_upper_backward_adjoints(
     #         computed where NULL
     #     upper_backward_b_bar: (4, upper_backward_n), added to, not computed where NULL
     #     upper_x_bar: (batch, lower_prediction_k), added to, not computed where NULL
-    # cost: 4*batch*upper_backward_n*(4*lower_prediction_k + 2*upper_backward_n + 1) flops
-    # 16*(batch*lower_prediction_k + 3*batch*upper_backward_n +
-    #     4*lower_prediction_k*upper_backward_n + 2*upper_backward_n^2 +
-    #     2*upper_backward_n) bytes of arguments, results and saved values in float64
+    # cost: batch*(16*lower_prediction_k*upper_backward_n + lower_prediction_k +
+    #     8*upper_backward_n^2 + 4*upper_backward_n) flops
+    # 8*(2*batch*lower_prediction_k + 6*batch*upper_backward_n + batch +
+    #     8*lower_prediction_k*upper_backward_n + 4*upper_backward_n^2 +
+    #     4*upper_backward_n) bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*upper_backward_n
+    cdef real* upper_backward_U_upper_backward_delta_value = workspace + batch*lower_prediction_k + batch*upper_backward_n
     cdef Py_ssize_t s, i, j
     if upper_backward_W_bar is not NULL:
-        # upper_backward_W_bar += sum_s upper_backward_delta_value upper_backward_h^T
-        gemm(4*upper_backward_n, upper_backward_n, batch, <real>1,
-             upper_backward_delta_value, 1, 4*upper_backward_n, upper_backward_s_0, upper_backward_n, 1, upper_backward_W_bar, upper_backward_n, 1)
+        # t = select(upper_backward_reached 1, upper_backward_h, 0)
+        t = selected(batch, upper_backward_n, upper_backward_reached, upper_backward_s_0, t)
     if upper_backward_U_bar is not NULL:
-        # upper_backward_U_bar += sum_s upper_backward_delta_value upper_x^T
+        # t_2 = select(upper_backward_reached 1, upper_x, 0)
+        t_2 = selected(batch, lower_prediction_k, upper_backward_reached, upper_x, t_2)
+    if upper_x_bar is not NULL:
+        # upper_backward_U_upper_backward_delta_value = upper_backward_U^T
+        #     upper_backward_delta_value
+        fill(batch*lower_prediction_k, <real>0, upper_backward_U_upper_backward_delta_value)
+        gemm(batch, lower_prediction_k, 4*upper_backward_n, <real>1,
+             upper_backward_delta_value, 4*upper_backward_n, 1, upper_backward_U, lower_prediction_k, 1, upper_backward_U_upper_backward_delta_value, lower_prediction_k, 1)
+    if upper_backward_W_bar is not NULL:
+        # upper_backward_W_bar += sum_s upper_backward_delta_value t^T
+        gemm(4*upper_backward_n, upper_backward_n, batch, <real>1,
+             upper_backward_delta_value, 1, 4*upper_backward_n, t, upper_backward_n, 1, upper_backward_W_bar, upper_backward_n, 1)
+    if upper_backward_U_bar is not NULL:
+        # upper_backward_U_bar += sum_s upper_backward_delta_value t_2^T
         gemm(4*upper_backward_n, lower_prediction_k, batch, <real>1,
-             upper_backward_delta_value, 1, 4*upper_backward_n, upper_x, lower_prediction_k, 1, upper_backward_U_bar, lower_prediction_k, 1)
+             upper_backward_delta_value, 1, 4*upper_backward_n, t_2, lower_prediction_k, 1, upper_backward_U_bar, lower_prediction_k, 1)
     if upper_backward_b_bar is not NULL:
         # upper_backward_b_bar += sum_s upper_backward_delta_value
         for s in range(batch):
@@ -1249,23 +1335,44 @@ cdef void deep_bidirectional_lstm_upper_backward_adjoints(
                 for j in range(upper_backward_n):
                     upper_backward_b_bar[i*upper_backward_n + j] += upper_backward_delta_value[(s*4 + i)*upper_backward_n + j]
     if upper_x_bar is not NULL:
-        # upper_x_bar += upper_backward_U^T upper_backward_delta_value
-        gemm(batch, lower_prediction_k, 4*upper_backward_n, <real>1,
-             upper_backward_delta_value, 4*upper_backward_n, 1, upper_backward_U, lower_prediction_k, 1, upper_x_bar, lower_prediction_k, 1)
+        # upper_x_bar += select(upper_backward_reached 1,
+        #     upper_backward_U_upper_backward_delta_value, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(lower_prediction_k):
+                upper_x_bar[s*lower_prediction_k + i] += select(upper_backward_reached[s], upper_backward_U_upper_backward_delta_value[s*lower_prediction_k + i], <real>0)
+
+
+cdef void deep_bidirectional_lstm_lower_prediction_hearing(
+    Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t lower_backward_n, Py_ssize_t lower_prediction_k,
+    const real* upper_forward_reached, const real* upper_backward_reached, real* lower_prediction_heard
+) noexcept nogil:
+    # lower_prediction_heard: where a cell above reads the prediction and is reached
+    #     upper_forward_reached: (batch), given
+    #     upper_backward_reached: (batch), given
+    #     lower_prediction_heard: (batch), overwritten
+    # cost: 0 flops
+    # 24*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    # lower_prediction_heard = select(upper_forward_reached, upper_forward_reached,
+    #     upper_backward_reached)
+    for s in range(batch):
+        lower_prediction_heard[s] = select(upper_forward_reached[s], upper_forward_reached[s], upper_backward_reached[s])
 
 
 cdef void deep_bidirectional_lstm_lower_prediction_backward(
     Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t lower_backward_n, Py_ssize_t lower_prediction_k,
-    const real* lower_prediction_V, const real* prediction_2_bar, const real* lower_prediction_U, const real* lower_s_0,
-    const real* lower_s_1, const real* lower_backward_s_0, const real* lower_backward_s_1, real* lower_s_error_0,
-    real* lower_s_error_1, real* lower_backward_s_error_0, real* lower_backward_s_error_1, real* lower_prediction_V_bar,
-    real* lower_prediction_U_bar, real* lower_prediction_c_bar
+    const real* lower_prediction_heard, const real* lower_prediction_V, const real* prediction_2_bar, const real* lower_prediction_U,
+    const real* lower_s_0, const real* lower_s_1, const real* lower_backward_s_0, const real* lower_backward_s_1,
+    real* lower_s_error_0, real* lower_s_error_1, real* lower_backward_s_error_0, real* lower_backward_s_error_1,
+    real* lower_prediction_V_bar, real* lower_prediction_U_bar, real* lower_prediction_c_bar, real* workspace
 ) noexcept nogil:
     # lower_s_error = D_lower_s . prediction_2_bar
     # lower_backward_s_error = D_lower_backward_s . prediction_2_bar
     # lower_prediction_V_bar += nabla_lower_prediction_V . prediction_2_bar
     # lower_prediction_U_bar += nabla_lower_prediction_U . prediction_2_bar
     # lower_prediction_c_bar += nabla_lower_prediction_c . prediction_2_bar
+    #     lower_prediction_heard: (batch), given
     #     lower_prediction_V: (lower_prediction_k, lower_n), parameter
     #     prediction_2_bar: (batch, lower_prediction_k), given
     #     lower_prediction_U: (lower_prediction_k, lower_backward_n), parameter
@@ -1280,54 +1387,99 @@ cdef void deep_bidirectional_lstm_lower_prediction_backward(
     #         computed where NULL
     #     lower_prediction_c_bar: (lower_prediction_k), added to, not computed where NULL
     # cost: batch*lower_prediction_k*(4*lower_backward_n + 4*lower_n + 1) flops
-    # 8*(4*batch*lower_backward_n + 4*batch*lower_n + batch*lower_prediction_k +
+    # 8*(4*batch*lower_backward_n + 4*batch*lower_n + batch*lower_prediction_k + batch +
     #     2*lower_backward_n*lower_prediction_k + 2*lower_n*lower_prediction_k +
     #     lower_prediction_k) bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*lower_prediction_k
+    cdef real* t_3 = workspace + batch*lower_n + batch*lower_prediction_k
     cdef Py_ssize_t s, i
     # lower_s_error_1 = 0
     fill(batch*lower_n, <real>0, lower_s_error_1)
     # lower_backward_s_error_1 = 0
     fill(batch*lower_backward_n, <real>0, lower_backward_s_error_1)
-    # lower_s_error_0 = lower_prediction_V^T prediction_2_bar
+    # t = select(lower_prediction_heard 1, prediction_2_bar, 0)
+    t = selected(batch, lower_prediction_k, lower_prediction_heard, prediction_2_bar, t)
+    if lower_prediction_V_bar is not NULL:
+        # t_2 = select(lower_prediction_heard 1, lower_prediction_h, 0)
+        t_2 = selected(batch, lower_n, lower_prediction_heard, lower_s_0, t_2)
+    if lower_prediction_U_bar is not NULL:
+        # t_3 = select(lower_prediction_heard 1, lower_prediction_g, 0)
+        t_3 = selected(batch, lower_backward_n, lower_prediction_heard, lower_backward_s_0, t_3)
+    # lower_s_error_0 = lower_prediction_V^T t
     fill(batch*lower_n, <real>0, lower_s_error_0)
     gemm(batch, lower_n, lower_prediction_k, <real>1,
-         prediction_2_bar, lower_prediction_k, 1, lower_prediction_V, lower_n, 1, lower_s_error_0, lower_n, 1)
-    # lower_backward_s_error_0 = lower_prediction_U^T prediction_2_bar
+         t, lower_prediction_k, 1, lower_prediction_V, lower_n, 1, lower_s_error_0, lower_n, 1)
+    # lower_backward_s_error_0 = lower_prediction_U^T t
     fill(batch*lower_backward_n, <real>0, lower_backward_s_error_0)
     gemm(batch, lower_backward_n, lower_prediction_k, <real>1,
-         prediction_2_bar, lower_prediction_k, 1, lower_prediction_U, lower_backward_n, 1, lower_backward_s_error_0, lower_backward_n, 1)
+         t, lower_prediction_k, 1, lower_prediction_U, lower_backward_n, 1, lower_backward_s_error_0, lower_backward_n, 1)
     if lower_prediction_V_bar is not NULL:
-        # lower_prediction_V_bar += sum_s prediction_2_bar lower_prediction_h^T
+        # lower_prediction_V_bar += sum_s t t_2^T
         gemm(lower_prediction_k, lower_n, batch, <real>1,
-             prediction_2_bar, 1, lower_prediction_k, lower_s_0, lower_n, 1, lower_prediction_V_bar, lower_n, 1)
+             t, 1, lower_prediction_k, t_2, lower_n, 1, lower_prediction_V_bar, lower_n, 1)
     if lower_prediction_U_bar is not NULL:
-        # lower_prediction_U_bar += sum_s prediction_2_bar lower_prediction_g^T
+        # lower_prediction_U_bar += sum_s t t_3^T
         gemm(lower_prediction_k, lower_backward_n, batch, <real>1,
-             prediction_2_bar, 1, lower_prediction_k, lower_backward_s_0, lower_backward_n, 1, lower_prediction_U_bar, lower_backward_n, 1)
+             t, 1, lower_prediction_k, t_3, lower_backward_n, 1, lower_prediction_U_bar, lower_backward_n, 1)
     if lower_prediction_c_bar is not NULL:
-        # lower_prediction_c_bar += sum_s prediction_2_bar
+        # lower_prediction_c_bar += sum_s t
         for s in range(batch):
             for i in range(lower_prediction_k):
-                lower_prediction_c_bar[i] += prediction_2_bar[s*lower_prediction_k + i]
+                lower_prediction_c_bar[i] += t[s*lower_prediction_k + i]
+    # lower_s_error_0 = 0, where select(lower_prediction_heard, 0, 1)
+    for s in range(batch):
+        if select(lower_prediction_heard[s], <real>0, <real>1) != 0:
+            for i in range(lower_n):
+                lower_s_error_0[s*lower_n + i] = <real>0
+    # lower_backward_s_error_0 = 0, where select(lower_prediction_heard, 0, 1)
+    for s in range(batch):
+        if select(lower_prediction_heard[s], <real>0, <real>1) != 0:
+            for i in range(lower_backward_n):
+                lower_backward_s_error_0[s*lower_backward_n + i] = <real>0
+
+
+cdef void deep_bidirectional_lstm_lower_forward_reaching(
+    Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t m,
+    const real* lower_s_heard, const real* active, const real* lower_s_source, real* lower_forward_reached,
+    real* lower_s_heard_before
+) noexcept nogil:
+    # lower_forward_reached: where the step is active and a loss hears of lower_s_next
+    # lower_s_heard_before: where a loss hears of the state before
+    #     lower_s_heard: (batch), given
+    #     active: (batch), mask
+    #     lower_s_source: (batch), given
+    #     lower_forward_reached: (batch), overwritten
+    #     lower_s_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 40*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # lower_forward_reached = select(lower_s_heard, active, 0)
+    # lower_s_heard_before = select(lower_s_source, 1, select(lower_forward_reached, 1,
+    #     lower_s_heard))
+    for s in range(batch):
+        r = select(lower_s_heard[s], active[s], <real>0)
+        lower_forward_reached[s] = r
+        lower_s_heard_before[s] = select(lower_s_source[s], <real>1, select(r, <real>1, lower_s_heard[s]))
 
 
 cdef void deep_bidirectional_lstm_lower_forward_backward(
     Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t m,
-    const real* lower_s_error_0, const real* lower_s_error_1, const real* lower_forward_saved_inactive, const real* lower_s_bar_0,
+    const real* lower_s_error_0, const real* lower_s_error_1, const real* lower_forward_reached, const real* lower_s_bar_0,
     const real* lower_s_bar_1, const real* lower_forward_W, const real* lower_forward_saved_tanh_d1_lower_forward_g, const real* lower_forward_saved_sigmoid_lower_forward_i,
-    const real* active, const real* lower_forward_saved_tanh_d1_lower_forward_c_next, const real* lower_forward_saved_sigmoid_lower_forward_o, const real* lower_forward_saved_sigmoid_d1_lower_forward_i,
-    const real* lower_forward_saved_tanh_lower_forward_g, const real* lower_forward_saved_sigmoid_d1_lower_forward_f, const real* lower_s_0, const real* lower_s_1,
-    const real* lower_forward_saved_sigmoid_d1_lower_forward_o, const real* lower_forward_saved_tanh_lower_forward_c_next, const real* lower_forward_saved_sigmoid_lower_forward_f, real* lower_s_bar_before_0,
-    real* lower_s_bar_before_1, real* lower_forward_delta_value
+    const real* lower_forward_saved_tanh_d1_lower_forward_c_next, const real* lower_forward_saved_sigmoid_lower_forward_o, const real* lower_forward_saved_sigmoid_d1_lower_forward_i, const real* lower_forward_saved_tanh_lower_forward_g,
+    const real* lower_forward_saved_sigmoid_d1_lower_forward_f, const real* lower_s_0, const real* lower_s_1, const real* lower_forward_saved_sigmoid_d1_lower_forward_o,
+    const real* lower_forward_saved_tanh_lower_forward_c_next, const real* lower_forward_saved_sigmoid_lower_forward_f, real* lower_s_bar_before_0, real* lower_s_bar_before_1,
+    real* lower_forward_delta_value, real* workspace
 ) noexcept nogil:
     # lower_s_bar_before = lower_s_error + D*_lower_s f . lower_s_bar
     #     lower_s_error: (batch, lower_n) * (batch, lower_n), given
-    #     lower_forward_saved_inactive: (batch), given
+    #     lower_forward_reached: (batch), given
     #     lower_s_bar: (batch, lower_n) * (batch, lower_n), given
     #     lower_forward_W: (4, lower_n, lower_n), parameter
     #     lower_forward_saved_tanh_d1_lower_forward_g: (batch, lower_n), given
     #     lower_forward_saved_sigmoid_lower_forward_i: (batch, lower_n), given
-    #     active: (batch), mask
     #     lower_forward_saved_tanh_d1_lower_forward_c_next: (batch, lower_n), given
     #     lower_forward_saved_sigmoid_lower_forward_o: (batch, lower_n), given
     #     lower_forward_saved_sigmoid_d1_lower_forward_i: (batch, lower_n), given
@@ -1339,68 +1491,90 @@ cdef void deep_bidirectional_lstm_lower_forward_backward(
     #     lower_forward_saved_sigmoid_lower_forward_f: (batch, lower_n), given
     #     lower_s_bar_before: (batch, lower_n) * (batch, lower_n), overwritten
     #     lower_forward_delta_value: (batch, 4, lower_n), overwritten
-    # cost: batch*lower_n*(8*lower_n + 39) flops
-    # 16*(11*batch*lower_n + batch + 2*lower_n^2) bytes of arguments, results and saved
+    # cost: batch*lower_n*(8*lower_n + 29) flops
+    # 8*(22*batch*lower_n + batch + 4*lower_n^2) bytes of arguments, results and saved
     #     values in float64
-    cdef Py_ssize_t s, i
-    # lower_s_bar_before_0 = lower_s_error_0 + lower_forward_saved_inactive lower_s_bar_0
-    # lower_s_bar_before_1 = lower_s_error_1 + lower_forward_saved_inactive lower_s_bar_1
-    #     + lower_forward_saved_sigmoid_lower_forward_f (.) (active lower_s_bar_1 +
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*lower_n
+    cdef real* t_3 = workspace + 2*batch*lower_n
+    cdef real* t_4 = workspace
+    cdef Py_ssize_t s, i, j
+    # t = select(lower_forward_reached 1, lower_s_bar_1, 0)
+    t = selected(batch, lower_n, lower_forward_reached, lower_s_bar_1, t)
+    # t_2 = select(lower_forward_reached 1, lower_s_bar_0, 0)
+    t_2 = selected(batch, lower_n, lower_forward_reached, lower_s_bar_0, t_2)
+    # lower_s_bar_before_1 = lower_s_error_1 + select(lower_forward_reached 1, 0,
+    #     lower_s_bar_1) + select(lower_forward_reached 1,
+    #     lower_forward_saved_sigmoid_lower_forward_f (.) (t +
     #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) active lower_s_bar_0)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2), 0)
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(lower_n):
+            lower_s_bar_before_1[s*lower_n + i] = (
+                lower_s_error_1[s*lower_n + i]
+                + select(lower_forward_reached[s], <real>0, lower_s_bar_1[s*lower_n + i])
+                + select(lower_forward_reached[s], lower_forward_saved_sigmoid_lower_forward_f[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i]), <real>0)
+            )
+    # t_3 = e_2 (x) (lower_forward_saved_tanh_d1_lower_forward_g (.)
+    #     lower_forward_saved_sigmoid_lower_forward_i (.) (t +
+    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
+    fill(4*batch*lower_n, <real>0, t_3)
+    for s in range(batch):
+        for i in range(lower_n):
+            t_3[(s*4 + 2)*lower_n + i] += lower_forward_saved_tanh_d1_lower_forward_g[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_i[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
+    # t_3 += e_0 (x) (lower_forward_saved_sigmoid_d1_lower_forward_i (.)
+    #     lower_forward_saved_tanh_lower_forward_g (.) (t +
+    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
+    for s in range(batch):
+        for i in range(lower_n):
+            t_3[s*4*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_i[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_g[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
+    # t_3 += e_1 (x) (lower_forward_saved_sigmoid_d1_lower_forward_f (.) lower_forward_c
+    #     (.) (t + lower_forward_saved_tanh_d1_lower_forward_c_next (.)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
+    for s in range(batch):
+        for i in range(lower_n):
+            t_3[(s*4 + 1)*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_f[s*lower_n + i]*lower_s_1[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
+    # t_3 += e_3 (x) (lower_forward_saved_sigmoid_d1_lower_forward_o (.)
+    #     lower_forward_saved_tanh_lower_forward_c_next (.) t_2)
+    for s in range(batch):
+        for i in range(lower_n):
+            t_3[(s*4 + 3)*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_o[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_c_next[s*lower_n + i]*t_2[s*lower_n + i]
+    # lower_forward_delta_value = select(lower_forward_reached 1, t_3, 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(4):
+            for j in range(lower_n):
+                lower_forward_delta_value[(s*4 + i)*lower_n + j] = select(lower_forward_reached[s], t_3[(s*4 + i)*lower_n + j], <real>0)
+    # t_4 = lower_forward_W^T lower_forward_delta_value
+    fill(batch*lower_n, <real>0, t_4)
+    gemm(batch, lower_n, 4*lower_n, <real>1,
+         lower_forward_delta_value, 4*lower_n, 1, lower_forward_W, lower_n, 1, t_4, lower_n, 1)
+    # lower_s_bar_before_0 = lower_s_error_0 + select(lower_forward_reached 1, 0,
+    #     lower_s_bar_0) + select(lower_forward_reached 1, t_4, 0)
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(lower_n):
             lower_s_bar_before_0[s*lower_n + i] = (
                 lower_s_error_0[s*lower_n + i]
-                + lower_forward_saved_inactive[s]*lower_s_bar_0[s*lower_n + i]
+                + select(lower_forward_reached[s], <real>0, lower_s_bar_0[s*lower_n + i])
+                + select(lower_forward_reached[s], t_4[s*lower_n + i], <real>0)
             )
-            lower_s_bar_before_1[s*lower_n + i] = (
-                lower_s_error_1[s*lower_n + i]
-                + lower_forward_saved_inactive[s]*lower_s_bar_1[s*lower_n + i]
-                + lower_forward_saved_sigmoid_lower_forward_f[s*lower_n + i]*(active[s]*lower_s_bar_1[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*active[s]*lower_s_bar_0[s*lower_n + i])
-            )
-    # lower_forward_delta_value = e_2 (x) (lower_forward_saved_tanh_d1_lower_forward_g (.)
-    #     lower_forward_saved_sigmoid_lower_forward_i (.) (active lower_s_bar_1 +
-    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) active lower_s_bar_0))
-    fill(4*batch*lower_n, <real>0, lower_forward_delta_value)
-    for s in range(batch):
-        for i in range(lower_n):
-            lower_forward_delta_value[(s*4 + 2)*lower_n + i] += lower_forward_saved_tanh_d1_lower_forward_g[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_i[s*lower_n + i]*(active[s]*lower_s_bar_1[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*active[s]*lower_s_bar_0[s*lower_n + i])
-    # lower_forward_delta_value += e_0 (x) (lower_forward_saved_sigmoid_d1_lower_forward_i
-    #     (.) lower_forward_saved_tanh_lower_forward_g (.) (active lower_s_bar_1 +
-    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) active lower_s_bar_0))
-    for s in range(batch):
-        for i in range(lower_n):
-            lower_forward_delta_value[s*4*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_i[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_g[s*lower_n + i]*(active[s]*lower_s_bar_1[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*active[s]*lower_s_bar_0[s*lower_n + i])
-    # lower_forward_delta_value += e_1 (x) (lower_forward_saved_sigmoid_d1_lower_forward_f
-    #     (.) lower_forward_c (.) (active lower_s_bar_1 +
-    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) active lower_s_bar_0))
-    for s in range(batch):
-        for i in range(lower_n):
-            lower_forward_delta_value[(s*4 + 1)*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_f[s*lower_n + i]*lower_s_1[s*lower_n + i]*(active[s]*lower_s_bar_1[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*active[s]*lower_s_bar_0[s*lower_n + i])
-    # lower_forward_delta_value += e_3 (x) (lower_forward_saved_sigmoid_d1_lower_forward_o
-    #     (.) lower_forward_saved_tanh_lower_forward_c_next (.) active lower_s_bar_0)
-    for s in range(batch):
-        for i in range(lower_n):
-            lower_forward_delta_value[(s*4 + 3)*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_o[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_c_next[s*lower_n + i]*active[s]*lower_s_bar_0[s*lower_n + i]
-    # lower_s_bar_before_0 += lower_forward_W^T lower_forward_delta_value
-    gemm(batch, lower_n, 4*lower_n, <real>1,
-         lower_forward_delta_value, 4*lower_n, 1, lower_forward_W, lower_n, 1, lower_s_bar_before_0, lower_n, 1)
 
 
 cdef void deep_bidirectional_lstm_lower_forward_adjoints(
     Py_ssize_t batch, Py_ssize_t lower_n, Py_ssize_t m,
-    const real* lower_s_0, const real* lower_s_1, const real* lower_forward_delta_value, const real* x,
-    const real* lower_forward_U, real* lower_forward_W_bar, real* lower_forward_U_bar, real* lower_forward_b_bar,
-    real* x_bar
+    const real* lower_forward_reached, const real* lower_s_0, const real* lower_s_1, const real* lower_forward_delta_value,
+    const real* x, const real* lower_forward_U, real* lower_forward_W_bar, real* lower_forward_U_bar,
+    real* lower_forward_b_bar, real* x_bar, real* workspace
 ) noexcept nogil:
     # lower_forward_W_bar += nabla*_lower_forward_W f . lower_s_bar
     # lower_forward_U_bar += nabla*_lower_forward_U f . lower_s_bar
     # lower_forward_b_bar += nabla*_lower_forward_b f . lower_s_bar
     # x_bar += D*_x f . lower_s_bar
+    #     lower_forward_reached: (batch), given
     #     lower_s: (batch, lower_n) * (batch, lower_n), state
     #     lower_forward_delta_value: (batch, 4, lower_n), given
     #     x: (batch, m), state
@@ -1409,18 +1583,33 @@ cdef void deep_bidirectional_lstm_lower_forward_adjoints(
     #     lower_forward_U_bar: (4, lower_n, m), added to, not computed where NULL
     #     lower_forward_b_bar: (4, lower_n), added to, not computed where NULL
     #     x_bar: (batch, m), added to, not computed where NULL
-    # cost: 4*batch*lower_n*(2*lower_n + 4*m + 1) flops
-    # 16*(3*batch*lower_n + batch*m + 2*lower_n^2 + 4*lower_n*m + 2*lower_n) bytes of
-    #     arguments, results and saved values in float64
+    # cost: batch*(8*lower_n^2 + 16*lower_n*m + 4*lower_n + m) flops
+    # 8*(6*batch*lower_n + 2*batch*m + batch + 4*lower_n^2 + 8*lower_n*m + 4*lower_n)
+    #     bytes of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*lower_n
+    cdef real* lower_forward_U_lower_forward_delta_value = workspace + batch*lower_n + batch*m
     cdef Py_ssize_t s, i, j
     if lower_forward_W_bar is not NULL:
-        # lower_forward_W_bar += sum_s lower_forward_delta_value lower_forward_h^T
-        gemm(4*lower_n, lower_n, batch, <real>1,
-             lower_forward_delta_value, 1, 4*lower_n, lower_s_0, lower_n, 1, lower_forward_W_bar, lower_n, 1)
+        # t = select(lower_forward_reached 1, lower_forward_h, 0)
+        t = selected(batch, lower_n, lower_forward_reached, lower_s_0, t)
     if lower_forward_U_bar is not NULL:
-        # lower_forward_U_bar += sum_s lower_forward_delta_value x^T
+        # t_2 = select(lower_forward_reached 1, x, 0)
+        t_2 = selected(batch, m, lower_forward_reached, x, t_2)
+    if x_bar is not NULL:
+        # lower_forward_U_lower_forward_delta_value = lower_forward_U^T
+        #     lower_forward_delta_value
+        fill(batch*m, <real>0, lower_forward_U_lower_forward_delta_value)
+        gemm(batch, m, 4*lower_n, <real>1,
+             lower_forward_delta_value, 4*lower_n, 1, lower_forward_U, m, 1, lower_forward_U_lower_forward_delta_value, m, 1)
+    if lower_forward_W_bar is not NULL:
+        # lower_forward_W_bar += sum_s lower_forward_delta_value t^T
+        gemm(4*lower_n, lower_n, batch, <real>1,
+             lower_forward_delta_value, 1, 4*lower_n, t, lower_n, 1, lower_forward_W_bar, lower_n, 1)
+    if lower_forward_U_bar is not NULL:
+        # lower_forward_U_bar += sum_s lower_forward_delta_value t_2^T
         gemm(4*lower_n, m, batch, <real>1,
-             lower_forward_delta_value, 1, 4*lower_n, x, m, 1, lower_forward_U_bar, m, 1)
+             lower_forward_delta_value, 1, 4*lower_n, t_2, m, 1, lower_forward_U_bar, m, 1)
     if lower_forward_b_bar is not NULL:
         # lower_forward_b_bar += sum_s lower_forward_delta_value
         for s in range(batch):
@@ -1428,29 +1617,57 @@ cdef void deep_bidirectional_lstm_lower_forward_adjoints(
                 for j in range(lower_n):
                     lower_forward_b_bar[i*lower_n + j] += lower_forward_delta_value[(s*4 + i)*lower_n + j]
     if x_bar is not NULL:
-        # x_bar += lower_forward_U^T lower_forward_delta_value
-        gemm(batch, m, 4*lower_n, <real>1,
-             lower_forward_delta_value, 4*lower_n, 1, lower_forward_U, m, 1, x_bar, m, 1)
+        # x_bar += select(lower_forward_reached 1, lower_forward_U_lower_forward_delta_value,
+        #     0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(m):
+                x_bar[s*m + i] += select(lower_forward_reached[s], lower_forward_U_lower_forward_delta_value[s*m + i], <real>0)
+
+
+cdef void deep_bidirectional_lstm_lower_backward_reaching(
+    Py_ssize_t batch, Py_ssize_t lower_backward_n, Py_ssize_t m,
+    const real* lower_backward_s_heard, const real* active, const real* lower_backward_s_source, real* lower_backward_reached,
+    real* lower_backward_s_heard_before
+) noexcept nogil:
+    # lower_backward_reached: where the step is active and a loss hears of
+    #     lower_backward_s_next
+    # lower_backward_s_heard_before: where a loss hears of the state before
+    #     lower_backward_s_heard: (batch), given
+    #     active: (batch), mask
+    #     lower_backward_s_source: (batch), given
+    #     lower_backward_reached: (batch), overwritten
+    #     lower_backward_s_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 40*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # lower_backward_reached = select(lower_backward_s_heard, active, 0)
+    # lower_backward_s_heard_before = select(lower_backward_s_source, 1,
+    #     select(lower_backward_reached, 1, lower_backward_s_heard))
+    for s in range(batch):
+        r = select(lower_backward_s_heard[s], active[s], <real>0)
+        lower_backward_reached[s] = r
+        lower_backward_s_heard_before[s] = select(lower_backward_s_source[s], <real>1, select(r, <real>1, lower_backward_s_heard[s]))
 
 
 cdef void deep_bidirectional_lstm_lower_backward_backward(
     Py_ssize_t batch, Py_ssize_t lower_backward_n, Py_ssize_t m,
-    const real* lower_backward_s_error_0, const real* lower_backward_s_error_1, const real* lower_backward_saved_inactive, const real* lower_backward_s_bar_0,
+    const real* lower_backward_s_error_0, const real* lower_backward_s_error_1, const real* lower_backward_reached, const real* lower_backward_s_bar_0,
     const real* lower_backward_s_bar_1, const real* lower_backward_W, const real* lower_backward_saved_tanh_d1_lower_backward_g, const real* lower_backward_saved_sigmoid_lower_backward_i,
-    const real* active, const real* lower_backward_saved_tanh_d1_lower_backward_c_next, const real* lower_backward_saved_sigmoid_lower_backward_o, const real* lower_backward_saved_sigmoid_d1_lower_backward_i,
-    const real* lower_backward_saved_tanh_lower_backward_g, const real* lower_backward_saved_sigmoid_d1_lower_backward_f, const real* lower_backward_s_0, const real* lower_backward_s_1,
-    const real* lower_backward_saved_sigmoid_d1_lower_backward_o, const real* lower_backward_saved_tanh_lower_backward_c_next, const real* lower_backward_saved_sigmoid_lower_backward_f, real* lower_backward_s_bar_before_0,
-    real* lower_backward_s_bar_before_1, real* lower_backward_delta_value
+    const real* lower_backward_saved_tanh_d1_lower_backward_c_next, const real* lower_backward_saved_sigmoid_lower_backward_o, const real* lower_backward_saved_sigmoid_d1_lower_backward_i, const real* lower_backward_saved_tanh_lower_backward_g,
+    const real* lower_backward_saved_sigmoid_d1_lower_backward_f, const real* lower_backward_s_0, const real* lower_backward_s_1, const real* lower_backward_saved_sigmoid_d1_lower_backward_o,
+    const real* lower_backward_saved_tanh_lower_backward_c_next, const real* lower_backward_saved_sigmoid_lower_backward_f, real* lower_backward_s_bar_before_0, real* lower_backward_s_bar_before_1,
+    real* lower_backward_delta_value, real* workspace
 ) noexcept nogil:
     # lower_backward_s_bar_before = lower_backward_s_error + D*_lower_backward_s f .
     #     lower_backward_s_bar
     #     lower_backward_s_error: (batch, lower_backward_n) * (batch, lower_backward_n), given
-    #     lower_backward_saved_inactive: (batch), given
+    #     lower_backward_reached: (batch), given
     #     lower_backward_s_bar: (batch, lower_backward_n) * (batch, lower_backward_n), given
     #     lower_backward_W: (4, lower_backward_n, lower_backward_n), parameter
     #     lower_backward_saved_tanh_d1_lower_backward_g: (batch, lower_backward_n), given
     #     lower_backward_saved_sigmoid_lower_backward_i: (batch, lower_backward_n), given
-    #     active: (batch), mask
     #     lower_backward_saved_tanh_d1_lower_backward_c_next: (batch, lower_backward_n), given
     #     lower_backward_saved_sigmoid_lower_backward_o: (batch, lower_backward_n), given
     #     lower_backward_saved_sigmoid_d1_lower_backward_i: (batch, lower_backward_n), given
@@ -1463,77 +1680,91 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
     #     lower_backward_s_bar_before: (batch, lower_backward_n) * (batch, lower_backward_n),
     #         overwritten
     #     lower_backward_delta_value: (batch, 4, lower_backward_n), overwritten
-    # cost: batch*lower_backward_n*(8*lower_backward_n + 39) flops
-    # 16*(11*batch*lower_backward_n + batch + 2*lower_backward_n^2) bytes of arguments,
+    # cost: batch*lower_backward_n*(8*lower_backward_n + 29) flops
+    # 8*(22*batch*lower_backward_n + batch + 4*lower_backward_n^2) bytes of arguments,
     #     results and saved values in float64
-    cdef Py_ssize_t s, i
-    # lower_backward_s_bar_before_0 = lower_backward_s_error_0 +
-    #     lower_backward_saved_inactive lower_backward_s_bar_0
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*lower_backward_n
+    cdef real* t_3 = workspace + 2*batch*lower_backward_n
+    cdef real* t_4 = workspace
+    cdef Py_ssize_t s, i, j
+    # t = select(lower_backward_reached 1, lower_backward_s_bar_1, 0)
+    t = selected(batch, lower_backward_n, lower_backward_reached, lower_backward_s_bar_1, t)
+    # t_2 = select(lower_backward_reached 1, lower_backward_s_bar_0, 0)
+    t_2 = selected(batch, lower_backward_n, lower_backward_reached, lower_backward_s_bar_0, t_2)
     # lower_backward_s_bar_before_1 = lower_backward_s_error_1 +
-    #     lower_backward_saved_inactive lower_backward_s_bar_1 +
-    #     lower_backward_saved_sigmoid_lower_backward_f (.) (active lower_backward_s_bar_1
-    #     + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) active lower_backward_s_bar_0)
+    #     select(lower_backward_reached 1, 0, lower_backward_s_bar_1) +
+    #     select(lower_backward_reached 1, lower_backward_saved_sigmoid_lower_backward_f
+    #     (.) (t + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2), 0)
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(lower_backward_n):
+            lower_backward_s_bar_before_1[s*lower_backward_n + i] = (
+                lower_backward_s_error_1[s*lower_backward_n + i]
+                + select(lower_backward_reached[s], <real>0, lower_backward_s_bar_1[s*lower_backward_n + i])
+                + select(lower_backward_reached[s], lower_backward_saved_sigmoid_lower_backward_f[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i]), <real>0)
+            )
+    # t_3 = e_2 (x) (lower_backward_saved_tanh_d1_lower_backward_g (.)
+    #     lower_backward_saved_sigmoid_lower_backward_i (.) (t +
+    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
+    fill(4*batch*lower_backward_n, <real>0, t_3)
+    for s in range(batch):
+        for i in range(lower_backward_n):
+            t_3[(s*4 + 2)*lower_backward_n + i] += lower_backward_saved_tanh_d1_lower_backward_g[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_i[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
+    # t_3 += e_0 (x) (lower_backward_saved_sigmoid_d1_lower_backward_i (.)
+    #     lower_backward_saved_tanh_lower_backward_g (.) (t +
+    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
+    for s in range(batch):
+        for i in range(lower_backward_n):
+            t_3[s*4*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_i[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_g[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
+    # t_3 += e_1 (x) (lower_backward_saved_sigmoid_d1_lower_backward_f (.)
+    #     lower_backward_c (.) (t + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
+    for s in range(batch):
+        for i in range(lower_backward_n):
+            t_3[(s*4 + 1)*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_f[s*lower_backward_n + i]*lower_backward_s_1[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
+    # t_3 += e_3 (x) (lower_backward_saved_sigmoid_d1_lower_backward_o (.)
+    #     lower_backward_saved_tanh_lower_backward_c_next (.) t_2)
+    for s in range(batch):
+        for i in range(lower_backward_n):
+            t_3[(s*4 + 3)*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_o[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_c_next[s*lower_backward_n + i]*t_2[s*lower_backward_n + i]
+    # lower_backward_delta_value = select(lower_backward_reached 1, t_3, 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(4):
+            for j in range(lower_backward_n):
+                lower_backward_delta_value[(s*4 + i)*lower_backward_n + j] = select(lower_backward_reached[s], t_3[(s*4 + i)*lower_backward_n + j], <real>0)
+    # t_4 = lower_backward_W^T lower_backward_delta_value
+    fill(batch*lower_backward_n, <real>0, t_4)
+    gemm(batch, lower_backward_n, 4*lower_backward_n, <real>1,
+         lower_backward_delta_value, 4*lower_backward_n, 1, lower_backward_W, lower_backward_n, 1, t_4, lower_backward_n, 1)
+    # lower_backward_s_bar_before_0 = lower_backward_s_error_0 +
+    #     select(lower_backward_reached 1, 0, lower_backward_s_bar_0) +
+    #     select(lower_backward_reached 1, t_4, 0)
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(lower_backward_n):
             lower_backward_s_bar_before_0[s*lower_backward_n + i] = (
                 lower_backward_s_error_0[s*lower_backward_n + i]
-                + lower_backward_saved_inactive[s]*lower_backward_s_bar_0[s*lower_backward_n + i]
+                + select(lower_backward_reached[s], <real>0, lower_backward_s_bar_0[s*lower_backward_n + i])
+                + select(lower_backward_reached[s], t_4[s*lower_backward_n + i], <real>0)
             )
-            lower_backward_s_bar_before_1[s*lower_backward_n + i] = (
-                lower_backward_s_error_1[s*lower_backward_n + i]
-                + lower_backward_saved_inactive[s]*lower_backward_s_bar_1[s*lower_backward_n + i]
-                + lower_backward_saved_sigmoid_lower_backward_f[s*lower_backward_n + i]*(active[s]*lower_backward_s_bar_1[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*active[s]*lower_backward_s_bar_0[s*lower_backward_n + i])
-            )
-    # lower_backward_delta_value = e_2 (x) (lower_backward_saved_tanh_d1_lower_backward_g
-    #     (.) lower_backward_saved_sigmoid_lower_backward_i (.) (active
-    #     lower_backward_s_bar_1 + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) active
-    #     lower_backward_s_bar_0))
-    fill(4*batch*lower_backward_n, <real>0, lower_backward_delta_value)
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            lower_backward_delta_value[(s*4 + 2)*lower_backward_n + i] += lower_backward_saved_tanh_d1_lower_backward_g[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_i[s*lower_backward_n + i]*(active[s]*lower_backward_s_bar_1[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*active[s]*lower_backward_s_bar_0[s*lower_backward_n + i])
-    # lower_backward_delta_value += e_0 (x)
-    #     (lower_backward_saved_sigmoid_d1_lower_backward_i (.)
-    #     lower_backward_saved_tanh_lower_backward_g (.) (active lower_backward_s_bar_1 +
-    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) active
-    #     lower_backward_s_bar_0))
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            lower_backward_delta_value[s*4*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_i[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_g[s*lower_backward_n + i]*(active[s]*lower_backward_s_bar_1[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*active[s]*lower_backward_s_bar_0[s*lower_backward_n + i])
-    # lower_backward_delta_value += e_1 (x)
-    #     (lower_backward_saved_sigmoid_d1_lower_backward_f (.) lower_backward_c (.)
-    #     (active lower_backward_s_bar_1 +
-    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) active
-    #     lower_backward_s_bar_0))
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            lower_backward_delta_value[(s*4 + 1)*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_f[s*lower_backward_n + i]*lower_backward_s_1[s*lower_backward_n + i]*(active[s]*lower_backward_s_bar_1[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*active[s]*lower_backward_s_bar_0[s*lower_backward_n + i])
-    # lower_backward_delta_value += e_3 (x)
-    #     (lower_backward_saved_sigmoid_d1_lower_backward_o (.)
-    #     lower_backward_saved_tanh_lower_backward_c_next (.) active
-    #     lower_backward_s_bar_0)
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            lower_backward_delta_value[(s*4 + 3)*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_o[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_c_next[s*lower_backward_n + i]*active[s]*lower_backward_s_bar_0[s*lower_backward_n + i]
-    # lower_backward_s_bar_before_0 += lower_backward_W^T lower_backward_delta_value
-    gemm(batch, lower_backward_n, 4*lower_backward_n, <real>1,
-         lower_backward_delta_value, 4*lower_backward_n, 1, lower_backward_W, lower_backward_n, 1, lower_backward_s_bar_before_0, lower_backward_n, 1)
 
 
 cdef void deep_bidirectional_lstm_lower_backward_adjoints(
     Py_ssize_t batch, Py_ssize_t lower_backward_n, Py_ssize_t m,
-    const real* lower_backward_s_0, const real* lower_backward_s_1, const real* lower_backward_delta_value, const real* x,
-    const real* lower_backward_U, real* lower_backward_W_bar, real* lower_backward_U_bar, real* lower_backward_b_bar,
-    real* x_bar
+    const real* lower_backward_reached, const real* lower_backward_s_0, const real* lower_backward_s_1, const real* lower_backward_delta_value,
+    const real* x, const real* lower_backward_U, real* lower_backward_W_bar, real* lower_backward_U_bar,
+    real* lower_backward_b_bar, real* x_bar, real* workspace
 ) noexcept nogil:
     # lower_backward_W_bar += nabla*_lower_backward_W f . lower_backward_s_bar
     # lower_backward_U_bar += nabla*_lower_backward_U f . lower_backward_s_bar
     # lower_backward_b_bar += nabla*_lower_backward_b f . lower_backward_s_bar
     # x_bar += D*_x f . lower_backward_s_bar
+    #     lower_backward_reached: (batch), given
     #     lower_backward_s: (batch, lower_backward_n) * (batch, lower_backward_n), state
     #     lower_backward_delta_value: (batch, 4, lower_backward_n), given
     #     x: (batch, m), state
@@ -1543,18 +1774,35 @@ cdef void deep_bidirectional_lstm_lower_backward_adjoints(
     #     lower_backward_U_bar: (4, lower_backward_n, m), added to, not computed where NULL
     #     lower_backward_b_bar: (4, lower_backward_n), added to, not computed where NULL
     #     x_bar: (batch, m), added to, not computed where NULL
-    # cost: 4*batch*lower_backward_n*(2*lower_backward_n + 4*m + 1) flops
-    # 16*(3*batch*lower_backward_n + batch*m + 2*lower_backward_n^2 + 4*lower_backward_n*m
-    #     + 2*lower_backward_n) bytes of arguments, results and saved values in float64
+    # cost: batch*(8*lower_backward_n^2 + 16*lower_backward_n*m + 4*lower_backward_n + m)
+    #     flops
+    # 8*(6*batch*lower_backward_n + 2*batch*m + batch + 4*lower_backward_n^2 +
+    #     8*lower_backward_n*m + 4*lower_backward_n) bytes of arguments, results and saved
+    #     values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*lower_backward_n
+    cdef real* lower_backward_U_lower_backward_delta_value = workspace + batch*lower_backward_n + batch*m
     cdef Py_ssize_t s, i, j
     if lower_backward_W_bar is not NULL:
-        # lower_backward_W_bar += sum_s lower_backward_delta_value lower_backward_h^T
-        gemm(4*lower_backward_n, lower_backward_n, batch, <real>1,
-             lower_backward_delta_value, 1, 4*lower_backward_n, lower_backward_s_0, lower_backward_n, 1, lower_backward_W_bar, lower_backward_n, 1)
+        # t = select(lower_backward_reached 1, lower_backward_h, 0)
+        t = selected(batch, lower_backward_n, lower_backward_reached, lower_backward_s_0, t)
     if lower_backward_U_bar is not NULL:
-        # lower_backward_U_bar += sum_s lower_backward_delta_value x^T
+        # t_2 = select(lower_backward_reached 1, x, 0)
+        t_2 = selected(batch, m, lower_backward_reached, x, t_2)
+    if x_bar is not NULL:
+        # lower_backward_U_lower_backward_delta_value = lower_backward_U^T
+        #     lower_backward_delta_value
+        fill(batch*m, <real>0, lower_backward_U_lower_backward_delta_value)
+        gemm(batch, m, 4*lower_backward_n, <real>1,
+             lower_backward_delta_value, 4*lower_backward_n, 1, lower_backward_U, m, 1, lower_backward_U_lower_backward_delta_value, m, 1)
+    if lower_backward_W_bar is not NULL:
+        # lower_backward_W_bar += sum_s lower_backward_delta_value t^T
+        gemm(4*lower_backward_n, lower_backward_n, batch, <real>1,
+             lower_backward_delta_value, 1, 4*lower_backward_n, t, lower_backward_n, 1, lower_backward_W_bar, lower_backward_n, 1)
+    if lower_backward_U_bar is not NULL:
+        # lower_backward_U_bar += sum_s lower_backward_delta_value t_2^T
         gemm(4*lower_backward_n, m, batch, <real>1,
-             lower_backward_delta_value, 1, 4*lower_backward_n, x, m, 1, lower_backward_U_bar, m, 1)
+             lower_backward_delta_value, 1, 4*lower_backward_n, t_2, m, 1, lower_backward_U_bar, m, 1)
     if lower_backward_b_bar is not NULL:
         # lower_backward_b_bar += sum_s lower_backward_delta_value
         for s in range(batch):
@@ -1562,9 +1810,12 @@ cdef void deep_bidirectional_lstm_lower_backward_adjoints(
                 for j in range(lower_backward_n):
                     lower_backward_b_bar[i*lower_backward_n + j] += lower_backward_delta_value[(s*4 + i)*lower_backward_n + j]
     if x_bar is not NULL:
-        # x_bar += lower_backward_U^T lower_backward_delta_value
-        gemm(batch, m, 4*lower_backward_n, <real>1,
-             lower_backward_delta_value, 4*lower_backward_n, 1, lower_backward_U, m, 1, x_bar, m, 1)
+        # x_bar += select(lower_backward_reached 1,
+        #     lower_backward_U_lower_backward_delta_value, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(m):
+                x_bar[s*m + i] += select(lower_backward_reached[s], lower_backward_U_lower_backward_delta_value[s*m + i], <real>0)
 
 
 cdef void deep_bidirectional_lstm_forward(
@@ -1625,17 +1876,16 @@ cdef void deep_bidirectional_lstm_forward(
     #     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
-    # cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops
-    #     and 5*lower_n calls
-    # cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m +
-    #     10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+    # cost of lower_forward_transition: 4*lower_n*(2*lower_n + 2*m + 1) flops and
+    #     5*lower_n calls
+    # cost of lower_backward_transition: 4*lower_backward_n*(2*lower_backward_n + 2*m + 1)
+    #     flops and 5*lower_backward_n calls
     # cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n)
     #     flops
-    # cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 +
-    #     10*upper_n + 1 flops and 5*upper_n calls
-    # cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n +
-    #     8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n
-    #     calls
+    # cost of upper_forward_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n + 1)
+    #     flops and 5*upper_n calls
+    # cost of upper_backward_transition: 4*upper_backward_n*(2*lower_prediction_k +
+    #     2*upper_backward_n + 1) flops and 5*upper_backward_n calls
     # cost of upper_prediction_predict: 2*upper_prediction_k*(upper_backward_n + upper_n)
     #     flops
     cdef real* lower_s_0 = workspace
@@ -1652,6 +1902,7 @@ cdef void deep_bidirectional_lstm_forward(
     copy(batch*lower_n, lower_s_0_0, lower_s_0)
     copy(batch*lower_n, lower_s_0_1, lower_s_1)
     for t in range(steps):
+        if interrupted(t): return
         # lower_s_next = lower_forward(lower_s, x; lower_forward_W, lower_forward_U,
         #     lower_forward_b)
         deep_bidirectional_lstm_lower_forward_transition[real](
@@ -1663,6 +1914,7 @@ cdef void deep_bidirectional_lstm_forward(
     copy(batch*lower_backward_n, lower_backward_s_0_0, lower_backward_s_0 + batch*lower_backward_n*steps)
     copy(batch*lower_backward_n, lower_backward_s_0_1, lower_backward_s_1 + batch*lower_backward_n*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
         # lower_backward_s_next = lower_backward(lower_backward_s, x; lower_backward_W,
         #     lower_backward_U, lower_backward_b)
         deep_bidirectional_lstm_lower_backward_transition[real](
@@ -1681,6 +1933,7 @@ cdef void deep_bidirectional_lstm_forward(
     copy(batch*upper_n, upper_s_0_0, upper_s_0)
     copy(batch*upper_n, upper_s_0_1, upper_s_1)
     for t_3 in range(steps):
+        if interrupted(t_3): return
         # upper_s_next = upper_forward(upper_s, upper_x; upper_forward_W, upper_forward_U,
         #     upper_forward_b)
         deep_bidirectional_lstm_upper_forward_transition[real](
@@ -1692,6 +1945,7 @@ cdef void deep_bidirectional_lstm_forward(
     copy(batch*upper_backward_n, upper_backward_s_0_0, upper_backward_s_0 + batch*steps*upper_backward_n)
     copy(batch*upper_backward_n, upper_backward_s_0_1, upper_backward_s_1 + batch*steps*upper_backward_n)
     for t_4 in range(steps):
+        if interrupted(t_4): return
         # upper_backward_s_next = upper_backward(upper_backward_s, upper_x; upper_backward_W,
         #     upper_backward_U, upper_backward_b)
         deep_bidirectional_lstm_upper_backward_transition[real](
@@ -1787,11 +2041,11 @@ cdef void deep_bidirectional_lstm_loss(
     const real* lower_backward_U, const real* lower_backward_b, const real* lower_prediction_V, const real* lower_prediction_U,
     const real* lower_prediction_c, const real* upper_forward_W, const real* upper_forward_U, const real* upper_forward_b,
     const real* upper_backward_W, const real* upper_backward_U, const real* upper_backward_b, const real* upper_prediction_V,
-    const real* upper_prediction_U, const real* upper_prediction_c, real* J, real* lower_s_last_0,
+    const real* upper_prediction_U, const real* upper_prediction_c, real* losses, real* lower_s_last_0,
     real* lower_s_last_1, real* lower_backward_s_last_0, real* lower_backward_s_last_1, real* upper_s_last_0,
     real* upper_s_last_1, real* upper_backward_s_last_0, real* upper_backward_s_last_1, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
+    # losses += weight loss, for each time and sample; J is their sum
     #     lower_s_0: (batch, lower_n) * (batch, lower_n), state
     #     lower_backward_s_0: (batch, lower_backward_n) * (batch, lower_backward_n), state
     #     upper_s_0: (batch, upper_n) * (batch, upper_n), state
@@ -1818,27 +2072,26 @@ cdef void deep_bidirectional_lstm_loss(
     #     upper_prediction_V: (upper_prediction_k, upper_n), parameter
     #     upper_prediction_U: (upper_prediction_k, upper_backward_n), parameter
     #     upper_prediction_c: (upper_prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     lower_s_last: (batch, lower_n) * (batch, lower_n), overwritten
     #     lower_backward_s_last: (batch, lower_backward_n) * (batch, lower_backward_n),
     #         overwritten
     #     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
-    # cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops
-    #     and 5*lower_n calls
-    # cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m +
-    #     10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+    # cost of lower_forward_transition: 4*lower_n*(2*lower_n + 2*m + 1) flops and
+    #     5*lower_n calls
+    # cost of lower_backward_transition: 4*lower_backward_n*(2*lower_backward_n + 2*m + 1)
+    #     flops and 5*lower_backward_n calls
     # cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n)
     #     flops
-    # cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 +
-    #     10*upper_n + 1 flops and 5*upper_n calls
-    # cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n +
-    #     8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n
-    #     calls
-    # cost of observed_loss: 2*(upper_backward_n*upper_prediction_k +
-    #     upper_n*upper_prediction_k + upper_prediction_k + 2) flops and
-    #     upper_prediction_k + 1 calls
+    # cost of upper_forward_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n + 1)
+    #     flops and 5*upper_n calls
+    # cost of upper_backward_transition: 4*upper_backward_n*(2*lower_prediction_k +
+    #     2*upper_backward_n + 1) flops and 5*upper_backward_n calls
+    # cost of observed_loss: 2*upper_backward_n*upper_prediction_k +
+    #     2*upper_n*upper_prediction_k + upper_prediction_k + 3 flops and
+    #     2*upper_prediction_k + 3 calls
     cdef real* lower_s_0 = workspace
     cdef real* lower_s_1 = workspace + batch*lower_n*steps + batch*lower_n
     cdef real* lower_backward_s_0 = workspace + 2*batch*lower_n*steps + 2*batch*lower_n
@@ -1853,6 +2106,7 @@ cdef void deep_bidirectional_lstm_loss(
     copy(batch*lower_n, lower_s_0_0, lower_s_0)
     copy(batch*lower_n, lower_s_0_1, lower_s_1)
     for t in range(steps):
+        if interrupted(t): return
         # lower_s_next = lower_forward(lower_s, x; lower_forward_W, lower_forward_U,
         #     lower_forward_b)
         deep_bidirectional_lstm_lower_forward_transition[real](
@@ -1864,6 +2118,7 @@ cdef void deep_bidirectional_lstm_loss(
     copy(batch*lower_backward_n, lower_backward_s_0_0, lower_backward_s_0 + batch*lower_backward_n*steps)
     copy(batch*lower_backward_n, lower_backward_s_0_1, lower_backward_s_1 + batch*lower_backward_n*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
         # lower_backward_s_next = lower_backward(lower_backward_s, x; lower_backward_W,
         #     lower_backward_U, lower_backward_b)
         deep_bidirectional_lstm_lower_backward_transition[real](
@@ -1882,6 +2137,7 @@ cdef void deep_bidirectional_lstm_loss(
     copy(batch*upper_n, upper_s_0_0, upper_s_0)
     copy(batch*upper_n, upper_s_0_1, upper_s_1)
     for t_3 in range(steps):
+        if interrupted(t_3): return
         # upper_s_next = upper_forward(upper_s, upper_x; upper_forward_W, upper_forward_U,
         #     upper_forward_b)
         deep_bidirectional_lstm_upper_forward_transition[real](
@@ -1893,6 +2149,7 @@ cdef void deep_bidirectional_lstm_loss(
     copy(batch*upper_backward_n, upper_backward_s_0_0, upper_backward_s_0 + batch*steps*upper_backward_n)
     copy(batch*upper_backward_n, upper_backward_s_0_1, upper_backward_s_1 + batch*steps*upper_backward_n)
     for t_4 in range(steps):
+        if interrupted(t_4): return
         # upper_backward_s_next = upper_backward(upper_backward_s, upper_x; upper_backward_W,
         #     upper_backward_U, upper_backward_b)
         deep_bidirectional_lstm_upper_backward_transition[real](
@@ -1901,14 +2158,14 @@ cdef void deep_bidirectional_lstm_loss(
             upper_backward_U, lower_prediction_below + batch*lower_prediction_k*(steps - t_4 - 1), upper_backward_b, upper_backward_s_0 + batch*(steps - t_4 - 1)*upper_backward_n,
             upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, scratch,
         )
-    # J += the weighed sum of the losses of upper_prediction(upper_s, upper_backward_s;
-    #     upper_prediction_V, upper_prediction_U, upper_prediction_c)
-    if J is not NULL:
+    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
+    if losses is not NULL:
         deep_bidirectional_lstm_observed_loss[real](
             batch*steps, upper_n, upper_backward_n, upper_prediction_k,
             weight, upper_prediction_V, upper_s_0 + batch*upper_n, upper_s_1 + batch*upper_n,
             upper_prediction_U, upper_backward_s_0, upper_backward_s_1, upper_prediction_c,
-            k, J, scratch,
+            k, losses, scratch,
         )
     if lower_s_last_0 is not NULL:
         copy(batch*lower_n, lower_s_0 + batch*lower_n*steps, lower_s_last_0)
@@ -1977,7 +2234,7 @@ cdef void deep_bidirectional_lstm_bptt(
     const real* lower_backward_U, const real* lower_backward_b, const real* lower_prediction_V, const real* lower_prediction_U,
     const real* lower_prediction_c, const real* upper_forward_W, const real* upper_forward_U, const real* upper_forward_b,
     const real* upper_backward_W, const real* upper_backward_U, const real* upper_backward_b, const real* upper_prediction_V,
-    const real* upper_prediction_U, const real* upper_prediction_c, real* J, real* lower_forward_W_bar,
+    const real* upper_prediction_U, const real* upper_prediction_c, real* losses, real* lower_forward_W_bar,
     real* lower_forward_U_bar, real* lower_forward_b_bar, real* lower_backward_W_bar, real* lower_backward_U_bar,
     real* lower_backward_b_bar, real* lower_prediction_V_bar, real* lower_prediction_U_bar, real* lower_prediction_c_bar,
     real* upper_forward_W_bar, real* upper_forward_U_bar, real* upper_forward_b_bar, real* upper_backward_W_bar,
@@ -1988,8 +2245,8 @@ cdef void deep_bidirectional_lstm_bptt(
     real* lower_backward_s_last_0, real* lower_backward_s_last_1, real* upper_s_last_0, real* upper_s_last_1,
     real* upper_backward_s_last_0, real* upper_backward_s_last_1, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
-    # and its gradient by BPTT
+    # losses += weight loss, for each time and sample; J is their sum
+    # and the gradient of J by BPTT
     #     lower_s_0: (batch, lower_n) * (batch, lower_n), state
     #     lower_backward_s_0: (batch, lower_backward_n) * (batch, lower_backward_n), state
     #     upper_s_0: (batch, upper_n) * (batch, upper_n), state
@@ -2016,7 +2273,7 @@ cdef void deep_bidirectional_lstm_bptt(
     #     upper_prediction_V: (upper_prediction_k, upper_n), parameter
     #     upper_prediction_U: (upper_prediction_k, upper_backward_n), parameter
     #     upper_prediction_c: (upper_prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     lower_forward_W_bar: (4, lower_n, lower_n), added to, not computed where NULL
     #     lower_forward_U_bar: (4, lower_n, m), added to, not computed where NULL
     #     lower_forward_b_bar: (4, lower_n), added to, not computed where NULL
@@ -2058,137 +2315,144 @@ cdef void deep_bidirectional_lstm_bptt(
     #     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
-    # cost of lower_forward_saving_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1
-    #     flops and 10*lower_n calls
-    # cost of lower_backward_saving_transition: 8*lower_backward_n^2 +
-    #     8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 10*lower_backward_n
-    #     calls
+    # cost of lower_forward_saving_transition: 4*lower_n*(2*lower_n + 2*m + 1) flops and
+    #     10*lower_n calls
+    # cost of lower_backward_saving_transition: 4*lower_backward_n*(2*lower_backward_n +
+    #     2*m + 1) flops and 10*lower_backward_n calls
     # cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n)
     #     flops
-    # cost of upper_forward_saving_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2
-    #     + 10*upper_n + 1 flops and 10*upper_n calls
-    # cost of upper_backward_saving_transition: 8*lower_prediction_k*upper_backward_n +
-    #     8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 10*upper_backward_n
-    #     calls
-    # cost of observe: 2*(3*upper_backward_n*upper_prediction_k +
-    #     3*upper_n*upper_prediction_k + 2*upper_prediction_k + 3) flops and
-    #     upper_prediction_k + 2 calls
-    # cost of upper_forward_backward: upper_n*(8*upper_n + 39) flops
-    # cost of upper_forward_adjoints: 4*upper_n*(4*lower_prediction_k + 2*upper_n + 1)
-    #     flops
-    # cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 39) flops
-    # cost of upper_backward_adjoints: 4*upper_backward_n*(4*lower_prediction_k +
-    #     2*upper_backward_n + 1) flops
+    # cost of upper_forward_saving_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n
+    #     + 1) flops and 10*upper_n calls
+    # cost of upper_backward_saving_transition: 4*upper_backward_n*(2*lower_prediction_k +
+    #     2*upper_backward_n + 1) flops and 10*upper_backward_n calls
+    # cost of observe: 6*upper_backward_n*upper_prediction_k +
+    #     6*upper_n*upper_prediction_k + 5*upper_prediction_k + 5 flops and
+    #     2*(upper_prediction_k + 2) calls
+    # cost of upper_forward_backward: upper_n*(8*upper_n + 29) flops
+    # cost of upper_forward_adjoints: 16*lower_prediction_k*upper_n + lower_prediction_k +
+    #     8*upper_n^2 + 4*upper_n flops
+    # cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 29) flops
+    # cost of upper_backward_adjoints: 16*lower_prediction_k*upper_backward_n +
+    #     lower_prediction_k + 8*upper_backward_n^2 + 4*upper_backward_n flops
     # cost of lower_prediction_backward: lower_prediction_k*(4*lower_backward_n +
     #     4*lower_n + 1) flops
-    # cost of lower_forward_backward: lower_n*(8*lower_n + 39) flops
-    # cost of lower_forward_adjoints: 4*lower_n*(2*lower_n + 4*m + 1) flops
-    # cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 39) flops
-    # cost of lower_backward_adjoints: 4*lower_backward_n*(2*lower_backward_n + 4*m + 1)
-    #     flops
+    # cost of lower_forward_backward: lower_n*(8*lower_n + 29) flops
+    # cost of lower_forward_adjoints: 8*lower_n^2 + 16*lower_n*m + 4*lower_n + m flops
+    # cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 29) flops
+    # cost of lower_backward_adjoints: 8*lower_backward_n^2 + 16*lower_backward_n*m +
+    #     4*lower_backward_n + m flops
     cdef real* lower_s_0 = workspace
     cdef real* lower_s_1 = workspace + batch*lower_n*steps + batch*lower_n
     cdef real* lower_s_error_0 = workspace + 2*batch*lower_n*steps + 2*batch*lower_n
     cdef real* lower_s_error_1 = workspace + 3*batch*lower_n*steps + 3*batch*lower_n
     cdef real* lower_s_bar_0 = workspace + 4*batch*lower_n*steps + 4*batch*lower_n
     cdef real* lower_s_bar_1 = workspace + 5*batch*lower_n*steps + 5*batch*lower_n
-    cdef real* lower_forward_saved_inactive = workspace + 6*batch*lower_n*steps + 6*batch*lower_n
-    cdef real* lower_forward_saved_sigmoid_lower_forward_o = workspace + 6*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_tanh_d1_lower_forward_c_next = workspace + 7*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_sigmoid_lower_forward_i = workspace + 8*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_tanh_d1_lower_forward_g = workspace + 9*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_tanh_lower_forward_g = workspace + 10*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_sigmoid_d1_lower_forward_i = workspace + 11*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_sigmoid_d1_lower_forward_f = workspace + 12*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_tanh_lower_forward_c_next = workspace + 13*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_sigmoid_d1_lower_forward_o = workspace + 14*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_saved_sigmoid_lower_forward_f = workspace + 15*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_forward_delta_value = workspace + 16*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_s_0 = workspace + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_s_1 = workspace + batch*lower_backward_n*steps + batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_s_error_0 = workspace + 2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_s_error_1 = workspace + 3*batch*lower_backward_n*steps + 3*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_s_bar_0 = workspace + 4*batch*lower_backward_n*steps + 4*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_s_bar_1 = workspace + 5*batch*lower_backward_n*steps + 5*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_saved_inactive = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*steps
-    cdef real* lower_backward_saved_sigmoid_lower_backward_o = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_tanh_d1_lower_backward_c_next = workspace + 7*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_sigmoid_lower_backward_i = workspace + 8*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_tanh_d1_lower_backward_g = workspace + 9*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_tanh_lower_backward_g = workspace + 10*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_sigmoid_d1_lower_backward_i = workspace + 11*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_sigmoid_d1_lower_backward_f = workspace + 12*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_tanh_lower_backward_c_next = workspace + 13*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_sigmoid_d1_lower_backward_o = workspace + 14*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_saved_sigmoid_lower_backward_f = workspace + 15*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_backward_delta_value = workspace + 16*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_prediction_below = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps
-    cdef real* lower_prediction_below_bar = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps
-    cdef real* upper_s_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 2*batch*steps
-    cdef real* upper_s_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + batch*steps*upper_n + 2*batch*steps + batch*upper_n
-    cdef real* upper_s_error_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 2*batch*steps*upper_n + 2*batch*steps + 2*batch*upper_n
-    cdef real* upper_s_error_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 3*batch*steps*upper_n + 2*batch*steps + 3*batch*upper_n
-    cdef real* upper_s_bar_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 4*batch*steps*upper_n + 2*batch*steps + 4*batch*upper_n
-    cdef real* upper_s_bar_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 5*batch*steps*upper_n + 2*batch*steps + 5*batch*upper_n
-    cdef real* upper_forward_saved_inactive = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 2*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_sigmoid_upper_forward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_tanh_d1_upper_forward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 7*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_sigmoid_upper_forward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 8*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_tanh_d1_upper_forward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 9*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_tanh_upper_forward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 10*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_sigmoid_d1_upper_forward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 11*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_sigmoid_d1_upper_forward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 12*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_tanh_upper_forward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 13*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_sigmoid_d1_upper_forward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 14*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_saved_sigmoid_upper_forward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 15*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_forward_delta_value = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 16*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_backward_s_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_n
-    cdef real* upper_backward_s_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_s_error_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 2*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_s_error_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 3*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 3*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_s_bar_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 4*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 4*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_s_bar_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 5*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 5*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_inactive = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 3*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_sigmoid_upper_backward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_tanh_d1_upper_backward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 7*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_sigmoid_upper_backward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 8*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_tanh_d1_upper_backward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 9*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_tanh_upper_backward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 10*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_sigmoid_d1_upper_backward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 11*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_sigmoid_d1_upper_backward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 12*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_tanh_upper_backward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 13*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_sigmoid_d1_upper_backward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 14*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_saved_sigmoid_upper_backward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 15*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* upper_backward_delta_value = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 16*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
-    cdef real* scratch = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n
+    cdef real* lower_s_source = workspace + 6*batch*lower_n*steps + 6*batch*lower_n
+    cdef real* lower_s_heard = workspace + 6*batch*lower_n*steps + 6*batch*lower_n + batch*steps + batch
+    cdef real* lower_forward_saved_sigmoid_lower_forward_o = workspace + 6*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_tanh_d1_lower_forward_c_next = workspace + 7*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_sigmoid_lower_forward_i = workspace + 8*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_tanh_d1_lower_forward_g = workspace + 9*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_tanh_lower_forward_g = workspace + 10*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_sigmoid_d1_lower_forward_i = workspace + 11*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_sigmoid_d1_lower_forward_f = workspace + 12*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_tanh_lower_forward_c_next = workspace + 13*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_sigmoid_d1_lower_forward_o = workspace + 14*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_saved_sigmoid_lower_forward_f = workspace + 15*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_delta_value = workspace + 16*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_forward_reached = workspace + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*steps + 2*batch
+    cdef real* lower_backward_s_0 = workspace + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_1 = workspace + batch*lower_backward_n*steps + batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_error_0 = workspace + 2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_error_1 = workspace + 3*batch*lower_backward_n*steps + 3*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_bar_0 = workspace + 4*batch*lower_backward_n*steps + 4*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_bar_1 = workspace + 5*batch*lower_backward_n*steps + 5*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_source = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 3*batch*steps + 2*batch
+    cdef real* lower_backward_s_heard = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 4*batch*steps + 3*batch
+    cdef real* lower_backward_saved_sigmoid_lower_backward_o = workspace + 6*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_tanh_d1_lower_backward_c_next = workspace + 7*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_sigmoid_lower_backward_i = workspace + 8*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_tanh_d1_lower_backward_g = workspace + 9*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_tanh_lower_backward_g = workspace + 10*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_sigmoid_d1_lower_backward_i = workspace + 11*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_sigmoid_d1_lower_backward_f = workspace + 12*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_tanh_lower_backward_c_next = workspace + 13*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_sigmoid_d1_lower_backward_o = workspace + 14*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_saved_sigmoid_lower_backward_f = workspace + 15*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_delta_value = workspace + 16*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_backward_reached = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 5*batch*steps + 4*batch
+    cdef real* lower_prediction_below = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 6*batch*steps + 4*batch
+    cdef real* lower_prediction_below_bar = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + batch*lower_prediction_k*steps + 6*batch*steps + 4*batch
+    cdef real* upper_s_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps + 4*batch
+    cdef real* upper_s_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + batch*steps*upper_n + 6*batch*steps + batch*upper_n + 4*batch
+    cdef real* upper_s_error_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 2*batch*steps*upper_n + 6*batch*steps + 2*batch*upper_n + 4*batch
+    cdef real* upper_s_error_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 3*batch*steps*upper_n + 6*batch*steps + 3*batch*upper_n + 4*batch
+    cdef real* upper_s_bar_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 4*batch*steps*upper_n + 6*batch*steps + 4*batch*upper_n + 4*batch
+    cdef real* upper_s_bar_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 5*batch*steps*upper_n + 6*batch*steps + 5*batch*upper_n + 4*batch
+    cdef real* upper_s_source = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 6*batch*steps + 6*batch*upper_n + 4*batch
+    cdef real* upper_s_heard = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 7*batch*steps + 6*batch*upper_n + 5*batch
+    cdef real* upper_forward_saved_sigmoid_upper_forward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_tanh_d1_upper_forward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 7*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_sigmoid_upper_forward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 8*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_tanh_d1_upper_forward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 9*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_tanh_upper_forward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 10*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_sigmoid_d1_upper_forward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 11*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_sigmoid_d1_upper_forward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 12*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_tanh_upper_forward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 13*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_sigmoid_d1_upper_forward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 14*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_saved_sigmoid_upper_forward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 15*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_delta_value = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 16*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_forward_reached = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_n + 8*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_n + 9*batch*steps + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + batch*steps*upper_backward_n + 20*batch*steps*upper_n + 9*batch*steps + batch*upper_backward_n + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_error_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 9*batch*steps + 2*batch*upper_backward_n + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_error_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 3*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 9*batch*steps + 3*batch*upper_backward_n + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_bar_0 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 4*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 9*batch*steps + 4*batch*upper_backward_n + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_bar_1 = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 5*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 9*batch*steps + 5*batch*upper_backward_n + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_source = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 9*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 6*batch
+    cdef real* upper_backward_s_heard = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 10*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 7*batch
+    cdef real* upper_backward_saved_sigmoid_upper_backward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 6*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_tanh_d1_upper_backward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 7*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_sigmoid_upper_backward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 8*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_tanh_d1_upper_backward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 9*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_tanh_upper_backward_g = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 10*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_sigmoid_d1_upper_backward_i = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 11*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_sigmoid_d1_upper_backward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 12*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_tanh_upper_backward_c_next = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 13*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_sigmoid_d1_upper_backward_o = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 14*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_saved_sigmoid_upper_backward_f = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 15*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_delta_value = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 16*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* upper_backward_reached = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 11*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* lower_prediction_heard = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 12*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
+    cdef real* scratch = workspace + 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 13*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch
     cdef Py_ssize_t t, t_2, t_3, t_4, t_5, t_6, t_7, t_8
     copy(batch*lower_n, lower_s_0_0, lower_s_0)
     copy(batch*lower_n, lower_s_0_1, lower_s_1)
     for t in range(steps):
+        if interrupted(t): return
         # lower_s_next = lower_forward(lower_s, x; lower_forward_W, lower_forward_U,
         #     lower_forward_b)
         deep_bidirectional_lstm_lower_forward_saving_transition[real](
             batch, lower_n, m,
             active + batch*t, lower_forward_W, lower_s_0 + batch*lower_n*t, lower_s_1 + batch*lower_n*t,
             lower_forward_U, x + batch*m*t, lower_forward_b, lower_s_0 + batch*lower_n*(t + 1),
-            lower_s_1 + batch*lower_n*(t + 1), lower_forward_saved_inactive + batch*t, lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*t,
-            lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_g + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*t,
-            lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*t, lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*t,
-            scratch,
+            lower_s_1 + batch*lower_n*(t + 1), lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*t, lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*t, lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*t,
+            lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*t, lower_forward_saved_tanh_lower_forward_g + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*t,
+            lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*t, lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*t, lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*t, scratch,
         )
     copy(batch*lower_backward_n, lower_backward_s_0_0, lower_backward_s_0 + batch*lower_backward_n*steps)
     copy(batch*lower_backward_n, lower_backward_s_0_1, lower_backward_s_1 + batch*lower_backward_n*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
         # lower_backward_s_next = lower_backward(lower_backward_s, x; lower_backward_W,
         #     lower_backward_U, lower_backward_b)
         deep_bidirectional_lstm_lower_backward_saving_transition[real](
             batch, lower_backward_n, m,
             active + batch*(steps - t_2 - 1), lower_backward_W, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2), lower_backward_s_1 + batch*lower_backward_n*(steps - t_2),
             lower_backward_U, x + batch*m*(steps - t_2 - 1), lower_backward_b, lower_backward_s_0 + batch*lower_backward_n*(steps - t_2 - 1),
-            lower_backward_s_1 + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_inactive + batch*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*(steps - t_2 - 1),
-            lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*(steps - t_2 - 1),
-            lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*(steps - t_2 - 1),
-            scratch,
+            lower_backward_s_1 + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*(steps - t_2 - 1),
+            lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*(steps - t_2 - 1), lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*(steps - t_2 - 1), scratch,
         )
     fill(batch*lower_prediction_k*steps, <real>0, lower_prediction_below_bar)
     # prediction_2 = lower_prediction(lower_s, lower_backward_s; lower_prediction_V,
@@ -2201,37 +2465,41 @@ cdef void deep_bidirectional_lstm_bptt(
     copy(batch*upper_n, upper_s_0_0, upper_s_0)
     copy(batch*upper_n, upper_s_0_1, upper_s_1)
     for t_3 in range(steps):
+        if interrupted(t_3): return
         # upper_s_next = upper_forward(upper_s, upper_x; upper_forward_W, upper_forward_U,
         #     upper_forward_b)
         deep_bidirectional_lstm_upper_forward_saving_transition[real](
             batch, upper_n, lower_prediction_k,
             active + batch*t_3, upper_forward_W, upper_s_0 + batch*t_3*upper_n, upper_s_1 + batch*t_3*upper_n,
             upper_forward_U, lower_prediction_below + batch*lower_prediction_k*t_3, upper_forward_b, upper_s_0 + batch*(t_3 + 1)*upper_n,
-            upper_s_1 + batch*(t_3 + 1)*upper_n, upper_forward_saved_inactive + batch*t_3, upper_forward_saved_sigmoid_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*t_3*upper_n,
-            upper_forward_saved_sigmoid_upper_forward_i + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*t_3*upper_n,
-            upper_forward_saved_sigmoid_d1_upper_forward_f + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_c_next + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*t_3*upper_n,
-            scratch,
+            upper_s_1 + batch*(t_3 + 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_tanh_d1_upper_forward_c_next + batch*t_3*upper_n, upper_forward_saved_sigmoid_upper_forward_i + batch*t_3*upper_n,
+            upper_forward_saved_tanh_d1_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_tanh_upper_forward_g + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_f + batch*t_3*upper_n,
+            upper_forward_saved_tanh_upper_forward_c_next + batch*t_3*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_o + batch*t_3*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*t_3*upper_n, scratch,
         )
     copy(batch*upper_backward_n, upper_backward_s_0_0, upper_backward_s_0 + batch*steps*upper_backward_n)
     copy(batch*upper_backward_n, upper_backward_s_0_1, upper_backward_s_1 + batch*steps*upper_backward_n)
     for t_4 in range(steps):
+        if interrupted(t_4): return
         # upper_backward_s_next = upper_backward(upper_backward_s, upper_x; upper_backward_W,
         #     upper_backward_U, upper_backward_b)
         deep_bidirectional_lstm_upper_backward_saving_transition[real](
             batch, upper_backward_n, lower_prediction_k,
             active + batch*(steps - t_4 - 1), upper_backward_W, upper_backward_s_0 + batch*(steps - t_4)*upper_backward_n, upper_backward_s_1 + batch*(steps - t_4)*upper_backward_n,
             upper_backward_U, lower_prediction_below + batch*lower_prediction_k*(steps - t_4 - 1), upper_backward_b, upper_backward_s_0 + batch*(steps - t_4 - 1)*upper_backward_n,
-            upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_inactive + batch*(steps - t_4 - 1), upper_backward_saved_sigmoid_upper_backward_o + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*(steps - t_4 - 1)*upper_backward_n,
-            upper_backward_saved_sigmoid_upper_backward_i + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_g + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_upper_backward_g + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*(steps - t_4 - 1)*upper_backward_n,
-            upper_backward_saved_sigmoid_d1_upper_backward_f + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_o + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*(steps - t_4 - 1)*upper_backward_n,
-            scratch,
+            upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_o + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_i + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_saved_tanh_d1_upper_backward_g + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_tanh_upper_backward_g + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_f + batch*(steps - t_4 - 1)*upper_backward_n,
+            upper_backward_saved_tanh_upper_backward_c_next + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_o + batch*(steps - t_4 - 1)*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*(steps - t_4 - 1)*upper_backward_n, scratch,
         )
     fill(batch*(steps + 1)*upper_n, <real>0, upper_s_error_0)
     fill(batch*(steps + 1)*upper_n, <real>0, upper_s_error_1)
     fill(batch*(steps + 1)*upper_backward_n, <real>0, upper_backward_s_error_0)
     fill(batch*(steps + 1)*upper_backward_n, <real>0, upper_backward_s_error_1)
-    # J += the weighed sum of the losses of upper_prediction(upper_s, upper_backward_s;
-    #     upper_prediction_V, upper_prediction_U, upper_prediction_c)
+    fill(batch*(steps + 1), <real>0, upper_s_source)
+    copy(batch*steps, weight, upper_s_source + batch)
+    fill(batch*(steps + 1), <real>0, upper_backward_s_source)
+    copy(batch*steps, weight, upper_backward_s_source)
+    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     # upper_s_error = D_upper_s J
     # upper_backward_s_error = D_upper_backward_s J
     # upper_prediction_V_bar += nabla_upper_prediction_V J
@@ -2241,22 +2509,31 @@ cdef void deep_bidirectional_lstm_bptt(
         batch*steps, upper_n, upper_backward_n, upper_prediction_k,
         weight, upper_prediction_V, upper_s_0 + batch*upper_n, upper_s_1 + batch*upper_n,
         upper_prediction_U, upper_backward_s_0, upper_backward_s_1, upper_prediction_c,
-        k, J, upper_s_error_0 + batch*upper_n, upper_s_error_1 + batch*upper_n,
+        k, losses, upper_s_error_0 + batch*upper_n, upper_s_error_1 + batch*upper_n,
         upper_backward_s_error_0, upper_backward_s_error_1, upper_prediction_V_bar, upper_prediction_U_bar,
         upper_prediction_c_bar, scratch,
     )
     copy(batch*upper_n, upper_s_error_0 + batch*steps*upper_n, upper_s_bar_0 + batch*steps*upper_n)
     copy(batch*upper_n, upper_s_error_1 + batch*steps*upper_n, upper_s_bar_1 + batch*steps*upper_n)
+    copy(batch, upper_s_source + batch*steps, upper_s_heard + batch*steps)
     for t_5 in range(steps):
+        if interrupted(t_5): return
+        # upper_forward_reached: where the step is active and a loss hears of upper_s_next
+        # upper_s_heard_before: where a loss hears of the state before
+        deep_bidirectional_lstm_upper_forward_reaching[real](
+            batch, upper_n, lower_prediction_k,
+            upper_s_heard + batch*(steps - t_5), active + batch*(steps - t_5 - 1), upper_s_source + batch*(steps - t_5 - 1), upper_forward_reached + batch*(steps - t_5 - 1),
+            upper_s_heard + batch*(steps - t_5 - 1),
+        )
         # upper_s_bar_before = upper_s_error + D*_upper_s f . upper_s_bar
         deep_bidirectional_lstm_upper_forward_backward[real](
             batch, upper_n, lower_prediction_k,
-            upper_s_error_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_error_1 + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_inactive + batch*(steps - t_5 - 1), upper_s_bar_0 + batch*(steps - t_5)*upper_n,
+            upper_s_error_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_error_1 + batch*(steps - t_5 - 1)*upper_n, upper_forward_reached + batch*(steps - t_5 - 1), upper_s_bar_0 + batch*(steps - t_5)*upper_n,
             upper_s_bar_1 + batch*(steps - t_5)*upper_n, upper_forward_W, upper_forward_saved_tanh_d1_upper_forward_g + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_i + batch*(steps - t_5 - 1)*upper_n,
-            active + batch*(steps - t_5 - 1), upper_forward_saved_tanh_d1_upper_forward_c_next + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_o + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*(steps - t_5 - 1)*upper_n,
-            upper_forward_saved_tanh_upper_forward_g + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_f + batch*(steps - t_5 - 1)*upper_n, upper_s_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_1 + batch*(steps - t_5 - 1)*upper_n,
-            upper_forward_saved_sigmoid_d1_upper_forward_o + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_tanh_upper_forward_c_next + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*(steps - t_5 - 1)*upper_n, upper_s_bar_0 + batch*(steps - t_5 - 1)*upper_n,
-            upper_s_bar_1 + batch*(steps - t_5 - 1)*upper_n, upper_forward_delta_value + 4*batch*(steps - t_5 - 1)*upper_n,
+            upper_forward_saved_tanh_d1_upper_forward_c_next + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_o + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_i + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_tanh_upper_forward_g + batch*(steps - t_5 - 1)*upper_n,
+            upper_forward_saved_sigmoid_d1_upper_forward_f + batch*(steps - t_5 - 1)*upper_n, upper_s_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_1 + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_d1_upper_forward_o + batch*(steps - t_5 - 1)*upper_n,
+            upper_forward_saved_tanh_upper_forward_c_next + batch*(steps - t_5 - 1)*upper_n, upper_forward_saved_sigmoid_upper_forward_f + batch*(steps - t_5 - 1)*upper_n, upper_s_bar_0 + batch*(steps - t_5 - 1)*upper_n, upper_s_bar_1 + batch*(steps - t_5 - 1)*upper_n,
+            upper_forward_delta_value + 4*batch*(steps - t_5 - 1)*upper_n, scratch,
         )
     # upper_forward_W_bar += nabla*_upper_forward_W f . upper_s_bar
     # upper_forward_U_bar += nabla*_upper_forward_U f . upper_s_bar
@@ -2264,9 +2541,9 @@ cdef void deep_bidirectional_lstm_bptt(
     # upper_x_bar += D*_upper_x f . upper_s_bar
     deep_bidirectional_lstm_upper_forward_adjoints[real](
         batch*steps, upper_n, lower_prediction_k,
-        upper_s_0, upper_s_1, upper_forward_delta_value, lower_prediction_below,
-        upper_forward_U, upper_forward_W_bar, upper_forward_U_bar, upper_forward_b_bar,
-        lower_prediction_below_bar,
+        upper_forward_reached, upper_s_0, upper_s_1, upper_forward_delta_value,
+        lower_prediction_below, upper_forward_U, upper_forward_W_bar, upper_forward_U_bar,
+        upper_forward_b_bar, lower_prediction_below_bar, scratch,
     )
     if upper_s_0_bar_0 is not NULL:
         add(batch*upper_n, upper_s_bar_0, upper_s_0_bar_0)
@@ -2274,17 +2551,27 @@ cdef void deep_bidirectional_lstm_bptt(
         add(batch*upper_n, upper_s_bar_1, upper_s_0_bar_1)
     copy(batch*upper_backward_n, upper_backward_s_error_0, upper_backward_s_bar_0)
     copy(batch*upper_backward_n, upper_backward_s_error_1, upper_backward_s_bar_1)
+    copy(batch, upper_backward_s_source, upper_backward_s_heard)
     for t_6 in range(steps):
+        if interrupted(t_6): return
+        # upper_backward_reached: where the step is active and a loss hears of
+        #     upper_backward_s_next
+        # upper_backward_s_heard_before: where a loss hears of the state before
+        deep_bidirectional_lstm_upper_backward_reaching[real](
+            batch, upper_backward_n, lower_prediction_k,
+            upper_backward_s_heard + batch*t_6, active + batch*t_6, upper_backward_s_source + batch*(t_6 + 1), upper_backward_reached + batch*t_6,
+            upper_backward_s_heard + batch*(t_6 + 1),
+        )
         # upper_backward_s_bar_before = upper_backward_s_error + D*_upper_backward_s f .
         #     upper_backward_s_bar
         deep_bidirectional_lstm_upper_backward_backward[real](
             batch, upper_backward_n, lower_prediction_k,
-            upper_backward_s_error_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_error_1 + batch*(t_6 + 1)*upper_backward_n, upper_backward_saved_inactive + batch*t_6, upper_backward_s_bar_0 + batch*t_6*upper_backward_n,
+            upper_backward_s_error_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_error_1 + batch*(t_6 + 1)*upper_backward_n, upper_backward_reached + batch*t_6, upper_backward_s_bar_0 + batch*t_6*upper_backward_n,
             upper_backward_s_bar_1 + batch*t_6*upper_backward_n, upper_backward_W, upper_backward_saved_tanh_d1_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_i + batch*t_6*upper_backward_n,
-            active + batch*t_6, upper_backward_saved_tanh_d1_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*t_6*upper_backward_n,
-            upper_backward_saved_tanh_upper_backward_g + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_1 + batch*(t_6 + 1)*upper_backward_n,
-            upper_backward_saved_sigmoid_d1_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_tanh_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_bar_0 + batch*(t_6 + 1)*upper_backward_n,
-            upper_backward_s_bar_1 + batch*(t_6 + 1)*upper_backward_n, upper_backward_delta_value + 4*batch*t_6*upper_backward_n,
+            upper_backward_saved_tanh_d1_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_o + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_i + batch*t_6*upper_backward_n, upper_backward_saved_tanh_upper_backward_g + batch*t_6*upper_backward_n,
+            upper_backward_saved_sigmoid_d1_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_1 + batch*(t_6 + 1)*upper_backward_n, upper_backward_saved_sigmoid_d1_upper_backward_o + batch*t_6*upper_backward_n,
+            upper_backward_saved_tanh_upper_backward_c_next + batch*t_6*upper_backward_n, upper_backward_saved_sigmoid_upper_backward_f + batch*t_6*upper_backward_n, upper_backward_s_bar_0 + batch*(t_6 + 1)*upper_backward_n, upper_backward_s_bar_1 + batch*(t_6 + 1)*upper_backward_n,
+            upper_backward_delta_value + 4*batch*t_6*upper_backward_n, scratch,
         )
     # upper_backward_W_bar += nabla*_upper_backward_W f . upper_backward_s_bar
     # upper_backward_U_bar += nabla*_upper_backward_U f . upper_backward_s_bar
@@ -2292,9 +2579,9 @@ cdef void deep_bidirectional_lstm_bptt(
     # upper_x_bar += D*_upper_x f . upper_backward_s_bar
     deep_bidirectional_lstm_upper_backward_adjoints[real](
         batch*steps, upper_backward_n, lower_prediction_k,
-        upper_backward_s_0 + batch*upper_backward_n, upper_backward_s_1 + batch*upper_backward_n, upper_backward_delta_value, lower_prediction_below,
-        upper_backward_U, upper_backward_W_bar, upper_backward_U_bar, upper_backward_b_bar,
-        lower_prediction_below_bar,
+        upper_backward_reached, upper_backward_s_0 + batch*upper_backward_n, upper_backward_s_1 + batch*upper_backward_n, upper_backward_delta_value,
+        lower_prediction_below, upper_backward_U, upper_backward_W_bar, upper_backward_U_bar,
+        upper_backward_b_bar, lower_prediction_below_bar, scratch,
     )
     if upper_backward_s_0_bar_0 is not NULL:
         add(batch*upper_backward_n, upper_backward_s_bar_0 + batch*steps*upper_backward_n, upper_backward_s_0_bar_0)
@@ -2304,6 +2591,15 @@ cdef void deep_bidirectional_lstm_bptt(
     fill(batch*lower_n*(steps + 1), <real>0, lower_s_error_1)
     fill(batch*lower_backward_n*(steps + 1), <real>0, lower_backward_s_error_0)
     fill(batch*lower_backward_n*(steps + 1), <real>0, lower_backward_s_error_1)
+    # lower_prediction_heard: where a cell above reads the prediction and is reached
+    deep_bidirectional_lstm_lower_prediction_hearing[real](
+        batch*steps, lower_n, lower_backward_n, lower_prediction_k,
+        upper_forward_reached, upper_backward_reached, lower_prediction_heard,
+    )
+    fill(batch*(steps + 1), <real>0, lower_s_source)
+    copy(batch*steps, lower_prediction_heard, lower_s_source + batch)
+    fill(batch*(steps + 1), <real>0, lower_backward_s_source)
+    copy(batch*steps, lower_prediction_heard, lower_backward_s_source)
     # lower_s_error = D_lower_s . prediction_2_bar
     # lower_backward_s_error = D_lower_backward_s . prediction_2_bar
     # lower_prediction_V_bar += nabla_lower_prediction_V . prediction_2_bar
@@ -2311,23 +2607,32 @@ cdef void deep_bidirectional_lstm_bptt(
     # lower_prediction_c_bar += nabla_lower_prediction_c . prediction_2_bar
     deep_bidirectional_lstm_lower_prediction_backward[real](
         batch*steps, lower_n, lower_backward_n, lower_prediction_k,
-        lower_prediction_V, lower_prediction_below_bar, lower_prediction_U, lower_s_0 + batch*lower_n,
-        lower_s_1 + batch*lower_n, lower_backward_s_0, lower_backward_s_1, lower_s_error_0 + batch*lower_n,
-        lower_s_error_1 + batch*lower_n, lower_backward_s_error_0, lower_backward_s_error_1, lower_prediction_V_bar,
-        lower_prediction_U_bar, lower_prediction_c_bar,
+        lower_prediction_heard, lower_prediction_V, lower_prediction_below_bar, lower_prediction_U,
+        lower_s_0 + batch*lower_n, lower_s_1 + batch*lower_n, lower_backward_s_0, lower_backward_s_1,
+        lower_s_error_0 + batch*lower_n, lower_s_error_1 + batch*lower_n, lower_backward_s_error_0, lower_backward_s_error_1,
+        lower_prediction_V_bar, lower_prediction_U_bar, lower_prediction_c_bar, scratch,
     )
     copy(batch*lower_n, lower_s_error_0 + batch*lower_n*steps, lower_s_bar_0 + batch*lower_n*steps)
     copy(batch*lower_n, lower_s_error_1 + batch*lower_n*steps, lower_s_bar_1 + batch*lower_n*steps)
+    copy(batch, lower_s_source + batch*steps, lower_s_heard + batch*steps)
     for t_7 in range(steps):
+        if interrupted(t_7): return
+        # lower_forward_reached: where the step is active and a loss hears of lower_s_next
+        # lower_s_heard_before: where a loss hears of the state before
+        deep_bidirectional_lstm_lower_forward_reaching[real](
+            batch, lower_n, m,
+            lower_s_heard + batch*(steps - t_7), active + batch*(steps - t_7 - 1), lower_s_source + batch*(steps - t_7 - 1), lower_forward_reached + batch*(steps - t_7 - 1),
+            lower_s_heard + batch*(steps - t_7 - 1),
+        )
         # lower_s_bar_before = lower_s_error + D*_lower_s f . lower_s_bar
         deep_bidirectional_lstm_lower_forward_backward[real](
             batch, lower_n, m,
-            lower_s_error_0 + batch*lower_n*(steps - t_7 - 1), lower_s_error_1 + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_inactive + batch*(steps - t_7 - 1), lower_s_bar_0 + batch*lower_n*(steps - t_7),
+            lower_s_error_0 + batch*lower_n*(steps - t_7 - 1), lower_s_error_1 + batch*lower_n*(steps - t_7 - 1), lower_forward_reached + batch*(steps - t_7 - 1), lower_s_bar_0 + batch*lower_n*(steps - t_7),
             lower_s_bar_1 + batch*lower_n*(steps - t_7), lower_forward_W, lower_forward_saved_tanh_d1_lower_forward_g + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_i + batch*lower_n*(steps - t_7 - 1),
-            active + batch*(steps - t_7 - 1), lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*(steps - t_7 - 1),
-            lower_forward_saved_tanh_lower_forward_g + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*(steps - t_7 - 1), lower_s_0 + batch*lower_n*(steps - t_7 - 1), lower_s_1 + batch*lower_n*(steps - t_7 - 1),
-            lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*(steps - t_7 - 1), lower_s_bar_0 + batch*lower_n*(steps - t_7 - 1),
-            lower_s_bar_1 + batch*lower_n*(steps - t_7 - 1), lower_forward_delta_value + 4*batch*lower_n*(steps - t_7 - 1),
+            lower_forward_saved_tanh_d1_lower_forward_c_next + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_o + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_d1_lower_forward_i + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_tanh_lower_forward_g + batch*lower_n*(steps - t_7 - 1),
+            lower_forward_saved_sigmoid_d1_lower_forward_f + batch*lower_n*(steps - t_7 - 1), lower_s_0 + batch*lower_n*(steps - t_7 - 1), lower_s_1 + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_d1_lower_forward_o + batch*lower_n*(steps - t_7 - 1),
+            lower_forward_saved_tanh_lower_forward_c_next + batch*lower_n*(steps - t_7 - 1), lower_forward_saved_sigmoid_lower_forward_f + batch*lower_n*(steps - t_7 - 1), lower_s_bar_0 + batch*lower_n*(steps - t_7 - 1), lower_s_bar_1 + batch*lower_n*(steps - t_7 - 1),
+            lower_forward_delta_value + 4*batch*lower_n*(steps - t_7 - 1), scratch,
         )
     # lower_forward_W_bar += nabla*_lower_forward_W f . lower_s_bar
     # lower_forward_U_bar += nabla*_lower_forward_U f . lower_s_bar
@@ -2339,9 +2644,9 @@ cdef void deep_bidirectional_lstm_bptt(
     ):
         deep_bidirectional_lstm_lower_forward_adjoints[real](
             batch*steps, lower_n, m,
-            lower_s_0, lower_s_1, lower_forward_delta_value, x,
-            lower_forward_U, lower_forward_W_bar, lower_forward_U_bar, lower_forward_b_bar,
-            x_bar,
+            lower_forward_reached, lower_s_0, lower_s_1, lower_forward_delta_value,
+            x, lower_forward_U, lower_forward_W_bar, lower_forward_U_bar,
+            lower_forward_b_bar, x_bar, scratch,
         )
     if lower_s_0_bar_0 is not NULL:
         add(batch*lower_n, lower_s_bar_0, lower_s_0_bar_0)
@@ -2349,17 +2654,27 @@ cdef void deep_bidirectional_lstm_bptt(
         add(batch*lower_n, lower_s_bar_1, lower_s_0_bar_1)
     copy(batch*lower_backward_n, lower_backward_s_error_0, lower_backward_s_bar_0)
     copy(batch*lower_backward_n, lower_backward_s_error_1, lower_backward_s_bar_1)
+    copy(batch, lower_backward_s_source, lower_backward_s_heard)
     for t_8 in range(steps):
+        if interrupted(t_8): return
+        # lower_backward_reached: where the step is active and a loss hears of
+        #     lower_backward_s_next
+        # lower_backward_s_heard_before: where a loss hears of the state before
+        deep_bidirectional_lstm_lower_backward_reaching[real](
+            batch, lower_backward_n, m,
+            lower_backward_s_heard + batch*t_8, active + batch*t_8, lower_backward_s_source + batch*(t_8 + 1), lower_backward_reached + batch*t_8,
+            lower_backward_s_heard + batch*(t_8 + 1),
+        )
         # lower_backward_s_bar_before = lower_backward_s_error + D*_lower_backward_s f .
         #     lower_backward_s_bar
         deep_bidirectional_lstm_lower_backward_backward[real](
             batch, lower_backward_n, m,
-            lower_backward_s_error_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_error_1 + batch*lower_backward_n*(t_8 + 1), lower_backward_saved_inactive + batch*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8,
+            lower_backward_s_error_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_error_1 + batch*lower_backward_n*(t_8 + 1), lower_backward_reached + batch*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*t_8,
             lower_backward_s_bar_1 + batch*lower_backward_n*t_8, lower_backward_W, lower_backward_saved_tanh_d1_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_i + batch*lower_backward_n*t_8,
-            active + batch*t_8, lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*t_8,
-            lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_1 + batch*lower_backward_n*(t_8 + 1),
-            lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*(t_8 + 1),
-            lower_backward_s_bar_1 + batch*lower_backward_n*(t_8 + 1), lower_backward_delta_value + 4*batch*lower_backward_n*t_8,
+            lower_backward_saved_tanh_d1_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_o + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_d1_lower_backward_i + batch*lower_backward_n*t_8, lower_backward_saved_tanh_lower_backward_g + batch*lower_backward_n*t_8,
+            lower_backward_saved_sigmoid_d1_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_1 + batch*lower_backward_n*(t_8 + 1), lower_backward_saved_sigmoid_d1_lower_backward_o + batch*lower_backward_n*t_8,
+            lower_backward_saved_tanh_lower_backward_c_next + batch*lower_backward_n*t_8, lower_backward_saved_sigmoid_lower_backward_f + batch*lower_backward_n*t_8, lower_backward_s_bar_0 + batch*lower_backward_n*(t_8 + 1), lower_backward_s_bar_1 + batch*lower_backward_n*(t_8 + 1),
+            lower_backward_delta_value + 4*batch*lower_backward_n*t_8, scratch,
         )
     # lower_backward_W_bar += nabla*_lower_backward_W f . lower_backward_s_bar
     # lower_backward_U_bar += nabla*_lower_backward_U f . lower_backward_s_bar
@@ -2371,9 +2686,9 @@ cdef void deep_bidirectional_lstm_bptt(
     ):
         deep_bidirectional_lstm_lower_backward_adjoints[real](
             batch*steps, lower_backward_n, m,
-            lower_backward_s_0 + batch*lower_backward_n, lower_backward_s_1 + batch*lower_backward_n, lower_backward_delta_value, x,
-            lower_backward_U, lower_backward_W_bar, lower_backward_U_bar, lower_backward_b_bar,
-            x_bar,
+            lower_backward_reached, lower_backward_s_0 + batch*lower_backward_n, lower_backward_s_1 + batch*lower_backward_n, lower_backward_delta_value,
+            x, lower_backward_U, lower_backward_W_bar, lower_backward_U_bar,
+            lower_backward_b_bar, x_bar, scratch,
         )
     if lower_backward_s_0_bar_0 is not NULL:
         add(batch*lower_backward_n, lower_backward_s_bar_0 + batch*lower_backward_n*steps, lower_backward_s_0_bar_0)
@@ -2493,11 +2808,11 @@ forward = Kernel(
     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n), overwritten
 
-cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops and 5*lower_n calls
-cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+cost of lower_forward_transition: 4*lower_n*(2*lower_n + 2*m + 1) flops and 5*lower_n calls
+cost of lower_backward_transition: 4*lower_backward_n*(2*lower_backward_n + 2*m + 1) flops and 5*lower_backward_n calls
 cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n) flops
-cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1 flops and 5*upper_n calls
-cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n calls
+cost of upper_forward_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n + 1) flops and 5*upper_n calls
+cost of upper_backward_transition: 4*upper_backward_n*(2*lower_prediction_k + 2*upper_backward_n + 1) flops and 5*upper_backward_n calls
 cost of upper_prediction_predict: 2*upper_prediction_k*(upper_backward_n + upper_n) flops""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(
@@ -2538,14 +2853,14 @@ cost of upper_prediction_predict: 2*upper_prediction_k*(upper_backward_n + upper
         Argument("upper_backward_s_last", "result", (Leaf("upper_backward_s_last_0", ("batch", "upper_backward_n")), Leaf("upper_backward_s_last_1", ("batch", "upper_backward_n")))),
     ),
     mode="overwrite",
-    workspace=Derived("2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n + batch, 4*batch*lower_n + batch, 4*batch*upper_backward_n + batch, 4*batch*upper_n + batch)", lambda steps, batch, lower_n, lower_backward_n, upper_n, upper_backward_n, m, lower_prediction_k, upper_prediction_k: 2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n + batch, 4*batch*lower_n + batch, 4*batch*upper_backward_n + batch, 4*batch*upper_n + batch)),
+    workspace=Derived("2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n, 4*batch*lower_n, 4*batch*upper_backward_n, 4*batch*upper_n)", lambda steps, batch, lower_n, lower_backward_n, upper_n, upper_backward_n, m, lower_prediction_k, upper_prediction_k: 2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n, 4*batch*lower_n, 4*batch*upper_backward_n, 4*batch*upper_n)),
     float64=<size_t>&deep_bidirectional_lstm_forward_float64,
     float32=<size_t>&deep_bidirectional_lstm_forward_float32,
 )
 
 loss = Kernel(
     "deep_bidirectional_lstm.loss",
-    """J += sum over the times of weight loss
+    """losses += weight loss, for each time and sample; J is their sum
 
     lower_s_0: (batch, lower_n) * (batch, lower_n), state
     lower_backward_s_0: (batch, lower_backward_n) * (batch, lower_backward_n), state
@@ -2573,18 +2888,18 @@ loss = Kernel(
     upper_prediction_V: (upper_prediction_k, upper_n), parameter
     upper_prediction_U: (upper_prediction_k, upper_backward_n), parameter
     upper_prediction_c: (upper_prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     lower_s_last: (batch, lower_n) * (batch, lower_n), overwritten
     lower_backward_s_last: (batch, lower_backward_n) * (batch, lower_backward_n), overwritten
     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n), overwritten
 
-cost of lower_forward_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops and 5*lower_n calls
-cost of lower_backward_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 5*lower_backward_n calls
+cost of lower_forward_transition: 4*lower_n*(2*lower_n + 2*m + 1) flops and 5*lower_n calls
+cost of lower_backward_transition: 4*lower_backward_n*(2*lower_backward_n + 2*m + 1) flops and 5*lower_backward_n calls
 cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n) flops
-cost of upper_forward_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1 flops and 5*upper_n calls
-cost of upper_backward_transition: 8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 5*upper_backward_n calls
-cost of observed_loss: 2*(upper_backward_n*upper_prediction_k + upper_n*upper_prediction_k + upper_prediction_k + 2) flops and upper_prediction_k + 1 calls""",
+cost of upper_forward_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n + 1) flops and 5*upper_n calls
+cost of upper_backward_transition: 4*upper_backward_n*(2*lower_prediction_k + 2*upper_backward_n + 1) flops and 5*upper_backward_n calls
+cost of observed_loss: 2*upper_backward_n*upper_prediction_k + 2*upper_n*upper_prediction_k + upper_prediction_k + 3 flops and 2*upper_prediction_k + 3 calls""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(
         Argument("lower_s_0", "state", (Leaf("lower_s_0_0", ("batch", "lower_n")), Leaf("lower_s_0_1", ("batch", "lower_n")))),
@@ -2615,22 +2930,22 @@ cost of observed_loss: 2*(upper_backward_n*upper_prediction_k + upper_n*upper_pr
         Argument("upper_prediction_c", "parameter", (Leaf("upper_prediction_c", ("upper_prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("lower_s_last", "result", (Leaf("lower_s_last_0", ("batch", "lower_n")), Leaf("lower_s_last_1", ("batch", "lower_n")))),
         Argument("lower_backward_s_last", "result", (Leaf("lower_backward_s_last_0", ("batch", "lower_backward_n")), Leaf("lower_backward_s_last_1", ("batch", "lower_backward_n")))),
         Argument("upper_s_last", "result", (Leaf("upper_s_last_0", ("batch", "upper_n")), Leaf("upper_s_last_1", ("batch", "upper_n")))),
         Argument("upper_backward_s_last", "result", (Leaf("upper_backward_s_last_0", ("batch", "upper_backward_n")), Leaf("upper_backward_s_last_1", ("batch", "upper_backward_n")))),
     ),
     mode="accumulate",
-    workspace=Derived("2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n + batch, 4*batch*lower_n + batch, 4*batch*upper_backward_n + batch, 4*batch*upper_n + batch, 2*batch*steps*upper_prediction_k + batch*steps)", lambda steps, batch, lower_n, lower_backward_n, upper_n, upper_backward_n, m, lower_prediction_k, upper_prediction_k: 2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n + batch, 4*batch*lower_n + batch, 4*batch*upper_backward_n + batch, 4*batch*upper_n + batch, 2*batch*steps*upper_prediction_k + batch*steps)),
+    workspace=Derived("2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n, 4*batch*lower_n, 4*batch*upper_backward_n, 4*batch*upper_n, 2*batch*steps*upper_prediction_k + batch*steps)", lambda steps, batch, lower_n, lower_backward_n, upper_n, upper_backward_n, m, lower_prediction_k, upper_prediction_k: 2*batch*lower_backward_n*steps + 2*batch*lower_backward_n + 2*batch*lower_n*steps + 2*batch*lower_n + batch*lower_prediction_k*steps + 2*batch*steps*upper_backward_n + 2*batch*steps*upper_n + 2*batch*upper_backward_n + 2*batch*upper_n + max(4*batch*lower_backward_n, 4*batch*lower_n, 4*batch*upper_backward_n, 4*batch*upper_n, 2*batch*steps*upper_prediction_k + batch*steps)),
     float64=<size_t>&deep_bidirectional_lstm_loss_float64,
     float32=<size_t>&deep_bidirectional_lstm_loss_float32,
 )
 
 bptt = Kernel(
     "deep_bidirectional_lstm.bptt",
-    """J += sum over the times of weight loss
-and its gradient by BPTT
+    """losses += weight loss, for each time and sample; J is their sum
+and the gradient of J by BPTT
 
     lower_s_0: (batch, lower_n) * (batch, lower_n), state
     lower_backward_s_0: (batch, lower_backward_n) * (batch, lower_backward_n), state
@@ -2658,7 +2973,7 @@ and its gradient by BPTT
     upper_prediction_V: (upper_prediction_k, upper_n), parameter
     upper_prediction_U: (upper_prediction_k, upper_backward_n), parameter
     upper_prediction_c: (upper_prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     lower_forward_W_bar: (4, lower_n, lower_n), added to, not computed where NULL
     lower_forward_U_bar: (4, lower_n, m), added to, not computed where NULL
     lower_forward_b_bar: (4, lower_n), added to, not computed where NULL
@@ -2687,21 +3002,21 @@ and its gradient by BPTT
     upper_s_last: (batch, upper_n) * (batch, upper_n), overwritten
     upper_backward_s_last: (batch, upper_backward_n) * (batch, upper_backward_n), overwritten
 
-cost of lower_forward_saving_transition: 8*lower_n^2 + 8*lower_n*m + 10*lower_n + 1 flops and 10*lower_n calls
-cost of lower_backward_saving_transition: 8*lower_backward_n^2 + 8*lower_backward_n*m + 10*lower_backward_n + 1 flops and 10*lower_backward_n calls
+cost of lower_forward_saving_transition: 4*lower_n*(2*lower_n + 2*m + 1) flops and 10*lower_n calls
+cost of lower_backward_saving_transition: 4*lower_backward_n*(2*lower_backward_n + 2*m + 1) flops and 10*lower_backward_n calls
 cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower_n) flops
-cost of upper_forward_saving_transition: 8*lower_prediction_k*upper_n + 8*upper_n^2 + 10*upper_n + 1 flops and 10*upper_n calls
-cost of upper_backward_saving_transition: 8*lower_prediction_k*upper_backward_n + 8*upper_backward_n^2 + 10*upper_backward_n + 1 flops and 10*upper_backward_n calls
-cost of observe: 2*(3*upper_backward_n*upper_prediction_k + 3*upper_n*upper_prediction_k + 2*upper_prediction_k + 3) flops and upper_prediction_k + 2 calls
-cost of upper_forward_backward: upper_n*(8*upper_n + 39) flops
-cost of upper_forward_adjoints: 4*upper_n*(4*lower_prediction_k + 2*upper_n + 1) flops
-cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 39) flops
-cost of upper_backward_adjoints: 4*upper_backward_n*(4*lower_prediction_k + 2*upper_backward_n + 1) flops
+cost of upper_forward_saving_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n + 1) flops and 10*upper_n calls
+cost of upper_backward_saving_transition: 4*upper_backward_n*(2*lower_prediction_k + 2*upper_backward_n + 1) flops and 10*upper_backward_n calls
+cost of observe: 6*upper_backward_n*upper_prediction_k + 6*upper_n*upper_prediction_k + 5*upper_prediction_k + 5 flops and 2*(upper_prediction_k + 2) calls
+cost of upper_forward_backward: upper_n*(8*upper_n + 29) flops
+cost of upper_forward_adjoints: 16*lower_prediction_k*upper_n + lower_prediction_k + 8*upper_n^2 + 4*upper_n flops
+cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 29) flops
+cost of upper_backward_adjoints: 16*lower_prediction_k*upper_backward_n + lower_prediction_k + 8*upper_backward_n^2 + 4*upper_backward_n flops
 cost of lower_prediction_backward: lower_prediction_k*(4*lower_backward_n + 4*lower_n + 1) flops
-cost of lower_forward_backward: lower_n*(8*lower_n + 39) flops
-cost of lower_forward_adjoints: 4*lower_n*(2*lower_n + 4*m + 1) flops
-cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 39) flops
-cost of lower_backward_adjoints: 4*lower_backward_n*(2*lower_backward_n + 4*m + 1) flops""",
+cost of lower_forward_backward: lower_n*(8*lower_n + 29) flops
+cost of lower_forward_adjoints: 8*lower_n^2 + 16*lower_n*m + 4*lower_n + m flops
+cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 29) flops
+cost of lower_backward_adjoints: 8*lower_backward_n^2 + 16*lower_backward_n*m + 4*lower_backward_n + m flops""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(
         Argument("lower_s_0", "state", (Leaf("lower_s_0_0", ("batch", "lower_n")), Leaf("lower_s_0_1", ("batch", "lower_n")))),
@@ -2732,7 +3047,7 @@ cost of lower_backward_adjoints: 4*lower_backward_n*(2*lower_backward_n + 4*m + 
         Argument("upper_prediction_c", "parameter", (Leaf("upper_prediction_c", ("upper_prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("lower_forward_W_bar", "result", (Leaf("lower_forward_W_bar", (4, "lower_n", "lower_n")),)),
         Argument("lower_forward_U_bar", "result", (Leaf("lower_forward_U_bar", (4, "lower_n", "m")),)),
         Argument("lower_forward_b_bar", "result", (Leaf("lower_forward_b_bar", (4, "lower_n")),)),
@@ -2762,7 +3077,7 @@ cost of lower_backward_adjoints: 4*lower_backward_n*(2*lower_backward_n + 4*m + 
         Argument("upper_backward_s_last", "result", (Leaf("upper_backward_s_last_0", ("batch", "upper_backward_n")), Leaf("upper_backward_s_last_1", ("batch", "upper_backward_n")))),
     ),
     mode="accumulate",
-    workspace=Derived("20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + max(4*batch*lower_backward_n, 4*batch*lower_n, 4*batch*upper_backward_n, 4*batch*upper_n, 3*batch*steps*upper_prediction_k + 2*batch*steps)", lambda steps, batch, lower_n, lower_backward_n, upper_n, upper_backward_n, m, lower_prediction_k, upper_prediction_k: 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 4*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + max(4*batch*lower_backward_n, 4*batch*lower_n, 4*batch*upper_backward_n, 4*batch*upper_n, 3*batch*steps*upper_prediction_k + 2*batch*steps)),
+    workspace=Derived("20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 13*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch + max(6*batch*lower_backward_n, 6*batch*lower_n, 6*batch*upper_backward_n, 6*batch*upper_n, batch*lower_backward_n*steps + 2*batch*m*steps, batch*lower_n*steps + 2*batch*m*steps, 2*batch*lower_prediction_k*steps + batch*steps*upper_backward_n, 2*batch*lower_prediction_k*steps + batch*steps*upper_n, batch*lower_backward_n*steps + batch*lower_n*steps + batch*lower_prediction_k*steps, batch*steps*upper_backward_n + batch*steps*upper_n + 4*batch*steps*upper_prediction_k + 3*batch*steps)", lambda steps, batch, lower_n, lower_backward_n, upper_n, upper_backward_n, m, lower_prediction_k, upper_prediction_k: 20*batch*lower_backward_n*steps + 6*batch*lower_backward_n + 20*batch*lower_n*steps + 6*batch*lower_n + 2*batch*lower_prediction_k*steps + 20*batch*steps*upper_backward_n + 20*batch*steps*upper_n + 13*batch*steps + 6*batch*upper_backward_n + 6*batch*upper_n + 8*batch + max(6*batch*lower_backward_n, 6*batch*lower_n, 6*batch*upper_backward_n, 6*batch*upper_n, batch*lower_backward_n*steps + 2*batch*m*steps, batch*lower_n*steps + 2*batch*m*steps, 2*batch*lower_prediction_k*steps + batch*steps*upper_backward_n, 2*batch*lower_prediction_k*steps + batch*steps*upper_n, batch*lower_backward_n*steps + batch*lower_n*steps + batch*lower_prediction_k*steps, batch*steps*upper_backward_n + batch*steps*upper_n + 4*batch*steps*upper_prediction_k + 3*batch*steps)),
     float64=<size_t>&deep_bidirectional_lstm_bptt_float64,
     float32=<size_t>&deep_bidirectional_lstm_bptt_float32,
 )
@@ -2784,7 +3099,7 @@ recurrence = Recurrence(
     parameters=("lower_forward_W", "lower_forward_U", "lower_forward_b", "lower_backward_W", "lower_backward_U", "lower_backward_b", "lower_prediction_V", "lower_prediction_U", "lower_prediction_c", "upper_forward_W", "upper_forward_U", "upper_forward_b", "upper_backward_W", "upper_backward_U", "upper_backward_b", "upper_prediction_V", "upper_prediction_U", "upper_prediction_c"),
     targets=("k",),
     weight="weight",
-    total="J",
+    losses="losses",
     learned=False,
     why="a cell runs backward in time, and its state depends on the whole future of the sequence; use bptt",
 )

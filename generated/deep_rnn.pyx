@@ -16,7 +16,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -87,6 +87,7 @@ cdef void deep_rnn_forward(
     # saved_t_2 = tanh'(t)
     # saved_t_3 = tanh(t)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = tanh(t[s*n + i])
             y_0[s*n + i] = r
@@ -98,6 +99,7 @@ cdef void deep_rnn_forward(
     # y_1 = tanh(t_2)
     # saved_t = tanh'(t_2)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_n):
             y_1[s*upper_n + i] = tanh(t_2[s*upper_n + i])
             if saved is not NULL:
@@ -202,6 +204,7 @@ cdef void deep_rnn_tangent(
     # y_dot_0 = tanh'(t) (.) t_2
     # t_3 = tanh(t)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             y_dot_0[s*n + i] = tanh_d1(t[s*n + i])*t_2[s*n + i]
             t_3[s*n + i] = tanh(t[s*n + i])
@@ -213,6 +216,7 @@ cdef void deep_rnn_tangent(
     gemm(batch, upper_n, n, <real>1, y_dot_0, n, 1, upper_U, 1, n, t_5, upper_n, 1)
     # y_dot_1 = tanh'(t_4) (.) t_5
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_n):
             y_dot_1[s*upper_n + i] = tanh_d1(t_4[s*upper_n + i])*t_5[s*upper_n + i]
 
@@ -471,6 +475,7 @@ cdef void deep_rnn_tangent_backward(
     # t_9 = t_2 (.) t_8
     # t_2 = tanh'(t)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             t_3[s*n + i] = tanh(t[s*n + i])
             r = tanh_d1(t[s*n + i])
@@ -489,6 +494,7 @@ cdef void deep_rnn_tangent_backward(
     # t_11 = tanh''(t_4) (.) t_10 (.) y_bar_1 + tanh'(t_4) (.) y_bar_dot_1
     # t_5 = tanh'(t_4) (.) y_bar_1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(upper_n):
             r = tanh_d1(t_4[s*upper_n + i])
             t_11[s*upper_n + i] = (
@@ -543,6 +549,7 @@ cdef void deep_rnn_tangent_backward(
         # t_13 = tanh''(t) (.) t_8 (.) (y_bar_0 + t_6) + t_2 (.) t_12
         # t_7 = t_2 (.) (y_bar_0 + t_6)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 r = y_bar_0[s*n + i] + t_6[s*n + i]
                 t_13[s*n + i] = tanh_d2(t[s*n + i])*t_8[s*n + i]*r + t_2[s*n + i]*t_12[s*n + i]

@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -61,6 +61,7 @@ cdef void dense_forward(
     # y = tanh(z)
     # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y[s*n + i] = tanh(z)
@@ -119,6 +120,7 @@ cdef void dense_tangent(
     # z = W_x + b
     # y_dot = tanh'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y_dot[s*n + i] = tanh_d1(z)*z_dot[s*n + i]
@@ -243,6 +245,7 @@ cdef void dense_tangent_backward(
     # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             tanh_d1_z = tanh_d1(z)

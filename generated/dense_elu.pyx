@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, expm1
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -62,6 +62,7 @@ cdef void dense_elu_forward(
     # y = elu(z)
     # saved_elu_d1_z = elu'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y[s*n + i] = elu(z)
@@ -121,6 +122,7 @@ cdef void dense_elu_tangent(
     # z = W_x + b
     # y_dot = elu'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y_dot[s*n + i] = elu_d1(z)*z_dot[s*n + i]
@@ -245,6 +247,7 @@ cdef void dense_elu_tangent_backward(
     # z_bar_dot = elu''(z) (.) z_dot (.) y_bar + elu'(z) (.) y_bar_dot
     # z_bar = elu'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             elu_d1_z = elu_d1(z)

@@ -10,9 +10,9 @@
 # b in R(n), parameter
 # dense_gelu(x; W, b) in R(n)
 
-from derive.runtime.elementary cimport real, exp, normal_cdf, normal_gelu
+from derive.runtime.elementary cimport real, normal_cdf, normal_gelu, weighted_normal_pdf
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -28,13 +28,12 @@ cdef inline real gelu(real t) noexcept nogil:
 
 cdef inline real gelu_d1(real t) noexcept nogil:
     # sqrt(2)*t*exp(-t**2/2)/(2*sqrt(pi)) + erf(sqrt(2)*t/2)/2 + 1/2
-    return <real>0.3989422804014327*t*exp(-<real>0.5*t*t) + normal_cdf(t)
+    return normal_cdf(t) + weighted_normal_pdf(t, t)
 
 
 cdef inline real gelu_d2(real t) noexcept nogil:
     # -sqrt(2)*t**2*exp(-t**2/2)/(2*sqrt(pi)) + sqrt(2)*exp(-t**2/2)/sqrt(pi)
-    cdef real e = t*t
-    return <real>0.3989422804014327*(2 - e)*exp(-<real>0.5*e)
+    return weighted_normal_pdf(2 - t*t, t)
 
 
 cdef void dense_gelu_forward(
@@ -63,6 +62,7 @@ cdef void dense_gelu_forward(
     # y = gelu(z)
     # saved_gelu_d1_z = gelu'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y[s*n + i] = gelu(z)
@@ -122,6 +122,7 @@ cdef void dense_gelu_tangent(
     # z = W_x + b
     # y_dot = gelu'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y_dot[s*n + i] = gelu_d1(z)*z_dot[s*n + i]
@@ -246,6 +247,7 @@ cdef void dense_gelu_tangent_backward(
     # z_bar_dot = gelu''(z) (.) z_dot (.) y_bar + gelu'(z) (.) y_bar_dot
     # z_bar = gelu'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             gelu_d1_z = gelu_d1(z)

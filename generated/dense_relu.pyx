@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -57,6 +57,7 @@ cdef void dense_relu_forward(
     # y = relu(z)
     # saved_relu_d1_z = relu'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y[s*n + i] = relu(z)
@@ -116,6 +117,7 @@ cdef void dense_relu_tangent(
     # z = W_x + b
     # y_dot = relu'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y_dot[s*n + i] = relu_d1(z)*z_dot[s*n + i]
@@ -231,6 +233,7 @@ cdef void dense_relu_tangent_backward(
     # z_bar_dot = relu'(z) (.) y_bar_dot
     # z_bar = relu'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             relu_d1_z = relu_d1(z)

@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -68,6 +68,7 @@ cdef void dense_sigmoid_forward(
     # y = sigmoid(z)
     # saved_sigmoid_d1_z = sigmoid'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y[s*n + i] = sigmoid(z)
@@ -127,6 +128,7 @@ cdef void dense_sigmoid_tangent(
     # z = W_x + b
     # y_dot = sigmoid'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y_dot[s*n + i] = sigmoid_d1(z)*z_dot[s*n + i]
@@ -251,6 +253,7 @@ cdef void dense_sigmoid_tangent_backward(
     # z_bar_dot = sigmoid''(z) (.) z_dot (.) y_bar + sigmoid'(z) (.) y_bar_dot
     # z_bar = sigmoid'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             sigmoid_d1_z = sigmoid_d1(z)

@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport gemm
+from derive.runtime.primitives cimport gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -21,19 +21,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real reciprocal(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
-
-
-cdef inline real reciprocal_d1(real t) noexcept nogil:
-    # -1/t**2
-    return -1/(t*t)
-
-
-cdef inline real reciprocal_d2(real t) noexcept nogil:
-    # 2/t**3
-    return 2/(t*t*t)
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void dense_softmax_forward(
@@ -46,21 +46,19 @@ cdef void dense_softmax_forward(
     #     W: (n, m), parameter
     #     b: (n), parameter
     #     y: (batch, n), overwritten
-    #     saved: saved_t, saved_t_2, saved_t_3, written unless NULL
-    # cost: batch*n*(2*m + 3) flops
-    # batch*(n + 2) calls of elementwise functions
-    # 8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved
-    #     values in float64
-    cdef real* saved_t = saved
-    cdef real* saved_t_2 = saved + batch*n
-    cdef real* saved_t_3 = saved + batch*n + batch
+    #     saved: saved_y, written unless NULL
+    # cost: 2*batch*n*(m + 1) flops
+    # 2*batch*(n + 1) calls of elementwise functions
+    # 8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in
+    #     float64
+    cdef real* saved_y = saved
     cdef real* z = workspace
     cdef real* t = workspace + batch*n
     cdef real* t_2 = workspace + batch*n + batch
     cdef real* t_3 = workspace + batch*n
     cdef real* t_4 = workspace + 2*batch*n + batch
     cdef Py_ssize_t s, i, k, j
-    cdef real largest, candidate, r, total
+    cdef real largest, candidate, total, y_si
     # z = b
     for s in range(batch):
         for i in range(n):
@@ -69,20 +67,18 @@ cdef void dense_softmax_forward(
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, z, n, 1)
     # t = z[argmax(z)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = z[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = z[s*n + k]
+        t[s] = anchor(z[s*n + k])
     # t_2 = exp(z - t 1)
-    # saved_t = exp(z - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            r = exp(z[s*n + i] - t[s])
-            t_2[s*n + i] = r
-            if saved is not NULL:
-                saved_t[s*n + i] = r
+            t_2[s*n + i] = exp(difference(z[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
@@ -90,18 +86,16 @@ cdef void dense_softmax_forward(
             total += t_2[s*n + i]
         t_3[s] = total
     # t_4 = 1 / t_3
-    # saved_t_2 = reciprocal'(t_3)
-    # saved_t_3 = 1 / t_3
     for s in range(batch):
-        r = reciprocal(t_3[s])
-        t_4[s] = r
-        if saved is not NULL:
-            saved_t_2[s] = reciprocal_d1(t_3[s])
-            saved_t_3[s] = r
+        t_4[s] = share(t_3[s])
     # y = t_2 (.) t_4 1
+    # saved_y = y
     for s in range(batch):
         for i in range(n):
-            y[s*n + i] = t_2[s*n + i]*t_4[s]
+            y_si = t_2[s*n + i]*t_4[s]
+            y[s*n + i] = y_si
+            if saved is not NULL:
+                saved_y[s*n + i] = y_si
 
 
 cdef void dense_softmax_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -134,20 +128,19 @@ cdef void dense_softmax_tangent(
     #     W_dot: (n, m), tangent
     #     b_dot: (n), tangent
     #     y_dot: (batch, n), overwritten
-    # cost: batch*(6*m*n + 8*n + 1) flops
-    # batch*(n + 2) calls of elementwise functions
+    # cost: batch*n*(6*m + 7) flops
+    # 2*batch*(n + 1) calls of elementwise functions
     # 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values
     #     in float64
     cdef real* z = workspace
     cdef real* t = workspace + 2*batch*n
     cdef real* t_2 = workspace + 2*batch*n + batch
-    cdef real* z_dot = workspace + batch*n
     cdef real* t_3 = workspace + 2*batch*n
-    cdef real* t_4 = workspace + 3*batch*n + 2*batch
-    cdef real* t_5 = workspace + 3*batch*n + batch
-    cdef real* t_6 = workspace + 3*batch*n + 3*batch
+    cdef real* t_4 = workspace + 3*batch*n + batch
+    cdef real* z_dot = workspace + batch*n
+    cdef real* y_z_dot = workspace + 2*batch*n
     cdef Py_ssize_t s, i, k, j
-    cdef real largest, candidate, total
+    cdef real largest, candidate, total, y
     # z = b
     # z_dot = b_dot
     for s in range(batch):
@@ -162,37 +155,40 @@ cdef void dense_softmax_tangent(
     gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
     # t = z[argmax(z)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = z[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = z[s*n + k]
+        t[s] = anchor(z[s*n + k])
     # t_2 = exp(z - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(z[s*n + i] - t[s])
+            t_2[s*n + i] = exp(difference(z[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_5 = <1, t_2 (.) z_dot>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # y_z_dot = <y, z_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*z_dot[s*n + i]
-        t_5[s] = total
-    # t_4 = 1 / t_3
-    # t_6 = reciprocal'(t_3) t_5
-    for s in range(batch):
-        t_4[s] = reciprocal(t_3[s])
-        t_6[s] = reciprocal_d1(t_3[s])*t_5[s]
-    # y_dot = t_2 (.) z_dot (.) t_4 1 + t_2 (.) t_6 1
+            y = t_2[s*n + i]*t_4[s]
+            total += y*z_dot[s*n + i]
+        y_z_dot[s] = total
+    # y = t_2 (.) t_4 1
+    # y_dot = y (.) (z_dot - y_z_dot 1)
     for s in range(batch):
         for i in range(n):
-            y_dot[s*n + i] = t_2[s*n + i]*z_dot[s*n + i]*t_4[s] + t_2[s*n + i]*t_6[s]
+            y = t_2[s*n + i]*t_4[s]
+            y_dot[s*n + i] = y*(z_dot[s*n + i] - y_z_dot[s])
 
 
 cdef void dense_softmax_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -229,31 +225,25 @@ cdef void dense_softmax_backward(
     #     x_bar: (batch, m), added to, not computed where NULL
     #     W_bar: (n, m), added to, not computed where NULL
     #     b_bar: (n), added to, not computed where NULL
-    #     saved: saved_t, saved_t_2, saved_t_3, read
-    # cost: batch*(4*m*n + 6*n + 1) flops
-    # 16*(batch*m + batch*n + batch + m*n + n) bytes of arguments, results and saved
-    #     values in float64
-    cdef const real* saved_t = saved
-    cdef const real* saved_t_2 = saved + batch*n
-    cdef const real* saved_t_3 = saved + batch*n + batch
+    #     saved: saved_y, read
+    # cost: 2*batch*n*(2*m + 3) flops
+    # 16*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in
+    #     float64
+    cdef const real* saved_y = saved
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch
-    cdef real* z_bar = workspace + 2*batch
+    cdef real* z_bar = workspace + batch
     cdef Py_ssize_t s, i
     cdef real total
-    # t = <1, saved_t (.) y_bar>
+    # t = <1, y (.) y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += saved_t[s*n + i]*y_bar[s*n + i]
+            total += saved_y[s*n + i]*y_bar[s*n + i]
         t[s] = total
-    # t_2 = saved_t_2 t
-    for s in range(batch):
-        t_2[s] = saved_t_2[s]*t[s]
-    # z_bar = saved_t (.) (t_2 1 + saved_t_3 1 (.) y_bar)
+    # z_bar = y (.) y_bar - t y
     for s in range(batch):
         for i in range(n):
-            z_bar[s*n + i] = saved_t[s*n + i]*(t_2[s] + saved_t_3[s]*y_bar[s*n + i])
+            z_bar[s*n + i] = saved_y[s*n + i]*y_bar[s*n + i] - saved_y[s*n + i]*t[s]
     if x_bar is not NULL:
         # x_bar += W^T z_bar
         gemm(batch, m, n, <real>1, z_bar, n, 1, W, m, 1, x_bar, m, 1)
@@ -303,8 +293,8 @@ cdef void dense_softmax_tangent_backward(
     #     x_bar_dot: (batch, m), added to, not computed where NULL
     #     W_bar_dot: (n, m), added to, not computed where NULL
     #     b_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*(14*m*n + 23*n + 6) flops
-    # batch*(n + 3) calls of elementwise functions
+    # cost: batch*n*(14*m + 29) flops
+    # 2*batch*(n + 1) calls of elementwise functions
     # 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values
     #     in float64
     cdef real* z = workspace
@@ -312,17 +302,14 @@ cdef void dense_softmax_tangent_backward(
     cdef real* t_2 = workspace + 2*batch*n + batch
     cdef real* t_3 = workspace + 2*batch*n
     cdef real* t_4 = workspace + 3*batch*n + batch
-    cdef real* t_5 = workspace + 3*batch*n + 4*batch
-    cdef real* t_6 = workspace + 3*batch*n + 5*batch
+    cdef real* t_5 = workspace + 2*batch*n
     cdef real* z_bar = workspace
     cdef real* z_dot = workspace + batch*n
-    cdef real* t_7 = workspace + 3*batch*n + 2*batch
-    cdef real* t_8 = workspace + 3*batch*n + 3*batch
-    cdef real* t_9 = workspace + 3*batch*n + 6*batch
-    cdef real* t_10 = workspace + 3*batch*n + 7*batch
-    cdef real* z_bar_dot = workspace + 3*batch*n + 8*batch
+    cdef real* y_z_dot = workspace + 3*batch*n + 2*batch
+    cdef real* t_6 = workspace + 3*batch*n + 3*batch
+    cdef real* z_bar_dot = workspace
     cdef Py_ssize_t s, i, k, j
-    cdef real largest, candidate, total, r
+    cdef real largest, candidate, total, y, y_dot
     # z = b
     # z_dot = b_dot
     for s in range(batch):
@@ -337,70 +324,78 @@ cdef void dense_softmax_tangent_backward(
     gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
     # t = z[argmax(z)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(n):
             candidate = z[s*n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = z[s*n + k]
+        t[s] = anchor(z[s*n + k])
     # t_2 = exp(z - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            t_2[s*n + i] = exp(z[s*n + i] - t[s])
+            t_2[s*n + i] = exp(difference(z[s*n + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = <1, t_2 (.) y_bar>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # t_5 = <1, y (.) y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*y_bar[s*n + i]
-        t_4[s] = total
-    # t_7 = <1, t_2 (.) z_dot>
+            y = t_2[s*n + i]*t_4[s]
+            total += y*y_bar[s*n + i]
+        t_5[s] = total
+    # y_z_dot = <y, z_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*z_dot[s*n + i]
-        t_7[s] = total
-    # t_8 = <1, t_2 (.) z_dot (.) y_bar + t_2 (.) y_bar_dot>
+            y = t_2[s*n + i]*t_4[s]
+            total += y*z_dot[s*n + i]
+        y_z_dot[s] = total
+    if x_bar_dot is not NULL or W_bar_dot is not NULL:
+        # y = t_2 (.) t_4 1
+        # z_bar = y (.) y_bar - t_5 y
+        for s in range(batch):
+            for i in range(n):
+                y = t_2[s*n + i]*t_4[s]
+                z_bar[s*n + i] = y*y_bar[s*n + i] - y*t_5[s]
+    # t_6 = <1, y_dot (.) y_bar + y (.) y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
-            total += t_2[s*n + i]*z_dot[s*n + i]*y_bar[s*n + i] + t_2[s*n + i]*y_bar_dot[s*n + i]
-        t_8[s] = total
-    # t_5 = reciprocal'(t_3) t_4
-    # t_6 = 1 / t_3
-    # t_9 = reciprocal''(t_3) t_7 t_4 + reciprocal'(t_3) t_8
-    # t_10 = reciprocal'(t_3) t_7
-    for s in range(batch):
-        r = reciprocal_d1(t_3[s])
-        t_5[s] = r*t_4[s]
-        t_6[s] = reciprocal(t_3[s])
-        t_9[s] = reciprocal_d2(t_3[s])*t_7[s]*t_4[s] + r*t_8[s]
-        t_10[s] = r*t_7[s]
-    # z_bar_dot = t_2 (.) z_dot (.) (t_5 1 + t_6 1 (.) y_bar) + t_2 (.) (t_9 1 + t_10 1
-    #     (.) y_bar + t_6 1 (.) y_bar_dot)
-    # z_bar = t_2 (.) (t_5 1 + t_6 1 (.) y_bar)
-    for s in range(batch):
-        for i in range(n):
-            r = t_5[s] + t_6[s]*y_bar[s*n + i]
-            z_bar_dot[s*n + i] = (
-                t_2[s*n + i]*z_dot[s*n + i]*r
-                + t_2[s*n + i]*(t_9[s] + t_10[s]*y_bar[s*n + i] + t_6[s]*y_bar_dot[s*n + i])
-            )
-            if x_bar_dot is not NULL or W_bar_dot is not NULL:
-                z_bar[s*n + i] = t_2[s*n + i]*r
+            y = t_2[s*n + i]*t_4[s]
+            y_dot = y*(z_dot[s*n + i] - y_z_dot[s])
+            total += y_dot*y_bar[s*n + i] + y*y_bar_dot[s*n + i]
+        t_6[s] = total
     if x_bar_dot is not NULL:
         # x_bar_dot += W_dot^T z_bar
         gemm(batch, m, n, <real>1, z_bar, n, 1, W_dot, m, 1, x_bar_dot, m, 1)
-        # x_bar_dot += W^T z_bar_dot
-        gemm(batch, m, n, <real>1, z_bar_dot, n, 1, W, m, 1, x_bar_dot, m, 1)
     if W_bar_dot is not NULL:
         # W_bar_dot += sum_s z_bar x_dot^T
         gemm(n, m, batch, <real>1, z_bar, 1, n, x_dot, m, 1, W_bar_dot, m, 1)
+    # y = t_2 (.) t_4 1
+    # y_dot = y (.) (z_dot - y_z_dot 1)
+    # z_bar_dot = y_dot (.) y_bar + y (.) y_bar_dot - t_5 y_dot - t_6 y
+    for s in range(batch):
+        for i in range(n):
+            y = t_2[s*n + i]*t_4[s]
+            y_dot = y*(z_dot[s*n + i] - y_z_dot[s])
+            z_bar_dot[s*n + i] = (
+                (y_dot*y_bar[s*n + i] + y*y_bar_dot[s*n + i])
+                - y_dot*t_5[s]
+                - y*t_6[s]
+            )
+    if x_bar_dot is not NULL:
+        # x_bar_dot += W^T z_bar_dot
+        gemm(batch, m, n, <real>1, z_bar_dot, n, 1, W, m, 1, x_bar_dot, m, 1)
+    if W_bar_dot is not NULL:
         # W_bar_dot += sum_s z_bar_dot x^T
         gemm(n, m, batch, <real>1, z_bar_dot, 1, n, x, m, 1, W_bar_dot, m, 1)
     if b_bar_dot is not NULL:
@@ -438,11 +433,11 @@ forward = Kernel(
     W: (n, m), parameter
     b: (n), parameter
     y: (batch, n), overwritten
-    saved: saved_t, saved_t_2, saved_t_3, written unless NULL
+    saved: saved_y, written unless NULL
 
-cost: batch*n*(2*m + 3) flops
-batch*(n + 2) calls of elementwise functions
-8*(batch*m + 2*batch*n + 2*batch + m*n + n) bytes of arguments, results and saved values in float64""",
+cost: 2*batch*n*(m + 1) flops
+2*batch*(n + 1) calls of elementwise functions
+8*(batch*m + 2*batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -453,7 +448,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch", "n")),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*n + 2*batch", lambda batch, m, n: batch*n + 2*batch),
+    saved=Derived("batch*n", lambda batch, m, n: batch*n),
     saved_role="written",
     workspace=Derived("2*batch*n + 2*batch", lambda batch, m, n: 2*batch*n + 2*batch),
     float64=<size_t>&dense_softmax_forward_float64,
@@ -472,8 +467,8 @@ tangent = Kernel(
     b_dot: (n), tangent
     y_dot: (batch, n), overwritten
 
-cost: batch*(6*m*n + 8*n + 1) flops
-batch*(n + 2) calls of elementwise functions
+cost: batch*n*(6*m + 7) flops
+2*batch*(n + 1) calls of elementwise functions
 8*(2*batch*m + batch*n + 2*m*n + 2*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -488,7 +483,7 @@ batch*(n + 2) calls of elementwise functions
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=Derived("3*batch*n + 4*batch", lambda batch, m, n: 3*batch*n + 4*batch),
+    workspace=Derived("3*batch*n + 2*batch", lambda batch, m, n: 3*batch*n + 2*batch),
     float64=<size_t>&dense_softmax_tangent_float64,
     float32=<size_t>&dense_softmax_tangent_float32,
 )
@@ -506,10 +501,10 @@ b_bar += nabla*_b dense_softmax . y_bar
     x_bar: (batch, m), added to, not computed where NULL
     W_bar: (n, m), added to, not computed where NULL
     b_bar: (n), added to, not computed where NULL
-    saved: saved_t, saved_t_2, saved_t_3, read
+    saved: saved_y, read
 
-cost: batch*(4*m*n + 6*n + 1) flops
-16*(batch*m + batch*n + batch + m*n + n) bytes of arguments, results and saved values in float64""",
+cost: 2*batch*n*(2*m + 3) flops
+16*(batch*m + batch*n + m*n + n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -523,9 +518,9 @@ cost: batch*(4*m*n + 6*n + 1) flops
         Argument("b_bar", "result", (Leaf("b_bar", ("n",)),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*n + 2*batch", lambda batch, m, n: batch*n + 2*batch),
+    saved=Derived("batch*n", lambda batch, m, n: batch*n),
     saved_role="read",
-    workspace=Derived("batch*n + 2*batch", lambda batch, m, n: batch*n + 2*batch),
+    workspace=Derived("batch*n + batch", lambda batch, m, n: batch*n + batch),
     float64=<size_t>&dense_softmax_backward_float64,
     float32=<size_t>&dense_softmax_backward_float32,
 )
@@ -546,8 +541,8 @@ tangent_backward = Kernel(
     W_bar_dot: (n, m), added to, not computed where NULL
     b_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*(14*m*n + 23*n + 6) flops
-batch*(n + 3) calls of elementwise functions
+cost: batch*n*(14*m + 29) flops
+2*batch*(n + 1) calls of elementwise functions
 8*(3*batch*m + 2*batch*n + 3*m*n + 3*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "n"),
     arguments=(
@@ -566,7 +561,7 @@ batch*(n + 3) calls of elementwise functions
         Argument("b_bar_dot", "result", (Leaf("b_bar_dot", ("n",)),)),
     ),
     mode="accumulate",
-    workspace=Derived("4*batch*n + 8*batch", lambda batch, m, n: 4*batch*n + 8*batch),
+    workspace=Derived("3*batch*n + 4*batch", lambda batch, m, n: 3*batch*n + 4*batch),
     float64=<size_t>&dense_softmax_tangent_backward_float64,
     float32=<size_t>&dense_softmax_tangent_backward_float32,
 )

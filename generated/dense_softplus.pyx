@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, log1p
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -67,6 +67,7 @@ cdef void dense_softplus_forward(
     # y = softplus(z)
     # saved_softplus_d1_z = softplus'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y[s*n + i] = softplus(z)
@@ -126,6 +127,7 @@ cdef void dense_softplus_tangent(
     # z = W_x + b
     # y_dot = softplus'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             y_dot[s*n + i] = softplus_d1(z)*z_dot[s*n + i]
@@ -250,6 +252,7 @@ cdef void dense_softplus_tangent_backward(
     # z_bar_dot = softplus''(z) (.) z_dot (.) y_bar + softplus'(z) (.) y_bar_dot
     # z_bar = softplus'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = W_x[s*n + i] + b[i]
             softplus_d1_z = softplus_d1(z)

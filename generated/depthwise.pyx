@@ -10,7 +10,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -36,14 +36,18 @@ cdef void depthwise_forward(
     for i in range(3):
         for j in range(3):
             for s in range(batch):
+                if interrupted(s): return
                 for k in range(c):
+                    if interrupted(k): return
                     for l_2 in range((n + 1) // 2):
                         for p in range((l + 1) // 2):
                             windows_x[((((i*3 + j)*batch + s)*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p] = (x[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l else <real>0)
     # y = sum_{j,k} W[i, 0, j, k] windows_x[j, k, i, p, q] -> [i, p, q]
     fill(batch*c*((l + 1) // 2)*((n + 1) // 2), <real>0, y)
     for i in range(c):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             gemm(1, ((l + 1) // 2)*((n + 1) // 2), 9, <real>1,
                  W + 9*i, 1, 1, windows_x + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, batch*c*((l + 1) // 2)*((n + 1) // 2), 1, y + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1)
 
@@ -86,7 +90,9 @@ cdef void depthwise_tangent(
     for i in range(3):
         for j in range(3):
             for s in range(batch):
+                if interrupted(s): return
                 for k in range(c):
+                    if interrupted(k): return
                     for l_2 in range((n + 1) // 2):
                         for p in range((l + 1) // 2):
                             windows_x[((((i*3 + j)*batch + s)*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p] = (x[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l else <real>0)
@@ -94,12 +100,16 @@ cdef void depthwise_tangent(
     # y_dot = sum_{j,k} W_dot[i, 0, j, k] windows_x[j, k, i, p, q] -> [i, p, q]
     fill(batch*c*((l + 1) // 2)*((n + 1) // 2), <real>0, y_dot)
     for i in range(c):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             gemm(1, ((l + 1) // 2)*((n + 1) // 2), 9, <real>1,
                  W_dot + 9*i, 1, 1, windows_x + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, batch*c*((l + 1) // 2)*((n + 1) // 2), 1, y_dot + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1)
     # y_dot += sum_{j,k} W[i, 0, j, k] windows_x_dot[j, k, i, p, q] -> [i, p, q]
     for i in range(c):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             gemm(1, ((l + 1) // 2)*((n + 1) // 2), 9, <real>1,
                  W + 9*i, 1, 1, windows_x_dot + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, batch*c*((l + 1) // 2)*((n + 1) // 2), 1, y_dot + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1)
 
@@ -140,8 +150,11 @@ cdef void depthwise_backward(
     if W_bar is not NULL:
         # windows_x = x[j, k + 2*l - 1, p + 2*q - 1] -> [j, l, q, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range((n + 1) // 2):
+                    if interrupted(j): return
                     for k in range((l + 1) // 2):
                         for l_2 in range(3):
                             for p in range(3):
@@ -152,7 +165,9 @@ cdef void depthwise_backward(
         for i in range(3):
             for j in range(3):
                 for s in range(batch):
+                    if interrupted(s): return
                     for k in range(c):
+                        if interrupted(k): return
                         for l_2 in range((n + 1) // 2):
                             for p in range((l + 1) // 2):
                                 if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l:
@@ -160,7 +175,9 @@ cdef void depthwise_backward(
     if W_bar is not NULL:
         # W_bar += sum_s sum_{p,q} windows_x[i, p, q, j, k] y_bar[i, p, q] -> [i, 0, j, k]
         for i in range(c):
+            if interrupted(i): return
             for s in range(batch):
+                if interrupted(s): return
                 gemm(1, 9, ((l + 1) // 2)*((n + 1) // 2), <real>1,
                      y_bar + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1, windows_x + 9*c*((l + 1) // 2)*((n + 1) // 2)*s + 9*((l + 1) // 2)*((n + 1) // 2)*i, 9, 1, W_bar + 9*i, 1, 1)
 
@@ -206,8 +223,11 @@ cdef void depthwise_tangent_backward(
         # windows_x_dot = x_dot[j, k + 2*l - 1, p + 2*q - 1] -> [j, l, q, k, p]
         # windows_x = x[j, k + 2*l - 1, p + 2*q - 1] -> [j, l, q, k, p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range((n + 1) // 2):
+                    if interrupted(j): return
                     for k in range((l + 1) // 2):
                         for l_2 in range(3):
                             for p in range(3):
@@ -219,7 +239,9 @@ cdef void depthwise_tangent_backward(
         for i in range(3):
             for j in range(3):
                 for s in range(batch):
+                    if interrupted(s): return
                     for k in range(c):
+                        if interrupted(k): return
                         for l_2 in range((n + 1) // 2):
                             for p in range((l + 1) // 2):
                                 if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l:
@@ -229,7 +251,9 @@ cdef void depthwise_tangent_backward(
         for i in range(3):
             for j in range(3):
                 for s in range(batch):
+                    if interrupted(s): return
                     for k in range(c):
+                        if interrupted(k): return
                         for l_2 in range((n + 1) // 2):
                             for p in range((l + 1) // 2):
                                 if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l:
@@ -238,13 +262,17 @@ cdef void depthwise_tangent_backward(
         # W_bar_dot += sum_s sum_{p,q} windows_x_dot[i, p, q, j, k] y_bar[i, p, q] -> [i, 0,
         #     j, k]
         for i in range(c):
+            if interrupted(i): return
             for s in range(batch):
+                if interrupted(s): return
                 gemm(1, 9, ((l + 1) // 2)*((n + 1) // 2), <real>1,
                      y_bar + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1, windows_x_dot + 9*c*((l + 1) // 2)*((n + 1) // 2)*s + 9*((l + 1) // 2)*((n + 1) // 2)*i, 9, 1, W_bar_dot + 9*i, 1, 1)
         # W_bar_dot += sum_s sum_{p,q} windows_x[i, p, q, j, k] y_bar_dot[i, p, q] -> [i, 0,
         #     j, k]
         for i in range(c):
+            if interrupted(i): return
             for s in range(batch):
+                if interrupted(s): return
                 gemm(1, 9, ((l + 1) // 2)*((n + 1) // 2), <real>1,
                      y_bar_dot + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1, windows_x + 9*c*((l + 1) // 2)*((n + 1) // 2)*s + 9*((l + 1) // 2)*((n + 1) // 2)*i, 9, 1, W_bar_dot + 9*i, 1, 1)
 

@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -57,6 +57,7 @@ cdef void dilated_forward(
     cdef real z
     # windows_x = x[j, 2*k + l - 2] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
             for j in range(3):
                 for k in range(n):
@@ -64,12 +65,15 @@ cdef void dilated_forward(
     # t = sum_{j,k} W[i, j, k] windows_x[j, k, p] -> [i, p]
     fill(batch*n*o, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1, W, 3*c, 1, windows_x + 3*c*n*s, n, 1, t + n*o*s, n, 1)
     # z = t + (b[i] -> [i, j])
     # y = tanh(z)
     # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 z = t[(s*o + i)*n + j] + b[i]
                 y[(s*o + i)*n + j] = tanh(z)
@@ -119,6 +123,7 @@ cdef void dilated_tangent(
     # windows_x = x[j, 2*k + l - 2] -> [j, k, l]
     # windows_x_dot = x_dot[j, 2*k + l - 2] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
             for j in range(3):
                 for k in range(n):
@@ -126,25 +131,31 @@ cdef void dilated_tangent(
                     windows_x_dot[((s*c + i)*3 + j)*n + k] = (x_dot[(s*c + i)*n + 2*j + k - 2] if 0 <= 2*j + k - 2 < n else <real>0)
     # z_dot = (b_dot[i] -> [i, j])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
             for j in range(n):
                 z_dot[(s*o + i)*n + j] = b_dot[i]
     # t = sum_{j,k} W[i, j, k] windows_x[j, k, p] -> [i, p]
     fill(batch*n*o, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1, W, 3*c, 1, windows_x + 3*c*n*s, n, 1, t + n*o*s, n, 1)
     # z_dot += sum_{j,k} W_dot[i, j, k] windows_x[j, k, p] -> [i, p]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
              W_dot, 3*c, 1, windows_x + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
     # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p] -> [i, p]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
              W, 3*c, 1, windows_x_dot + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
     # z = t + (b[i] -> [i, j])
     # y_dot = tanh'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 z = t[(s*o + i)*n + j] + b[i]
                 y_dot[(s*o + i)*n + j] = tanh_d1(z)*z_dot[(s*o + i)*n + j]
@@ -197,13 +208,16 @@ cdef void dilated_backward(
     cdef real total
     # z_bar = saved_tanh_d1_z (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
             for j in range(n):
                 z_bar[(s*o + i)*n + j] = saved_tanh_d1_z[(s*o + i)*n + j]*y_bar[(s*o + i)*n + j]
     if W_bar is not NULL:
         # windows_x = x[j, 2*k + l - 2] -> [l, j, k]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(c):
                     for k in range(3):
                         windows_x[((s*n + i)*c + j)*3 + k] = (x[(s*c + j)*n + i + 2*k - 2] if 0 <= i + 2*k - 2 < n else <real>0)
@@ -211,22 +225,26 @@ cdef void dilated_backward(
         # W_z_bar = sum_{i} W[i, j, k] z_bar[i, p] -> [j, k, p]
         fill(3*batch*c*n, <real>0, W_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(3*c, n, o, <real>1, W, 1, 3*c, z_bar + n*o*s, n, 1, W_z_bar + 3*c*n*s, n, 1)
     if b_bar is not NULL:
         # sum_z_bar = sum_s z_bar
         fill(n*o, <real>0, sum_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
                 for j in range(n):
                     sum_z_bar[i*n + j] += z_bar[(s*o + i)*n + j]
     if W_bar is not NULL:
         # W_bar += sum_s sum_{p} windows_x[p, j, k] z_bar[i, p] -> [i, j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 3*c, n, <real>1,
                  z_bar + n*o*s, n, 1, windows_x + 3*c*n*s, 3*c, 1, W_bar, 3*c, 1)
     if x_bar is not NULL:
         # x_bar += sum_{k,l} W_z_bar[j, k, l] -> [j, 2*k + l - 2]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
                 for j in range(3):
                     for k in range(n):
@@ -297,6 +315,7 @@ cdef void dilated_tangent_backward(
     # windows_x = x[j, 2*k + l - 2] -> [j, k, l]
     # windows_x_dot = x_dot[j, 2*k + l - 2] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
             for j in range(3):
                 for k in range(n):
@@ -304,6 +323,7 @@ cdef void dilated_tangent_backward(
                     windows_x_dot[((s*c + i)*3 + j)*n + k] = (x_dot[(s*c + i)*n + 2*j + k - 2] if 0 <= 2*j + k - 2 < n else <real>0)
     # z_dot = (b_dot[i] -> [i, j])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
             for j in range(n):
                 z_dot[(s*o + i)*n + j] = b_dot[i]
@@ -311,7 +331,9 @@ cdef void dilated_tangent_backward(
         # windows_x_dot_2 = x_dot[j, 2*k + l - 2] -> [l, j, k]
         # windows_x_2 = x[j, 2*k + l - 2] -> [l, j, k]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
+                if interrupted(i): return
                 for j in range(c):
                     for k in range(3):
                         windows_x_dot_2[((s*n + i)*c + j)*3 + k] = (x_dot[(s*c + j)*n + i + 2*k - 2] if 0 <= i + 2*k - 2 < n else <real>0)
@@ -319,20 +341,25 @@ cdef void dilated_tangent_backward(
     # t = sum_{j,k} W[i, j, k] windows_x[j, k, p] -> [i, p]
     fill(batch*n*o, <real>0, t)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1, W, 3*c, 1, windows_x + 3*c*n*s, n, 1, t + n*o*s, n, 1)
     # z_dot += sum_{j,k} W_dot[i, j, k] windows_x[j, k, p] -> [i, p]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
              W_dot, 3*c, 1, windows_x + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
     # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p] -> [i, p]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
              W, 3*c, 1, windows_x_dot + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
     # z = t + (b[i] -> [i, j])
     # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n):
                 z = t[(s*o + i)*n + j] + b[i]
                 tanh_d1_z = tanh_d1(z)
@@ -346,32 +373,38 @@ cdef void dilated_tangent_backward(
         # W_dot_z_bar = sum_{i} W_dot[i, j, k] z_bar[i, p] -> [j, k, p]
         fill(3*batch*c*n, <real>0, W_dot_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(3*c, n, o, <real>1,
                  W_dot, 1, 3*c, z_bar + n*o*s, n, 1, W_dot_z_bar + 3*c*n*s, n, 1)
         # W_z_bar_dot = sum_{i} W[i, j, k] z_bar_dot[i, p] -> [j, k, p]
         fill(3*batch*c*n, <real>0, W_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             gemm(3*c, n, o, <real>1,
                  W, 1, 3*c, z_bar_dot + n*o*s, n, 1, W_z_bar_dot + 3*c*n*s, n, 1)
     if b_bar_dot is not NULL:
         # sum_z_bar_dot = sum_s z_bar_dot
         fill(n*o, <real>0, sum_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
                 for j in range(n):
                     sum_z_bar_dot[i*n + j] += z_bar_dot[(s*o + i)*n + j]
     if W_bar_dot is not NULL:
         # W_bar_dot += sum_s sum_{p} windows_x_dot_2[p, j, k] z_bar[i, p] -> [i, j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 3*c, n, <real>1,
                  z_bar + n*o*s, n, 1, windows_x_dot_2 + 3*c*n*s, 3*c, 1, W_bar_dot, 3*c, 1)
         # W_bar_dot += sum_s sum_{p} windows_x_2[p, j, k] z_bar_dot[i, p] -> [i, j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, 3*c, n, <real>1,
                  z_bar_dot + n*o*s, n, 1, windows_x_2 + 3*c*n*s, 3*c, 1, W_bar_dot, 3*c, 1)
     if x_bar_dot is not NULL:
         # x_bar_dot += sum_{k,l} W_dot_z_bar[j, k, l] -> [j, 2*k + l - 2]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
                 for j in range(3):
                     for k in range(n):
@@ -379,6 +412,7 @@ cdef void dilated_tangent_backward(
                             x_bar_dot[(s*c + i)*n + 2*j + k - 2] += W_dot_z_bar[((s*c + i)*3 + j)*n + k]
         # x_bar_dot += sum_{k,l} W_z_bar_dot[j, k, l] -> [j, 2*k + l - 2]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
                 for j in range(3):
                     for k in range(n):

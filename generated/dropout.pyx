@@ -120,7 +120,7 @@ cdef void dropout_backward(
     #     mask: (batch, n), mask
     #     keep: (), fixed
     #     y_bar: (batch, n), cotangent
-    #     x_bar: (batch, n), added to, not computed where NULL
+    #     x_bar: (batch, n), added to
     #     saved: saved_reciprocal_keep, read
     # cost: 3*batch*n flops
     # 16*(2*batch*n + 1) bytes of arguments, results and saved values in float64
@@ -160,7 +160,7 @@ cdef void dropout_tangent_backward(
     #     y_bar: (batch, n), cotangent
     #     x_dot: (batch, n), tangent
     #     y_bar_dot: (batch, n), cotangent
-    #     x_bar_dot: (batch, n), added to, not computed where NULL
+    #     x_bar_dot: (batch, n), added to
     # cost: 3*batch*n flops
     # 1 calls of elementwise functions
     # 8*(6*batch*n + 1) bytes of arguments, results and saved values in float64
@@ -259,7 +259,7 @@ backward = Kernel(
     mask: (batch, n), mask
     keep: (), fixed
     y_bar: (batch, n), cotangent
-    x_bar: (batch, n), added to, not computed where NULL
+    x_bar: (batch, n), added to
     saved: saved_reciprocal_keep, read
 
 cost: 3*batch*n flops
@@ -291,7 +291,7 @@ tangent_backward = Kernel(
     y_bar: (batch, n), cotangent
     x_dot: (batch, n), tangent
     y_bar_dot: (batch, n), cotangent
-    x_bar_dot: (batch, n), added to, not computed where NULL
+    x_bar_dot: (batch, n), added to
 
 cost: 3*batch*n flops
 1 calls of elementwise functions

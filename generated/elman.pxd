@@ -17,7 +17,7 @@ cdef void elman_loss(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    real* J, real* h_last, real* workspace
+    real* losses, real* h_last, real* workspace
 ) noexcept nogil
 
 cdef void elman_bptt(
@@ -25,7 +25,7 @@ cdef void elman_bptt(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* h_0_bar, real* h_reset_bar,
     real* x_bar, real* h_last, real* workspace
 ) noexcept nogil
@@ -40,7 +40,7 @@ cdef void elman_truncated_bptt(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* h_0_bar, real* h_reset_bar,
     real* x_bar, real* h_last, real* workspace
 ) noexcept nogil
@@ -50,7 +50,7 @@ cdef void elman_rtrl(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    const real* influence_W_U_b, real* J, real* cell_W_bar, real* cell_U_bar,
+    const real* influence_W_U_b, real* losses, real* cell_W_bar, real* cell_U_bar,
     real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar, real* h_last,
     real* influence_W_U_b_last, real* prediction, real* workspace
 ) noexcept nogil
@@ -60,7 +60,7 @@ cdef void elman_hybrid(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    const real* influence_W_U_b, real* J, real* cell_W_bar, real* cell_U_bar,
+    const real* influence_W_U_b, real* losses, real* cell_W_bar, real* cell_U_bar,
     real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar, real* h_last,
     real* influence_W_U_b_last, real* workspace
 ) noexcept nogil

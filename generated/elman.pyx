@@ -15,7 +15,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport add, copy, fill, gemm
+from derive.runtime.primitives cimport add, copy, fill, gemm, selected, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -23,6 +23,11 @@ from derive.runtime.recurrence import Recurrence
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
 
+
+
+cdef inline real select(real mask, real there, real elsewhere) noexcept nogil:
+    # Piecewise((elsewhere, Eq(mask, 0)), (there, True))
+    return elsewhere if mask == 0 else there
 
 
 cdef inline real tanh_d1(real t) noexcept nogil:
@@ -48,36 +53,29 @@ cdef void elman_cell_transition(
     #     x: (batch, m), state
     #     cell_b: (n), parameter
     #     h_next: (batch, n), overwritten
-    # cost: 2*batch*(m*n + n^2 + 3*n + 1) flops
+    # cost: 2*batch*n*(m + n) flops
     # batch*n calls of elementwise functions
     # 8*(batch*m + 3*batch*n + 2*batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
-    cdef real* going_on = workspace
-    cdef real* h_begun = workspace + batch*n + 2*batch
-    cdef real* cell_z = workspace + 2*batch
-    cdef real* inactive = workspace + batch
+    cdef real* h_begun = workspace
+    cdef real* cell_z = workspace + batch*n
     cdef Py_ssize_t s, i
-    # going_on = 1 - reset
-    # inactive = 1 - active
-    for s in range(batch):
-        going_on[s] = <real>1 - reset[s]
-        inactive[s] = <real>1 - active[s]
+    # h_begun = select(reset 1, h_reset, h)
     # cell_z = cell_b
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            h_begun[s*n + i] = select(reset[s], h_reset[s*n + i], h[s*n + i])
             cell_z[s*n + i] = cell_b[i]
-    # cell_z += cell_U x
-    gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
-    # h_begun = reset h_reset + going_on h
-    for s in range(batch):
-        for i in range(n):
-            h_begun[s*n + i] = reset[s]*h_reset[s*n + i] + going_on[s]*h[s*n + i]
     # cell_z += cell_W h_begun
     gemm(batch, n, n, <real>1, h_begun, n, 1, cell_W, 1, n, cell_z, n, 1)
-    # h_next = active tanh(cell_z) + inactive h
+    # cell_z += cell_U x
+    gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
+    # h_next = select(active 1, tanh(cell_z), h)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + inactive[s]*h[s*n + i]
+            h_next[s*n + i] = select(active[s], tanh(cell_z[s*n + i]), h[s*n + i])
 
 
 cdef void elman_prediction_predict(
@@ -105,18 +103,19 @@ cdef void elman_prediction_predict(
 cdef void elman_observed_loss(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t prediction_k,
     const real* weight, const real* prediction_V, const real* h, const real* prediction_c,
-    const real* y, real* J, real* workspace
+    const real* y, real* losses, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
+    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    #     their sum
     #     weight: (batch), given
     #     prediction_V: (prediction_k, n), parameter
     #     h: (batch, n), state
     #     prediction_c: (prediction_k), parameter
     #     y: (batch, prediction_k), given
-    #     J: (), added to, not computed where NULL
-    # cost: 2*(batch*n*prediction_k + 3*batch*prediction_k + batch + 1) flops
-    # 8*(batch*n + batch*prediction_k + batch + n*prediction_k + prediction_k + 1) bytes
-    #     of arguments, results and saved values in float64
+    #     losses: (batch), added to
+    # cost: batch*(2*n*prediction_k + 6*prediction_k + 3) flops
+    # 8*(batch*n + batch*prediction_k + 2*batch + n*prediction_k + prediction_k) bytes of
+    #     arguments, results and saved values in float64
     cdef real* prediction_V_h = workspace
     cdef real* t = workspace + batch*prediction_k
     cdef Py_ssize_t s, i
@@ -131,19 +130,16 @@ cdef void elman_observed_loss(
         for i in range(prediction_k):
             total += (prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])*(prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])
         t[s] = total
-    # J += 1/2 sum_s (weight t)
-    total = <real>0
+    # losses += select(weight, 1/2 weight t, 0)
     for s in range(batch):
-        total += weight[s]*t[s]
-    J[0] += total/2
+        losses[s] += select(weight[s], weight[s]*t[s]/2, <real>0)
 
 
 cdef void elman_cell_saving_transition(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
     const real* active, const real* cell_W, const real* reset, const real* h_reset,
     const real* h, const real* cell_U, const real* x, const real* cell_b,
-    real* h_next, real* cell_saved_inactive, real* cell_saved_tanh_d1_cell_z, real* cell_saved_going_on,
-    real* cell_saved_h_begun, real* workspace
+    real* h_next, real* cell_saved_tanh_d1_cell_z, real* cell_saved_h_begun, real* workspace
 ) noexcept nogil:
     # h_next = cell(h, x; cell_W, cell_U, cell_b)
     #     active: (batch), mask
@@ -155,48 +151,42 @@ cdef void elman_cell_saving_transition(
     #     x: (batch, m), state
     #     cell_b: (n), parameter
     #     h_next: (batch, n), overwritten
-    #     cell_saved_inactive: (batch), overwritten
     #     cell_saved_tanh_d1_cell_z: (batch, n), overwritten
-    #     cell_saved_going_on: (batch), overwritten
     #     cell_saved_h_begun: (batch, n), overwritten
-    # cost: 2*batch*(m*n + n^2 + 3*n + 1) flops
+    # cost: 2*batch*n*(m + n) flops
     # 2*batch*n calls of elementwise functions
-    # 8*(batch*m + 5*batch*n + 4*batch + m*n + n^2 + n) bytes of arguments, results and
+    # 8*(batch*m + 5*batch*n + 2*batch + m*n + n^2 + n) bytes of arguments, results and
     #     saved values in float64
     cdef real* cell_z = workspace
     cdef Py_ssize_t s, i
-    # going_on = 1 - reset
-    # inactive = 1 - active
-    for s in range(batch):
-        cell_saved_going_on[s] = <real>1 - reset[s]
-        cell_saved_inactive[s] = <real>1 - active[s]
+    # h_begun = select(reset 1, h_reset, h)
     # cell_z = cell_b
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            cell_saved_h_begun[s*n + i] = select(reset[s], h_reset[s*n + i], h[s*n + i])
             cell_z[s*n + i] = cell_b[i]
-    # cell_z += cell_U x
-    gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
-    # h_begun = reset h_reset + going_on h
-    for s in range(batch):
-        for i in range(n):
-            cell_saved_h_begun[s*n + i] = reset[s]*h_reset[s*n + i] + cell_saved_going_on[s]*h[s*n + i]
     # cell_z += cell_W h_begun
     gemm(batch, n, n, <real>1, cell_saved_h_begun, n, 1, cell_W, 1, n, cell_z, n, 1)
-    # h_next = active tanh(cell_z) + inactive h
+    # cell_z += cell_U x
+    gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
+    # h_next = select(active 1, tanh(cell_z), h)
     # cell_saved_tanh_d1_cell_z = tanh'(cell_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + cell_saved_inactive[s]*h[s*n + i]
+            h_next[s*n + i] = select(active[s], tanh(cell_z[s*n + i]), h[s*n + i])
             cell_saved_tanh_d1_cell_z[s*n + i] = tanh_d1(cell_z[s*n + i])
 
 
 cdef void elman_observe(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t prediction_k,
     const real* weight, const real* prediction_V, const real* h, const real* prediction_c,
-    const real* y, real* J, real* h_error, real* prediction_V_bar,
+    const real* y, real* losses, real* h_error, real* prediction_V_bar,
     real* prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
+    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    #     their sum
     # h_error = D_h J
     # prediction_V_bar += nabla_prediction_V J
     # prediction_c_bar += nabla_prediction_c J
@@ -205,107 +195,151 @@ cdef void elman_observe(
     #     h: (batch, n), state
     #     prediction_c: (prediction_k), parameter
     #     y: (batch, prediction_k), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (batch), added to, not computed where NULL
     #     h_error: (batch, n), overwritten
     #     prediction_V_bar: (prediction_k, n), added to, not computed where NULL
     #     prediction_c_bar: (prediction_k), added to, not computed where NULL
-    # cost: 2*(3*batch*n*prediction_k + 5*batch*prediction_k + batch + 1) flops
-    # 8*(2*batch*n + batch*prediction_k + batch + 2*n*prediction_k + 2*prediction_k + 1)
+    # cost: 2*batch*(3*n*prediction_k + 5*prediction_k + 2) flops
+    # 8*(2*batch*n + batch*prediction_k + 2*batch + 2*n*prediction_k + 2*prediction_k)
     #     bytes of arguments, results and saved values in float64
-    cdef real* prediction_V_h = workspace
-    cdef real* t = workspace + 2*batch*prediction_k
-    cdef real* t_2 = workspace + batch*prediction_k
+    cdef real* prediction_V_h = workspace + batch*n + batch
+    cdef real* t = workspace
+    cdef real* t_2 = workspace
+    cdef real* t_3 = workspace + batch*n + batch*prediction_k + batch
+    cdef real* t_4 = workspace + batch
     cdef Py_ssize_t s, i
     cdef real total
+    # t_2 = weight select(weight, 1, 0)
+    for s in range(batch):
+        t_2[s] = weight[s]*select(weight[s], <real>1, <real>0)
+    if prediction_V_bar is not NULL:
+        # t_4 = select(weight 1, h, 0)
+        t_4 = selected(batch, n, weight, h, t_4)
     # prediction_V_h = prediction_V h
     fill(batch*prediction_k, <real>0, prediction_V_h)
     gemm(batch, prediction_k, n, <real>1,
          h, n, 1, prediction_V, 1, n, prediction_V_h, prediction_k, 1)
-    # t_2 = weight (prediction_V_h + prediction_c - y)
+    # t_3 = select(weight 1, t_2 (prediction_V_h + prediction_c - y), 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(prediction_k):
-            t_2[s*prediction_k + i] = (prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])*weight[s]
-    if J is not NULL:
+            t_3[s*prediction_k + i] = select(weight[s], (prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])*t_2[s], <real>0)
+    if losses is not NULL:
         # t = <prediction_V_h + prediction_c - y, prediction_V_h + prediction_c - y>
         for s in range(batch):
             total = <real>0
             for i in range(prediction_k):
                 total += (prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])*(prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])
             t[s] = total
-    # h_error = prediction_V^T t_2
+    # h_error = prediction_V^T t_3
     fill(batch*n, <real>0, h_error)
     gemm(batch, n, prediction_k, <real>1,
-         t_2, prediction_k, 1, prediction_V, n, 1, h_error, n, 1)
+         t_3, prediction_k, 1, prediction_V, n, 1, h_error, n, 1)
     if prediction_V_bar is not NULL:
-        # prediction_V_bar += sum_s t_2 h^T
+        # prediction_V_bar += sum_s t_3 t_4^T
         gemm(prediction_k, n, batch, <real>1,
-             t_2, 1, prediction_k, h, n, 1, prediction_V_bar, n, 1)
+             t_3, 1, prediction_k, t_4, n, 1, prediction_V_bar, n, 1)
     if prediction_c_bar is not NULL:
-        # prediction_c_bar += sum_s t_2
+        # prediction_c_bar += sum_s t_3
         for s in range(batch):
             for i in range(prediction_k):
-                prediction_c_bar[i] += t_2[s*prediction_k + i]
-    if J is not NULL:
-        # J += 1/2 sum_s (weight t)
-        total = <real>0
+                prediction_c_bar[i] += t_3[s*prediction_k + i]
+    if losses is not NULL:
+        # losses += select(weight, 1/2 weight t, 0)
         for s in range(batch):
-            total += weight[s]*t[s]
-        J[0] += total/2
+            losses[s] += select(weight[s], weight[s]*t[s]/2, <real>0)
+    # h_error = 0, where select(weight, 0, 1)
+    for s in range(batch):
+        if select(weight[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                h_error[s*n + i] = <real>0
+
+
+cdef void elman_cell_reaching(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* h_heard, const real* active, const real* h_source, const real* reset,
+    real* cell_reached, real* h_heard_before
+) noexcept nogil:
+    # cell_reached: where the step is active and a loss hears of h_next
+    # h_heard_before: where a loss hears of the state before
+    #     h_heard: (batch), given
+    #     active: (batch), mask
+    #     h_source: (batch), given
+    #     reset: (batch), mask
+    #     cell_reached: (batch), overwritten
+    #     h_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 48*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # cell_reached = select(h_heard, active, 0)
+    # h_heard_before = select(h_source, 1, select(cell_reached, select(reset, 0, 1),
+    #     h_heard))
+    for s in range(batch):
+        r = select(h_heard[s], active[s], <real>0)
+        cell_reached[s] = r
+        h_heard_before[s] = select(h_source[s], <real>1, select(r, select(reset[s], <real>0, <real>1), h_heard[s]))
 
 
 cdef void elman_cell_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* h_error, const real* cell_saved_inactive, const real* h_bar, const real* cell_saved_going_on,
-    const real* cell_W, const real* cell_saved_tanh_d1_cell_z, const real* active, const real* reset,
-    real* h_bar_before, real* h_reset_bar, real* cell_delta_cell_z_bar, real* workspace
+    const real* h_error, const real* cell_reached, const real* h_bar, const real* reset,
+    const real* cell_W, const real* cell_saved_tanh_d1_cell_z, real* h_bar_before, real* h_reset_bar,
+    real* cell_delta_cell_z_bar, real* workspace
 ) noexcept nogil:
     # h_bar_before = h_error + D*_h f . h_bar
     # h_reset_bar += D*_h_reset f . h_bar
     #     h_error: (batch, n), given
-    #     cell_saved_inactive: (batch), given
+    #     cell_reached: (batch), given
     #     h_bar: (batch, n), given
-    #     cell_saved_going_on: (batch), given
+    #     reset: (batch), mask
     #     cell_W: (n, n), parameter
     #     cell_saved_tanh_d1_cell_z: (batch, n), given
-    #     active: (batch), mask
-    #     reset: (batch), mask
     #     h_bar_before: (batch, n), overwritten
     #     h_reset_bar: (batch, n), added to, not computed where NULL
     #     cell_delta_cell_z_bar: (batch, n), overwritten
-    # cost: 2*batch*n*(n + 4) flops
-    # 8*(6*batch*n + 4*batch + n^2) bytes of arguments, results and saved values in
+    # cost: 2*batch*n*(n + 2) flops
+    # 8*(6*batch*n + 2*batch + n^2) bytes of arguments, results and saved values in
     #     float64
     cdef real* t = workspace
     cdef Py_ssize_t s, i
-    # cell_delta_cell_z_bar = cell_saved_tanh_d1_cell_z (.) active h_bar
+    cdef real r
+    # cell_delta_cell_z_bar = select(cell_reached 1, cell_saved_tanh_d1_cell_z (.)
+    #     select(cell_reached 1, h_bar, 0), 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            cell_delta_cell_z_bar[s*n + i] = cell_saved_tanh_d1_cell_z[s*n + i]*active[s]*h_bar[s*n + i]
+            cell_delta_cell_z_bar[s*n + i] = select(cell_reached[s], cell_saved_tanh_d1_cell_z[s*n + i]*select(cell_reached[s], h_bar[s*n + i], <real>0), <real>0)
     # t = cell_W^T cell_delta_cell_z_bar
     fill(batch*n, <real>0, t)
     gemm(batch, n, n, <real>1, cell_delta_cell_z_bar, n, 1, cell_W, n, 1, t, n, 1)
-    # h_bar_before = h_error + cell_saved_inactive h_bar + cell_saved_going_on t
-    # h_reset_bar += reset t
+    # h_bar_before = h_error + select(cell_reached 1, 0, h_bar) + select(reset 1, 0,
+    #     select(cell_reached 1, t, 0))
+    # h_reset_bar += select(reset 1, select(cell_reached 1, t, 0), 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            r = select(cell_reached[s], t[s*n + i], <real>0)
             h_bar_before[s*n + i] = (
                 h_error[s*n + i]
-                + cell_saved_inactive[s]*h_bar[s*n + i]
-                + cell_saved_going_on[s]*t[s*n + i]
+                + select(cell_reached[s], <real>0, h_bar[s*n + i])
+                + select(reset[s], <real>0, r)
             )
             if h_reset_bar is not NULL:
-                h_reset_bar[s*n + i] += reset[s]*t[s*n + i]
+                h_reset_bar[s*n + i] += select(reset[s], r, <real>0)
 
 
 cdef void elman_cell_adjoints(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* cell_saved_h_begun, const real* cell_delta_cell_z_bar, const real* x, const real* cell_U,
-    real* cell_W_bar, real* cell_U_bar, real* cell_b_bar, real* x_bar
+    const real* cell_reached, const real* cell_saved_h_begun, const real* cell_delta_cell_z_bar, const real* x,
+    const real* cell_U, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* x_bar, real* workspace
 ) noexcept nogil:
     # cell_W_bar += nabla*_cell_W f . h_bar
     # cell_U_bar += nabla*_cell_U f . h_bar
     # cell_b_bar += nabla*_cell_b f . h_bar
     # x_bar += D*_x f . h_bar
+    #     cell_reached: (batch), given
     #     cell_saved_h_begun: (batch, n), given
     #     cell_delta_cell_z_bar: (batch, n), given
     #     x: (batch, m), state
@@ -314,25 +348,61 @@ cdef void elman_cell_adjoints(
     #     cell_U_bar: (n, m), added to, not computed where NULL
     #     cell_b_bar: (n), added to, not computed where NULL
     #     x_bar: (batch, m), added to, not computed where NULL
-    # cost: batch*n*(4*m + 2*n + 1) flops
-    # 8*(2*batch*m + 2*batch*n + 2*m*n + n^2 + n) bytes of arguments, results and saved
-    #     values in float64
+    # cost: batch*(4*m*n + m + 2*n^2 + n) flops
+    # 8*(2*batch*m + 2*batch*n + batch + 2*m*n + n^2 + n) bytes of arguments, results and
+    #     saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*n
+    cdef real* cell_U_cell_delta_cell_z_bar = workspace + batch*m + batch*n
     cdef Py_ssize_t s, i
     if cell_W_bar is not NULL:
-        # cell_W_bar += sum_s cell_delta_cell_z_bar cell_saved_h_begun^T
-        gemm(n, n, batch, <real>1,
-             cell_delta_cell_z_bar, 1, n, cell_saved_h_begun, n, 1, cell_W_bar, n, 1)
+        # t = select(cell_reached 1, cell_saved_h_begun, 0)
+        t = selected(batch, n, cell_reached, cell_saved_h_begun, t)
     if cell_U_bar is not NULL:
-        # cell_U_bar += sum_s cell_delta_cell_z_bar x^T
-        gemm(n, m, batch, <real>1, cell_delta_cell_z_bar, 1, n, x, m, 1, cell_U_bar, m, 1)
+        # t_2 = select(cell_reached 1, x, 0)
+        t_2 = selected(batch, m, cell_reached, x, t_2)
+    if x_bar is not NULL:
+        # cell_U_cell_delta_cell_z_bar = cell_U^T cell_delta_cell_z_bar
+        fill(batch*m, <real>0, cell_U_cell_delta_cell_z_bar)
+        gemm(batch, m, n, <real>1,
+             cell_delta_cell_z_bar, n, 1, cell_U, m, 1, cell_U_cell_delta_cell_z_bar, m, 1)
+    if cell_W_bar is not NULL:
+        # cell_W_bar += sum_s cell_delta_cell_z_bar t^T
+        gemm(n, n, batch, <real>1, cell_delta_cell_z_bar, 1, n, t, n, 1, cell_W_bar, n, 1)
+    if cell_U_bar is not NULL:
+        # cell_U_bar += sum_s cell_delta_cell_z_bar t_2^T
+        gemm(n, m, batch, <real>1, cell_delta_cell_z_bar, 1, n, t_2, m, 1, cell_U_bar, m, 1)
     if cell_b_bar is not NULL:
         # cell_b_bar += sum_s cell_delta_cell_z_bar
         for s in range(batch):
             for i in range(n):
                 cell_b_bar[i] += cell_delta_cell_z_bar[s*n + i]
     if x_bar is not NULL:
-        # x_bar += cell_U^T cell_delta_cell_z_bar
-        gemm(batch, m, n, <real>1, cell_delta_cell_z_bar, n, 1, cell_U, m, 1, x_bar, m, 1)
+        # x_bar += select(cell_reached 1, cell_U_cell_delta_cell_z_bar, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(m):
+                x_bar[s*m + i] += select(cell_reached[s], cell_U_cell_delta_cell_z_bar[s*m + i], <real>0)
+
+
+cdef void elman_cell_resets(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* reset, const real* active, real* influence_W_U_b
+) noexcept nogil:
+    # J = 0 where a sample is reset
+    #     reset: (batch), mask
+    #     active: (batch), mask
+    #     influence_W_U_b: (batch, n, m*n + n**2 + n), overwritten
+    # cost: 0 flops
+    # 8*batch*(m*n^2 + n^3 + n^2 + 2) bytes of arguments, results and saved values in
+    #     float64
+    cdef Py_ssize_t s, i, j
+    # influence_W_U_b = 0, where select(reset, active, 0)
+    for s in range(batch):
+        if select(reset[s], active[s], <real>0) != 0:
+            for i in range(n):
+                for j in range(m*n + n*n + n):
+                    influence_W_U_b[(s*n + i)*(m*n + n*n + n) + j] = <real>0
 
 
 cdef void elman_cell_influence(
@@ -354,73 +424,81 @@ cdef void elman_cell_influence(
     #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
     #     h_next: (batch, n), overwritten
     #     influence_W_U_b_next: (batch, n, m*n + n**2 + n), overwritten
-    # cost: batch*(2*m*n^3 + 4*m*n + 2*n^4 + 2*n^3 + 7*n^2 + 9*n + 2) flops
+    # cost: batch*n*(2*m*n^2 + 4*m + 2*n^3 + 2*n^2 + 5*n + 1) flops
     # 2*batch*n calls of elementwise functions
     # 8*(2*batch*m*n^2 + batch*m + 2*batch*n^3 + 2*batch*n^2 + 3*batch*n + 2*batch + m*n +
     #     n^2 + n) bytes of arguments, results and saved values in float64
-    cdef real* going_on = workspace
-    cdef real* h_begun = workspace + batch*n + 2*batch
-    cdef real* cell_z = workspace + 2*batch
-    cdef real* inactive = workspace + batch
-    cdef real* tanh_d1_cell_z = workspace + 2*batch*n + 2*batch
-    cdef real* t = workspace + 4*batch*n + 2*batch
-    cdef real* t_2 = workspace + 3*batch*n + 2*batch
+    cdef real* h_begun = workspace
+    cdef real* cell_z = workspace + batch*n
+    cdef real* tanh_d1_cell_z = workspace + 2*batch*n
+    cdef real* t = workspace + 3*batch*n
     cdef Py_ssize_t s, i, j
-    cdef real tanh_d1_cell_z_si
-    # going_on = 1 - reset
-    # inactive = 1 - active
-    for s in range(batch):
-        going_on[s] = <real>1 - reset[s]
-        inactive[s] = <real>1 - active[s]
+    # h_begun = select(reset 1, h_reset, h)
     # cell_z = cell_b
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            h_begun[s*n + i] = select(reset[s], h_reset[s*n + i], h[s*n + i])
             cell_z[s*n + i] = cell_b[i]
-    # cell_z += cell_U x
-    gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
-    # h_begun = reset h_reset + going_on h
-    for s in range(batch):
-        for i in range(n):
-            h_begun[s*n + i] = reset[s]*h_reset[s*n + i] + going_on[s]*h[s*n + i]
     # cell_z += cell_W h_begun
     gemm(batch, n, n, <real>1, h_begun, n, 1, cell_W, 1, n, cell_z, n, 1)
-    # h_next = active tanh(cell_z) + inactive h
+    # cell_z += cell_U x
+    gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
+    # h_next = select(active 1, tanh(cell_z), h)
     # tanh_d1_cell_z = tanh'(cell_z)
-    # t_2 = active tanh_d1_cell_z
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            h_next[s*n + i] = active[s]*tanh(cell_z[s*n + i]) + inactive[s]*h[s*n + i]
-            tanh_d1_cell_z_si = tanh_d1(cell_z[s*n + i])
-            tanh_d1_cell_z[s*n + i] = tanh_d1_cell_z_si
-            t_2[s*n + i] = tanh_d1_cell_z_si*active[s]
-    # influence_W_U_b_next = t_2[j] -> [j, j + m*n + n**2]
+            h_next[s*n + i] = select(active[s], tanh(cell_z[s*n + i]), h[s*n + i])
+            tanh_d1_cell_z[s*n + i] = tanh_d1(cell_z[s*n + i])
+    # influence_W_U_b_next = tanh_d1_cell_z[j] -> [j, j + m*n + n**2]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
         for i in range(n):
-            influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += t_2[s*n + i]
-    # t = active ((going_on cell_W)[j, k] tanh_d1_cell_z[j] -> [j, k])
+            influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += tanh_d1_cell_z[s*n + i]
+    # t = cell_W[i, j] tanh_d1_cell_z[i] -> [i, j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             for j in range(n):
-                t[(s*n + i)*n + j] = cell_W[i*n + j]*going_on[s]*tanh_d1_cell_z[s*n + i]*active[s]
-    # t += inactive -> [j, j]
-    for s in range(batch):
-        for i in range(n):
-            t[(s*n + i)*n + i] += inactive[s]
-    # influence_W_U_b_next += sum_{k} (t_2 h_begun^T)[i, k] -> [i, i*n + k]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(n):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += t_2[s*n + i]*h_begun[s*n + j]
-    # influence_W_U_b_next += sum_{k} (t_2 x^T)[i, k] -> [i, i*m + k + n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(m):
-                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += t_2[s*n + i]*x[s*m + j]
+                t[(s*n + i)*n + j] = cell_W[i*n + j]*tanh_d1_cell_z[s*n + i]
     # influence_W_U_b_next += sum_{k} t[j, k] influence_W_U_b[k, l] -> [j, l]
     for s in range(batch):
+        if interrupted(s): return
         gemm(n, m*n + n*n + n, n, <real>1,
              t + n*n*s, n, 1, influence_W_U_b + (m*n + n*n + n)*n*s, m*n + n*n + n, 1, influence_W_U_b_next + (m*n + n*n + n)*n*s, m*n + n*n + n, 1)
+    # influence_W_U_b_next += sum_{k} (tanh_d1_cell_z h_begun^T)[i, k] -> [i, i*n + k]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(n):
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += tanh_d1_cell_z[s*n + i]*h_begun[s*n + j]
+    # influence_W_U_b_next += sum_{k} (tanh_d1_cell_z x^T)[i, k] -> [i, i*m + k + n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(m):
+                influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*m + j + n*n] += tanh_d1_cell_z[s*n + i]*x[s*m + j]
+
+
+cdef void elman_cell_idle(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* influence_W_U_b, const real* active, real* influence_W_U_b_next
+) noexcept nogil:
+    # J_next = J where a sample is not active
+    #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
+    #     active: (batch), mask
+    #     influence_W_U_b_next: (batch, n, m*n + n**2 + n), overwritten
+    # cost: 0 flops
+    # 8*batch*(2*m*n^2 + 2*n^3 + 2*n^2 + 1) bytes of arguments, results and saved values
+    #     in float64
+    cdef Py_ssize_t s, i, j
+    # influence_W_U_b_next = influence_W_U_b, where select(active, 0, 1)
+    for s in range(batch):
+        if select(active[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                for j in range(m*n + n*n + n):
+                    influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + j] = influence_W_U_b[(s*n + i)*(m*n + n*n + n) + j]
 
 
 cdef void elman_cell_readout(
@@ -430,7 +508,7 @@ cdef void elman_cell_readout(
     # gradient_W_U_b += J* . h_bar
     #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
     #     h_bar: (batch, n), given
-    #     gradient_W_U_b: (m*n + n**2 + n), added to, not computed where NULL
+    #     gradient_W_U_b: (m*n + n**2 + n), added to
     # cost: 2*batch*n^2*(m + n + 1) flops
     # 8*n*(batch*m*n + batch*n^2 + batch*n + batch + m + n + 1) bytes of arguments,
     #     results and saved values in float64
@@ -469,13 +547,17 @@ cdef void elman_cell_gradients(
 
 cdef void elman_cell_identity(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    real* Lambda
+    real* Lambda, real* cell_linked
 ) noexcept nogil:
     # Lambda = id
     #     Lambda: (batch, n, n), overwritten
+    #     cell_linked: (batch), overwritten
     # cost: batch*n flops
-    # 8*batch*n^2 bytes of arguments, results and saved values in float64
+    # 8*batch*(n^2 + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
+    # cell_linked = 1
+    for s in range(batch):
+        cell_linked[s] = <real>1
     # Lambda = 1[j] -> [j, j]
     fill(batch*n*n, <real>0, Lambda)
     for s in range(batch):
@@ -485,88 +567,128 @@ cdef void elman_cell_identity(
 
 cdef void elman_cell_block_step(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* Lambda, const real* cell_W, const real* cell_saved_going_on, const real* cell_saved_tanh_d1_cell_z,
-    const real* active, const real* cell_saved_inactive, real* Lambda_before, real* factor,
-    real* workspace
+    const real* cell_linked, const real* active, const real* reset, const real* Lambda,
+    const real* cell_W, const real* cell_saved_tanh_d1_cell_z, real* Lambda_before, real* factor,
+    real* cell_linking, real* cell_linked_before, real* workspace
 ) noexcept nogil:
     # Lambda_before = Lambda . D f
     # factors of Lambda . nabla f
+    #     cell_linked: (batch), given
+    #     active: (batch), mask
+    #     reset: (batch), mask
     #     Lambda: (batch, n, n), given
     #     cell_W: (n, n), parameter
-    #     cell_saved_going_on: (batch), given
     #     cell_saved_tanh_d1_cell_z: (batch, n), given
-    #     active: (batch), mask
-    #     cell_saved_inactive: (batch), given
     #     Lambda_before: (batch, n, n), overwritten
     #     factor: (batch, n, n), overwritten
-    # cost: 2*batch*n*(n^2 + 2*n + 1) flops
-    # 8*(3*batch*n^2 + batch*n + 3*batch + n^2) bytes of arguments, results and saved
+    #     cell_linking: (batch), overwritten
+    #     cell_linked_before: (batch), overwritten
+    # cost: 2*batch*n^2*(n + 1) flops
+    # 8*(3*batch*n^2 + batch*n + 5*batch + n^2) bytes of arguments, results and saved
     #     values in float64
-    cdef real* t = workspace
-    cdef real* cell_saved_tanh_d1_cell_z_active = workspace + batch*n*n
+    cdef real* cell_W_cell_saved_tanh_d1_cell_z = workspace
+    cdef real* t = workspace + batch*n*n
     cdef Py_ssize_t s, i, j
-    # t = active ((cell_saved_going_on cell_W)[j, k] cell_saved_tanh_d1_cell_z[j] -> [j,
-    #     k])
+    cdef real r
+    # cell_linking = select(cell_linked, active, 0)
+    # cell_linked_before = select(cell_linking, select(reset, 0, 1), cell_linked)
     for s in range(batch):
+        r = select(cell_linked[s], active[s], <real>0)
+        cell_linking[s] = r
+        cell_linked_before[s] = select(r, select(reset[s], <real>0, <real>1), cell_linked[s])
+    # cell_W_cell_saved_tanh_d1_cell_z = cell_W[i, j] cell_saved_tanh_d1_cell_z[i] -> [i,
+    #     j]
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             for j in range(n):
-                t[(s*n + i)*n + j] = cell_W[i*n + j]*cell_saved_going_on[s]*cell_saved_tanh_d1_cell_z[s*n + i]*active[s]
-    # cell_saved_tanh_d1_cell_z_active = active cell_saved_tanh_d1_cell_z
+                cell_W_cell_saved_tanh_d1_cell_z[(s*n + i)*n + j] = cell_W[i*n + j]*cell_saved_tanh_d1_cell_z[s*n + i]
+    # t = sum_{k} Lambda[j, k] cell_W_cell_saved_tanh_d1_cell_z[k, l] -> [j, l]
+    fill(batch*n*n, <real>0, t)
     for s in range(batch):
-        for i in range(n):
-            cell_saved_tanh_d1_cell_z_active[s*n + i] = cell_saved_tanh_d1_cell_z[s*n + i]*active[s]
-    # t += cell_saved_inactive -> [j, j]
-    for s in range(batch):
-        for i in range(n):
-            t[(s*n + i)*n + i] += cell_saved_inactive[s]
-    # factor = Lambda[j, k] cell_saved_tanh_d1_cell_z_active[k] -> [j, k]
-    for s in range(batch):
-        for i in range(n):
-            for j in range(n):
-                factor[(s*n + i)*n + j] = Lambda[(s*n + i)*n + j]*cell_saved_tanh_d1_cell_z_active[s*n + j]
-    # Lambda_before = sum_{k} Lambda[j, k] t[k, l] -> [j, l]
-    fill(batch*n*n, <real>0, Lambda_before)
-    for s in range(batch):
+        if interrupted(s): return
         gemm(n, n, n, <real>1,
-             Lambda + n*n*s, n, 1, t + n*n*s, n, 1, Lambda_before + n*n*s, n, 1)
+             Lambda + n*n*s, n, 1, cell_W_cell_saved_tanh_d1_cell_z + n*n*s, n, 1, t + n*n*s, n, 1)
+    # Lambda_before = select(cell_linking 1, select(reset 1, 0, t), Lambda)
+    # factor = select(cell_linking 1, Lambda[j, k] cell_saved_tanh_d1_cell_z[k] -> [j, k],
+    #     0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(n):
+            if interrupted(i): return
+            for j in range(n):
+                Lambda_before[(s*n + i)*n + j] = select(cell_linking[s], select(reset[s], <real>0, t[(s*n + i)*n + j]), Lambda[(s*n + i)*n + j])
+                factor[(s*n + i)*n + j] = select(cell_linking[s], Lambda[(s*n + i)*n + j]*cell_saved_tanh_d1_cell_z[s*n + j], <real>0)
+
+
+cdef void elman_cell_cut(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* cell_linked, real* influence_W_U_b
+) noexcept nogil:
+    # J = 0 where cell_linked is zero
+    #     cell_linked: (batch), given
+    #     influence_W_U_b: (batch, n, m*n + n**2 + n), overwritten
+    # cost: 0 flops
+    # 8*batch*(m*n^2 + n^3 + n^2 + 1) bytes of arguments, results and saved values in
+    #     float64
+    cdef Py_ssize_t s, i, j
+    # influence_W_U_b = 0, where select(cell_linked, 0, 1)
+    for s in range(batch):
+        if select(cell_linked[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                for j in range(m*n + n*n + n):
+                    influence_W_U_b[(s*n + i)*(m*n + n*n + n) + j] = <real>0
 
 
 cdef void elman_cell_block_end(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m, Py_ssize_t times,
-    const real* Lambda, const real* influence_W_U_b, const real* factor_times, const real* cell_saved_h_begun_times,
-    const real* x_times, real* influence_W_U_b_next
+    const real* Lambda, const real* influence_W_U_b, const real* factor_times, const real* cell_linking_times,
+    const real* cell_saved_h_begun_times, const real* x_times, real* influence_W_U_b_next, real* workspace
 ) noexcept nogil:
     # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
     #     Lambda: (batch, n, n), given
     #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
     #     factor_times: (times, batch, n, n), given
+    #     cell_linking_times: (times, batch), given
     #     cell_saved_h_begun_times: (times, batch, n), given
     #     x_times: (times, batch, m), given
     #     influence_W_U_b_next: (batch, n, m*n + n**2 + n), overwritten
     # cost: batch*n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times) flops
-    # 8*batch*(2*m*n^2 + m*times + 2*n^3 + n^2*times + 3*n^2 + n*times) bytes of
+    # 8*batch*(2*m*n^2 + m*times + 2*n^3 + n^2*times + 3*n^2 + n*times + times) bytes of
     #     arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*n*times
     cdef Py_ssize_t s, i, j, k
+    # t = select(cell_linking_times[i] -> [i, k], cell_saved_h_begun_times, 0)
+    t = selected(batch*times, n, cell_linking_times, cell_saved_h_begun_times, t)
+    # t_2 = select(cell_linking_times[i] -> [i, k], x_times, 0)
+    t_2 = selected(batch*times, m, cell_linking_times, x_times, t_2)
     # influence_W_U_b_next = sum_{k} Lambda[j, k] influence_W_U_b[k, l] -> [j, l]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
+        if interrupted(s): return
         gemm(n, m*n + n*n + n, n, <real>1,
              Lambda + n*n*s, n, 1, influence_W_U_b + (m*n + n*n + n)*n*s, m*n + n*n + n, 1, influence_W_U_b_next + (m*n + n*n + n)*n*s, m*n + n*n + n, 1)
-    # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
-    #     cell_saved_h_begun_times[i, p] -> [k, l*n + p]
+    # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t[i, p] -> [k, l*n + p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_times + i*n + n*n*s, 1, batch*n*n, cell_saved_h_begun_times + n*s, batch*n, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s, n, 1)
-    # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] x_times[i, p] -> [k, l*m +
+                 factor_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s, n, 1)
+    # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t_2[i, p] -> [k, l*m +
     #     n**2 + p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s + n*n, m, 1)
+                 factor_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s + n*n, m, 1)
     # influence_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + m*n + n**2]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_W_U_b_next[(s*n + j)*(m*n + n*n + n) + k + m*n + n*n] += factor_times[((i*batch + s)*n + j)*n + k]
@@ -594,13 +716,14 @@ cdef void elman_forward(
     #     prediction: (steps, batch, prediction_k), overwritten
     #     h_sequence: (steps, batch, n), overwritten
     #     h_last: (batch, n), overwritten
-    # cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
+    # cost of cell_transition: 2*n*(m + n) flops and n calls
     # cost of prediction_predict: 2*n*prediction_k flops
     cdef real* h = workspace
     cdef real* scratch = workspace + batch*n*steps + batch*n
     cdef Py_ssize_t t
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = cell(h, x; cell_W, cell_U, cell_b)
         elman_cell_transition[real](
             batch, n, m,
@@ -646,9 +769,9 @@ cdef void elman_loss(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    real* J, real* h_last, real* workspace
+    real* losses, real* h_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
+    # losses += weight loss, for each time and sample; J is their sum
     #     h_0: (batch, n), state
     #     h_reset: (batch, n), state
     #     x: (steps, batch, m), state
@@ -661,15 +784,16 @@ cdef void elman_loss(
     #     cell_b: (n), parameter
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
-    # cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
-    # cost of observed_loss: 2*(n*prediction_k + 3*prediction_k + 2) flops
+    # cost of cell_transition: 2*n*(m + n) flops and n calls
+    # cost of observed_loss: 2*n*prediction_k + 6*prediction_k + 3 flops
     cdef real* h = workspace
     cdef real* scratch = workspace + batch*n*steps + batch*n
     cdef Py_ssize_t t
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = cell(h, x; cell_W, cell_U, cell_b)
         elman_cell_transition[real](
             batch, n, m,
@@ -677,12 +801,13 @@ cdef void elman_loss(
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
             h + batch*n*(t + 1), scratch,
         )
-    # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
-    if J is not NULL:
+    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    #     their sum
+    if losses is not NULL:
         elman_observed_loss[real](
             batch*steps, n, prediction_k,
             weight, prediction_V, h + batch*n, prediction_c,
-            y, J, scratch,
+            y, losses, scratch,
         )
     if h_last is not NULL:
         copy(batch*n, h + batch*n*steps, h_last)
@@ -715,12 +840,12 @@ cdef void elman_bptt(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* h_0_bar, real* h_reset_bar,
     real* x_bar, real* h_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
-    # and its gradient by BPTT
+    # losses += weight loss, for each time and sample; J is their sum
+    # and the gradient of J by BPTT
     #     h_0: (batch, n), state
     #     h_reset: (batch, n), state
     #     x: (steps, batch, m), state
@@ -733,7 +858,7 @@ cdef void elman_bptt(
     #     cell_b: (n), parameter
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (n, n), added to, not computed where NULL
     #     cell_U_bar: (n, m), added to, not computed where NULL
     #     cell_b_bar: (n), added to, not computed where NULL
@@ -743,50 +868,63 @@ cdef void elman_bptt(
     #     h_reset_bar: (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
-    # cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+    # cost of cell_saving_transition: 2*n*(m + n) flops and 2*n calls
     # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
-    # cost of cell_backward: 2*n*(n + 4) flops
-    # cost of cell_adjoints: n*(4*m + 2*n + 1) flops
+    # cost of cell_backward: 2*n*(n + 2) flops
+    # cost of cell_adjoints: 4*m*n + m + 2*n^2 + n flops
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
-    cdef real* cell_saved_inactive = workspace + 3*batch*n*steps + 3*batch*n
-    cdef real* cell_saved_tanh_d1_cell_z = workspace + 3*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_going_on = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_h_begun = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* cell_delta_cell_z_bar = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* scratch = workspace + 6*batch*n*steps + 3*batch*n + 2*batch*steps
+    cdef real* h_source = workspace + 3*batch*n*steps + 3*batch*n
+    cdef real* h_heard = workspace + 3*batch*n*steps + 3*batch*n + batch*steps + batch
+    cdef real* cell_saved_tanh_d1_cell_z = workspace + 3*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_h_begun = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_delta_cell_z_bar = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_reached = workspace + 6*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* scratch = workspace + 6*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch
     cdef Py_ssize_t t, t_2
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = cell(h, x; cell_W, cell_U, cell_b)
         elman_cell_saving_transition[real](
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*(t + 1), cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
-            cell_saved_h_begun + batch*n*t, scratch,
+            h + batch*n*(t + 1), cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_h_begun + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
-    # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
+    fill(batch*(steps + 1), <real>0, h_source)
+    copy(batch*steps, weight, h_source + batch)
+    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    #     their sum
     # h_error = D_h J
     # prediction_V_bar += nabla_prediction_V J
     # prediction_c_bar += nabla_prediction_c J
     elman_observe[real](
         batch*steps, n, prediction_k,
         weight, prediction_V, h + batch*n, prediction_c,
-        y, J, h_error + batch*n, prediction_V_bar,
+        y, losses, h_error + batch*n, prediction_V_bar,
         prediction_c_bar, scratch,
     )
     copy(batch*n, h_error + batch*n*steps, h_bar + batch*n*steps)
+    copy(batch, h_source + batch*steps, h_heard + batch*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
+        # cell_reached: where the step is active and a loss hears of h_next
+        # h_heard_before: where a loss hears of the state before
+        elman_cell_reaching[real](
+            batch, n, m,
+            h_heard + batch*(steps - t_2), active + batch*(steps - t_2 - 1), h_source + batch*(steps - t_2 - 1), reset + batch*(steps - t_2 - 1),
+            cell_reached + batch*(steps - t_2 - 1), h_heard + batch*(steps - t_2 - 1),
+        )
         # h_bar_before = h_error + D*_h f . h_bar
         # h_reset_bar += D*_h_reset f . h_bar
         elman_cell_backward[real](
             batch, n, m,
-            h_error + batch*n*(steps - t_2 - 1), cell_saved_inactive + batch*(steps - t_2 - 1), h_bar + batch*n*(steps - t_2), cell_saved_going_on + batch*(steps - t_2 - 1),
-            cell_W, cell_saved_tanh_d1_cell_z + batch*n*(steps - t_2 - 1), active + batch*(steps - t_2 - 1), reset + batch*(steps - t_2 - 1),
-            h_bar + batch*n*(steps - t_2 - 1), h_reset_bar, cell_delta_cell_z_bar + batch*n*(steps - t_2 - 1), scratch,
+            h_error + batch*n*(steps - t_2 - 1), cell_reached + batch*(steps - t_2 - 1), h_bar + batch*n*(steps - t_2), reset + batch*(steps - t_2 - 1),
+            cell_W, cell_saved_tanh_d1_cell_z + batch*n*(steps - t_2 - 1), h_bar + batch*n*(steps - t_2 - 1), h_reset_bar,
+            cell_delta_cell_z_bar + batch*n*(steps - t_2 - 1), scratch,
         )
     # cell_W_bar += nabla*_cell_W f . h_bar
     # cell_U_bar += nabla*_cell_U f . h_bar
@@ -798,8 +936,9 @@ cdef void elman_bptt(
     ):
         elman_cell_adjoints[real](
             batch*steps, n, m,
-            cell_saved_h_begun, cell_delta_cell_z_bar, x, cell_U,
-            cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
+            cell_reached, cell_saved_h_begun, cell_delta_cell_z_bar, x,
+            cell_U, cell_W_bar, cell_U_bar, cell_b_bar,
+            x_bar, scratch,
         )
     if h_0_bar is not NULL:
         add(batch*n, h_bar, h_0_bar)
@@ -866,14 +1005,13 @@ cdef void elman_truncated_bptt(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* h_0_bar, real* h_reset_bar,
     real* x_bar, real* h_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
-    # and its gradient by truncated BPTT: every `every` steps, their losses go `down`
-    #     steps
-    # down, at least `every`
+    # losses += weight loss, for each time and sample; J is their sum
+    # and the gradient of J by truncated BPTT: every `every` steps, their losses go `down`
+    # steps down, at least `every`
     #     h_0: (batch, n), state
     #     h_reset: (batch, n), state
     #     x: (steps, batch, m), state
@@ -886,7 +1024,7 @@ cdef void elman_truncated_bptt(
     #     cell_b: (n), parameter
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (n, n), added to, not computed where NULL
     #     cell_U_bar: (n, m), added to, not computed where NULL
     #     cell_b_bar: (n), added to, not computed where NULL
@@ -896,62 +1034,86 @@ cdef void elman_truncated_bptt(
     #     h_reset_bar: (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
-    # cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+    # cost of cell_saving_transition: 2*n*(m + n) flops and 2*n calls
     # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
-    # cost of cell_backward: 2*n*(n + 4) flops
-    # cost of cell_adjoints: n*(4*m + 2*n + 1) flops
+    # cost of cell_backward: 2*n*(n + 2) flops
+    # cost of cell_adjoints: 4*m*n + m + 2*n^2 + n flops
     cdef real* h = workspace
     cdef real* h_error = workspace + batch*n*steps + batch*n
     cdef real* h_bar = workspace + 2*batch*n*steps + 2*batch*n
-    cdef real* cell_saved_inactive = workspace + 3*batch*n*steps + 3*batch*n
-    cdef real* cell_saved_tanh_d1_cell_z = workspace + 3*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_going_on = workspace + 4*batch*n*steps + 3*batch*n + batch*steps
-    cdef real* cell_saved_h_begun = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* cell_delta_cell_z_bar = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* no_error = workspace + 6*batch*n*steps + 3*batch*n + 2*batch*steps
-    cdef real* scratch = workspace + 6*batch*n*steps + 4*batch*n + 2*batch*steps
+    cdef real* h_source = workspace + 3*batch*n*steps + 3*batch*n
+    cdef real* h_heard = workspace + 3*batch*n*steps + 3*batch*n + batch*steps + batch
+    cdef real* cell_saved_tanh_d1_cell_z = workspace + 3*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_h_begun = workspace + 4*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_delta_cell_z_bar = workspace + 5*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_reached = workspace + 6*batch*n*steps + 3*batch*n + 2*batch*steps + 2*batch
+    cdef real* no_error = workspace + 6*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch
+    cdef real* no_source = workspace + 6*batch*n*steps + 4*batch*n + 3*batch*steps + 2*batch
+    cdef real* scratch = workspace + 6*batch*n*steps + 4*batch*n + 3*batch*steps + 3*batch
     cdef Py_ssize_t t, w, t_2, t_3, z
     copy(batch*n, h_0, h)
     for t in range(steps):
+        if interrupted(t): return
         # h_next = cell(h, x; cell_W, cell_U, cell_b)
         elman_cell_saving_transition[real](
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, h_reset,
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
-            h + batch*n*(t + 1), cell_saved_inactive + batch*t, cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_going_on + batch*t,
-            cell_saved_h_begun + batch*n*t, scratch,
+            h + batch*n*(t + 1), cell_saved_tanh_d1_cell_z + batch*n*t, cell_saved_h_begun + batch*n*t, scratch,
         )
     fill(batch*n*(steps + 1), <real>0, h_error)
-    # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
+    fill(batch*(steps + 1), <real>0, h_source)
+    copy(batch*steps, weight, h_source + batch)
+    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    #     their sum
     # h_error = D_h J
     # prediction_V_bar += nabla_prediction_V J
     # prediction_c_bar += nabla_prediction_c J
     elman_observe[real](
         batch*steps, n, prediction_k,
         weight, prediction_V, h + batch*n, prediction_c,
-        y, J, h_error + batch*n, prediction_V_bar,
+        y, losses, h_error + batch*n, prediction_V_bar,
         prediction_c_bar, scratch,
     )
     fill(batch*n, <real>0, no_error)
+    fill(batch, <real>0, no_source)
     for w in range((every + steps - 1) // every):
+        if interrupted(w): return
         copy(batch*n, h_error + min(steps, every*w + every)*batch*n, h_bar + min(steps, every*w + every)*batch*n)
+        copy(batch, h_source + min(steps, every*w + every)*batch, h_heard + min(steps, every*w + every)*batch)
         for t_2 in range(min(steps, every*w + every) - every*w - 1):
+            if interrupted(t_2): return
+            # cell_reached: where the step is active and a loss hears of h_next
+            # h_heard_before: where a loss hears of the state before
+            elman_cell_reaching[real](
+                batch, n, m,
+                h_heard + (min(steps, every*w + every) - t_2)*batch, active + (min(steps, every*w + every) - t_2 - 1)*batch, h_source + (min(steps, every*w + every) - t_2 - 1)*batch, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
+                cell_reached + (min(steps, every*w + every) - t_2 - 1)*batch, h_heard + (min(steps, every*w + every) - t_2 - 1)*batch,
+            )
             # h_bar_before = h_error + D*_h f . h_bar
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                h_error + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_inactive + (min(steps, every*w + every) - t_2 - 1)*batch, h_bar + (min(steps, every*w + every) - t_2)*batch*n, cell_saved_going_on + (min(steps, every*w + every) - t_2 - 1)*batch,
-                cell_W, cell_saved_tanh_d1_cell_z + (min(steps, every*w + every) - t_2 - 1)*batch*n, active + (min(steps, every*w + every) - t_2 - 1)*batch, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
-                h_bar + (min(steps, every*w + every) - t_2 - 1)*batch*n, h_reset_bar, cell_delta_cell_z_bar + (min(steps, every*w + every) - t_2 - 1)*batch*n, scratch,
+                h_error + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_reached + (min(steps, every*w + every) - t_2 - 1)*batch, h_bar + (min(steps, every*w + every) - t_2)*batch*n, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
+                cell_W, cell_saved_tanh_d1_cell_z + (min(steps, every*w + every) - t_2 - 1)*batch*n, h_bar + (min(steps, every*w + every) - t_2 - 1)*batch*n, h_reset_bar,
+                cell_delta_cell_z_bar + (min(steps, every*w + every) - t_2 - 1)*batch*n, scratch,
             )
         for t_3 in range(every*w + min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1):
+            if interrupted(t_3): return
+            # cell_reached: where the step is active and a loss hears of h_next
+            # h_heard_before: where a loss hears of the state before
+            elman_cell_reaching[real](
+                batch, n, m,
+                h_heard + batch*(every*w - t_3 + 1), active + batch*(every*w - t_3), no_source, reset + batch*(every*w - t_3),
+                cell_reached + batch*(every*w - t_3), h_heard + batch*(every*w - t_3),
+            )
             # h_bar_before = h_error + D*_h f . h_bar
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                no_error, cell_saved_inactive + batch*(every*w - t_3), h_bar + batch*(every*w - t_3 + 1)*n, cell_saved_going_on + batch*(every*w - t_3),
-                cell_W, cell_saved_tanh_d1_cell_z + batch*(every*w - t_3)*n, active + batch*(every*w - t_3), reset + batch*(every*w - t_3),
-                h_bar + batch*(every*w - t_3)*n, h_reset_bar, cell_delta_cell_z_bar + batch*(every*w - t_3)*n, scratch,
+                no_error, cell_reached + batch*(every*w - t_3), h_bar + batch*(every*w - t_3 + 1)*n, reset + batch*(every*w - t_3),
+                cell_W, cell_saved_tanh_d1_cell_z + batch*(every*w - t_3)*n, h_bar + batch*(every*w - t_3)*n, h_reset_bar,
+                cell_delta_cell_z_bar + batch*(every*w - t_3)*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . h_bar
         # cell_U_bar += nabla*_cell_U f . h_bar
@@ -963,8 +1125,9 @@ cdef void elman_truncated_bptt(
         ):
             elman_cell_adjoints[real](
                 min(steps, max(down, every), every*w + every)*batch, n, m,
-                cell_saved_h_begun + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, cell_delta_cell_z_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, x + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m, cell_U,
-                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m,
+                cell_reached + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch, cell_saved_h_begun + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, cell_delta_cell_z_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, x + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m,
+                cell_U, cell_W_bar, cell_U_bar, cell_b_bar,
+                NULL if x_bar is NULL else x_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m, scratch,
             )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
             if h_0_bar is not NULL:
@@ -1006,11 +1169,11 @@ cdef void elman_rtrl(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    const real* influence_W_U_b, real* J, real* cell_W_bar, real* cell_U_bar,
+    const real* influence_W_U_b, real* losses, real* cell_W_bar, real* cell_U_bar,
     real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar, real* h_last,
     real* influence_W_U_b_last, real* prediction, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss, and its gradient by RTRL
+    # losses += weight loss, and the gradient of their sum J by RTRL
     # from an influence of the parameters on the initial state
     #     h_0: (batch, n), state
     #     h_reset: (batch, n), state
@@ -1025,7 +1188,7 @@ cdef void elman_rtrl(
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
     #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (n, n), added to, not computed where NULL
     #     cell_U_bar: (n, m), added to, not computed where NULL
     #     cell_b_bar: (n), added to, not computed where NULL
@@ -1034,8 +1197,8 @@ cdef void elman_rtrl(
     #     h_last: (batch, n), overwritten
     #     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
     #     prediction: (steps, batch, prediction_k), overwritten
-    # cost of cell_influence: 2*m*n^3 + 4*m*n + 2*n^4 + 2*n^3 + 7*n^2 + 9*n + 2 flops and
-    #     2*n calls
+    # cost of cell_influence: n*(2*m*n^2 + 4*m + 2*n^3 + 2*n^2 + 5*n + 1) flops and 2*n
+    #     calls
     # cost of prediction_predict: 2*n*prediction_k flops
     # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
     # cost of cell_readout: 2*n^2*(m + n + 1) flops
@@ -1045,11 +1208,17 @@ cdef void elman_rtrl(
     cdef real* gradient_W_U_b = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 2*batch*n
     cdef real* h_error = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 2*batch*n + m*n + n*n + n
     cdef real* scratch = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*batch*n + m*n + n*n + n
-    cdef Py_ssize_t t
+    cdef Py_ssize_t t, s
     copy(batch*(m*n + n*n + n)*n, influence_W_U_b, influence_W_U_b_next)
     copy(batch*n, h_0, h)
     fill(m*n + n*n + n, <real>0, gradient_W_U_b)
     for t in range(steps):
+        if interrupted(t): return
+        # J = 0 where a sample is reset
+        elman_cell_resets[real](
+            batch, n, m,
+            reset + batch*t, active + batch*t, influence_W_U_b_next + ((t) % 2)*batch*(m*n + n*n + n)*n,
+        )
         # h_next = cell(h, x; cell_W, cell_U, cell_b)
         # J_next = D f . J + nabla f, J the influence of the parameters on the state
         elman_cell_influence[real](
@@ -1058,27 +1227,35 @@ cdef void elman_rtrl(
             h + ((t) % 2)*batch*n, cell_U, x + batch*m*t, cell_b,
             influence_W_U_b_next + ((t) % 2)*batch*(m*n + n*n + n)*n, h + ((t + 1) % 2)*batch*n, influence_W_U_b_next + ((t + 1) % 2)*batch*(m*n + n*n + n)*n, scratch,
         )
+        # J_next = J where a sample is not active
+        elman_cell_idle[real](
+            batch, n, m,
+            influence_W_U_b_next + ((t) % 2)*batch*(m*n + n*n + n)*n, active + batch*t, influence_W_U_b_next + ((t + 1) % 2)*batch*(m*n + n*n + n)*n,
+        )
         # prediction_2 = prediction(h; prediction_V, prediction_c)
         if prediction is not NULL:
             elman_prediction_predict[real](
                 batch, n, prediction_k,
-                prediction_V, h + ((t + 1) % 2)*batch*n, prediction_c, prediction + batch*prediction_k*t,
+                prediction_V, h + ((t + 1) % 2)*batch*n, prediction_c, NULL if prediction is NULL else prediction + batch*prediction_k*t,
             )
-        # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
+        # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+        #     their sum
         # h_error = D_h J
         # prediction_V_bar += nabla_prediction_V J
         # prediction_c_bar += nabla_prediction_c J
         elman_observe[real](
             batch, n, prediction_k,
             weight + batch*t, prediction_V, h + ((t + 1) % 2)*batch*n, prediction_c,
-            y + batch*prediction_k*t, J, h_error, prediction_V_bar,
+            y + batch*prediction_k*t, NULL if losses is NULL else losses + batch*t, h_error, prediction_V_bar,
             prediction_c_bar, scratch,
         )
-        # gradient_W_U_b += J* . h_bar
-        elman_cell_readout[real](
-            batch, n, m,
-            influence_W_U_b_next + ((t + 1) % 2)*batch*(m*n + n*n + n)*n, h_error, gradient_W_U_b,
-        )
+        for s in range(batch):
+            if weight[t*batch + s] != 0:
+                # gradient_W_U_b += J* . h_bar
+                elman_cell_readout[real](
+                    1, n, m,
+                    influence_W_U_b_next + ((t + 1) % 2)*batch*m*n*n + ((t + 1) % 2)*batch*n*n*n + ((t + 1) % 2)*batch*n*n + m*n*n*s + n*n*n*s + n*n*s, h_error + n*s, gradient_W_U_b,
+                )
     # the gradient of each parameter from its columns
     if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
         elman_cell_gradients[real](
@@ -1124,12 +1301,12 @@ cdef void elman_hybrid(
     const real* h_0, const real* h_reset, const real* x, const real* reset,
     const real* active, const real* y, const real* weight, const real* cell_W,
     const real* cell_U, const real* cell_b, const real* prediction_V, const real* prediction_c,
-    const real* influence_W_U_b, real* J, real* cell_W_bar, real* cell_U_bar,
+    const real* influence_W_U_b, real* losses, real* cell_W_bar, real* cell_U_bar,
     real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar, real* h_last,
     real* influence_W_U_b_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss, and its gradient by blocks of BPTT
-    # with the influence carried from block to block
+    # losses += weight loss, and the gradient of their sum J
+    # by blocks of BPTT, with the influence carried from block to block
     #     h_0: (batch, n), state
     #     h_reset: (batch, n), state
     #     x: (steps, batch, m), state
@@ -1143,7 +1320,7 @@ cdef void elman_hybrid(
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
     #     influence_W_U_b: (batch, n, m*n + n**2 + n), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (n, n), added to, not computed where NULL
     #     cell_U_bar: (n, m), added to, not computed where NULL
     #     cell_b_bar: (n), added to, not computed where NULL
@@ -1151,13 +1328,13 @@ cdef void elman_hybrid(
     #     prediction_c_bar: (prediction_k), added to, not computed where NULL
     #     h_last: (batch, n), overwritten
     #     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
-    # cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+    # cost of cell_saving_transition: 2*n*(m + n) flops and 2*n calls
     # cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
-    # cost of cell_backward: 2*n*(n + 4) flops
-    # cost of cell_adjoints: n*(4*m + 2*n + 1) flops
+    # cost of cell_backward: 2*n*(n + 2) flops
+    # cost of cell_adjoints: 4*m*n + m + 2*n^2 + n flops
     # cost of cell_readout: 2*n^2*(m + n + 1) flops
     # cost of cell_identity: n flops
-    # cost of cell_block_step: 2*n*(n^2 + 2*n + 1) flops
+    # cost of cell_block_step: 2*n^2*(n + 1) flops
     # cost of cell_block_end: n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times)
     #     flops
     # cost of cell_gradients: n*(m + n + 1) flops
@@ -1166,48 +1343,64 @@ cdef void elman_hybrid(
     cdef real* h = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + m*n + n*n + n
     cdef real* h_error = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + min(block, steps)*batch*n + batch*n + m*n + n*n + n
     cdef real* h_bar = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 2*min(block, steps)*batch*n + 2*batch*n + m*n + n*n + n
-    cdef real* cell_saved_inactive = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + m*n + n*n + n
-    cdef real* cell_saved_tanh_d1_cell_z = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + min(block, steps)*batch + m*n + n*n + n
-    cdef real* cell_saved_going_on = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + min(block, steps)*batch + m*n + n*n + n
-    cdef real* cell_saved_h_begun = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
-    cdef real* cell_delta_cell_z_bar = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 5*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
-    cdef real* Lambda = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
-    cdef real* factor = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
-    cdef real* scratch = workspace + 2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n
-    cdef Py_ssize_t b, t, t_2, t_3
+    cdef real* h_source = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + m*n + n*n + n
+    cdef real* h_heard = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + min(block, steps)*batch + batch + m*n + n*n + n
+    cdef real* cell_saved_tanh_d1_cell_z = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* cell_saved_h_begun = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 4*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* cell_delta_cell_z_bar = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 5*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* cell_reached = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* Lambda = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 3*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* factor = workspace + 2*batch*m*n*n + 2*batch*n*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 3*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* cell_linking = workspace + 2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 3*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* cell_linked = workspace + 2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 4*min(block, steps)*batch + 2*batch + m*n + n*n + n
+    cdef real* scratch = workspace + 2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 4*min(block, steps)*batch + 4*batch + m*n + n*n + n
+    cdef Py_ssize_t b, t, t_2, s, t_3
     copy(batch*(m*n + n*n + n)*n, influence_W_U_b, influence_W_U_b_next)
     fill(m*n + n*n + n, <real>0, gradient_W_U_b)
     copy(batch*n, h_0, h)
     for b in range((block + steps - 1) // block):
+        if interrupted(b): return
         for t_2 in range(min(block, steps - b*block)):
+            if interrupted(t_2): return
             # h_next = cell(h, x; cell_W, cell_U, cell_b)
             elman_cell_saving_transition[real](
                 batch, n, m,
                 active + (b*block + t_2)*batch, cell_W, reset + (b*block + t_2)*batch, h_reset,
                 h + batch*n*t_2, cell_U, x + (b*block + t_2)*batch*m, cell_b,
-                h + batch*n*(t_2 + 1), cell_saved_inactive + batch*t_2, cell_saved_tanh_d1_cell_z + batch*n*t_2, cell_saved_going_on + batch*t_2,
-                cell_saved_h_begun + batch*n*t_2, scratch,
+                h + batch*n*(t_2 + 1), cell_saved_tanh_d1_cell_z + batch*n*t_2, cell_saved_h_begun + batch*n*t_2, scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, h_error)
-        # J += the weighed sum of the losses of prediction(h; prediction_V, prediction_c)
+        fill((min(block, steps) + 1)*batch, <real>0, h_source)
+        copy(min(block, steps - b*block)*batch, weight + b*batch*block, h_source + batch)
+        # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+        #     their sum
         # h_error = D_h J
         # prediction_V_bar += nabla_prediction_V J
         # prediction_c_bar += nabla_prediction_c J
         elman_observe[real](
             min(block, steps - b*block)*batch, n, prediction_k,
             weight + b*batch*block, prediction_V, h + batch*n, prediction_c,
-            y + b*batch*block*prediction_k, J, h_error + batch*n, prediction_V_bar,
+            y + b*batch*block*prediction_k, NULL if losses is NULL else losses + b*batch*block, h_error + batch*n, prediction_V_bar,
             prediction_c_bar, scratch,
         )
         copy(batch*n, h_error + min(block, steps - b*block)*batch*n, h_bar + min(block, steps - b*block)*batch*n)
+        copy(batch, h_source + min(block, steps - b*block)*batch, h_heard + min(block, steps - b*block)*batch)
         for t in range(min(block, steps - b*block)):
+            if interrupted(t): return
+            # cell_reached: where the step is active and a loss hears of h_next
+            # h_heard_before: where a loss hears of the state before
+            elman_cell_reaching[real](
+                batch, n, m,
+                h_heard + (min(block, steps - b*block) - t)*batch, active + (b*block + min(block, steps - b*block) - t - 1)*batch, h_source + (min(block, steps - b*block) - t - 1)*batch, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
+                cell_reached + (min(block, steps - b*block) - t - 1)*batch, h_heard + (min(block, steps - b*block) - t - 1)*batch,
+            )
             # h_bar_before = h_error + D*_h f . h_bar
             # h_reset_bar += D*_h_reset f . h_bar
             elman_cell_backward[real](
                 batch, n, m,
-                h_error + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_inactive + (min(block, steps - b*block) - t - 1)*batch, h_bar + (min(block, steps - b*block) - t)*batch*n, cell_saved_going_on + (min(block, steps - b*block) - t - 1)*batch,
-                cell_W, cell_saved_tanh_d1_cell_z + (min(block, steps - b*block) - t - 1)*batch*n, active + (b*block + min(block, steps - b*block) - t - 1)*batch, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
-                h_bar + (min(block, steps - b*block) - t - 1)*batch*n, NULL, cell_delta_cell_z_bar + (min(block, steps - b*block) - t - 1)*batch*n, scratch,
+                h_error + (min(block, steps - b*block) - t - 1)*batch*n, cell_reached + (min(block, steps - b*block) - t - 1)*batch, h_bar + (min(block, steps - b*block) - t)*batch*n, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
+                cell_W, cell_saved_tanh_d1_cell_z + (min(block, steps - b*block) - t - 1)*batch*n, h_bar + (min(block, steps - b*block) - t - 1)*batch*n, NULL,
+                cell_delta_cell_z_bar + (min(block, steps - b*block) - t - 1)*batch*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . h_bar
         # cell_U_bar += nabla*_cell_U f . h_bar
@@ -1216,33 +1409,42 @@ cdef void elman_hybrid(
         if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
             elman_cell_adjoints[real](
                 min(block, steps - b*block)*batch, n, m,
-                cell_saved_h_begun, cell_delta_cell_z_bar, x + b*batch*block*m, cell_U,
-                cell_W_bar, cell_U_bar, cell_b_bar, NULL,
+                cell_reached, cell_saved_h_begun, cell_delta_cell_z_bar, x + b*batch*block*m,
+                cell_U, cell_W_bar, cell_U_bar, cell_b_bar,
+                NULL, scratch,
             )
-        # gradient_W_U_b += J* . h_bar
-        elman_cell_readout[real](
-            batch, n, m,
-            influence_W_U_b_next + ((b) % 2)*batch*(m*n + n*n + n)*n, h_bar, gradient_W_U_b,
-        )
+        for s in range(batch):
+            if h_heard[s] != 0:
+                # gradient_W_U_b += J* . h_bar
+                elman_cell_readout[real](
+                    1, n, m,
+                    influence_W_U_b_next + ((b) % 2)*batch*m*n*n + ((b) % 2)*batch*n*n*n + ((b) % 2)*batch*n*n + m*n*n*s + n*n*n*s + n*n*s, h_bar + n*s, gradient_W_U_b,
+                )
         # Lambda = id
         elman_cell_identity[real](
             batch, n, m,
-            Lambda,
+            Lambda, cell_linked,
         )
         for t_3 in range(min(block, steps - b*block)):
+            if interrupted(t_3): return
             # Lambda_before = Lambda . D f
             # factors of Lambda . nabla f
             elman_cell_block_step[real](
                 batch, n, m,
-                Lambda + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + (min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_tanh_d1_cell_z + (min(block, steps - b*block) - t_3 - 1)*batch*n,
-                active + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_inactive + (min(block, steps - b*block) - t_3 - 1)*batch, Lambda + ((t_3 + 1) % 2)*batch*n*n, factor + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
-                scratch,
+                cell_linked + ((t_3) % 2)*batch, active + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, reset + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, Lambda + ((t_3) % 2)*batch*n*n,
+                cell_W, cell_saved_tanh_d1_cell_z + (min(block, steps - b*block) - t_3 - 1)*batch*n, Lambda + ((t_3 + 1) % 2)*batch*n*n, factor + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
+                cell_linking + (min(block, steps - b*block) - t_3 - 1)*batch, cell_linked + ((t_3 + 1) % 2)*batch, scratch,
             )
+        # J = 0 where cell_linked is zero
+        elman_cell_cut[real](
+            batch, n, m,
+            cell_linked + ((min(block, steps - b*block)) % 2)*batch, influence_W_U_b_next + ((b) % 2)*batch*(m*n + n*n + n)*n,
+        )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
         elman_cell_block_end[real](
             batch, n, m, min(block, steps - b*block),
-            Lambda + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_W_U_b_next + ((b) % 2)*batch*(m*n + n*n + n)*n, factor, cell_saved_h_begun,
-            x + b*batch*block*m, influence_W_U_b_next + ((b + 1) % 2)*batch*(m*n + n*n + n)*n,
+            Lambda + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_W_U_b_next + ((b) % 2)*batch*(m*n + n*n + n)*n, factor, cell_linking,
+            cell_saved_h_begun, x + b*batch*block*m, influence_W_U_b_next + ((b + 1) % 2)*batch*(m*n + n*n + n)*n, scratch,
         )
         copy(batch*n, h + min(block, steps - b*block)*batch*n, h)
     # the gradient of each parameter from its columns
@@ -1303,7 +1505,7 @@ forward = Kernel(
     h_sequence: (steps, batch, n), overwritten
     h_last: (batch, n), overwritten
 
-cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
+cost of cell_transition: 2*n*(m + n) flops and n calls
 cost of prediction_predict: 2*n*prediction_k flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
@@ -1324,14 +1526,14 @@ cost of prediction_predict: 2*n*prediction_k flops""",
         Argument("h_last", "result", (Leaf("h_last", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=Derived("batch*n*steps + 3*batch*n + 2*batch", lambda steps, batch, n, m, prediction_k: batch*n*steps + 3*batch*n + 2*batch),
+    workspace=Derived("batch*n*steps + 3*batch*n", lambda steps, batch, n, m, prediction_k: batch*n*steps + 3*batch*n),
     float64=<size_t>&elman_forward_float64,
     float32=<size_t>&elman_forward_float32,
 )
 
 loss = Kernel(
     "elman.loss",
-    """J += sum over the times of weight loss
+    """losses += weight loss, for each time and sample; J is their sum
 
     h_0: (batch, n), state
     h_reset: (batch, n), state
@@ -1345,11 +1547,11 @@ loss = Kernel(
     cell_b: (n), parameter
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     h_last: (batch, n), overwritten
 
-cost of cell_transition: 2*(m*n + n^2 + 3*n + 1) flops and n calls
-cost of observed_loss: 2*(n*prediction_k + 3*prediction_k + 2) flops""",
+cost of cell_transition: 2*n*(m + n) flops and n calls
+cost of observed_loss: 2*n*prediction_k + 6*prediction_k + 3 flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1366,19 +1568,19 @@ cost of observed_loss: 2*(n*prediction_k + 3*prediction_k + 2) flops""",
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("h_last", "result", (Leaf("h_last", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*n*steps + batch*n + max(2*batch*n + 2*batch, batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k: batch*n*steps + batch*n + max(2*batch*n + 2*batch, batch*prediction_k*steps + batch*steps)),
+    workspace=Derived("batch*n*steps + batch*n + max(2*batch*n, batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k: batch*n*steps + batch*n + max(2*batch*n, batch*prediction_k*steps + batch*steps)),
     float64=<size_t>&elman_loss_float64,
     float32=<size_t>&elman_loss_float32,
 )
 
 bptt = Kernel(
     "elman.bptt",
-    """J += sum over the times of weight loss
-and its gradient by BPTT
+    """losses += weight loss, for each time and sample; J is their sum
+and the gradient of J by BPTT
 
     h_0: (batch, n), state
     h_reset: (batch, n), state
@@ -1392,7 +1594,7 @@ and its gradient by BPTT
     cell_b: (n), parameter
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (n, n), added to, not computed where NULL
     cell_U_bar: (n, m), added to, not computed where NULL
     cell_b_bar: (n), added to, not computed where NULL
@@ -1403,10 +1605,10 @@ and its gradient by BPTT
     x_bar: (steps, batch, m), added to, not computed where NULL
     h_last: (batch, n), overwritten
 
-cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+cost of cell_saving_transition: 2*n*(m + n) flops and 2*n calls
 cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
-cost of cell_backward: 2*n*(n + 4) flops
-cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
+cost of cell_backward: 2*n*(n + 2) flops
+cost of cell_adjoints: 4*m*n + m + 2*n^2 + n flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1423,7 +1625,7 @@ cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", ("n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", ("n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", ("n",)),)),
@@ -1435,7 +1637,7 @@ cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
         Argument("h_last", "result", (Leaf("h_last", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("6*batch*n*steps + 3*batch*n + 2*batch*steps + max(batch*n, 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k: 6*batch*n*steps + 3*batch*n + 2*batch*steps + max(batch*n, 2*batch*prediction_k*steps + batch*steps)),
+    workspace=Derived("6*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch + max(batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k: 6*batch*n*steps + 3*batch*n + 3*batch*steps + 2*batch + max(batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 2*batch*prediction_k*steps + batch*steps)),
     float64=<size_t>&elman_bptt_float64,
     float32=<size_t>&elman_bptt_float32,
 )
@@ -1461,9 +1663,9 @@ cost: 0 flops
 
 truncated_bptt = Kernel(
     "elman.truncated_bptt",
-    """J += sum over the times of weight loss
-and its gradient by truncated BPTT: every `every` steps, their losses go `down` steps
-down, at least `every`
+    """losses += weight loss, for each time and sample; J is their sum
+and the gradient of J by truncated BPTT: every `every` steps, their losses go `down`
+steps down, at least `every`
 
     h_0: (batch, n), state
     h_reset: (batch, n), state
@@ -1477,7 +1679,7 @@ down, at least `every`
     cell_b: (n), parameter
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (n, n), added to, not computed where NULL
     cell_U_bar: (n, m), added to, not computed where NULL
     cell_b_bar: (n), added to, not computed where NULL
@@ -1488,10 +1690,10 @@ down, at least `every`
     x_bar: (steps, batch, m), added to, not computed where NULL
     h_last: (batch, n), overwritten
 
-cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+cost of cell_saving_transition: 2*n*(m + n) flops and 2*n calls
 cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
-cost of cell_backward: 2*n*(n + 4) flops
-cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
+cost of cell_backward: 2*n*(n + 2) flops
+cost of cell_adjoints: 4*m*n + m + 2*n^2 + n flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "every", "down"),
     arguments=(
         Argument("h_0", "state", (Leaf("h_0", ("batch", "n")),)),
@@ -1508,7 +1710,7 @@ cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", ("n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", ("n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", ("n",)),)),
@@ -1520,14 +1722,14 @@ cost of cell_adjoints: n*(4*m + 2*n + 1) flops""",
         Argument("h_last", "result", (Leaf("h_last", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("6*batch*n*steps + 4*batch*n + 2*batch*steps + max(batch*n, 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k, every, down: 6*batch*n*steps + 4*batch*n + 2*batch*steps + max(batch*n, 2*batch*prediction_k*steps + batch*steps)),
+    workspace=Derived("6*batch*n*steps + 4*batch*n + 3*batch*steps + 3*batch + max(batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k, every, down: 6*batch*n*steps + 4*batch*n + 3*batch*steps + 3*batch + max(batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 2*batch*prediction_k*steps + batch*steps)),
     float64=<size_t>&elman_truncated_bptt_float64,
     float32=<size_t>&elman_truncated_bptt_float32,
 )
 
 rtrl = Kernel(
     "elman.rtrl",
-    """J += sum over the times of weight loss, and its gradient by RTRL
+    """losses += weight loss, and the gradient of their sum J by RTRL
 from an influence of the parameters on the initial state
 
     h_0: (batch, n), state
@@ -1543,7 +1745,7 @@ from an influence of the parameters on the initial state
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
     influence_W_U_b: (batch, n, m*n + n**2 + n), given
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (n, n), added to, not computed where NULL
     cell_U_bar: (n, m), added to, not computed where NULL
     cell_b_bar: (n), added to, not computed where NULL
@@ -1553,7 +1755,7 @@ from an influence of the parameters on the initial state
     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
     prediction: (steps, batch, prediction_k), overwritten
 
-cost of cell_influence: 2*m*n^3 + 4*m*n + 2*n^4 + 2*n^3 + 7*n^2 + 9*n + 2 flops and 2*n calls
+cost of cell_influence: n*(2*m*n^2 + 4*m + 2*n^3 + 2*n^2 + 5*n + 1) flops and 2*n calls
 cost of prediction_predict: 2*n*prediction_k flops
 cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
 cost of cell_readout: 2*n^2*(m + n + 1) flops
@@ -1575,7 +1777,7 @@ cost of cell_gradients: n*(m + n + 1) flops""",
         Argument("influence_W_U_b", "given", (Leaf("influence_W_U_b", ("batch", "n", Derived("m*n + n*n + n", lambda steps, batch, n, m, prediction_k: m*n + n*n + n))),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", ("n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", ("n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", ("n",)),)),
@@ -1586,15 +1788,15 @@ cost of cell_gradients: n*(m + n + 1) flops""",
         Argument("prediction", "result", (Leaf("prediction", ("steps", "batch", "prediction_k")),)),
     ),
     mode="accumulate",
-    workspace=Derived("2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*batch*n + m*n + n*n + n + max(2*batch*prediction_k + batch, batch*n*n + 4*batch*n + 2*batch)", lambda steps, batch, n, m, prediction_k: 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*batch*n + m*n + n*n + n + max(2*batch*prediction_k + batch, batch*n*n + 4*batch*n + 2*batch)),
+    workspace=Derived("2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*batch*n + m*n + n*n + n + max(batch*n + 2*batch*prediction_k + batch, batch*n*n + 3*batch*n)", lambda steps, batch, n, m, prediction_k: 2*batch*m*n*n + 2*batch*n*n*n + 2*batch*n*n + 3*batch*n + m*n + n*n + n + max(batch*n + 2*batch*prediction_k + batch, batch*n*n + 3*batch*n)),
     float64=<size_t>&elman_rtrl_float64,
     float32=<size_t>&elman_rtrl_float32,
 )
 
 hybrid = Kernel(
     "elman.hybrid",
-    """J += sum over the times of weight loss, and its gradient by blocks of BPTT
-with the influence carried from block to block
+    """losses += weight loss, and the gradient of their sum J
+by blocks of BPTT, with the influence carried from block to block
 
     h_0: (batch, n), state
     h_reset: (batch, n), state
@@ -1609,7 +1811,7 @@ with the influence carried from block to block
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
     influence_W_U_b: (batch, n, m*n + n**2 + n), given
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (n, n), added to, not computed where NULL
     cell_U_bar: (n, m), added to, not computed where NULL
     cell_b_bar: (n), added to, not computed where NULL
@@ -1618,13 +1820,13 @@ with the influence carried from block to block
     h_last: (batch, n), overwritten
     influence_W_U_b_last: (batch, n, m*n + n**2 + n), overwritten
 
-cost of cell_saving_transition: 2*(m*n + n^2 + 3*n + 1) flops and 2*n calls
+cost of cell_saving_transition: 2*n*(m + n) flops and 2*n calls
 cost of observe: 2*(3*n*prediction_k + 5*prediction_k + 2) flops
-cost of cell_backward: 2*n*(n + 4) flops
-cost of cell_adjoints: n*(4*m + 2*n + 1) flops
+cost of cell_backward: 2*n*(n + 2) flops
+cost of cell_adjoints: 4*m*n + m + 2*n^2 + n flops
 cost of cell_readout: 2*n^2*(m + n + 1) flops
 cost of cell_identity: n flops
-cost of cell_block_step: 2*n*(n^2 + 2*n + 1) flops
+cost of cell_block_step: 2*n^2*(n + 1) flops
 cost of cell_block_end: n^2*(2*m*n + 2*m*times + 2*n^2 + 2*n*times + 2*n + times) flops
 cost of cell_gradients: n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "block"),
@@ -1644,7 +1846,7 @@ cost of cell_gradients: n*(m + n + 1) flops""",
         Argument("influence_W_U_b", "given", (Leaf("influence_W_U_b", ("batch", "n", Derived("m*n + n*n + n", lambda steps, batch, n, m, prediction_k, block: m*n + n*n + n))),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", ("n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", ("n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", ("n",)),)),
@@ -1654,7 +1856,7 @@ cost of cell_gradients: n*(m + n + 1) flops""",
         Argument("influence_W_U_b_last", "result", (Leaf("influence_W_U_b_last", ("batch", "n", Derived("m*n + n*n + n", lambda steps, batch, n, m, prediction_k, block: m*n + n*n + n))),)),
     ),
     mode="accumulate",
-    workspace=Derived("2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n + max(batch*n*n + batch*n, 2*min(block, steps)*batch*prediction_k + min(block, steps)*batch)", lambda steps, batch, n, m, prediction_k, block: 2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 2*min(block, steps)*batch + m*n + n*n + n + max(batch*n*n + batch*n, 2*min(block, steps)*batch*prediction_k + min(block, steps)*batch)),
+    workspace=Derived("2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 4*min(block, steps)*batch + 4*batch + m*n + n*n + n + max(2*batch*n*n, 2*min(block, steps)*batch*m + min(block, steps)*batch*n, min(block, steps)*batch*n + 2*min(block, steps)*batch*prediction_k + min(block, steps)*batch)", lambda steps, batch, n, m, prediction_k, block: 2*batch*m*n*n + 2*batch*n*n*n + min(block, steps)*batch*n*n + 4*batch*n*n + 6*min(block, steps)*batch*n + 3*batch*n + 4*min(block, steps)*batch + 4*batch + m*n + n*n + n + max(2*batch*n*n, 2*min(block, steps)*batch*m + min(block, steps)*batch*n, min(block, steps)*batch*n + 2*min(block, steps)*batch*prediction_k + min(block, steps)*batch)),
     float64=<size_t>&elman_hybrid_float64,
     float32=<size_t>&elman_hybrid_float32,
 )
@@ -1680,7 +1882,7 @@ recurrence = Recurrence(
     parameters=("cell_W", "cell_U", "cell_b", "prediction_V", "prediction_c"),
     targets=("y",),
     weight="weight",
-    total="J",
+    losses="losses",
     learned=False,
     influence=("influence_W_U_b",),
     online=True,

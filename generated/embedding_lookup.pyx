@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
+from derive.runtime.primitives cimport checked_index, interrupted
 
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
@@ -33,9 +34,10 @@ cdef void embedding_lookup_forward(
     cdef Py_ssize_t s, i, j, k_2
     # y = E[k, j] -> [l, j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            k_2 = checked_index(&k[s*t + i], v)
             for j in range(m):
-                k_2 = k[s*t + i]
                 y[(s*t + i)*m + j] = E[k_2*m + j]
 
 
@@ -68,9 +70,10 @@ cdef void embedding_lookup_tangent(
     cdef Py_ssize_t s, i, j, k_2
     # y_dot = E_dot[k, j] -> [l, j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            k_2 = checked_index(&k[s*t + i], v)
             for j in range(m):
-                k_2 = k[s*t + i]
                 y_dot[(s*t + i)*m + j] = E_dot[k_2*m + j]
 
 
@@ -98,16 +101,17 @@ cdef void embedding_lookup_backward(
     #     k: (batch, t), given
     #     E: (v, m), parameter
     #     y_bar: (batch, t, m), cotangent
-    #     E_bar: (v, m), added to, not computed where NULL
+    #     E_bar: (v, m), added to
     # cost: batch*m*t flops
     # 8*(batch*m*t + batch*t + 2*m*v) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i, j, k_2
     # E_bar += sum_s sum_{l} y_bar[l, j] -> [k, j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            k_2 = checked_index(&k[s*t + i], v)
             for j in range(m):
-                k_2 = k[s*t + i]
                 E_bar[k_2*m + j] += y_bar[(s*t + i)*m + j]
 
 
@@ -138,16 +142,17 @@ cdef void embedding_lookup_tangent_backward(
     #     y_bar: (batch, t, m), cotangent
     #     E_dot: (v, m), tangent
     #     y_bar_dot: (batch, t, m), cotangent
-    #     E_bar_dot: (v, m), added to, not computed where NULL
+    #     E_bar_dot: (v, m), added to
     # cost: batch*m*t flops
     # 8*(2*batch*m*t + batch*t + 3*m*v) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i, j, k_2
     # E_bar_dot += sum_s sum_{l} y_bar_dot[l, j] -> [k, j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            k_2 = checked_index(&k[s*t + i], v)
             for j in range(m):
-                k_2 = k[s*t + i]
                 E_bar_dot[k_2*m + j] += y_bar_dot[(s*t + i)*m + j]
 
 
@@ -222,7 +227,7 @@ backward = Kernel(
     k: (batch, t), given
     E: (v, m), parameter
     y_bar: (batch, t, m), cotangent
-    E_bar: (v, m), added to, not computed where NULL
+    E_bar: (v, m), added to
 
 cost: batch*m*t flops
 8*(batch*m*t + batch*t + 2*m*v) bytes of arguments, results and saved values in float64""",
@@ -249,7 +254,7 @@ tangent_backward = Kernel(
     y_bar: (batch, t, m), cotangent
     E_dot: (v, m), tangent
     y_bar_dot: (batch, t, m), cotangent
-    E_bar_dot: (v, m), added to, not computed where NULL
+    E_bar_dot: (v, m), added to
 
 cost: batch*m*t flops
 8*(2*batch*m*t + batch*t + 3*m*v) bytes of arguments, results and saved values in float64""",

@@ -9,7 +9,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill
+from derive.runtime.primitives cimport fill, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -31,7 +31,9 @@ cdef void flattening_forward(
     # y = sum_{j,k,l} x[j, k, l] -> [j*l*n + k*l + l]
     fill(batch*c*l*n, <real>0, y)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     y[s*c*l*n + i*l*n + j*l + k] += x[((s*c + i)*n + j)*l + k]
@@ -65,7 +67,9 @@ cdef void flattening_tangent(
     # y_dot = sum_{j,k,l} x_dot[j, k, l] -> [j*l*n + k*l + l]
     fill(batch*c*l*n, <real>0, y_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     y_dot[s*c*l*n + i*l*n + j*l + k] += x_dot[((s*c + i)*n + j)*l + k]
@@ -92,13 +96,15 @@ cdef void flattening_backward(
     # x_bar += D*_x flattening . y_bar
     #     x: (batch, c, n, l), state
     #     y_bar: (batch, c*l*n), cotangent
-    #     x_bar: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar: (batch, c, n, l), added to
     # cost: batch*c*l*n flops
     # 24*batch*c*l*n bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j, k
     # x_bar += y_bar[j*l*n + k*l + l] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     x_bar[((s*c + i)*n + j)*l + k] += y_bar[s*c*l*n + i*l*n + j*l + k]
@@ -128,13 +134,15 @@ cdef void flattening_tangent_backward(
     #     y_bar: (batch, c*l*n), cotangent
     #     x_dot: (batch, c, n, l), tangent
     #     y_bar_dot: (batch, c*l*n), cotangent
-    #     x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar_dot: (batch, c, n, l), added to
     # cost: batch*c*l*n flops
     # 40*batch*c*l*n bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j, k
     # x_bar_dot += y_bar_dot[j*l*n + k*l + l] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n):
                 for k in range(l):
                     x_bar_dot[((s*c + i)*n + j)*l + k] += y_bar_dot[s*c*l*n + i*l*n + j*l + k]
@@ -206,7 +214,7 @@ backward = Kernel(
 
     x: (batch, c, n, l), state
     y_bar: (batch, c*l*n), cotangent
-    x_bar: (batch, c, n, l), added to, not computed where NULL
+    x_bar: (batch, c, n, l), added to
 
 cost: batch*c*l*n flops
 24*batch*c*l*n bytes of arguments, results and saved values in float64""",
@@ -231,7 +239,7 @@ tangent_backward = Kernel(
     y_bar: (batch, c*l*n), cotangent
     x_dot: (batch, c, n, l), tangent
     y_bar_dot: (batch, c*l*n), cotangent
-    x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    x_bar_dot: (batch, c, n, l), added to
 
 cost: batch*c*l*n flops
 40*batch*c*l*n bytes of arguments, results and saved values in float64""",

@@ -14,7 +14,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -79,6 +79,7 @@ cdef void gated_forward(
     # saved_sigmoid_d1_z = sigmoid'(z)
     # saved_sigmoid_z = sigmoid(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
             z = B_x[s*m + i] + c[i]
             sigmoid_z = sigmoid(z)
@@ -156,6 +157,7 @@ cdef void gated_tangent(
     # z = B_x + c
     # y_dot = a_dot (.) sigmoid(z) + a (.) sigmoid'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
             z = B_x[s*m + i] + c[i]
             y_dot[s*m + i] = a_dot[s*m + i]*sigmoid(z) + a[s*m + i]*sigmoid_d1(z)*z_dot[s*m + i]
@@ -328,6 +330,7 @@ cdef void gated_tangent_backward(
         # a_bar_dot = sigmoid'(z) (.) z_dot (.) y_bar + sigmoid(z) (.) y_bar_dot
         # z_bar = sigmoid'(z) (.) a (.) y_bar
         for s in range(batch):
+            if interrupted(s): return
             for i in range(m):
                 z = B_x[s*m + i] + c[i]
                 sigmoid_d1_z = sigmoid_d1(z)

@@ -23,7 +23,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -128,6 +128,7 @@ cdef void gru_forward(
     # saved_candidate = candidate
     # saved_t_5 = sigmoid'(w_z + u_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i]
             z = sigmoid(r)
@@ -242,6 +243,7 @@ cdef void gru_tangent(
     #     (w_n_dot + c_dot) + u_n_dot)
     # y_dot = -z_dot (.) candidate + (1 - z) (.) candidate_dot + z_dot (.) h + z (.) h_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i]
             z_dot = sigmoid_d1(r)*(t_2[(s*3 + 1)*n + i] + t_3[(s*3 + 1)*n + i])
@@ -529,6 +531,7 @@ cdef void gru_tangent_backward(
     # z_dot = t_2 (.) (w_z_dot + u_z_dot)
     # h_bar_dot += z_dot (.) y_bar + z (.) y_bar_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r_si = W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i]
             r_2 = sigmoid_d1(r_si)
@@ -577,6 +580,7 @@ cdef void gru_tangent_backward(
         # w_r_bar_dot_2 = e_0 (x) w_r_bar_dot
         fill(3*batch*n, <real>0, w_r_bar_dot_2)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
                 u_n_bar = t_5[s*n + i]*candidate_bar
@@ -600,6 +604,7 @@ cdef void gru_tangent_backward(
         # w_z_bar_dot_2 = e_1 (x) w_z_bar_dot
         fill(3*batch*n, <real>0, w_z_bar_dot_2)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
                 r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])

@@ -22,7 +22,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -125,6 +125,7 @@ cdef void gru_reset_before_forward(
     # saved_t_4 = sigmoid'(w_z + u_z)
     # saved_r_h = r (.) h
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = W_h[(s*2 + 1)*n + i] + t[(s*3 + 1)*n + i]
             z_si = sigmoid(r)
@@ -149,6 +150,7 @@ cdef void gru_reset_before_forward(
     # saved_t_2 = tanh'(t_2 + u_n)
     # saved_candidate = candidate
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = t_2[s*n + i] + t[(s*3 + 2)*n + i]
             candidate = tanh(r)
@@ -245,6 +247,7 @@ cdef void gru_reset_before_tangent(
     # u_n_dot = t_3[2]
     # t_6 = t_3[2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = W_h[s*2*n + i] + t[s*3*n + i]
             r_si = sigmoid(r)
@@ -270,6 +273,7 @@ cdef void gru_reset_before_tangent(
     # candidate_dot = tanh'(t_4 + u_n) (.) t_6
     # y_dot = -z_dot (.) candidate + (1 - z) (.) candidate_dot + z_dot (.) h + z (.) h_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = W_h[(s*2 + 1)*n + i] + t[(s*3 + 1)*n + i]
             z_dot = sigmoid_d1(r)*(t_2[(s*2 + 1)*n + i] + t_3[(s*3 + 1)*n + i])
@@ -551,6 +555,7 @@ cdef void gru_reset_before_tangent_backward(
     # t_12 = sigmoid''(w_r + u_r)
     # t_13 = sigmoid''(w_z + u_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r_si = W_h[(s*2 + 1)*n + i] + t[(s*3 + 1)*n + i]
             t_2[s*n + i] = sigmoid_d1(r_si)
@@ -590,6 +595,7 @@ cdef void gru_reset_before_tangent_backward(
     # t_7 = tanh'(t_6 + u_n)
     # candidate = tanh(t_6 + u_n)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r_si = t_6[s*n + i] + t[(s*3 + 2)*n + i]
             r_2 = tanh_d1(r_si)

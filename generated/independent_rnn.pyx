@@ -14,7 +14,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -65,6 +65,7 @@ cdef void independent_rnn_forward(
     # y = tanh(z)
     # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = w[i]*h[s*n + i] + U_x[s*n + i] + b[i]
             y[s*n + i] = tanh(z)
@@ -132,6 +133,7 @@ cdef void independent_rnn_tangent(
     # z = w (.) h + U_x + b
     # y_dot = tanh'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             z = w[i]*h[s*n + i] + U_x[s*n + i] + b[i]
             y_dot[s*n + i] = tanh_d1(z)*z_dot[s*n + i]
@@ -300,6 +302,7 @@ cdef void independent_rnn_tangent_backward(
         # z_bar = tanh'(z) (.) y_bar
         # h_bar_dot += w_dot (.) z_bar + w (.) z_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 z = w[i]*h[s*n + i] + U_x[s*n + i] + b[i]
                 tanh_d1_z = tanh_d1(z)

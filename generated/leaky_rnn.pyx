@@ -15,7 +15,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport gemm
+from derive.runtime.primitives cimport gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -82,6 +82,7 @@ cdef void leaky_rnn_forward(
     # saved_tanh_d1_z = tanh'(z)
     # saved_tanh_z = tanh(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             tanh_z = tanh(z[s*n + i])
             y[s*n + i] = t[0]*h[s*n + i] + alpha[0]*tanh_z
@@ -161,6 +162,7 @@ cdef void leaky_rnn_tangent(
     gemm(batch, n, m, <real>1, x_dot, m, 1, U, 1, m, z_dot, n, 1)
     # y_dot = -alpha_dot h + t h_dot + alpha_dot tanh(z) + alpha (tanh'(z) (.) z_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             y_dot[s*n + i] = (
                 -alpha_dot[0]*h[s*n + i]
@@ -380,6 +382,7 @@ cdef void leaky_rnn_tangent_backward(
         # tanh_d1_z = tanh'(z)
         # h_bar_dot += -alpha_dot y_bar + t y_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 if (
                     h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
@@ -440,6 +443,7 @@ cdef void leaky_rnn_tangent_backward(
             # alpha_bar_dot += sum_s <tanh(z), y_bar_dot>
             total = <real>0
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
                     total += tanh(z[s*n + i])*y_bar_dot[s*n + i]
             alpha_bar_dot[0] += total

@@ -20,7 +20,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -123,6 +123,7 @@ cdef void lstm_forward(
     # saved_sigmoid_d1_o = sigmoid'(o)
     # saved_sigmoid_f = sigmoid(f)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             sigmoid_f = sigmoid(t[(s*4 + 1)*n + i])
             sigmoid_i = sigmoid(t[s*4*n + i])
@@ -226,6 +227,7 @@ cdef void lstm_tangent(
     # y_dot_0 = sigmoid'(o) (.) o_dot (.) tanh(c_next) + sigmoid(o) (.) tanh'(c_next) (.)
     #     c_next_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             sigmoid_f = sigmoid(t[(s*4 + 1)*n + i])
             tanh_g = tanh(t[(s*4 + 2)*n + i])
@@ -502,6 +504,7 @@ cdef void lstm_tangent_backward(
         # c_bar_dot = sigmoid_d1_f (.) f_dot (.) c_next_bar + sigmoid_f (.) c_next_bar_dot
         # s_bar_dot_1 += c_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 tanh_d1_g_si = tanh_d1(t[(s*4 + 2)*n + i])
                 sigmoid_i_si = sigmoid(t[s*4*n + i])
@@ -589,6 +592,7 @@ cdef void lstm_tangent_backward(
             # t_4 = e_2 (x) g_bar_dot
             fill(4*batch*n, <real>0, t_4)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
                     c_next_bar = (
                         y_bar_1[s*n + i]
@@ -612,6 +616,7 @@ cdef void lstm_tangent_backward(
                     t_4[(s*4 + 2)*n + i] += g_bar_dot
             # t_4 += e_0 (x) i_bar_dot
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
                     c_next_bar = (
                         y_bar_1[s*n + i]
@@ -635,6 +640,7 @@ cdef void lstm_tangent_backward(
                     t_4[s*4*n + i] += i_bar_dot
             # t_4 += e_1 (x) f_bar_dot
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
                     c_next_bar = (
                         y_bar_1[s*n + i]
@@ -658,6 +664,7 @@ cdef void lstm_tangent_backward(
                     t_4[(s*4 + 1)*n + i] += f_bar_dot
             # t_4 += e_3 (x) o_bar_dot
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
                     c_next_dot = (
                         sigmoid_d1_f[s*n + i]*t_3[(s*4 + 1)*n + i]*s_1[s*n + i]

@@ -20,7 +20,7 @@ cdef void lstm_classifier_loss(
     const real* s_0_0, const real* s_0_1, const real* s_reset_0, const real* s_reset_1,
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
-    const real* prediction_V, const real* prediction_c, real* J, real* s_last_0,
+    const real* prediction_V, const real* prediction_c, real* losses, real* s_last_0,
     real* s_last_1, real* workspace
 ) noexcept nogil
 
@@ -29,7 +29,7 @@ cdef void lstm_classifier_bptt(
     const real* s_0_0, const real* s_0_1, const real* s_reset_0, const real* s_reset_1,
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
-    const real* prediction_V, const real* prediction_c, real* J, real* cell_W_bar,
+    const real* prediction_V, const real* prediction_c, real* losses, real* cell_W_bar,
     real* cell_U_bar, real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar,
     real* s_0_bar_0, real* s_0_bar_1, real* s_reset_bar_0, real* s_reset_bar_1,
     real* x_bar, real* s_last_0, real* s_last_1, real* workspace
@@ -45,7 +45,7 @@ cdef void lstm_classifier_truncated_bptt(
     const real* s_0_0, const real* s_0_1, const real* s_reset_0, const real* s_reset_1,
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
-    const real* prediction_V, const real* prediction_c, real* J, real* cell_W_bar,
+    const real* prediction_V, const real* prediction_c, real* losses, real* cell_W_bar,
     real* cell_U_bar, real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar,
     real* s_0_bar_0, real* s_0_bar_1, real* s_reset_bar_0, real* s_reset_bar_1,
     real* x_bar, real* s_last_0, real* s_last_1, real* workspace
@@ -57,7 +57,7 @@ cdef void lstm_classifier_rtrl(
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
     const real* prediction_V, const real* prediction_c, const real* influence_0_W_U_b, const real* influence_1_W_U_b,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* s_last_0, real* s_last_1,
     real* influence_0_W_U_b_last, real* influence_1_W_U_b_last, real* prediction, real* workspace
 ) noexcept nogil
@@ -68,7 +68,7 @@ cdef void lstm_classifier_hybrid(
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
     const real* prediction_V, const real* prediction_c, const real* influence_0_W_U_b, const real* influence_1_W_U_b,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* s_last_0, real* s_last_1,
     real* influence_0_W_U_b_last, real* influence_1_W_U_b_last, real* workspace
 ) noexcept nogil

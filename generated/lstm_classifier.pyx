@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t
 
 from derive.runtime.elementary cimport real, exp, fabs, log, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport add, copy, fill, gemm
+from derive.runtime.primitives cimport add, copy, fill, gemm, checked_index, selected, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -27,9 +27,24 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real log_d1(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real select(real mask, real there, real elsewhere) noexcept nogil:
+    # Piecewise((elsewhere, Eq(mask, 0)), (there, True))
+    return elsewhere if mask == 0 else there
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef inline real sigmoid(real t) noexcept nogil:
@@ -70,54 +85,46 @@ cdef void lstm_classifier_cell_transition(
     #     x: (batch, m), state
     #     cell_b: (4, n), parameter
     #     s_next: (batch, n) * (batch, n), overwritten
-    # cost: 2*batch*(4*m*n + 4*n^2 + 8*n + 1) flops
+    # cost: 4*batch*n*(2*m + 2*n + 1) flops
     # 5*batch*n calls of elementwise functions
     # 8*(batch*m + 6*batch*n + 2*batch + 4*m*n + 4*n^2 + 4*n) bytes of arguments, results
     #     and saved values in float64
-    cdef real* going_on = workspace
-    cdef real* cell_h = workspace + 4*batch*n + 2*batch
-    cdef real* t = workspace + 2*batch
-    cdef real* inactive = workspace + batch
+    cdef real* cell_h = workspace
+    cdef real* t = workspace + batch*n
     cdef Py_ssize_t s, i, j
     cdef real cell_c, cell_c_next
-    # going_on = 1 - reset
-    # inactive = 1 - active
+    # cell_h = select(reset 1, s_reset_0, s_0)
     for s in range(batch):
-        going_on[s] = <real>1 - reset[s]
-        inactive[s] = <real>1 - active[s]
+        if interrupted(s): return
+        for i in range(n):
+            cell_h[s*n + i] = select(reset[s], s_reset_0[s*n + i], s_0[s*n + i])
     # t = cell_b
     for s in range(batch):
         for i in range(4):
             for j in range(n):
                 t[(s*4 + i)*n + j] = cell_b[i*n + j]
-    # t += cell_U x
-    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
-    # cell_h = reset s_reset_0 + going_on s_0
-    for s in range(batch):
-        for i in range(n):
-            cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + going_on[s]*s_0[s*n + i]
     # t += cell_W cell_h
     gemm(batch, 4*n, n, <real>1, cell_h, n, 1, cell_W, 1, n, t, 4*n, 1)
+    # t += cell_U x
+    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
     # cell_o = t[3]
     # cell_f = t[1]
-    # cell_c = reset s_reset_1 + going_on s_1
+    # cell_c = select(reset 1, s_reset_1, s_1)
     # cell_i = t[0]
     # cell_g = t[2]
     # cell_c_next = sigmoid(cell_f) (.) cell_c + sigmoid(cell_i) (.) tanh(cell_g)
-    # s_next_0 = active (sigmoid(cell_o) (.) tanh(cell_c_next)) + inactive s_0
-    # s_next_1 = active cell_c_next + inactive s_1
+    # s_next_0 = select(active 1, sigmoid(cell_o) (.) tanh(cell_c_next), s_0)
+    # s_next_1 = select(active 1, cell_c_next, s_1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            cell_c = reset[s]*s_reset_1[s*n + i] + going_on[s]*s_1[s*n + i]
+            cell_c = select(reset[s], s_reset_1[s*n + i], s_1[s*n + i])
             cell_c_next = (
                 sigmoid(t[(s*4 + 1)*n + i])*cell_c
                 + sigmoid(t[s*4*n + i])*tanh(t[(s*4 + 2)*n + i])
             )
-            s_next_0[s*n + i] = (
-                active[s]*sigmoid(t[(s*4 + 3)*n + i])*tanh(cell_c_next)
-                + inactive[s]*s_0[s*n + i]
-            )
-            s_next_1[s*n + i] = active[s]*cell_c_next + inactive[s]*s_1[s*n + i]
+            s_next_0[s*n + i] = select(active[s], sigmoid(t[(s*4 + 3)*n + i])*tanh(cell_c_next), s_0[s*n + i])
+            s_next_1[s*n + i] = select(active[s], cell_c_next, s_1[s*n + i])
 
 
 cdef void lstm_classifier_prediction_predict(
@@ -146,19 +153,20 @@ cdef void lstm_classifier_prediction_predict(
 cdef void lstm_classifier_observed_loss(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t prediction_k,
     const real* weight, const real* prediction_V, const real* s_0, const real* s_1,
-    const real* prediction_c, const int64_t* k, real* J, real* workspace
+    const real* prediction_c, const int64_t* k, real* losses, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
+    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    #     their sum
     #     weight: (batch), given
     #     prediction_V: (prediction_k, n), parameter
     #     s: (batch, n) * (batch, n), state
     #     prediction_c: (prediction_k), parameter
     #     k: (batch), given
-    #     J: (), added to, not computed where NULL
-    # cost: 2*batch*n*prediction_k + 2*batch*prediction_k + 3*batch + 1 flops
-    # batch*(prediction_k + 1) calls of elementwise functions
-    # 8*(2*batch*n + 2*batch + n*prediction_k + prediction_k + 1) bytes of arguments,
-    #     results and saved values in float64
+    #     losses: (batch), added to
+    # cost: batch*(2*n*prediction_k + prediction_k + 3) flops
+    # batch*(2*prediction_k + 3) calls of elementwise functions
+    # 8*(2*batch*n + 3*batch + n*prediction_k + prediction_k) bytes of arguments, results
+    #     and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch*prediction_k
     cdef real* t_3 = workspace + batch*prediction_k + batch
@@ -174,28 +182,29 @@ cdef void lstm_classifier_observed_loss(
          s_0, n, 1, prediction_V, 1, n, t, prediction_k, 1)
     # t_2 = t[argmax(t)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(prediction_k):
             candidate = t[s*prediction_k + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t_2[s] = t[s*prediction_k + k_2]
+        t_2[s] = anchor(t[s*prediction_k + k_2])
     # t_3 = t - t_2 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(prediction_k):
-            t_3[s*prediction_k + i] = t[s*prediction_k + i] - t_2[s]
+            t_3[s*prediction_k + i] = difference(t[s*prediction_k + i], t_2[s])
     # t_4 = <1, exp(t_3)>
     for s in range(batch):
+        if interrupted(s): return
         total = <real>0
         for i in range(prediction_k):
             total += exp(t_3[s*prediction_k + i])
         t_4[s] = total
-    # J += -1 sum_s (weight (t_3[k] - log(t_4)))
-    total = <real>0
+    # losses += select(weight, -weight (t_3[k] - log(t_4)), 0)
     for s in range(batch):
-        k_3 = k[s]
-        total += weight[s]*(t_3[s*prediction_k + k_3] - log(t_4[s]))
-    J[0] += -total
+        k_3 = checked_index(&k[s], prediction_k)
+        losses[s] += select(weight[s], -weight[s]*(t_3[s*prediction_k + k_3] - anchor(log(t_4[s]))), <real>0)
 
 
 cdef void lstm_classifier_cell_saving_transition(
@@ -203,10 +212,10 @@ cdef void lstm_classifier_cell_saving_transition(
     const real* active, const real* cell_W, const real* reset, const real* s_reset_0,
     const real* s_reset_1, const real* s_0, const real* s_1, const real* cell_U,
     const real* x, const real* cell_b, real* s_next_0, real* s_next_1,
-    real* cell_saved_inactive, real* cell_saved_sigmoid_cell_o, real* cell_saved_tanh_d1_cell_c_next, real* cell_saved_sigmoid_cell_i,
-    real* cell_saved_tanh_d1_cell_g, real* cell_saved_tanh_cell_g, real* cell_saved_sigmoid_d1_cell_i, real* cell_saved_cell_c,
-    real* cell_saved_sigmoid_d1_cell_f, real* cell_saved_tanh_cell_c_next, real* cell_saved_sigmoid_d1_cell_o, real* cell_saved_going_on,
-    real* cell_saved_sigmoid_cell_f, real* cell_saved_cell_h, real* workspace
+    real* cell_saved_sigmoid_cell_o, real* cell_saved_tanh_d1_cell_c_next, real* cell_saved_sigmoid_cell_i, real* cell_saved_tanh_d1_cell_g,
+    real* cell_saved_tanh_cell_g, real* cell_saved_sigmoid_d1_cell_i, real* cell_saved_cell_c, real* cell_saved_sigmoid_d1_cell_f,
+    real* cell_saved_tanh_cell_c_next, real* cell_saved_sigmoid_d1_cell_o, real* cell_saved_sigmoid_cell_f, real* cell_saved_cell_h,
+    real* workspace
 ) noexcept nogil:
     # s_next = cell(s, x; cell_W, cell_U, cell_b)
     #     active: (batch), mask
@@ -218,7 +227,6 @@ cdef void lstm_classifier_cell_saving_transition(
     #     x: (batch, m), state
     #     cell_b: (4, n), parameter
     #     s_next: (batch, n) * (batch, n), overwritten
-    #     cell_saved_inactive: (batch), overwritten
     #     cell_saved_sigmoid_cell_o: (batch, n), overwritten
     #     cell_saved_tanh_d1_cell_c_next: (batch, n), overwritten
     #     cell_saved_sigmoid_cell_i: (batch, n), overwritten
@@ -229,36 +237,31 @@ cdef void lstm_classifier_cell_saving_transition(
     #     cell_saved_sigmoid_d1_cell_f: (batch, n), overwritten
     #     cell_saved_tanh_cell_c_next: (batch, n), overwritten
     #     cell_saved_sigmoid_d1_cell_o: (batch, n), overwritten
-    #     cell_saved_going_on: (batch), overwritten
     #     cell_saved_sigmoid_cell_f: (batch, n), overwritten
     #     cell_saved_cell_h: (batch, n), overwritten
-    # cost: 2*batch*(4*m*n + 4*n^2 + 8*n + 1) flops
+    # cost: 4*batch*n*(2*m + 2*n + 1) flops
     # 10*batch*n calls of elementwise functions
-    # 8*(batch*m + 18*batch*n + 4*batch + 4*m*n + 4*n^2 + 4*n) bytes of arguments, results
+    # 8*(batch*m + 18*batch*n + 2*batch + 4*m*n + 4*n^2 + 4*n) bytes of arguments, results
     #     and saved values in float64
     cdef real* t = workspace
     cdef Py_ssize_t s, i, j
     cdef real sigmoid_cell_o, sigmoid_cell_f, sigmoid_cell_i, tanh_cell_g, cell_c_next, tanh_cell_c_next
-    # going_on = 1 - reset
-    # inactive = 1 - active
+    # cell_h = select(reset 1, s_reset_0, s_0)
+    # cell_c = select(reset 1, s_reset_1, s_1)
     for s in range(batch):
-        cell_saved_going_on[s] = <real>1 - reset[s]
-        cell_saved_inactive[s] = <real>1 - active[s]
+        if interrupted(s): return
+        for i in range(n):
+            cell_saved_cell_h[s*n + i] = select(reset[s], s_reset_0[s*n + i], s_0[s*n + i])
+            cell_saved_cell_c[s*n + i] = select(reset[s], s_reset_1[s*n + i], s_1[s*n + i])
     # t = cell_b
     for s in range(batch):
         for i in range(4):
             for j in range(n):
                 t[(s*4 + i)*n + j] = cell_b[i*n + j]
-    # t += cell_U x
-    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
-    # cell_h = reset s_reset_0 + going_on s_0
-    # cell_c = reset s_reset_1 + going_on s_1
-    for s in range(batch):
-        for i in range(n):
-            cell_saved_cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + cell_saved_going_on[s]*s_0[s*n + i]
-            cell_saved_cell_c[s*n + i] = reset[s]*s_reset_1[s*n + i] + cell_saved_going_on[s]*s_1[s*n + i]
     # t += cell_W cell_h
     gemm(batch, 4*n, n, <real>1, cell_saved_cell_h, n, 1, cell_W, 1, n, t, 4*n, 1)
+    # t += cell_U x
+    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
     # cell_o = t[3]
     # cell_saved_sigmoid_cell_o = sigmoid(cell_o)
     # cell_f = t[1]
@@ -270,15 +273,16 @@ cdef void lstm_classifier_cell_saving_transition(
     # cell_c_next = cell_saved_sigmoid_cell_f (.) cell_c + cell_saved_sigmoid_cell_i (.)
     #     cell_saved_tanh_cell_g
     # cell_saved_tanh_cell_c_next = tanh(cell_c_next)
-    # s_next_0 = active (cell_saved_sigmoid_cell_o (.) cell_saved_tanh_cell_c_next) +
-    #     inactive s_0
-    # s_next_1 = active cell_c_next + inactive s_1
+    # s_next_0 = select(active 1, cell_saved_sigmoid_cell_o (.)
+    #     cell_saved_tanh_cell_c_next, s_0)
+    # s_next_1 = select(active 1, cell_c_next, s_1)
     # cell_saved_tanh_d1_cell_c_next = tanh'(cell_c_next)
     # cell_saved_tanh_d1_cell_g = tanh'(cell_g)
     # cell_saved_sigmoid_d1_cell_i = sigmoid'(cell_i)
     # cell_saved_sigmoid_d1_cell_f = sigmoid'(cell_f)
     # cell_saved_sigmoid_d1_cell_o = sigmoid'(cell_o)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             sigmoid_cell_o = sigmoid(t[(s*4 + 3)*n + i])
             cell_saved_sigmoid_cell_o[s*n + i] = sigmoid_cell_o
@@ -291,11 +295,8 @@ cdef void lstm_classifier_cell_saving_transition(
             cell_c_next = sigmoid_cell_f*cell_saved_cell_c[s*n + i] + sigmoid_cell_i*tanh_cell_g
             tanh_cell_c_next = tanh(cell_c_next)
             cell_saved_tanh_cell_c_next[s*n + i] = tanh_cell_c_next
-            s_next_0[s*n + i] = (
-                active[s]*sigmoid_cell_o*tanh_cell_c_next
-                + cell_saved_inactive[s]*s_0[s*n + i]
-            )
-            s_next_1[s*n + i] = active[s]*cell_c_next + cell_saved_inactive[s]*s_1[s*n + i]
+            s_next_0[s*n + i] = select(active[s], sigmoid_cell_o*tanh_cell_c_next, s_0[s*n + i])
+            s_next_1[s*n + i] = select(active[s], cell_c_next, s_1[s*n + i])
             cell_saved_tanh_d1_cell_c_next[s*n + i] = tanh_d1(cell_c_next)
             cell_saved_tanh_d1_cell_g[s*n + i] = tanh_d1(t[(s*4 + 2)*n + i])
             cell_saved_sigmoid_d1_cell_i[s*n + i] = sigmoid_d1(t[s*4*n + i])
@@ -306,10 +307,11 @@ cdef void lstm_classifier_cell_saving_transition(
 cdef void lstm_classifier_observe(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t prediction_k,
     const real* weight, const real* prediction_V, const real* s_0, const real* s_1,
-    const real* prediction_c, const int64_t* k, real* J, real* s_error_0,
+    const real* prediction_c, const int64_t* k, real* losses, real* s_error_0,
     real* s_error_1, real* prediction_V_bar, real* prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
+    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    #     their sum
     # s_error = D_s J
     # prediction_V_bar += nabla_prediction_V J
     # prediction_c_bar += nabla_prediction_c J
@@ -318,22 +320,25 @@ cdef void lstm_classifier_observe(
     #     s: (batch, n) * (batch, n), state
     #     prediction_c: (prediction_k), parameter
     #     k: (batch), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (batch), added to, not computed where NULL
     #     s_error: (batch, n) * (batch, n), overwritten
     #     prediction_V_bar: (prediction_k, n), added to, not computed where NULL
     #     prediction_c_bar: (prediction_k), added to, not computed where NULL
-    # cost: 6*batch*n*prediction_k + 4*batch*prediction_k + 5*batch + 1 flops
-    # batch*(prediction_k + 2) calls of elementwise functions
-    # 8*(4*batch*n + 2*batch + 2*n*prediction_k + 2*prediction_k + 1) bytes of arguments,
+    # cost: batch*(6*n*prediction_k + 5*prediction_k + 5) flops
+    # 2*batch*(prediction_k + 2) calls of elementwise functions
+    # 8*(4*batch*n + 3*batch + 2*n*prediction_k + 2*prediction_k) bytes of arguments,
     #     results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*prediction_k
-    cdef real* t_3 = workspace + batch*prediction_k + batch
-    cdef real* t_4 = workspace + 2*batch*prediction_k + batch
-    cdef real* t_5 = workspace + batch*prediction_k
-    cdef real* t_6 = workspace + 3*batch*prediction_k + batch
-    cdef real* t_7 = workspace
-    cdef Py_ssize_t s, i, k_2, j, k_3, k_4
+    cdef real* t_2 = workspace + batch*n + 2*batch*prediction_k + batch
+    cdef real* t_3 = workspace + batch*n + 2*batch*prediction_k + 2*batch
+    cdef real* t_4 = workspace + batch*n + 3*batch*prediction_k + 2*batch
+    cdef real* t_5 = workspace + batch*n + 2*batch*prediction_k + batch
+    cdef real* t_6 = workspace + batch*n + 4*batch*prediction_k + 2*batch
+    cdef real* t_7 = workspace + batch*prediction_k
+    cdef real* t_8 = workspace + batch*n + batch*prediction_k + batch
+    cdef real* t_9 = workspace
+    cdef real* t_10 = workspace + batch*prediction_k + batch
+    cdef Py_ssize_t s, i, k_2, k_3, j, k_4
     cdef real largest, candidate, r, total
     # s_error_1 = 0
     fill(batch*n, <real>0, s_error_1)
@@ -341,24 +346,37 @@ cdef void lstm_classifier_observe(
     for s in range(batch):
         for i in range(prediction_k):
             t[s*prediction_k + i] = prediction_c[i]
+    # t_7 = weight select(weight, 1, 0)
+    for s in range(batch):
+        t_7[s] = weight[s]*select(weight[s], <real>1, <real>0)
+    if prediction_V_bar is not NULL:
+        # t_10 = select(weight 1, prediction_h, 0)
+        t_10 = selected(batch, n, weight, s_0, t_10)
     # t += prediction_V prediction_h
     gemm(batch, prediction_k, n, <real>1,
          s_0, n, 1, prediction_V, 1, n, t, prediction_k, 1)
+    # t_8 = t_7 e_k
+    fill(batch*prediction_k, <real>0, t_8)
+    for s in range(batch):
+        k_2 = checked_index(&k[s], prediction_k)
+        t_8[s*prediction_k + k_2] += t_7[s]
     # t_2 = t[argmax(t)]
     for s in range(batch):
-        k_2 = 0
+        if interrupted(s): return
+        k_3 = 0
         for j in range(prediction_k):
             candidate = t[s*prediction_k + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                k_2, largest = j, candidate
-        t_2[s] = t[s*prediction_k + k_2]
+                k_3, largest = j, candidate
+        t_2[s] = anchor(t[s*prediction_k + k_3])
     # t_4 = exp(t_3)
     # t_3 = t - t_2 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(prediction_k):
-            r = t[s*prediction_k + i] - t_2[s]
+            r = difference(t[s*prediction_k + i], t_2[s])
             t_4[s*prediction_k + i] = exp(r)
-            if J is not NULL:
+            if losses is not NULL:
                 t_3[s*prediction_k + i] = r
     # t_5 = <1, t_4>
     for s in range(batch):
@@ -366,59 +384,82 @@ cdef void lstm_classifier_observe(
         for i in range(prediction_k):
             total += t_4[s*prediction_k + i]
         t_5[s] = total
-    # t_6 = log'(t_5) weight
+    # t_6 = 1 / t_5
+    # losses += select(weight, -weight (t_3[k] - log(t_5)), 0)
     for s in range(batch):
-        t_6[s] = log_d1(t_5[s])*weight[s]
-    if J is not NULL:
-        # J += -1 sum_s (weight (t_3[k] - log(t_5)))
-        total = <real>0
-        for s in range(batch):
-            k_3 = k[s]
-            total += weight[s]*(t_3[s*prediction_k + k_3] - log(t_5[s]))
-        J[0] += -total
-    # t_7 = t_4 (.) t_6 1
+        t_6[s] = share(t_5[s])
+        if losses is not NULL:
+            k_4 = checked_index(&k[s], prediction_k)
+            losses[s] += select(weight[s], -weight[s]*(t_3[s*prediction_k + k_4] - anchor(log(t_5[s]))), <real>0)
+    # t_9 = select(weight 1, t_7 (t_4 (.) t_6 1) - t_8, 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(prediction_k):
-            t_7[s*prediction_k + i] = t_4[s*prediction_k + i]*t_6[s]
-    # t_7 += -1 weight e_k
-    for s in range(batch):
-        k_4 = k[s]
-        t_7[s*prediction_k + k_4] += -weight[s]
-    # s_error_0 = prediction_V^T t_7
+            t_9[s*prediction_k + i] = select(weight[s], t_4[s*prediction_k + i]*t_6[s]*t_7[s] - t_8[s*prediction_k + i], <real>0)
+    # s_error_0 = prediction_V^T t_9
     fill(batch*n, <real>0, s_error_0)
     gemm(batch, n, prediction_k, <real>1,
-         t_7, prediction_k, 1, prediction_V, n, 1, s_error_0, n, 1)
+         t_9, prediction_k, 1, prediction_V, n, 1, s_error_0, n, 1)
     if prediction_V_bar is not NULL:
-        # prediction_V_bar += sum_s t_7 prediction_h^T
+        # prediction_V_bar += sum_s t_9 t_10^T
         gemm(prediction_k, n, batch, <real>1,
-             t_7, 1, prediction_k, s_0, n, 1, prediction_V_bar, n, 1)
+             t_9, 1, prediction_k, t_10, n, 1, prediction_V_bar, n, 1)
     if prediction_c_bar is not NULL:
-        # prediction_c_bar += sum_s t_7
+        # prediction_c_bar += sum_s t_9
         for s in range(batch):
             for i in range(prediction_k):
-                prediction_c_bar[i] += t_7[s*prediction_k + i]
+                prediction_c_bar[i] += t_9[s*prediction_k + i]
+    # s_error_0 = 0, where select(weight, 0, 1)
+    for s in range(batch):
+        if select(weight[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                s_error_0[s*n + i] = <real>0
+
+
+cdef void lstm_classifier_cell_reaching(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* s_heard, const real* active, const real* s_source, const real* reset,
+    real* cell_reached, real* s_heard_before
+) noexcept nogil:
+    # cell_reached: where the step is active and a loss hears of s_next
+    # s_heard_before: where a loss hears of the state before
+    #     s_heard: (batch), given
+    #     active: (batch), mask
+    #     s_source: (batch), given
+    #     reset: (batch), mask
+    #     cell_reached: (batch), overwritten
+    #     s_heard_before: (batch), overwritten
+    # cost: 0 flops
+    # 48*batch bytes of arguments, results and saved values in float64
+    cdef Py_ssize_t s
+    cdef real r
+    # cell_reached = select(s_heard, active, 0)
+    # s_heard_before = select(s_source, 1, select(cell_reached, select(reset, 0, 1),
+    #     s_heard))
+    for s in range(batch):
+        r = select(s_heard[s], active[s], <real>0)
+        cell_reached[s] = r
+        s_heard_before[s] = select(s_source[s], <real>1, select(r, select(reset[s], <real>0, <real>1), s_heard[s]))
 
 
 cdef void lstm_classifier_cell_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* s_error_0, const real* s_error_1, const real* cell_saved_inactive, const real* s_bar_0,
-    const real* s_bar_1, const real* cell_saved_going_on, const real* cell_W, const real* cell_saved_tanh_d1_cell_g,
-    const real* cell_saved_sigmoid_cell_i, const real* active, const real* cell_saved_tanh_d1_cell_c_next, const real* cell_saved_sigmoid_cell_o,
-    const real* cell_saved_sigmoid_d1_cell_i, const real* cell_saved_tanh_cell_g, const real* cell_saved_sigmoid_d1_cell_f, const real* cell_saved_cell_c,
-    const real* cell_saved_sigmoid_d1_cell_o, const real* cell_saved_tanh_cell_c_next, const real* cell_saved_sigmoid_cell_f, const real* reset,
-    real* s_bar_before_0, real* s_bar_before_1, real* s_reset_bar_0, real* s_reset_bar_1,
-    real* cell_delta_value, real* workspace
+    const real* s_error_0, const real* s_error_1, const real* cell_reached, const real* s_bar_0,
+    const real* s_bar_1, const real* reset, const real* cell_W, const real* cell_saved_tanh_d1_cell_g,
+    const real* cell_saved_sigmoid_cell_i, const real* cell_saved_tanh_d1_cell_c_next, const real* cell_saved_sigmoid_cell_o, const real* cell_saved_sigmoid_d1_cell_i,
+    const real* cell_saved_tanh_cell_g, const real* cell_saved_sigmoid_d1_cell_f, const real* cell_saved_cell_c, const real* cell_saved_sigmoid_d1_cell_o,
+    const real* cell_saved_tanh_cell_c_next, const real* cell_saved_sigmoid_cell_f, real* s_bar_before_0, real* s_bar_before_1,
+    real* s_reset_bar_0, real* s_reset_bar_1, real* cell_delta_value, real* workspace
 ) noexcept nogil:
     # s_bar_before = s_error + D*_s f . s_bar
     # s_reset_bar += D*_s_reset f . s_bar
     #     s_error: (batch, n) * (batch, n), given
-    #     cell_saved_inactive: (batch), given
+    #     cell_reached: (batch), given
     #     s_bar: (batch, n) * (batch, n), given
-    #     cell_saved_going_on: (batch), given
+    #     reset: (batch), mask
     #     cell_W: (4, n, n), parameter
     #     cell_saved_tanh_d1_cell_g: (batch, n), given
     #     cell_saved_sigmoid_cell_i: (batch, n), given
-    #     active: (batch), mask
     #     cell_saved_tanh_d1_cell_c_next: (batch, n), given
     #     cell_saved_sigmoid_cell_o: (batch, n), given
     #     cell_saved_sigmoid_d1_cell_i: (batch, n), given
@@ -428,81 +469,96 @@ cdef void lstm_classifier_cell_backward(
     #     cell_saved_sigmoid_d1_cell_o: (batch, n), given
     #     cell_saved_tanh_cell_c_next: (batch, n), given
     #     cell_saved_sigmoid_cell_f: (batch, n), given
-    #     reset: (batch), mask
     #     s_bar_before: (batch, n) * (batch, n), overwritten
     #     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     cell_delta_value: (batch, 4, n), overwritten
-    # cost: 2*batch*n*(4*n + 23) flops
-    # 8*(23*batch*n + 4*batch + 4*n^2) bytes of arguments, results and saved values in
+    # cost: batch*n*(8*n + 31) flops
+    # 8*(23*batch*n + 2*batch + 4*n^2) bytes of arguments, results and saved values in
     #     float64
     cdef real* t = workspace
-    cdef Py_ssize_t s, i
+    cdef real* t_2 = workspace + batch*n
+    cdef real* t_3 = workspace + 2*batch*n
+    cdef real* t_4 = workspace
+    cdef Py_ssize_t s, i, j
     cdef real r
-    # s_bar_before_1 = s_error_1 + cell_saved_inactive s_bar_1 + cell_saved_going_on
-    #     (cell_saved_sigmoid_cell_f (.) (active s_bar_1 + cell_saved_tanh_d1_cell_c_next
-    #     (.) cell_saved_sigmoid_cell_o (.) active s_bar_0))
-    # s_reset_bar_1 += reset (cell_saved_sigmoid_cell_f (.) (active s_bar_1 +
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) active
-    #     s_bar_0))
+    # t = select(cell_reached 1, s_bar_1, 0)
+    t = selected(batch, n, cell_reached, s_bar_1, t)
+    # t_2 = select(cell_reached 1, s_bar_0, 0)
+    t_2 = selected(batch, n, cell_reached, s_bar_0, t_2)
+    # s_bar_before_1 = s_error_1 + select(cell_reached 1, 0, s_bar_1) + select(reset 1, 0,
+    #     select(cell_reached 1, cell_saved_sigmoid_cell_f (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2), 0))
+    # s_reset_bar_1 += select(reset 1, select(cell_reached 1, cell_saved_sigmoid_cell_f
+    #     (.) (t + cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2),
+    #     0), 0)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
-            r = cell_saved_sigmoid_cell_f[s*n + i]*(active[s]*s_bar_1[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]*s_bar_0[s*n + i])
+            r = select(cell_reached[s], cell_saved_sigmoid_cell_f[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i]), <real>0)
             s_bar_before_1[s*n + i] = (
                 s_error_1[s*n + i]
-                + cell_saved_inactive[s]*s_bar_1[s*n + i]
-                + cell_saved_going_on[s]*r
+                + select(cell_reached[s], <real>0, s_bar_1[s*n + i])
+                + select(reset[s], <real>0, r)
             )
             if s_reset_bar_1 is not NULL:
-                s_reset_bar_1[s*n + i] += reset[s]*r
-    # cell_delta_value = e_2 (x) (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i
-    #     (.) (active s_bar_1 + cell_saved_tanh_d1_cell_c_next (.)
-    #     cell_saved_sigmoid_cell_o (.) active s_bar_0))
-    fill(4*batch*n, <real>0, cell_delta_value)
+                s_reset_bar_1[s*n + i] += select(reset[s], r, <real>0)
+    # t_3 = e_2 (x) (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
+    fill(4*batch*n, <real>0, t_3)
     for s in range(batch):
         for i in range(n):
-            cell_delta_value[(s*4 + 2)*n + i] += cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]*(active[s]*s_bar_1[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]*s_bar_0[s*n + i])
-    # cell_delta_value += e_0 (x) (cell_saved_sigmoid_d1_cell_i (.) cell_saved_tanh_cell_g
-    #     (.) (active s_bar_1 + cell_saved_tanh_d1_cell_c_next (.)
-    #     cell_saved_sigmoid_cell_o (.) active s_bar_0))
+            t_3[(s*4 + 2)*n + i] += cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
+    # t_3 += e_0 (x) (cell_saved_sigmoid_d1_cell_i (.) cell_saved_tanh_cell_g (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
     for s in range(batch):
         for i in range(n):
-            cell_delta_value[s*4*n + i] += cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]*(active[s]*s_bar_1[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]*s_bar_0[s*n + i])
-    # cell_delta_value += e_1 (x) (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c (.)
-    #     (active s_bar_1 + cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o
-    #     (.) active s_bar_0))
+            t_3[s*4*n + i] += cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
+    # t_3 += e_1 (x) (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
     for s in range(batch):
         for i in range(n):
-            cell_delta_value[(s*4 + 1)*n + i] += cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]*(active[s]*s_bar_1[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]*s_bar_0[s*n + i])
-    # cell_delta_value += e_3 (x) (cell_saved_sigmoid_d1_cell_o (.)
-    #     cell_saved_tanh_cell_c_next (.) active s_bar_0)
+            t_3[(s*4 + 1)*n + i] += cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
+    # t_3 += e_3 (x) (cell_saved_sigmoid_d1_cell_o (.) cell_saved_tanh_cell_c_next (.)
+    #     t_2)
     for s in range(batch):
         for i in range(n):
-            cell_delta_value[(s*4 + 3)*n + i] += cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]*active[s]*s_bar_0[s*n + i]
-    # t = cell_W^T cell_delta_value
-    fill(batch*n, <real>0, t)
-    gemm(batch, n, 4*n, <real>1, cell_delta_value, 4*n, 1, cell_W, n, 1, t, n, 1)
-    # s_bar_before_0 = s_error_0 + cell_saved_inactive s_bar_0 + cell_saved_going_on t
-    # s_reset_bar_0 += reset t
+            t_3[(s*4 + 3)*n + i] += cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]*t_2[s*n + i]
+    # cell_delta_value = select(cell_reached 1, t_3, 0)
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(4):
+            for j in range(n):
+                cell_delta_value[(s*4 + i)*n + j] = select(cell_reached[s], t_3[(s*4 + i)*n + j], <real>0)
+    # t_4 = cell_W^T cell_delta_value
+    fill(batch*n, <real>0, t_4)
+    gemm(batch, n, 4*n, <real>1, cell_delta_value, 4*n, 1, cell_W, n, 1, t_4, n, 1)
+    # s_bar_before_0 = s_error_0 + select(cell_reached 1, 0, s_bar_0) + select(reset 1, 0,
+    #     select(cell_reached 1, t_4, 0))
+    # s_reset_bar_0 += select(reset 1, select(cell_reached 1, t_4, 0), 0)
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            r = select(cell_reached[s], t_4[s*n + i], <real>0)
             s_bar_before_0[s*n + i] = (
                 s_error_0[s*n + i]
-                + cell_saved_inactive[s]*s_bar_0[s*n + i]
-                + cell_saved_going_on[s]*t[s*n + i]
+                + select(cell_reached[s], <real>0, s_bar_0[s*n + i])
+                + select(reset[s], <real>0, r)
             )
             if s_reset_bar_0 is not NULL:
-                s_reset_bar_0[s*n + i] += reset[s]*t[s*n + i]
+                s_reset_bar_0[s*n + i] += select(reset[s], r, <real>0)
 
 
 cdef void lstm_classifier_cell_adjoints(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* cell_saved_cell_h, const real* cell_delta_value, const real* x, const real* cell_U,
-    real* cell_W_bar, real* cell_U_bar, real* cell_b_bar, real* x_bar
+    const real* cell_reached, const real* cell_saved_cell_h, const real* cell_delta_value, const real* x,
+    const real* cell_U, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* x_bar, real* workspace
 ) noexcept nogil:
     # cell_W_bar += nabla*_cell_W f . s_bar
     # cell_U_bar += nabla*_cell_U f . s_bar
     # cell_b_bar += nabla*_cell_b f . s_bar
     # x_bar += D*_x f . s_bar
+    #     cell_reached: (batch), given
     #     cell_saved_cell_h: (batch, n), given
     #     cell_delta_value: (batch, 4, n), given
     #     x: (batch, m), state
@@ -511,17 +567,30 @@ cdef void lstm_classifier_cell_adjoints(
     #     cell_U_bar: (4, n, m), added to, not computed where NULL
     #     cell_b_bar: (4, n), added to, not computed where NULL
     #     x_bar: (batch, m), added to, not computed where NULL
-    # cost: 4*batch*n*(4*m + 2*n + 1) flops
-    # 8*(2*batch*m + 5*batch*n + 8*m*n + 4*n^2 + 4*n) bytes of arguments, results and
-    #     saved values in float64
+    # cost: batch*(16*m*n + m + 8*n^2 + 4*n) flops
+    # 8*(2*batch*m + 5*batch*n + batch + 8*m*n + 4*n^2 + 4*n) bytes of arguments, results
+    #     and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*n
+    cdef real* cell_U_cell_delta_value = workspace + batch*m + batch*n
     cdef Py_ssize_t s, i, j
     if cell_W_bar is not NULL:
-        # cell_W_bar += sum_s cell_delta_value cell_saved_cell_h^T
-        gemm(4*n, n, batch, <real>1,
-             cell_delta_value, 1, 4*n, cell_saved_cell_h, n, 1, cell_W_bar, n, 1)
+        # t = select(cell_reached 1, cell_saved_cell_h, 0)
+        t = selected(batch, n, cell_reached, cell_saved_cell_h, t)
     if cell_U_bar is not NULL:
-        # cell_U_bar += sum_s cell_delta_value x^T
-        gemm(4*n, m, batch, <real>1, cell_delta_value, 1, 4*n, x, m, 1, cell_U_bar, m, 1)
+        # t_2 = select(cell_reached 1, x, 0)
+        t_2 = selected(batch, m, cell_reached, x, t_2)
+    if x_bar is not NULL:
+        # cell_U_cell_delta_value = cell_U^T cell_delta_value
+        fill(batch*m, <real>0, cell_U_cell_delta_value)
+        gemm(batch, m, 4*n, <real>1,
+             cell_delta_value, 4*n, 1, cell_U, m, 1, cell_U_cell_delta_value, m, 1)
+    if cell_W_bar is not NULL:
+        # cell_W_bar += sum_s cell_delta_value t^T
+        gemm(4*n, n, batch, <real>1, cell_delta_value, 1, 4*n, t, n, 1, cell_W_bar, n, 1)
+    if cell_U_bar is not NULL:
+        # cell_U_bar += sum_s cell_delta_value t_2^T
+        gemm(4*n, m, batch, <real>1, cell_delta_value, 1, 4*n, t_2, m, 1, cell_U_bar, m, 1)
     if cell_b_bar is not NULL:
         # cell_b_bar += sum_s cell_delta_value
         for s in range(batch):
@@ -529,8 +598,38 @@ cdef void lstm_classifier_cell_adjoints(
                 for j in range(n):
                     cell_b_bar[i*n + j] += cell_delta_value[(s*4 + i)*n + j]
     if x_bar is not NULL:
-        # x_bar += cell_U^T cell_delta_value
-        gemm(batch, m, 4*n, <real>1, cell_delta_value, 4*n, 1, cell_U, m, 1, x_bar, m, 1)
+        # x_bar += select(cell_reached 1, cell_U_cell_delta_value, 0)
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(m):
+                x_bar[s*m + i] += select(cell_reached[s], cell_U_cell_delta_value[s*m + i], <real>0)
+
+
+cdef void lstm_classifier_cell_resets(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* reset, const real* active, real* influence_0_W_U_b, real* influence_1_W_U_b
+) noexcept nogil:
+    # J = 0 where a sample is reset
+    #     reset: (batch), mask
+    #     active: (batch), mask
+    #     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    # cost: 0 flops
+    # 16*batch*(4*m*n^2 + 4*n^3 + 4*n^2 + 1) bytes of arguments, results and saved values
+    #     in float64
+    cdef Py_ssize_t s, i, j
+    # influence_0_W_U_b = 0, where select(reset, active, 0)
+    for s in range(batch):
+        if select(reset[s], active[s], <real>0) != 0:
+            for i in range(n):
+                for j in range(4*m*n + 4*n*n + 4*n):
+                    influence_0_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = <real>0
+    # influence_1_W_U_b = 0, where select(reset, active, 0)
+    for s in range(batch):
+        if select(reset[s], active[s], <real>0) != 0:
+            for i in range(n):
+                for j in range(4*m*n + 4*n*n + 4*n):
+                    influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = <real>0
 
 
 cdef void lstm_classifier_cell_influence(
@@ -556,111 +655,93 @@ cdef void lstm_classifier_cell_influence(
     #     s_next: (batch, n) * (batch, n), overwritten
     #     influence_0_W_U_b_next: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     influence_1_W_U_b_next: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
-    # cost: batch*(16*m*n^3 + 8*m*n^2 + 22*m*n + 16*n^4 + 24*n^3 + 49*n^2 + 47*n + 2)
-    #     flops
+    # cost: batch*n*(16*m*n^2 + 8*m*n + 22*m + 16*n^3 + 24*n^2 + 43*n + 23) flops
     # 10*batch*n calls of elementwise functions
     # 8*(16*batch*m*n^2 + batch*m + 16*batch*n^3 + 16*batch*n^2 + 6*batch*n + 2*batch +
     #     4*m*n + 4*n^2 + 4*n) bytes of arguments, results and saved values in float64
-    cdef real* going_on = workspace
-    cdef real* cell_h = workspace + 4*batch*n + 2*batch
-    cdef real* t = workspace + 2*batch
-    cdef real* sigmoid_cell_o = workspace + 4*batch*n*n + 6*batch*n + 2*batch
-    cdef real* cell_c = workspace + 5*batch*n + 2*batch
-    cdef real* sigmoid_cell_i = workspace + 4*batch*n*n + 7*batch*n + 2*batch
-    cdef real* tanh_cell_g = workspace + 4*batch*n*n + 8*batch*n + 2*batch
-    cdef real* tanh_cell_c_next = workspace + 4*batch*n*n + 9*batch*n + 2*batch
-    cdef real* inactive = workspace + batch
-    cdef real* cell_W_going_on = workspace + 6*batch*n + 2*batch
-    cdef real* sigmoid_d1_cell_o = workspace + 4*batch*n*n + 10*batch*n + 2*batch
-    cdef real* sigmoid_d1_cell_f = workspace + 4*batch*n*n + 11*batch*n + 2*batch
-    cdef real* sigmoid_d1_cell_i = workspace + 4*batch*n*n + 12*batch*n + 2*batch
-    cdef real* tanh_d1_cell_g = workspace + 4*batch*n*n + 13*batch*n + 2*batch
-    cdef real* tanh_d1_cell_c_next = workspace + 4*batch*n*n + 14*batch*n + 2*batch
-    cdef real* t_2 = workspace + 4*batch*n*n + 24*batch*n + 2*batch
-    cdef real* t_3 = workspace + 4*batch*n*n + 15*batch*n + 2*batch
-    cdef real* t_4 = workspace + 4*batch*n*n + 16*batch*n + 2*batch
-    cdef real* t_5 = workspace + 4*batch*n*n + 17*batch*n + 2*batch
-    cdef real* t_6 = workspace + 4*batch*n*n + 18*batch*n + 2*batch
-    cdef real* t_7 = workspace + 4*batch*n*n + 19*batch*n + 2*batch
-    cdef real* t_8 = workspace + 5*batch*n*n + 24*batch*n + 2*batch
-    cdef real* t_9 = workspace + 4*batch*n*n + 20*batch*n + 2*batch
-    cdef real* t_10 = workspace + 4*batch*n*n + 21*batch*n + 2*batch
-    cdef real* t_11 = workspace + 4*batch*n*n + 22*batch*n + 2*batch
-    cdef real* t_12 = workspace + 4*batch*n*n + 23*batch*n + 2*batch
-    cdef Py_ssize_t s, i, j, k
-    cdef real sigmoid_cell_o_si, sigmoid_cell_i_si, tanh_cell_g_si, sigmoid_cell_f, cell_c_next, tanh_cell_c_next_si, sigmoid_d1_cell_o_si, sigmoid_d1_cell_f_si
-    cdef real sigmoid_d1_cell_i_si, tanh_d1_cell_g_si, tanh_d1_cell_c_next_si, r, r_si, r_2, r_3
-    # going_on = 1 - reset
-    # inactive = 1 - active
+    cdef real* cell_h = workspace
+    cdef real* t = workspace + 2*batch*n
+    cdef real* sigmoid_cell_o = workspace + 6*batch*n
+    cdef real* sigmoid_cell_f = workspace + 7*batch*n
+    cdef real* cell_c = workspace + batch*n
+    cdef real* sigmoid_cell_i = workspace + 8*batch*n
+    cdef real* tanh_cell_g = workspace + 9*batch*n
+    cdef real* tanh_cell_c_next = workspace + 10*batch*n
+    cdef real* sigmoid_d1_cell_o = workspace + 11*batch*n
+    cdef real* sigmoid_d1_cell_f = workspace + 12*batch*n
+    cdef real* sigmoid_d1_cell_i = workspace + 13*batch*n
+    cdef real* tanh_d1_cell_g = workspace + 14*batch*n
+    cdef real* t_2 = workspace + 24*batch*n
+    cdef real* tanh_d1_cell_c_next = workspace + 15*batch*n
+    cdef real* t_3 = workspace + batch*n*n + 24*batch*n
+    cdef real* t_4 = workspace + 16*batch*n
+    cdef real* t_5 = workspace + 17*batch*n
+    cdef real* t_6 = workspace + 18*batch*n
+    cdef real* t_7 = workspace + 19*batch*n
+    cdef real* t_8 = workspace + 20*batch*n
+    cdef real* t_9 = workspace + 21*batch*n
+    cdef real* t_10 = workspace + 22*batch*n
+    cdef real* t_11 = workspace + 23*batch*n
+    cdef Py_ssize_t s, i, j
+    cdef real sigmoid_cell_o_si, sigmoid_cell_f_si, sigmoid_cell_i_si, tanh_cell_g_si, cell_c_next, tanh_cell_c_next_si, sigmoid_d1_cell_o_si, sigmoid_d1_cell_f_si
+    cdef real sigmoid_d1_cell_i_si, tanh_d1_cell_g_si, tanh_d1_cell_c_next_si, r, r_si, r_2
+    # cell_h = select(reset 1, s_reset_0, s_0)
+    # cell_c = select(reset 1, s_reset_1, s_1)
     for s in range(batch):
-        going_on[s] = <real>1 - reset[s]
-        inactive[s] = <real>1 - active[s]
+        if interrupted(s): return
+        for i in range(n):
+            cell_h[s*n + i] = select(reset[s], s_reset_0[s*n + i], s_0[s*n + i])
+            cell_c[s*n + i] = select(reset[s], s_reset_1[s*n + i], s_1[s*n + i])
     # t = cell_b
     for s in range(batch):
         for i in range(4):
             for j in range(n):
                 t[(s*4 + i)*n + j] = cell_b[i*n + j]
-    # t += cell_U x
-    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
-    # cell_h = reset s_reset_0 + going_on s_0
-    # cell_c = reset s_reset_1 + going_on s_1
-    for s in range(batch):
-        for i in range(n):
-            cell_h[s*n + i] = reset[s]*s_reset_0[s*n + i] + going_on[s]*s_0[s*n + i]
-            cell_c[s*n + i] = reset[s]*s_reset_1[s*n + i] + going_on[s]*s_1[s*n + i]
-    # cell_W_going_on = going_on cell_W
-    for s in range(batch):
-        for i in range(4):
-            for j in range(n):
-                for k in range(n):
-                    cell_W_going_on[((s*4 + i)*n + j)*n + k] = cell_W[(i*n + j)*n + k]*going_on[s]
     # t += cell_W cell_h
     gemm(batch, 4*n, n, <real>1, cell_h, n, 1, cell_W, 1, n, t, 4*n, 1)
+    # t += cell_U x
+    gemm(batch, 4*n, m, <real>1, x, m, 1, cell_U, 1, m, t, 4*n, 1)
     # cell_o = t[3]
     # sigmoid_cell_o = sigmoid(cell_o)
+    # cell_f = t[1]
+    # sigmoid_cell_f = sigmoid(cell_f)
     # cell_i = t[0]
     # sigmoid_cell_i = sigmoid(cell_i)
     # cell_g = t[2]
     # tanh_cell_g = tanh(cell_g)
-    # cell_f = t[1]
-    # cell_c_next = sigmoid(cell_f) (.) cell_c + sigmoid_cell_i (.) tanh_cell_g
+    # cell_c_next = sigmoid_cell_f (.) cell_c + sigmoid_cell_i (.) tanh_cell_g
     # tanh_cell_c_next = tanh(cell_c_next)
-    # s_next_0 = active (sigmoid_cell_o (.) tanh_cell_c_next) + inactive s_0
-    # s_next_1 = active cell_c_next + inactive s_1
+    # s_next_0 = select(active 1, sigmoid_cell_o (.) tanh_cell_c_next, s_0)
+    # s_next_1 = select(active 1, cell_c_next, s_1)
     # sigmoid_d1_cell_o = sigmoid'(cell_o)
     # sigmoid_d1_cell_f = sigmoid'(cell_f)
     # sigmoid_d1_cell_i = sigmoid'(cell_i)
     # tanh_d1_cell_g = tanh'(cell_g)
     # tanh_d1_cell_c_next = tanh'(cell_c_next)
-    # t_3 = active (going_on sigmoid(cell_f) (.) tanh_d1_cell_c_next (.) sigmoid_cell_o)
-    # t_4 = active (sigmoid_d1_cell_o (.) tanh_cell_c_next)
-    # t_5 = active (sigmoid_d1_cell_f (.) cell_c (.) tanh_d1_cell_c_next (.)
-    #     sigmoid_cell_o)
-    # t_6 = active (sigmoid_d1_cell_i (.) tanh_cell_g (.) tanh_d1_cell_c_next (.)
-    #     sigmoid_cell_o)
-    # t_7 = active (tanh_d1_cell_g (.) sigmoid_cell_i (.) tanh_d1_cell_c_next (.)
-    #     sigmoid_cell_o)
-    # t_9 = active (going_on sigmoid(cell_f)) + inactive 1
-    # t_10 = active (sigmoid_d1_cell_f (.) cell_c)
-    # t_11 = active (sigmoid_d1_cell_i (.) tanh_cell_g)
-    # t_12 = active (tanh_d1_cell_g (.) sigmoid_cell_i)
+    # t_4 = sigmoid_cell_f (.) tanh_d1_cell_c_next (.) sigmoid_cell_o
+    # t_5 = sigmoid_d1_cell_o (.) tanh_cell_c_next
+    # t_6 = sigmoid_d1_cell_f (.) cell_c
+    # t_7 = t_6 (.) tanh_d1_cell_c_next (.) sigmoid_cell_o
+    # t_8 = sigmoid_d1_cell_i (.) tanh_cell_g
+    # t_9 = t_8 (.) tanh_d1_cell_c_next (.) sigmoid_cell_o
+    # t_10 = tanh_d1_cell_g (.) sigmoid_cell_i
+    # t_11 = t_10 (.) tanh_d1_cell_c_next (.) sigmoid_cell_o
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             sigmoid_cell_o_si = sigmoid(t[(s*4 + 3)*n + i])
             sigmoid_cell_o[s*n + i] = sigmoid_cell_o_si
+            sigmoid_cell_f_si = sigmoid(t[(s*4 + 1)*n + i])
+            sigmoid_cell_f[s*n + i] = sigmoid_cell_f_si
             sigmoid_cell_i_si = sigmoid(t[s*4*n + i])
             sigmoid_cell_i[s*n + i] = sigmoid_cell_i_si
             tanh_cell_g_si = tanh(t[(s*4 + 2)*n + i])
             tanh_cell_g[s*n + i] = tanh_cell_g_si
-            sigmoid_cell_f = sigmoid(t[(s*4 + 1)*n + i])
-            cell_c_next = sigmoid_cell_f*cell_c[s*n + i] + sigmoid_cell_i_si*tanh_cell_g_si
+            cell_c_next = sigmoid_cell_f_si*cell_c[s*n + i] + sigmoid_cell_i_si*tanh_cell_g_si
             tanh_cell_c_next_si = tanh(cell_c_next)
             tanh_cell_c_next[s*n + i] = tanh_cell_c_next_si
-            s_next_0[s*n + i] = (
-                active[s]*sigmoid_cell_o_si*tanh_cell_c_next_si
-                + inactive[s]*s_0[s*n + i]
-            )
-            s_next_1[s*n + i] = active[s]*cell_c_next + inactive[s]*s_1[s*n + i]
+            s_next_0[s*n + i] = select(active[s], sigmoid_cell_o_si*tanh_cell_c_next_si, s_0[s*n + i])
+            s_next_1[s*n + i] = select(active[s], cell_c_next, s_1[s*n + i])
             sigmoid_d1_cell_o_si = sigmoid_d1(t[(s*4 + 3)*n + i])
             sigmoid_d1_cell_o[s*n + i] = sigmoid_d1_cell_o_si
             sigmoid_d1_cell_f_si = sigmoid_d1(t[(s*4 + 1)*n + i])
@@ -671,157 +752,197 @@ cdef void lstm_classifier_cell_influence(
             tanh_d1_cell_g[s*n + i] = tanh_d1_cell_g_si
             tanh_d1_cell_c_next_si = tanh_d1(cell_c_next)
             tanh_d1_cell_c_next[s*n + i] = tanh_d1_cell_c_next_si
-            r = sigmoid_cell_f*going_on[s]
-            t_3[s*n + i] = r*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
-            t_4[s*n + i] = sigmoid_d1_cell_o_si*tanh_cell_c_next_si*active[s]
-            r_si = sigmoid_d1_cell_f_si*cell_c[s*n + i]
-            t_5[s*n + i] = r_si*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
-            r_2 = sigmoid_d1_cell_i_si*tanh_cell_g_si
-            t_6[s*n + i] = r_2*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
-            r_3 = tanh_d1_cell_g_si*sigmoid_cell_i_si
-            t_7[s*n + i] = r_3*tanh_d1_cell_c_next_si*sigmoid_cell_o_si*active[s]
-            t_9[s*n + i] = r*active[s] + inactive[s]
-            t_10[s*n + i] = r_si*active[s]
-            t_11[s*n + i] = r_2*active[s]
-            t_12[s*n + i] = r_3*active[s]
-    # t_2 = active (((cell_W_going_on[3][j, k] sigmoid_d1_cell_o[j] -> [j, k])[j, k]
-    #     tanh_cell_c_next[j] -> [j, k]) + (((((cell_W_going_on[1][j, k]
-    #     sigmoid_d1_cell_f[j] -> [j, k])[j, k] cell_c[j] -> [j, k]) +
-    #     ((cell_W_going_on[0][j, k] sigmoid_d1_cell_i[j] -> [j, k])[j, k] tanh_cell_g[j]
-    #     -> [j, k]) + ((cell_W_going_on[2][j, k] tanh_d1_cell_g[j] -> [j, k])[j, k]
-    #     sigmoid_cell_i[j] -> [j, k]))[j, k] tanh_d1_cell_c_next[j] -> [j, k])[j, k]
-    #     sigmoid_cell_o[j] -> [j, k]))
-    # t_8 = active (((cell_W_going_on[1][j, k] sigmoid_d1_cell_f[j] -> [j, k])[j, k]
-    #     cell_c[j] -> [j, k]) + ((cell_W_going_on[0][j, k] sigmoid_d1_cell_i[j] -> [j,
-    #     k])[j, k] tanh_cell_g[j] -> [j, k]) + ((cell_W_going_on[2][j, k]
-    #     tanh_d1_cell_g[j] -> [j, k])[j, k] sigmoid_cell_i[j] -> [j, k]))
+            t_4[s*n + i] = sigmoid_cell_f_si*tanh_d1_cell_c_next_si*sigmoid_cell_o_si
+            t_5[s*n + i] = sigmoid_d1_cell_o_si*tanh_cell_c_next_si
+            r = sigmoid_d1_cell_f_si*cell_c[s*n + i]
+            t_6[s*n + i] = r
+            t_7[s*n + i] = r*tanh_d1_cell_c_next_si*sigmoid_cell_o_si
+            r_si = sigmoid_d1_cell_i_si*tanh_cell_g_si
+            t_8[s*n + i] = r_si
+            t_9[s*n + i] = r_si*tanh_d1_cell_c_next_si*sigmoid_cell_o_si
+            r_2 = tanh_d1_cell_g_si*sigmoid_cell_i_si
+            t_10[s*n + i] = r_2
+            t_11[s*n + i] = r_2*tanh_d1_cell_c_next_si*sigmoid_cell_o_si
+    # t_2 = ((cell_W[1][i, j] sigmoid_d1_cell_f[i] -> [i, j])[j, k] cell_c[j] -> [j, k]) +
+    #     ((cell_W[0][i, j] sigmoid_d1_cell_i[i] -> [i, j])[j, k] tanh_cell_g[j] -> [j,
+    #     k]) + ((cell_W[2][i, j] tanh_d1_cell_g[i] -> [i, j])[j, k] sigmoid_cell_i[j] ->
+    #     [j, k])
+    # t_3 = ((cell_W[3][i, j] sigmoid_d1_cell_o[i] -> [i, j])[j, k] tanh_cell_c_next[j] ->
+    #     [j, k]) + ((t_2[j, k] tanh_d1_cell_c_next[j] -> [j, k])[j, k] sigmoid_cell_o[j]
+    #     -> [j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             for j in range(n):
                 r = (
-                    cell_W_going_on[((s*4 + 1)*n + i)*n + j]*sigmoid_d1_cell_f[s*n + i]*cell_c[s*n + i]
-                    + cell_W_going_on[(s*4*n + i)*n + j]*sigmoid_d1_cell_i[s*n + i]*tanh_cell_g[s*n + i]
-                    + cell_W_going_on[((s*4 + 2)*n + i)*n + j]*tanh_d1_cell_g[s*n + i]*sigmoid_cell_i[s*n + i]
+                    cell_W[(1*n + i)*n + j]*sigmoid_d1_cell_f[s*n + i]*cell_c[s*n + i]
+                    + cell_W[i*n + j]*sigmoid_d1_cell_i[s*n + i]*tanh_cell_g[s*n + i]
+                    + cell_W[(2*n + i)*n + j]*tanh_d1_cell_g[s*n + i]*sigmoid_cell_i[s*n + i]
                 )
-                t_2[(s*n + i)*n + j] = (cell_W_going_on[((s*4 + 3)*n + i)*n + j]*sigmoid_d1_cell_o[s*n + i]*tanh_cell_c_next[s*n + i] + r*tanh_d1_cell_c_next[s*n + i]*sigmoid_cell_o[s*n + i])*active[s]
-                t_8[(s*n + i)*n + j] = r*active[s]
-    # influence_0_W_U_b_next = t_3[j] influence_1_W_U_b[j, k] -> [j, k]
-    # influence_1_W_U_b_next = t_9[j] influence_1_W_U_b[j, k] -> [j, k]
+                t_2[(s*n + i)*n + j] = r
+                t_3[(s*n + i)*n + j] = (
+                    cell_W[(3*n + i)*n + j]*sigmoid_d1_cell_o[s*n + i]*tanh_cell_c_next[s*n + i]
+                    + r*tanh_d1_cell_c_next[s*n + i]*sigmoid_cell_o[s*n + i]
+                )
+    # influence_0_W_U_b_next = t_4[j] influence_1_W_U_b[j, k] -> [j, k]
+    # influence_1_W_U_b_next = sigmoid_cell_f[j] influence_1_W_U_b[j, k] -> [j, k]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             for j in range(4*m*n + 4*n*n + 4*n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_3[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_9[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
-    # t_2 += inactive -> [j, j]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_4[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = sigmoid_cell_f[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
+    # influence_0_W_U_b_next += sum_{k} t_3[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
-        for i in range(n):
-            t_2[(s*n + i)*n + i] += inactive[s]
-    # influence_0_W_U_b_next += sum_{k} (t_4 cell_h^T)[i, k] -> [i, i*n + k + 3*n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_4[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_5 cell_h^T)[i, k] -> [i, i*n + k + n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_5[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_6 cell_h^T)[i, k] -> [i, i*n + k]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_6[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_7 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(n):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_7[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_4 x^T)[i, k] -> [i, i*m + k + 3*m*n + 4*n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_4[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} (t_5 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_5[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} (t_6 x^T)[i, k] -> [i, i*m + k + 4*n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_6[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} (t_7 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
-    for i in range(n):
-        for s in range(batch):
-            for j in range(m):
-                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += t_4[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_4[s*n + i]
-    # influence_0_W_U_b_next += t_5[j] -> [j, j + 4*m*n + 4*n**2 + n]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_5[s*n + i]
-    # influence_0_W_U_b_next += t_6[j] -> [j, j + 4*m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_6[s*n + i]
-    # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_7[s*n + i]
-    # influence_1_W_U_b_next += sum_{k} t_8[j, k] influence_0_W_U_b[k, l] -> [j, l]
-    for s in range(batch):
+        if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             t_8 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{k} (t_10 cell_h^T)[i, k] -> [i, i*n + k + n**2]
+             t_3 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
+    # influence_0_W_U_b_next += sum_{k} (t_5 cell_h^T)[i, k] -> [i, i*n + k + 3*n**2]
     for i in range(n):
+        if interrupted(i): return
         for s in range(batch):
             for j in range(n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_10[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} (t_11 cell_h^T)[i, k] -> [i, i*n + k]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_5[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} (t_7 cell_h^T)[i, k] -> [i, i*n + k + n**2]
     for i in range(n):
+        if interrupted(i): return
         for s in range(batch):
             for j in range(n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_11[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} (t_12 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_7[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} (t_9 cell_h^T)[i, k] -> [i, i*n + k]
     for i in range(n):
+        if interrupted(i): return
         for s in range(batch):
             for j in range(n):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_12[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} (t_10 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_9[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} (t_11 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
     for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(n):
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_11[s*n + i]*cell_h[s*n + j]
+    # influence_0_W_U_b_next += sum_{k} (t_5 x^T)[i, k] -> [i, i*m + k + 3*m*n + 4*n**2]
+    for i in range(n):
+        if interrupted(i): return
         for s in range(batch):
             for j in range(m):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} (t_11 x^T)[i, k] -> [i, i*m + k + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_5[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += sum_{k} (t_7 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
     for i in range(n):
+        if interrupted(i): return
         for s in range(batch):
             for j in range(m):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_11[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} (t_12 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += sum_{k} (t_9 x^T)[i, k] -> [i, i*m + k + 4*n**2]
     for i in range(n):
+        if interrupted(i): return
         for s in range(batch):
             for j in range(m):
-                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_12[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + n]
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_9[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += sum_{k} (t_11 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(m):
+                influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_11[s*n + i]*x[s*m + j]
+    # influence_0_W_U_b_next += t_5[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
     for s in range(batch):
         for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_10[s*n + i]
-    # influence_1_W_U_b_next += t_11[j] -> [j, j + 4*m*n + 4*n**2]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_5[s*n + i]
+    # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + n]
     for s in range(batch):
         for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_11[s*n + i]
-    # influence_1_W_U_b_next += t_12[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_7[s*n + i]
+    # influence_0_W_U_b_next += t_9[j] -> [j, j + 4*m*n + 4*n**2]
     for s in range(batch):
         for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_12[s*n + i]
-    # influence_0_W_U_b_next += sum_{k} t_2[j, k] influence_0_W_U_b[k, l] -> [j, l]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
+    # influence_0_W_U_b_next += t_11[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
+        for i in range(n):
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_11[s*n + i]
+    # influence_1_W_U_b_next += sum_{k} t_2[j, k] influence_0_W_U_b[k, l] -> [j, l]
+    for s in range(batch):
+        if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
-             t_2 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
+             t_2 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
+    # influence_1_W_U_b_next += sum_{k} (t_6 cell_h^T)[i, k] -> [i, i*n + k + n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(n):
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_6[s*n + i]*cell_h[s*n + j]
+    # influence_1_W_U_b_next += sum_{k} (t_8 cell_h^T)[i, k] -> [i, i*n + k]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(n):
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_8[s*n + i]*cell_h[s*n + j]
+    # influence_1_W_U_b_next += sum_{k} (t_10 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(n):
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_10[s*n + i]*cell_h[s*n + j]
+    # influence_1_W_U_b_next += sum_{k} (t_6 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(m):
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_6[s*n + i]*x[s*m + j]
+    # influence_1_W_U_b_next += sum_{k} (t_8 x^T)[i, k] -> [i, i*m + k + 4*n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(m):
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_8[s*n + i]*x[s*m + j]
+    # influence_1_W_U_b_next += sum_{k} (t_10 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+    for i in range(n):
+        if interrupted(i): return
+        for s in range(batch):
+            for j in range(m):
+                influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
+    # influence_1_W_U_b_next += t_6[j] -> [j, j + 4*m*n + 4*n**2 + n]
+    for s in range(batch):
+        for i in range(n):
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_6[s*n + i]
+    # influence_1_W_U_b_next += t_8[j] -> [j, j + 4*m*n + 4*n**2]
+    for s in range(batch):
+        for i in range(n):
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_8[s*n + i]
+    # influence_1_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
+    for s in range(batch):
+        for i in range(n):
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_10[s*n + i]
+
+
+cdef void lstm_classifier_cell_idle(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* influence_0_W_U_b, const real* influence_1_W_U_b, const real* active, real* influence_0_W_U_b_next,
+    real* influence_1_W_U_b_next
+) noexcept nogil:
+    # J_next = J where a sample is not active
+    #     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
+    #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
+    #     active: (batch), mask
+    #     influence_0_W_U_b_next: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    #     influence_1_W_U_b_next: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    # cost: 0 flops
+    # 8*batch*(16*m*n^2 + 16*n^3 + 16*n^2 + 1) bytes of arguments, results and saved
+    #     values in float64
+    cdef Py_ssize_t s, i, j
+    # influence_0_W_U_b_next = influence_0_W_U_b, where select(active, 0, 1)
+    for s in range(batch):
+        if select(active[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                for j in range(4*m*n + 4*n*n + 4*n):
+                    influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = influence_0_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
+    # influence_1_W_U_b_next = influence_1_W_U_b, where select(active, 0, 1)
+    for s in range(batch):
+        if select(active[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                for j in range(4*m*n + 4*n*n + 4*n):
+                    influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
 
 
 cdef void lstm_classifier_cell_readout(
@@ -833,7 +954,7 @@ cdef void lstm_classifier_cell_readout(
     #     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
     #     s_bar: (batch, n) * (batch, n), given
     #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
-    #     gradient_0_W_U_b: (4*m*n + 4*n**2 + 4*n), added to, not computed where NULL
+    #     gradient_0_W_U_b: (4*m*n + 4*n**2 + 4*n), added to
     # cost: 16*batch*n^2*(m + n + 1) flops
     # 16*n*(4*batch*m*n + 4*batch*n^2 + 4*batch*n + batch + 2*m + 2*n + 2) bytes of
     #     arguments, results and saved values in float64
@@ -878,20 +999,25 @@ cdef void lstm_classifier_cell_gradients(
 
 cdef void lstm_classifier_cell_identity(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    real* Lambda_00, real* Lambda_01, real* Lambda_10, real* Lambda_11
+    real* Lambda_00, real* Lambda_01, real* Lambda_10, real* Lambda_11,
+    real* cell_linked
 ) noexcept nogil:
     # Lambda = id
     #     Lambda_00: (batch, n, n), overwritten
     #     Lambda_01: (batch, n, n), overwritten
     #     Lambda_10: (batch, n, n), overwritten
     #     Lambda_11: (batch, n, n), overwritten
+    #     cell_linked: (batch), overwritten
     # cost: batch*n flops
-    # 32*batch*n^2 bytes of arguments, results and saved values in float64
+    # 8*batch*(4*n^2 + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j
     # Lambda_01 = 0
     fill(batch*n*n, <real>0, Lambda_01)
     # Lambda_10 = 0
     fill(batch*n*n, <real>0, Lambda_10)
+    # cell_linked = 1
+    for s in range(batch):
+        cell_linked[s] = <real>1
     # Lambda_00 = 1[j] -> [j, j]
     fill(batch*n*n, <real>0, Lambda_00)
     for s in range(batch):
@@ -899,6 +1025,7 @@ cdef void lstm_classifier_cell_identity(
             Lambda_00[(s*n + i)*n + i] += <real>1
     # Lambda_11 = 1[j] -> [j, j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             for j in range(n):
                 Lambda_11[(s*n + i)*n + j] = Lambda_00[(s*n + i)*n + j]
@@ -906,20 +1033,23 @@ cdef void lstm_classifier_cell_identity(
 
 cdef void lstm_classifier_cell_block_step(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
-    const real* Lambda_00, const real* cell_W, const real* cell_saved_going_on, const real* cell_saved_sigmoid_d1_cell_o,
-    const real* cell_saved_tanh_cell_c_next, const real* cell_saved_sigmoid_d1_cell_f, const real* cell_saved_cell_c, const real* cell_saved_sigmoid_d1_cell_i,
-    const real* cell_saved_tanh_cell_g, const real* cell_saved_tanh_d1_cell_g, const real* cell_saved_sigmoid_cell_i, const real* cell_saved_tanh_d1_cell_c_next,
-    const real* cell_saved_sigmoid_cell_o, const real* active, const real* cell_saved_inactive, const real* Lambda_01,
+    const real* cell_linked, const real* active, const real* reset, const real* Lambda_00,
+    const real* cell_W, const real* cell_saved_sigmoid_d1_cell_o, const real* cell_saved_tanh_cell_c_next, const real* cell_saved_sigmoid_d1_cell_f,
+    const real* cell_saved_cell_c, const real* cell_saved_sigmoid_d1_cell_i, const real* cell_saved_tanh_cell_g, const real* cell_saved_tanh_d1_cell_g,
+    const real* cell_saved_sigmoid_cell_i, const real* cell_saved_tanh_d1_cell_c_next, const real* cell_saved_sigmoid_cell_o, const real* Lambda_01,
     const real* cell_saved_sigmoid_cell_f, const real* Lambda_10, const real* Lambda_11, real* Lambda_00_before,
     real* Lambda_01_before, real* Lambda_10_before, real* Lambda_11_before, real* factor,
     real* factor_2, real* factor_3, real* factor_4, real* factor_5,
-    real* factor_6, real* factor_7, real* factor_8, real* workspace
+    real* factor_6, real* factor_7, real* factor_8, real* cell_linking,
+    real* cell_linked_before, real* workspace
 ) noexcept nogil:
     # Lambda_before = Lambda . D f
     # factors of Lambda . nabla f
+    #     cell_linked: (batch), given
+    #     active: (batch), mask
+    #     reset: (batch), mask
     #     Lambda_00: (batch, n, n), given
     #     cell_W: (4, n, n), parameter
-    #     cell_saved_going_on: (batch), given
     #     cell_saved_sigmoid_d1_cell_o: (batch, n), given
     #     cell_saved_tanh_cell_c_next: (batch, n), given
     #     cell_saved_sigmoid_d1_cell_f: (batch, n), given
@@ -930,8 +1060,6 @@ cdef void lstm_classifier_cell_block_step(
     #     cell_saved_sigmoid_cell_i: (batch, n), given
     #     cell_saved_tanh_d1_cell_c_next: (batch, n), given
     #     cell_saved_sigmoid_cell_o: (batch, n), given
-    #     active: (batch), mask
-    #     cell_saved_inactive: (batch), given
     #     Lambda_01: (batch, n, n), given
     #     cell_saved_sigmoid_cell_f: (batch, n), given
     #     Lambda_10: (batch, n, n), given
@@ -948,162 +1076,177 @@ cdef void lstm_classifier_cell_block_step(
     #     factor_6: (batch, n, n), overwritten
     #     factor_7: (batch, n, n), overwritten
     #     factor_8: (batch, n, n), overwritten
-    # cost: batch*n*(8*n^2 + 45*n + 24) flops
-    # 8*(16*batch*n^2 + 11*batch*n + 3*batch + 4*n^2) bytes of arguments, results and
+    #     cell_linking: (batch), overwritten
+    #     cell_linked_before: (batch), overwritten
+    # cost: batch*n*(8*n^2 + 39*n + 12) flops
+    # 8*(16*batch*n^2 + 11*batch*n + 5*batch + 4*n^2) bytes of arguments, results and
     #     saved values in float64
-    cdef real* cell_W_cell_saved_going_on = workspace
-    cdef real* t = workspace + 4*batch*n*n + 9*batch*n
-    cdef real* t_2 = workspace + 5*batch*n*n + 9*batch*n
-    cdef real* t_3 = workspace + 4*batch*n*n
-    cdef real* t_4 = workspace + 4*batch*n*n + batch*n
-    cdef real* t_5 = workspace + 4*batch*n*n + 2*batch*n
-    cdef real* t_6 = workspace + 4*batch*n*n + 3*batch*n
-    cdef real* t_7 = workspace + 4*batch*n*n + 4*batch*n
-    cdef real* t_8 = workspace + 4*batch*n*n + 5*batch*n
-    cdef real* t_9 = workspace + 4*batch*n*n + 6*batch*n
-    cdef real* t_10 = workspace + 4*batch*n*n + 7*batch*n
-    cdef real* t_11 = workspace + 4*batch*n*n + 8*batch*n
-    cdef Py_ssize_t s, i, j, k
-    cdef real cell_saved_sigmoid_cell_f_cell_saved_going_on, cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c, cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g, cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i, r
-    # cell_W_cell_saved_going_on = cell_saved_going_on cell_W
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*n*n
+    cdef real* t_3 = workspace + 2*batch*n*n + 8*batch*n
+    cdef real* t_4 = workspace + 2*batch*n*n
+    cdef real* t_5 = workspace + 3*batch*n*n + 8*batch*n
+    cdef real* cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next = workspace + 2*batch*n*n + batch*n
+    cdef real* cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c = workspace + 2*batch*n*n + 2*batch*n
+    cdef real* t_6 = workspace + 2*batch*n*n + 3*batch*n
+    cdef real* cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g = workspace + 2*batch*n*n + 4*batch*n
+    cdef real* t_7 = workspace + 2*batch*n*n + 5*batch*n
+    cdef real* cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i = workspace + 2*batch*n*n + 6*batch*n
+    cdef real* t_8 = workspace + 2*batch*n*n + 7*batch*n
+    cdef Py_ssize_t s, i, j
+    cdef real r, cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c_si, cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g_si, cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si
+    # cell_linking = select(cell_linked, active, 0)
+    # cell_linked_before = select(cell_linking, select(reset, 0, 1), cell_linked)
     for s in range(batch):
-        for i in range(4):
-            for j in range(n):
-                for k in range(n):
-                    cell_W_cell_saved_going_on[((s*4 + i)*n + j)*n + k] = cell_W[(i*n + j)*n + k]*cell_saved_going_on[s]
-    # t_3 = active (cell_saved_going_on cell_saved_sigmoid_cell_f (.)
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o)
-    # t_4 = active (cell_saved_going_on cell_saved_sigmoid_cell_f) + cell_saved_inactive 1
-    # t_5 = active (cell_saved_sigmoid_d1_cell_o (.) cell_saved_tanh_cell_c_next)
-    # t_6 = active (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c (.)
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o)
-    # t_7 = active (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c)
-    # t_8 = active (cell_saved_sigmoid_d1_cell_i (.) cell_saved_tanh_cell_g (.)
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o)
-    # t_9 = active (cell_saved_sigmoid_d1_cell_i (.) cell_saved_tanh_cell_g)
-    # t_10 = active (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i (.)
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o)
-    # t_11 = active (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i)
-    for s in range(batch):
-        for i in range(n):
-            cell_saved_sigmoid_cell_f_cell_saved_going_on = cell_saved_sigmoid_cell_f[s*n + i]*cell_saved_going_on[s]
-            t_3[s*n + i] = cell_saved_sigmoid_cell_f_cell_saved_going_on*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
-            t_4[s*n + i] = (
-                cell_saved_sigmoid_cell_f_cell_saved_going_on*active[s]
-                + cell_saved_inactive[s]
-            )
-            t_5[s*n + i] = cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]*active[s]
-            cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c = cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
-            t_6[s*n + i] = cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
-            t_7[s*n + i] = cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c*active[s]
-            cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g = cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]
-            t_8[s*n + i] = cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
-            t_9[s*n + i] = cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g*active[s]
-            cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i = cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
-            t_10[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*active[s]
-            t_11[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i*active[s]
-    # t = active (((cell_W_cell_saved_going_on[3][j, k] cell_saved_sigmoid_d1_cell_o[j] ->
-    #     [j, k])[j, k] cell_saved_tanh_cell_c_next[j] -> [j, k]) +
-    #     (((((cell_W_cell_saved_going_on[1][j, k] cell_saved_sigmoid_d1_cell_f[j] -> [j,
-    #     k])[j, k] cell_saved_cell_c[j] -> [j, k]) + ((cell_W_cell_saved_going_on[0][j,
-    #     k] cell_saved_sigmoid_d1_cell_i[j] -> [j, k])[j, k] cell_saved_tanh_cell_g[j] ->
-    #     [j, k]) + ((cell_W_cell_saved_going_on[2][j, k] cell_saved_tanh_d1_cell_g[j] ->
-    #     [j, k])[j, k] cell_saved_sigmoid_cell_i[j] -> [j, k]))[j, k]
+        r = select(cell_linked[s], active[s], <real>0)
+        cell_linking[s] = r
+        cell_linked_before[s] = select(r, select(reset[s], <real>0, <real>1), cell_linked[s])
+    # t = ((cell_W[1][i, j] cell_saved_sigmoid_d1_cell_f[i] -> [i, j])[j, k]
+    #     cell_saved_cell_c[j] -> [j, k]) + ((cell_W[0][i, j]
+    #     cell_saved_sigmoid_d1_cell_i[i] -> [i, j])[j, k] cell_saved_tanh_cell_g[j] ->
+    #     [j, k]) + ((cell_W[2][i, j] cell_saved_tanh_d1_cell_g[i] -> [i, j])[j, k]
+    #     cell_saved_sigmoid_cell_i[j] -> [j, k])
+    # t_2 = ((cell_W[3][i, j] cell_saved_sigmoid_d1_cell_o[i] -> [i, j])[j, k]
+    #     cell_saved_tanh_cell_c_next[j] -> [j, k]) + ((t[j, k]
     #     cell_saved_tanh_d1_cell_c_next[j] -> [j, k])[j, k] cell_saved_sigmoid_cell_o[j]
-    #     -> [j, k]))
-    # t_2 = active (((cell_W_cell_saved_going_on[1][j, k] cell_saved_sigmoid_d1_cell_f[j]
-    #     -> [j, k])[j, k] cell_saved_cell_c[j] -> [j, k]) +
-    #     ((cell_W_cell_saved_going_on[0][j, k] cell_saved_sigmoid_d1_cell_i[j] -> [j,
-    #     k])[j, k] cell_saved_tanh_cell_g[j] -> [j, k]) +
-    #     ((cell_W_cell_saved_going_on[2][j, k] cell_saved_tanh_d1_cell_g[j] -> [j, k])[j,
-    #     k] cell_saved_sigmoid_cell_i[j] -> [j, k]))
-    # Lambda_01_before = (Lambda_00[j, k] t_3[k] -> [j, k]) + (Lambda_01[j, k] t_4[k] ->
-    #     [j, k])
-    # Lambda_11_before = (Lambda_10[j, k] t_3[k] -> [j, k]) + (Lambda_11[j, k] t_4[k] ->
-    #     [j, k])
-    # factor = Lambda_00[j, k] t_5[k] -> [j, k]
-    # factor_2 = (Lambda_00[j, k] t_6[k] -> [j, k]) + (Lambda_01[j, k] t_7[k] -> [j, k])
-    # factor_3 = (Lambda_00[j, k] t_8[k] -> [j, k]) + (Lambda_01[j, k] t_9[k] -> [j, k])
-    # factor_4 = (Lambda_00[j, k] t_10[k] -> [j, k]) + (Lambda_01[j, k] t_11[k] -> [j, k])
-    # factor_5 = Lambda_10[j, k] t_5[k] -> [j, k]
-    # factor_6 = (Lambda_10[j, k] t_6[k] -> [j, k]) + (Lambda_11[j, k] t_7[k] -> [j, k])
-    # factor_7 = (Lambda_10[j, k] t_8[k] -> [j, k]) + (Lambda_11[j, k] t_9[k] -> [j, k])
-    # factor_8 = (Lambda_10[j, k] t_10[k] -> [j, k]) + (Lambda_11[j, k] t_11[k] -> [j, k])
+    #     -> [j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             for j in range(n):
                 r = (
-                    cell_W_cell_saved_going_on[((s*4 + 1)*n + i)*n + j]*cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
-                    + cell_W_cell_saved_going_on[(s*4*n + i)*n + j]*cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]
-                    + cell_W_cell_saved_going_on[((s*4 + 2)*n + i)*n + j]*cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
+                    cell_W[(1*n + i)*n + j]*cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
+                    + cell_W[i*n + j]*cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]
+                    + cell_W[(2*n + i)*n + j]*cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
                 )
-                t[(s*n + i)*n + j] = (cell_W_cell_saved_going_on[((s*4 + 3)*n + i)*n + j]*cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i] + r*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i])*active[s]
-                t_2[(s*n + i)*n + j] = r*active[s]
-                Lambda_01_before[(s*n + i)*n + j] = (
-                    Lambda_00[(s*n + i)*n + j]*t_3[s*n + j]
-                    + Lambda_01[(s*n + i)*n + j]*t_4[s*n + j]
+                t[(s*n + i)*n + j] = r
+                t_2[(s*n + i)*n + j] = (
+                    cell_W[(3*n + i)*n + j]*cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]
+                    + r*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]
                 )
-                Lambda_11_before[(s*n + i)*n + j] = (
-                    Lambda_10[(s*n + i)*n + j]*t_3[s*n + j]
-                    + Lambda_11[(s*n + i)*n + j]*t_4[s*n + j]
-                )
-                factor[(s*n + i)*n + j] = Lambda_00[(s*n + i)*n + j]*t_5[s*n + j]
-                factor_2[(s*n + i)*n + j] = (
-                    Lambda_00[(s*n + i)*n + j]*t_6[s*n + j]
-                    + Lambda_01[(s*n + i)*n + j]*t_7[s*n + j]
-                )
-                factor_3[(s*n + i)*n + j] = (
-                    Lambda_00[(s*n + i)*n + j]*t_8[s*n + j]
-                    + Lambda_01[(s*n + i)*n + j]*t_9[s*n + j]
-                )
-                factor_4[(s*n + i)*n + j] = (
-                    Lambda_00[(s*n + i)*n + j]*t_10[s*n + j]
-                    + Lambda_01[(s*n + i)*n + j]*t_11[s*n + j]
-                )
-                factor_5[(s*n + i)*n + j] = Lambda_10[(s*n + i)*n + j]*t_5[s*n + j]
-                factor_6[(s*n + i)*n + j] = (
-                    Lambda_10[(s*n + i)*n + j]*t_6[s*n + j]
-                    + Lambda_11[(s*n + i)*n + j]*t_7[s*n + j]
-                )
-                factor_7[(s*n + i)*n + j] = (
-                    Lambda_10[(s*n + i)*n + j]*t_8[s*n + j]
-                    + Lambda_11[(s*n + i)*n + j]*t_9[s*n + j]
-                )
-                factor_8[(s*n + i)*n + j] = (
-                    Lambda_10[(s*n + i)*n + j]*t_10[s*n + j]
-                    + Lambda_11[(s*n + i)*n + j]*t_11[s*n + j]
-                )
-    # t += cell_saved_inactive -> [j, j]
+    # t_4 = cell_saved_sigmoid_cell_f (.) cell_saved_tanh_d1_cell_c_next (.)
+    #     cell_saved_sigmoid_cell_o
+    # cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next =
+    #     cell_saved_sigmoid_d1_cell_o (.) cell_saved_tanh_cell_c_next
+    # cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c = cell_saved_sigmoid_d1_cell_f (.)
+    #     cell_saved_cell_c
+    # t_6 = cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c (.)
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o
+    # cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g = cell_saved_sigmoid_d1_cell_i
+    #     (.) cell_saved_tanh_cell_g
+    # t_7 = cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g (.)
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o
+    # cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i = cell_saved_tanh_d1_cell_g (.)
+    #     cell_saved_sigmoid_cell_i
+    # t_8 = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i (.)
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o
     for s in range(batch):
         for i in range(n):
-            t[(s*n + i)*n + i] += cell_saved_inactive[s]
-    # Lambda_00_before = sum_{k} Lambda_01[j, k] t_2[k, l] -> [j, l]
-    fill(batch*n*n, <real>0, Lambda_00_before)
+            t_4[s*n + i] = cell_saved_sigmoid_cell_f[s*n + i]*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]
+            cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[s*n + i] = cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]
+            cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c_si = cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]
+            cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[s*n + i] = cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c_si
+            t_6[s*n + i] = cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c_si*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]
+            cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g_si = cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]
+            cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[s*n + i] = cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g_si
+            t_7[s*n + i] = cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g_si*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]
+            cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si = cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
+            cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si
+            t_8[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]
+    # t_3 = sum_{k} Lambda_00[j, k] t_2[k, l] -> [j, l]
+    fill(batch*n*n, <real>0, t_3)
     for s in range(batch):
-        gemm(n, n, n, <real>1,
-             Lambda_01 + n*n*s, n, 1, t_2 + n*n*s, n, 1, Lambda_00_before + n*n*s, n, 1)
-    # Lambda_10_before = sum_{k} Lambda_11[j, k] t_2[k, l] -> [j, l]
-    fill(batch*n*n, <real>0, Lambda_10_before)
+        if interrupted(s): return
+        gemm(n, n, n, <real>1, Lambda_00 + n*n*s, n, 1, t_2 + n*n*s, n, 1, t_3 + n*n*s, n, 1)
+    # t_3 += sum_{k} Lambda_01[j, k] t[k, l] -> [j, l]
     for s in range(batch):
-        gemm(n, n, n, <real>1,
-             Lambda_11 + n*n*s, n, 1, t_2 + n*n*s, n, 1, Lambda_10_before + n*n*s, n, 1)
-    # Lambda_00_before += sum_{k} Lambda_00[j, k] t[k, l] -> [j, l]
+        if interrupted(s): return
+        gemm(n, n, n, <real>1, Lambda_01 + n*n*s, n, 1, t + n*n*s, n, 1, t_3 + n*n*s, n, 1)
+    # t_5 = sum_{k} Lambda_10[j, k] t_2[k, l] -> [j, l]
+    fill(batch*n*n, <real>0, t_5)
     for s in range(batch):
-        gemm(n, n, n, <real>1,
-             Lambda_00 + n*n*s, n, 1, t + n*n*s, n, 1, Lambda_00_before + n*n*s, n, 1)
-    # Lambda_10_before += sum_{k} Lambda_10[j, k] t[k, l] -> [j, l]
+        if interrupted(s): return
+        gemm(n, n, n, <real>1, Lambda_10 + n*n*s, n, 1, t_2 + n*n*s, n, 1, t_5 + n*n*s, n, 1)
+    # t_5 += sum_{k} Lambda_11[j, k] t[k, l] -> [j, l]
     for s in range(batch):
-        gemm(n, n, n, <real>1,
-             Lambda_10 + n*n*s, n, 1, t + n*n*s, n, 1, Lambda_10_before + n*n*s, n, 1)
+        if interrupted(s): return
+        gemm(n, n, n, <real>1, Lambda_11 + n*n*s, n, 1, t + n*n*s, n, 1, t_5 + n*n*s, n, 1)
+    # Lambda_00_before = select(cell_linking 1, select(reset 1, 0, t_3), Lambda_00)
+    # Lambda_01_before = select(cell_linking 1, select(reset 1, 0, (Lambda_00[j, k] t_4[k]
+    #     -> [j, k]) + (Lambda_01[j, k] cell_saved_sigmoid_cell_f[k] -> [j, k])),
+    #     Lambda_01)
+    # Lambda_10_before = select(cell_linking 1, select(reset 1, 0, t_5), Lambda_10)
+    # Lambda_11_before = select(cell_linking 1, select(reset 1, 0, (Lambda_10[j, k] t_4[k]
+    #     -> [j, k]) + (Lambda_11[j, k] cell_saved_sigmoid_cell_f[k] -> [j, k])),
+    #     Lambda_11)
+    # factor = select(cell_linking 1, Lambda_00[j, k]
+    #     cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[k] -> [j, k], 0)
+    # factor_2 = select(cell_linking 1, (Lambda_00[j, k] t_6[k] -> [j, k]) + (Lambda_01[j,
+    #     k] cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[k] -> [j, k]), 0)
+    # factor_3 = select(cell_linking 1, (Lambda_00[j, k] t_7[k] -> [j, k]) + (Lambda_01[j,
+    #     k] cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[k] -> [j, k]), 0)
+    # factor_4 = select(cell_linking 1, (Lambda_00[j, k] t_8[k] -> [j, k]) + (Lambda_01[j,
+    #     k] cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[k] -> [j, k]), 0)
+    # factor_5 = select(cell_linking 1, Lambda_10[j, k]
+    #     cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[k] -> [j, k], 0)
+    # factor_6 = select(cell_linking 1, (Lambda_10[j, k] t_6[k] -> [j, k]) + (Lambda_11[j,
+    #     k] cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[k] -> [j, k]), 0)
+    # factor_7 = select(cell_linking 1, (Lambda_10[j, k] t_7[k] -> [j, k]) + (Lambda_11[j,
+    #     k] cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[k] -> [j, k]), 0)
+    # factor_8 = select(cell_linking 1, (Lambda_10[j, k] t_8[k] -> [j, k]) + (Lambda_11[j,
+    #     k] cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[k] -> [j, k]), 0)
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(n):
+            if interrupted(i): return
+            for j in range(n):
+                Lambda_00_before[(s*n + i)*n + j] = select(cell_linking[s], select(reset[s], <real>0, t_3[(s*n + i)*n + j]), Lambda_00[(s*n + i)*n + j])
+                Lambda_01_before[(s*n + i)*n + j] = select(cell_linking[s], select(reset[s], <real>0, Lambda_00[(s*n + i)*n + j]*t_4[s*n + j] + Lambda_01[(s*n + i)*n + j]*cell_saved_sigmoid_cell_f[s*n + j]), Lambda_01[(s*n + i)*n + j])
+                Lambda_10_before[(s*n + i)*n + j] = select(cell_linking[s], select(reset[s], <real>0, t_5[(s*n + i)*n + j]), Lambda_10[(s*n + i)*n + j])
+                Lambda_11_before[(s*n + i)*n + j] = select(cell_linking[s], select(reset[s], <real>0, Lambda_10[(s*n + i)*n + j]*t_4[s*n + j] + Lambda_11[(s*n + i)*n + j]*cell_saved_sigmoid_cell_f[s*n + j]), Lambda_11[(s*n + i)*n + j])
+                factor[(s*n + i)*n + j] = select(cell_linking[s], Lambda_00[(s*n + i)*n + j]*cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[s*n + j], <real>0)
+                factor_2[(s*n + i)*n + j] = select(cell_linking[s], Lambda_00[(s*n + i)*n + j]*t_6[s*n + j] + Lambda_01[(s*n + i)*n + j]*cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[s*n + j], <real>0)
+                factor_3[(s*n + i)*n + j] = select(cell_linking[s], Lambda_00[(s*n + i)*n + j]*t_7[s*n + j] + Lambda_01[(s*n + i)*n + j]*cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[s*n + j], <real>0)
+                factor_4[(s*n + i)*n + j] = select(cell_linking[s], Lambda_00[(s*n + i)*n + j]*t_8[s*n + j] + Lambda_01[(s*n + i)*n + j]*cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[s*n + j], <real>0)
+                factor_5[(s*n + i)*n + j] = select(cell_linking[s], Lambda_10[(s*n + i)*n + j]*cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[s*n + j], <real>0)
+                factor_6[(s*n + i)*n + j] = select(cell_linking[s], Lambda_10[(s*n + i)*n + j]*t_6[s*n + j] + Lambda_11[(s*n + i)*n + j]*cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[s*n + j], <real>0)
+                factor_7[(s*n + i)*n + j] = select(cell_linking[s], Lambda_10[(s*n + i)*n + j]*t_7[s*n + j] + Lambda_11[(s*n + i)*n + j]*cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[s*n + j], <real>0)
+                factor_8[(s*n + i)*n + j] = select(cell_linking[s], Lambda_10[(s*n + i)*n + j]*t_8[s*n + j] + Lambda_11[(s*n + i)*n + j]*cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[s*n + j], <real>0)
+
+
+cdef void lstm_classifier_cell_cut(
+    Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m,
+    const real* cell_linked, real* influence_0_W_U_b, real* influence_1_W_U_b
+) noexcept nogil:
+    # J = 0 where cell_linked is zero
+    #     cell_linked: (batch), given
+    #     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
+    # cost: 0 flops
+    # 8*batch*(8*m*n^2 + 8*n^3 + 8*n^2 + 1) bytes of arguments, results and saved values
+    #     in float64
+    cdef Py_ssize_t s, i, j
+    # influence_0_W_U_b = 0, where select(cell_linked, 0, 1)
+    for s in range(batch):
+        if select(cell_linked[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                for j in range(4*m*n + 4*n*n + 4*n):
+                    influence_0_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = <real>0
+    # influence_1_W_U_b = 0, where select(cell_linked, 0, 1)
+    for s in range(batch):
+        if select(cell_linked[s], <real>0, <real>1) != 0:
+            for i in range(n):
+                for j in range(4*m*n + 4*n*n + 4*n):
+                    influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = <real>0
 
 
 cdef void lstm_classifier_cell_block_end(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m, Py_ssize_t times,
     const real* Lambda_00, const real* influence_0_W_U_b, const real* Lambda_01, const real* influence_1_W_U_b,
-    const real* factor_times, const real* cell_saved_cell_h_times, const real* factor_2_times, const real* factor_3_times,
-    const real* factor_4_times, const real* x_times, const real* Lambda_10, const real* Lambda_11,
-    const real* factor_5_times, const real* factor_6_times, const real* factor_7_times, const real* factor_8_times,
-    real* influence_0_W_U_b_next, real* influence_1_W_U_b_next
+    const real* factor_times, const real* cell_linking_times, const real* cell_saved_cell_h_times, const real* factor_2_times,
+    const real* factor_3_times, const real* factor_4_times, const real* x_times, const real* Lambda_10,
+    const real* Lambda_11, const real* factor_5_times, const real* factor_6_times, const real* factor_7_times,
+    const real* factor_8_times, real* influence_0_W_U_b_next, real* influence_1_W_U_b_next, real* workspace
 ) noexcept nogil:
     # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
     #     Lambda_00: (batch, n, n), given
@@ -1111,6 +1254,7 @@ cdef void lstm_classifier_cell_block_end(
     #     Lambda_01: (batch, n, n), given
     #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
     #     factor_times: (times, batch, n, n), given
+    #     cell_linking_times: (times, batch), given
     #     cell_saved_cell_h_times: (times, batch, n), given
     #     factor_2_times: (times, batch, n, n), given
     #     factor_3_times: (times, batch, n, n), given
@@ -1125,176 +1269,234 @@ cdef void lstm_classifier_cell_block_end(
     #     influence_0_W_U_b_next: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     influence_1_W_U_b_next: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     # cost: 8*batch*n^2*(4*m*n + 2*m*times + 4*n^2 + 2*n*times + 4*n + times) flops
-    # 8*batch*(16*m*n^2 + m*times + 16*n^3 + 8*n^2*times + 20*n^2 + n*times) bytes of
-    #     arguments, results and saved values in float64
+    # 8*batch*(16*m*n^2 + m*times + 16*n^3 + 8*n^2*times + 20*n^2 + n*times + times) bytes
+    #     of arguments, results and saved values in float64
+    cdef real* t = workspace
+    cdef real* t_2 = workspace + batch*n*times
     cdef Py_ssize_t s, i, j, k
+    # t = select(cell_linking_times[i] -> [i, k], cell_saved_cell_h_times, 0)
+    t = selected(batch*times, n, cell_linking_times, cell_saved_cell_h_times, t)
+    # t_2 = select(cell_linking_times[i] -> [i, k], x_times, 0)
+    t_2 = selected(batch*times, m, cell_linking_times, x_times, t_2)
     # influence_0_W_U_b_next = sum_{k} Lambda_00[j, k] influence_0_W_U_b[k, l] -> [j, l]
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_0_W_U_b_next)
     for s in range(batch):
+        if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_00 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_0_W_U_b_next += sum_{k} Lambda_01[j, k] influence_1_W_U_b[k, l] -> [j, l]
     for s in range(batch):
+        if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_01 + n*n*s, n, 1, influence_1_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + 3*n**2 + p]
+    # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t[i, p] -> [k, l*n +
+    #     3*n**2 + p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
-    #     factor_2_times[i, l, p] -> [l, k + n**2 + n*p]
+                 factor_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
+    # influence_0_W_U_b_next += sum_{i,k,p} t[i, k] factor_2_times[i, l, p] -> [l, k +
+    #     n**2 + n*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_2_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
-    #     factor_3_times[i, l, p] -> [l, k + n*p]
+                 factor_2_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
+    # influence_0_W_U_b_next += sum_{i,k,p} t[i, k] factor_3_times[i, l, p] -> [l, k +
+    #     n*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_3_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
-    #     factor_4_times[i, l, p] -> [l, k + 2*n**2 + n*p]
+                 factor_3_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
+    # influence_0_W_U_b_next += sum_{i,k,p} t[i, k] factor_4_times[i, l, p] -> [l, k +
+    #     2*n**2 + n*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_4_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] x_times[i, p] -> [k, l*m
-    #     + 3*m*n + 4*n**2 + p]
+                 factor_4_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
+    # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t_2[i, p] -> [k, l*m +
+    #     3*m*n + 4*n**2 + p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_2_times[i, l, p] -> [l, k
-    #     + m*n + m*p + 4*n**2]
+                 factor_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+    # influence_0_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_2_times[i, l, p] -> [l, k +
+    #     m*n + m*p + 4*n**2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_2_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_3_times[i, l, p] -> [l, k
-    #     + m*p + 4*n**2]
+                 factor_2_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+    # influence_0_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_3_times[i, l, p] -> [l, k +
+    #     m*p + 4*n**2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_3_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_4_times[i, l, p] -> [l, k
-    #     + 2*m*n + m*p + 4*n**2]
+                 factor_3_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+    # influence_0_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_4_times[i, l, p] -> [l, k +
+    #     2*m*n + m*p + 4*n**2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_4_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+                 factor_4_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_0_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + 4*m*n + 4*n**2
     #     + 3*n]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_times[((i*batch + s)*n + j)*n + k]
     # influence_0_W_U_b_next += sum_{i,l} factor_2_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + n]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_2_times[((i*batch + s)*n + j)*n + k]
     # influence_0_W_U_b_next += sum_{i,l} factor_3_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_3_times[((i*batch + s)*n + j)*n + k]
     # influence_0_W_U_b_next += sum_{i,l} factor_4_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 2*n]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_4_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next = sum_{k} Lambda_10[j, k] influence_0_W_U_b[k, l] -> [j, l]
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_1_W_U_b_next)
     for s in range(batch):
+        if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_10 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
     # influence_1_W_U_b_next += sum_{k} Lambda_11[j, k] influence_1_W_U_b[k, l] -> [j, l]
     for s in range(batch):
+        if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_11 + n*n*s, n, 1, influence_1_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l]
-    #     cell_saved_cell_h_times[i, p] -> [k, l*n + 3*n**2 + p]
+    # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] t[i, p] -> [k, l*n +
+    #     3*n**2 + p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_5_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
-    #     factor_6_times[i, l, p] -> [l, k + n**2 + n*p]
+                 factor_5_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
+    # influence_1_W_U_b_next += sum_{i,k,p} t[i, k] factor_6_times[i, l, p] -> [l, k +
+    #     n**2 + n*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_6_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
-    #     factor_7_times[i, l, p] -> [l, k + n*p]
+                 factor_6_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
+    # influence_1_W_U_b_next += sum_{i,k,p} t[i, k] factor_7_times[i, l, p] -> [l, k +
+    #     n*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_7_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} cell_saved_cell_h_times[i, k]
-    #     factor_8_times[i, l, p] -> [l, k + 2*n**2 + n*p]
+                 factor_7_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
+    # influence_1_W_U_b_next += sum_{i,k,p} t[i, k] factor_8_times[i, l, p] -> [l, k +
+    #     2*n**2 + n*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, n, times, <real>1,
-                 factor_8_times + i*n + n*n*s, 1, batch*n*n, cell_saved_cell_h_times + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] x_times[i, p] -> [k,
-    #     l*m + 3*m*n + 4*n**2 + p]
+                 factor_8_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
+    # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] t_2[i, p] -> [k, l*m +
+    #     3*m*n + 4*n**2 + p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_5_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_6_times[i, l, p] -> [l, k
-    #     + m*n + m*p + 4*n**2]
+                 factor_5_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+    # influence_1_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_6_times[i, l, p] -> [l, k +
+    #     m*n + m*p + 4*n**2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_6_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_7_times[i, l, p] -> [l, k
-    #     + m*p + 4*n**2]
+                 factor_6_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+    # influence_1_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_7_times[i, l, p] -> [l, k +
+    #     m*p + 4*n**2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_7_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} x_times[i, k] factor_8_times[i, l, p] -> [l, k
-    #     + 2*m*n + m*p + 4*n**2]
+                 factor_7_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+    # influence_1_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_8_times[i, l, p] -> [l, k +
+    #     2*m*n + m*p + 4*n**2]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
+            if interrupted(i): return
             gemm(n, m, times, <real>1,
-                 factor_8_times + i*n + n*n*s, 1, batch*n*n, x_times + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
+                 factor_8_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
     # influence_1_W_U_b_next += sum_{i,l} factor_5_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 3*n]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_5_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next += sum_{i,l} factor_6_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + n]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_6_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next += sum_{i,l} factor_7_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_7_times[((i*batch + s)*n + j)*n + k]
     # influence_1_W_U_b_next += sum_{i,l} factor_8_times[i, k, l] -> [k, l + 4*m*n +
     #     4*n**2 + 2*n]
     for i in range(times):
+        if interrupted(i): return
         for s in range(batch):
+            if interrupted(s): return
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_8_times[((i*batch + s)*n + j)*n + k]
@@ -1323,7 +1525,7 @@ cdef void lstm_classifier_forward(
     #     prediction: (steps, batch, prediction_k), overwritten
     #     s_sequence: (steps, batch, n) * (steps, batch, n), overwritten
     #     s_last: (batch, n) * (batch, n), overwritten
-    # cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
+    # cost of cell_transition: 4*n*(2*m + 2*n + 1) flops and 5*n calls
     # cost of prediction_predict: 2*n*prediction_k flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
@@ -1332,6 +1534,7 @@ cdef void lstm_classifier_forward(
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     for t in range(steps):
+        if interrupted(t): return
         # s_next = cell(s, x; cell_W, cell_U, cell_b)
         lstm_classifier_cell_transition[real](
             batch, n, m,
@@ -1384,10 +1587,10 @@ cdef void lstm_classifier_loss(
     const real* s_0_0, const real* s_0_1, const real* s_reset_0, const real* s_reset_1,
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
-    const real* prediction_V, const real* prediction_c, real* J, real* s_last_0,
+    const real* prediction_V, const real* prediction_c, real* losses, real* s_last_0,
     real* s_last_1, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
+    # losses += weight loss, for each time and sample; J is their sum
     #     s_0: (batch, n) * (batch, n), state
     #     s_reset: (batch, n) * (batch, n), state
     #     x: (steps, batch, m), state
@@ -1400,11 +1603,11 @@ cdef void lstm_classifier_loss(
     #     cell_b: (4, n), parameter
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     s_last: (batch, n) * (batch, n), overwritten
-    # cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
-    # cost of observed_loss: 2*(n*prediction_k + prediction_k + 2) flops and prediction_k
-    #     + 1 calls
+    # cost of cell_transition: 4*n*(2*m + 2*n + 1) flops and 5*n calls
+    # cost of observed_loss: 2*n*prediction_k + prediction_k + 3 flops and 2*prediction_k
+    #     + 3 calls
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* scratch = workspace + 2*batch*n*steps + 2*batch*n
@@ -1412,6 +1615,7 @@ cdef void lstm_classifier_loss(
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     for t in range(steps):
+        if interrupted(t): return
         # s_next = cell(s, x; cell_W, cell_U, cell_b)
         lstm_classifier_cell_transition[real](
             batch, n, m,
@@ -1420,12 +1624,13 @@ cdef void lstm_classifier_loss(
             x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
             scratch,
         )
-    # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
-    if J is not NULL:
+    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    #     their sum
+    if losses is not NULL:
         lstm_classifier_observed_loss[real](
             batch*steps, n, prediction_k,
             weight, prediction_V, s_0 + batch*n, s_1 + batch*n,
-            prediction_c, k, J, scratch,
+            prediction_c, k, losses, scratch,
         )
     if s_last_0 is not NULL:
         copy(batch*n, s_0 + batch*n*steps, s_last_0)
@@ -1462,13 +1667,13 @@ cdef void lstm_classifier_bptt(
     const real* s_0_0, const real* s_0_1, const real* s_reset_0, const real* s_reset_1,
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
-    const real* prediction_V, const real* prediction_c, real* J, real* cell_W_bar,
+    const real* prediction_V, const real* prediction_c, real* losses, real* cell_W_bar,
     real* cell_U_bar, real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar,
     real* s_0_bar_0, real* s_0_bar_1, real* s_reset_bar_0, real* s_reset_bar_1,
     real* x_bar, real* s_last_0, real* s_last_1, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
-    # and its gradient by BPTT
+    # losses += weight loss, for each time and sample; J is their sum
+    # and the gradient of J by BPTT
     #     s_0: (batch, n) * (batch, n), state
     #     s_reset: (batch, n) * (batch, n), state
     #     x: (steps, batch, m), state
@@ -1481,7 +1686,7 @@ cdef void lstm_classifier_bptt(
     #     cell_b: (4, n), parameter
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (4, n, n), added to, not computed where NULL
     #     cell_U_bar: (4, n, m), added to, not computed where NULL
     #     cell_b_bar: (4, n), added to, not computed where NULL
@@ -1491,74 +1696,87 @@ cdef void lstm_classifier_bptt(
     #     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     s_last: (batch, n) * (batch, n), overwritten
-    # cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
-    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
-    #     2 calls
-    # cost of cell_backward: 2*n*(4*n + 23) flops
-    # cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
+    # cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
+    # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
+    #     2) calls
+    # cost of cell_backward: n*(8*n + 31) flops
+    # cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* s_error_0 = workspace + 2*batch*n*steps + 2*batch*n
     cdef real* s_error_1 = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* s_bar_0 = workspace + 4*batch*n*steps + 4*batch*n
     cdef real* s_bar_1 = workspace + 5*batch*n*steps + 5*batch*n
-    cdef real* cell_saved_inactive = workspace + 6*batch*n*steps + 6*batch*n
-    cdef real* cell_saved_sigmoid_cell_o = workspace + 6*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 7*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_cell_i = workspace + 8*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_d1_cell_g = workspace + 9*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_cell_g = workspace + 10*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_d1_cell_i = workspace + 11*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_cell_c = workspace + 12*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 13*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_cell_c_next = workspace + 14*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 15*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_going_on = workspace + 16*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* cell_saved_cell_h = workspace + 17*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* cell_delta_value = workspace + 18*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* scratch = workspace + 22*batch*n*steps + 6*batch*n + 2*batch*steps
+    cdef real* s_source = workspace + 6*batch*n*steps + 6*batch*n
+    cdef real* s_heard = workspace + 6*batch*n*steps + 6*batch*n + batch*steps + batch
+    cdef real* cell_saved_sigmoid_cell_o = workspace + 6*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 7*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_cell_i = workspace + 8*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_d1_cell_g = workspace + 9*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_cell_g = workspace + 10*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_d1_cell_i = workspace + 11*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_cell_c = workspace + 12*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 13*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_cell_c_next = workspace + 14*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 15*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_cell_h = workspace + 17*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_delta_value = workspace + 18*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_reached = workspace + 22*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* scratch = workspace + 22*batch*n*steps + 6*batch*n + 3*batch*steps + 2*batch
     cdef Py_ssize_t t, t_2
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     for t in range(steps):
+        if interrupted(t): return
         # s_next = cell(s, x; cell_W, cell_U, cell_b)
         lstm_classifier_cell_saving_transition[real](
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
             x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
-            cell_saved_inactive + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
-            cell_saved_tanh_d1_cell_g + batch*n*t, cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t,
-            cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_going_on + batch*t,
-            cell_saved_sigmoid_cell_f + batch*n*t, cell_saved_cell_h + batch*n*t, scratch,
+            cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t, cell_saved_tanh_d1_cell_g + batch*n*t,
+            cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t, cell_saved_sigmoid_d1_cell_f + batch*n*t,
+            cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_sigmoid_cell_f + batch*n*t, cell_saved_cell_h + batch*n*t,
+            scratch,
         )
     fill(batch*n*(steps + 1), <real>0, s_error_0)
     fill(batch*n*(steps + 1), <real>0, s_error_1)
-    # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
+    fill(batch*(steps + 1), <real>0, s_source)
+    copy(batch*steps, weight, s_source + batch)
+    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    #     their sum
     # s_error = D_s J
     # prediction_V_bar += nabla_prediction_V J
     # prediction_c_bar += nabla_prediction_c J
     lstm_classifier_observe[real](
         batch*steps, n, prediction_k,
         weight, prediction_V, s_0 + batch*n, s_1 + batch*n,
-        prediction_c, k, J, s_error_0 + batch*n,
+        prediction_c, k, losses, s_error_0 + batch*n,
         s_error_1 + batch*n, prediction_V_bar, prediction_c_bar, scratch,
     )
     copy(batch*n, s_error_0 + batch*n*steps, s_bar_0 + batch*n*steps)
     copy(batch*n, s_error_1 + batch*n*steps, s_bar_1 + batch*n*steps)
+    copy(batch, s_source + batch*steps, s_heard + batch*steps)
     for t_2 in range(steps):
+        if interrupted(t_2): return
+        # cell_reached: where the step is active and a loss hears of s_next
+        # s_heard_before: where a loss hears of the state before
+        lstm_classifier_cell_reaching[real](
+            batch, n, m,
+            s_heard + batch*(steps - t_2), active + batch*(steps - t_2 - 1), s_source + batch*(steps - t_2 - 1), reset + batch*(steps - t_2 - 1),
+            cell_reached + batch*(steps - t_2 - 1), s_heard + batch*(steps - t_2 - 1),
+        )
         # s_bar_before = s_error + D*_s f . s_bar
         # s_reset_bar += D*_s_reset f . s_bar
         lstm_classifier_cell_backward[real](
             batch, n, m,
-            s_error_0 + batch*n*(steps - t_2 - 1), s_error_1 + batch*n*(steps - t_2 - 1), cell_saved_inactive + batch*(steps - t_2 - 1), s_bar_0 + batch*n*(steps - t_2),
-            s_bar_1 + batch*n*(steps - t_2), cell_saved_going_on + batch*(steps - t_2 - 1), cell_W, cell_saved_tanh_d1_cell_g + batch*n*(steps - t_2 - 1),
-            cell_saved_sigmoid_cell_i + batch*n*(steps - t_2 - 1), active + batch*(steps - t_2 - 1), cell_saved_tanh_d1_cell_c_next + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_cell_o + batch*n*(steps - t_2 - 1),
-            cell_saved_sigmoid_d1_cell_i + batch*n*(steps - t_2 - 1), cell_saved_tanh_cell_g + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_d1_cell_f + batch*n*(steps - t_2 - 1), cell_saved_cell_c + batch*n*(steps - t_2 - 1),
-            cell_saved_sigmoid_d1_cell_o + batch*n*(steps - t_2 - 1), cell_saved_tanh_cell_c_next + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_cell_f + batch*n*(steps - t_2 - 1), reset + batch*(steps - t_2 - 1),
-            s_bar_0 + batch*n*(steps - t_2 - 1), s_bar_1 + batch*n*(steps - t_2 - 1), s_reset_bar_0, s_reset_bar_1,
-            cell_delta_value + 4*batch*n*(steps - t_2 - 1), scratch,
+            s_error_0 + batch*n*(steps - t_2 - 1), s_error_1 + batch*n*(steps - t_2 - 1), cell_reached + batch*(steps - t_2 - 1), s_bar_0 + batch*n*(steps - t_2),
+            s_bar_1 + batch*n*(steps - t_2), reset + batch*(steps - t_2 - 1), cell_W, cell_saved_tanh_d1_cell_g + batch*n*(steps - t_2 - 1),
+            cell_saved_sigmoid_cell_i + batch*n*(steps - t_2 - 1), cell_saved_tanh_d1_cell_c_next + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_cell_o + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_d1_cell_i + batch*n*(steps - t_2 - 1),
+            cell_saved_tanh_cell_g + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_d1_cell_f + batch*n*(steps - t_2 - 1), cell_saved_cell_c + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_d1_cell_o + batch*n*(steps - t_2 - 1),
+            cell_saved_tanh_cell_c_next + batch*n*(steps - t_2 - 1), cell_saved_sigmoid_cell_f + batch*n*(steps - t_2 - 1), s_bar_0 + batch*n*(steps - t_2 - 1), s_bar_1 + batch*n*(steps - t_2 - 1),
+            s_reset_bar_0, s_reset_bar_1, cell_delta_value + 4*batch*n*(steps - t_2 - 1), scratch,
         )
     # cell_W_bar += nabla*_cell_W f . s_bar
     # cell_U_bar += nabla*_cell_U f . s_bar
@@ -1570,8 +1788,9 @@ cdef void lstm_classifier_bptt(
     ):
         lstm_classifier_cell_adjoints[real](
             batch*steps, n, m,
-            cell_saved_cell_h, cell_delta_value, x, cell_U,
-            cell_W_bar, cell_U_bar, cell_b_bar, x_bar,
+            cell_reached, cell_saved_cell_h, cell_delta_value, x,
+            cell_U, cell_W_bar, cell_U_bar, cell_b_bar,
+            x_bar, scratch,
         )
     if s_0_bar_0 is not NULL:
         add(batch*n, s_bar_0, s_0_bar_0)
@@ -1649,15 +1868,14 @@ cdef void lstm_classifier_truncated_bptt(
     const real* s_0_0, const real* s_0_1, const real* s_reset_0, const real* s_reset_1,
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
-    const real* prediction_V, const real* prediction_c, real* J, real* cell_W_bar,
+    const real* prediction_V, const real* prediction_c, real* losses, real* cell_W_bar,
     real* cell_U_bar, real* cell_b_bar, real* prediction_V_bar, real* prediction_c_bar,
     real* s_0_bar_0, real* s_0_bar_1, real* s_reset_bar_0, real* s_reset_bar_1,
     real* x_bar, real* s_last_0, real* s_last_1, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss
-    # and its gradient by truncated BPTT: every `every` steps, their losses go `down`
-    #     steps
-    # down, at least `every`
+    # losses += weight loss, for each time and sample; J is their sum
+    # and the gradient of J by truncated BPTT: every `every` steps, their losses go `down`
+    # steps down, at least `every`
     #     s_0: (batch, n) * (batch, n), state
     #     s_reset: (batch, n) * (batch, n), state
     #     x: (steps, batch, m), state
@@ -1670,7 +1888,7 @@ cdef void lstm_classifier_truncated_bptt(
     #     cell_b: (4, n), parameter
     #     prediction_V: (prediction_k, n), parameter
     #     prediction_c: (prediction_k), parameter
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (4, n, n), added to, not computed where NULL
     #     cell_U_bar: (4, n, m), added to, not computed where NULL
     #     cell_b_bar: (4, n), added to, not computed where NULL
@@ -1680,92 +1898,115 @@ cdef void lstm_classifier_truncated_bptt(
     #     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     x_bar: (steps, batch, m), added to, not computed where NULL
     #     s_last: (batch, n) * (batch, n), overwritten
-    # cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
-    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
-    #     2 calls
-    # cost of cell_backward: 2*n*(4*n + 23) flops
-    # cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
+    # cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
+    # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
+    #     2) calls
+    # cost of cell_backward: n*(8*n + 31) flops
+    # cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
     cdef real* s_error_0 = workspace + 2*batch*n*steps + 2*batch*n
     cdef real* s_error_1 = workspace + 3*batch*n*steps + 3*batch*n
     cdef real* s_bar_0 = workspace + 4*batch*n*steps + 4*batch*n
     cdef real* s_bar_1 = workspace + 5*batch*n*steps + 5*batch*n
-    cdef real* cell_saved_inactive = workspace + 6*batch*n*steps + 6*batch*n
-    cdef real* cell_saved_sigmoid_cell_o = workspace + 6*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 7*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_cell_i = workspace + 8*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_d1_cell_g = workspace + 9*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_cell_g = workspace + 10*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_d1_cell_i = workspace + 11*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_cell_c = workspace + 12*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 13*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_tanh_cell_c_next = workspace + 14*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 15*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_going_on = workspace + 16*batch*n*steps + 6*batch*n + batch*steps
-    cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* cell_saved_cell_h = workspace + 17*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* cell_delta_value = workspace + 18*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* no_error_0 = workspace + 22*batch*n*steps + 6*batch*n + 2*batch*steps
-    cdef real* no_error_1 = workspace + 22*batch*n*steps + 7*batch*n + 2*batch*steps
-    cdef real* scratch = workspace + 22*batch*n*steps + 8*batch*n + 2*batch*steps
+    cdef real* s_source = workspace + 6*batch*n*steps + 6*batch*n
+    cdef real* s_heard = workspace + 6*batch*n*steps + 6*batch*n + batch*steps + batch
+    cdef real* cell_saved_sigmoid_cell_o = workspace + 6*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 7*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_cell_i = workspace + 8*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_d1_cell_g = workspace + 9*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_cell_g = workspace + 10*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_d1_cell_i = workspace + 11*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_cell_c = workspace + 12*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 13*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_tanh_cell_c_next = workspace + 14*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 15*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_saved_cell_h = workspace + 17*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_delta_value = workspace + 18*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* cell_reached = workspace + 22*batch*n*steps + 6*batch*n + 2*batch*steps + 2*batch
+    cdef real* no_error_0 = workspace + 22*batch*n*steps + 6*batch*n + 3*batch*steps + 2*batch
+    cdef real* no_error_1 = workspace + 22*batch*n*steps + 7*batch*n + 3*batch*steps + 2*batch
+    cdef real* no_source = workspace + 22*batch*n*steps + 8*batch*n + 3*batch*steps + 2*batch
+    cdef real* scratch = workspace + 22*batch*n*steps + 8*batch*n + 3*batch*steps + 3*batch
     cdef Py_ssize_t t, w, t_2, t_3, z
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     for t in range(steps):
+        if interrupted(t): return
         # s_next = cell(s, x; cell_W, cell_U, cell_b)
         lstm_classifier_cell_saving_transition[real](
             batch, n, m,
             active + batch*t, cell_W, reset + batch*t, s_reset_0,
             s_reset_1, s_0 + batch*n*t, s_1 + batch*n*t, cell_U,
             x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
-            cell_saved_inactive + batch*t, cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t,
-            cell_saved_tanh_d1_cell_g + batch*n*t, cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t,
-            cell_saved_sigmoid_d1_cell_f + batch*n*t, cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_going_on + batch*t,
-            cell_saved_sigmoid_cell_f + batch*n*t, cell_saved_cell_h + batch*n*t, scratch,
+            cell_saved_sigmoid_cell_o + batch*n*t, cell_saved_tanh_d1_cell_c_next + batch*n*t, cell_saved_sigmoid_cell_i + batch*n*t, cell_saved_tanh_d1_cell_g + batch*n*t,
+            cell_saved_tanh_cell_g + batch*n*t, cell_saved_sigmoid_d1_cell_i + batch*n*t, cell_saved_cell_c + batch*n*t, cell_saved_sigmoid_d1_cell_f + batch*n*t,
+            cell_saved_tanh_cell_c_next + batch*n*t, cell_saved_sigmoid_d1_cell_o + batch*n*t, cell_saved_sigmoid_cell_f + batch*n*t, cell_saved_cell_h + batch*n*t,
+            scratch,
         )
     fill(batch*n*(steps + 1), <real>0, s_error_0)
     fill(batch*n*(steps + 1), <real>0, s_error_1)
-    # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
+    fill(batch*(steps + 1), <real>0, s_source)
+    copy(batch*steps, weight, s_source + batch)
+    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    #     their sum
     # s_error = D_s J
     # prediction_V_bar += nabla_prediction_V J
     # prediction_c_bar += nabla_prediction_c J
     lstm_classifier_observe[real](
         batch*steps, n, prediction_k,
         weight, prediction_V, s_0 + batch*n, s_1 + batch*n,
-        prediction_c, k, J, s_error_0 + batch*n,
+        prediction_c, k, losses, s_error_0 + batch*n,
         s_error_1 + batch*n, prediction_V_bar, prediction_c_bar, scratch,
     )
     fill(batch*n, <real>0, no_error_0)
     fill(batch*n, <real>0, no_error_1)
+    fill(batch, <real>0, no_source)
     for w in range((every + steps - 1) // every):
+        if interrupted(w): return
         copy(batch*n, s_error_0 + min(steps, every*w + every)*batch*n, s_bar_0 + min(steps, every*w + every)*batch*n)
         copy(batch*n, s_error_1 + min(steps, every*w + every)*batch*n, s_bar_1 + min(steps, every*w + every)*batch*n)
+        copy(batch, s_source + min(steps, every*w + every)*batch, s_heard + min(steps, every*w + every)*batch)
         for t_2 in range(min(steps, every*w + every) - every*w - 1):
+            if interrupted(t_2): return
+            # cell_reached: where the step is active and a loss hears of s_next
+            # s_heard_before: where a loss hears of the state before
+            lstm_classifier_cell_reaching[real](
+                batch, n, m,
+                s_heard + (min(steps, every*w + every) - t_2)*batch, active + (min(steps, every*w + every) - t_2 - 1)*batch, s_source + (min(steps, every*w + every) - t_2 - 1)*batch, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
+                cell_reached + (min(steps, every*w + every) - t_2 - 1)*batch, s_heard + (min(steps, every*w + every) - t_2 - 1)*batch,
+            )
             # s_bar_before = s_error + D*_s f . s_bar
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                s_error_0 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_error_1 + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_inactive + (min(steps, every*w + every) - t_2 - 1)*batch, s_bar_0 + (min(steps, every*w + every) - t_2)*batch*n,
-                s_bar_1 + (min(steps, every*w + every) - t_2)*batch*n, cell_saved_going_on + (min(steps, every*w + every) - t_2 - 1)*batch, cell_W, cell_saved_tanh_d1_cell_g + (min(steps, every*w + every) - t_2 - 1)*batch*n,
-                cell_saved_sigmoid_cell_i + (min(steps, every*w + every) - t_2 - 1)*batch*n, active + (min(steps, every*w + every) - t_2 - 1)*batch, cell_saved_tanh_d1_cell_c_next + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(steps, every*w + every) - t_2 - 1)*batch*n,
-                cell_saved_sigmoid_d1_cell_i + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_tanh_cell_g + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_cell_c + (min(steps, every*w + every) - t_2 - 1)*batch*n,
-                cell_saved_sigmoid_d1_cell_o + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_tanh_cell_c_next + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_cell_f + (min(steps, every*w + every) - t_2 - 1)*batch*n, reset + (min(steps, every*w + every) - t_2 - 1)*batch,
-                s_bar_0 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_bar_1 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_reset_bar_0, s_reset_bar_1,
-                cell_delta_value + 4*(min(steps, every*w + every) - t_2 - 1)*batch*n, scratch,
+                s_error_0 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_error_1 + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_reached + (min(steps, every*w + every) - t_2 - 1)*batch, s_bar_0 + (min(steps, every*w + every) - t_2)*batch*n,
+                s_bar_1 + (min(steps, every*w + every) - t_2)*batch*n, reset + (min(steps, every*w + every) - t_2 - 1)*batch, cell_W, cell_saved_tanh_d1_cell_g + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                cell_saved_sigmoid_cell_i + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_tanh_d1_cell_c_next + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_d1_cell_i + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                cell_saved_tanh_cell_g + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_cell_c + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_d1_cell_o + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                cell_saved_tanh_cell_c_next + (min(steps, every*w + every) - t_2 - 1)*batch*n, cell_saved_sigmoid_cell_f + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_bar_0 + (min(steps, every*w + every) - t_2 - 1)*batch*n, s_bar_1 + (min(steps, every*w + every) - t_2 - 1)*batch*n,
+                s_reset_bar_0, s_reset_bar_1, cell_delta_value + 4*(min(steps, every*w + every) - t_2 - 1)*batch*n, scratch,
             )
         for t_3 in range(every*w + min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1):
+            if interrupted(t_3): return
+            # cell_reached: where the step is active and a loss hears of s_next
+            # s_heard_before: where a loss hears of the state before
+            lstm_classifier_cell_reaching[real](
+                batch, n, m,
+                s_heard + batch*(every*w - t_3 + 1), active + batch*(every*w - t_3), no_source, reset + batch*(every*w - t_3),
+                cell_reached + batch*(every*w - t_3), s_heard + batch*(every*w - t_3),
+            )
             # s_bar_before = s_error + D*_s f . s_bar
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                no_error_0, no_error_1, cell_saved_inactive + batch*(every*w - t_3), s_bar_0 + batch*(every*w - t_3 + 1)*n,
-                s_bar_1 + batch*(every*w - t_3 + 1)*n, cell_saved_going_on + batch*(every*w - t_3), cell_W, cell_saved_tanh_d1_cell_g + batch*(every*w - t_3)*n,
-                cell_saved_sigmoid_cell_i + batch*(every*w - t_3)*n, active + batch*(every*w - t_3), cell_saved_tanh_d1_cell_c_next + batch*(every*w - t_3)*n, cell_saved_sigmoid_cell_o + batch*(every*w - t_3)*n,
-                cell_saved_sigmoid_d1_cell_i + batch*(every*w - t_3)*n, cell_saved_tanh_cell_g + batch*(every*w - t_3)*n, cell_saved_sigmoid_d1_cell_f + batch*(every*w - t_3)*n, cell_saved_cell_c + batch*(every*w - t_3)*n,
-                cell_saved_sigmoid_d1_cell_o + batch*(every*w - t_3)*n, cell_saved_tanh_cell_c_next + batch*(every*w - t_3)*n, cell_saved_sigmoid_cell_f + batch*(every*w - t_3)*n, reset + batch*(every*w - t_3),
-                s_bar_0 + batch*(every*w - t_3)*n, s_bar_1 + batch*(every*w - t_3)*n, s_reset_bar_0, s_reset_bar_1,
-                cell_delta_value + 4*batch*(every*w - t_3)*n, scratch,
+                no_error_0, no_error_1, cell_reached + batch*(every*w - t_3), s_bar_0 + batch*(every*w - t_3 + 1)*n,
+                s_bar_1 + batch*(every*w - t_3 + 1)*n, reset + batch*(every*w - t_3), cell_W, cell_saved_tanh_d1_cell_g + batch*(every*w - t_3)*n,
+                cell_saved_sigmoid_cell_i + batch*(every*w - t_3)*n, cell_saved_tanh_d1_cell_c_next + batch*(every*w - t_3)*n, cell_saved_sigmoid_cell_o + batch*(every*w - t_3)*n, cell_saved_sigmoid_d1_cell_i + batch*(every*w - t_3)*n,
+                cell_saved_tanh_cell_g + batch*(every*w - t_3)*n, cell_saved_sigmoid_d1_cell_f + batch*(every*w - t_3)*n, cell_saved_cell_c + batch*(every*w - t_3)*n, cell_saved_sigmoid_d1_cell_o + batch*(every*w - t_3)*n,
+                cell_saved_tanh_cell_c_next + batch*(every*w - t_3)*n, cell_saved_sigmoid_cell_f + batch*(every*w - t_3)*n, s_bar_0 + batch*(every*w - t_3)*n, s_bar_1 + batch*(every*w - t_3)*n,
+                s_reset_bar_0, s_reset_bar_1, cell_delta_value + 4*batch*(every*w - t_3)*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . s_bar
         # cell_U_bar += nabla*_cell_U f . s_bar
@@ -1777,8 +2018,9 @@ cdef void lstm_classifier_truncated_bptt(
         ):
             lstm_classifier_cell_adjoints[real](
                 min(steps, max(down, every), every*w + every)*batch, n, m,
-                cell_saved_cell_h + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, cell_delta_value + 4*(min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, x + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m, cell_U,
-                cell_W_bar, cell_U_bar, cell_b_bar, x_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m,
+                cell_reached + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch, cell_saved_cell_h + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, cell_delta_value + 4*(min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*n, x + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m,
+                cell_U, cell_W_bar, cell_U_bar, cell_b_bar,
+                NULL if x_bar is NULL else x_bar + (min(steps, every*w + every) - min(steps, max(down, every), every*w + every))*batch*m, scratch,
             )
         for z in range(max(0, min(1, min(steps, max(down, every), every*w + every) - min(steps, every*w + every) + 1))):
             if s_0_bar_0 is not NULL:
@@ -1829,11 +2071,11 @@ cdef void lstm_classifier_rtrl(
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
     const real* prediction_V, const real* prediction_c, const real* influence_0_W_U_b, const real* influence_1_W_U_b,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* s_last_0, real* s_last_1,
     real* influence_0_W_U_b_last, real* influence_1_W_U_b_last, real* prediction, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss, and its gradient by RTRL
+    # losses += weight loss, and the gradient of their sum J by RTRL
     # from an influence of the parameters on the initial state
     #     s_0: (batch, n) * (batch, n), state
     #     s_reset: (batch, n) * (batch, n), state
@@ -1849,7 +2091,7 @@ cdef void lstm_classifier_rtrl(
     #     prediction_c: (prediction_k), parameter
     #     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
     #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (4, n, n), added to, not computed where NULL
     #     cell_U_bar: (4, n, m), added to, not computed where NULL
     #     cell_b_bar: (4, n), added to, not computed where NULL
@@ -1859,11 +2101,11 @@ cdef void lstm_classifier_rtrl(
     #     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     prediction: (steps, batch, prediction_k), overwritten
-    # cost of cell_influence: 16*m*n^3 + 8*m*n^2 + 22*m*n + 16*n^4 + 24*n^3 + 49*n^2 +
-    #     47*n + 2 flops and 10*n calls
+    # cost of cell_influence: n*(16*m*n^2 + 8*m*n + 22*m + 16*n^3 + 24*n^2 + 43*n + 23)
+    #     flops and 10*n calls
     # cost of prediction_predict: 2*n*prediction_k flops
-    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
-    #     2 calls
+    # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
+    #     2) calls
     # cost of cell_readout: 16*n^2*(m + n + 1) flops
     # cost of cell_gradients: 4*n*(m + n + 1) flops
     cdef real* influence_0_W_U_b_next = workspace
@@ -1874,13 +2116,19 @@ cdef void lstm_classifier_rtrl(
     cdef real* s_error_0 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 4*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* s_error_1 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 5*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* scratch = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*batch*n + 4*m*n + 4*n*n + 4*n
-    cdef Py_ssize_t t
+    cdef Py_ssize_t t, s
     copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b, influence_0_W_U_b_next)
     copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b, influence_1_W_U_b_next)
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     fill(4*m*n + 4*n*n + 4*n, <real>0, gradient_0_W_U_b)
     for t in range(steps):
+        if interrupted(t): return
+        # J = 0 where a sample is reset
+        lstm_classifier_cell_resets[real](
+            batch, n, m,
+            reset + batch*t, active + batch*t, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t) % 2)*batch*n,
+        )
         # s_next = cell(s, x; cell_W, cell_U, cell_b)
         # J_next = D f . J + nabla f, J the influence of the parameters on the state
         lstm_classifier_cell_influence[real](
@@ -1891,29 +2139,38 @@ cdef void lstm_classifier_rtrl(
             s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n,
             scratch,
         )
+        # J_next = J where a sample is not active
+        lstm_classifier_cell_idle[real](
+            batch, n, m,
+            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t) % 2)*batch*n, active + batch*t, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n,
+            influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n,
+        )
         # prediction_2 = prediction(s; prediction_V, prediction_c)
         if prediction is not NULL:
             lstm_classifier_prediction_predict[real](
                 batch, n, prediction_k,
                 prediction_V, s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, prediction_c,
-                prediction + batch*prediction_k*t,
+                NULL if prediction is NULL else prediction + batch*prediction_k*t,
             )
-        # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
+        # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+        #     their sum
         # s_error = D_s J
         # prediction_V_bar += nabla_prediction_V J
         # prediction_c_bar += nabla_prediction_c J
         lstm_classifier_observe[real](
             batch, n, prediction_k,
             weight + batch*t, prediction_V, s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n,
-            prediction_c, k + batch*t, J, s_error_0,
+            prediction_c, k + batch*t, NULL if losses is NULL else losses + batch*t, s_error_0,
             s_error_1, prediction_V_bar, prediction_c_bar, scratch,
         )
-        # gradient_0_W_U_b += J* . s_bar
-        lstm_classifier_cell_readout[real](
-            batch, n, m,
-            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n, s_error_0, s_error_1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((t + 1) % 2)*batch*n,
-            gradient_0_W_U_b,
-        )
+        for s in range(batch):
+            if weight[t*batch + s] != 0:
+                # gradient_0_W_U_b += J* . s_bar
+                lstm_classifier_cell_readout[real](
+                    1, n, m,
+                    influence_0_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, s_error_0 + n*s, s_error_1 + n*s, influence_1_W_U_b_next + 4*((t + 1) % 2)*batch*m*n*n + 4*((t + 1) % 2)*batch*n*n*n + 4*((t + 1) % 2)*batch*n*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s,
+                    gradient_0_W_U_b,
+                )
     # the gradient of each parameter from its columns
     if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
         lstm_classifier_cell_gradients[real](
@@ -1968,12 +2225,12 @@ cdef void lstm_classifier_hybrid(
     const real* x, const real* reset, const real* active, const int64_t* k,
     const real* weight, const real* cell_W, const real* cell_U, const real* cell_b,
     const real* prediction_V, const real* prediction_c, const real* influence_0_W_U_b, const real* influence_1_W_U_b,
-    real* J, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
+    real* losses, real* cell_W_bar, real* cell_U_bar, real* cell_b_bar,
     real* prediction_V_bar, real* prediction_c_bar, real* s_last_0, real* s_last_1,
     real* influence_0_W_U_b_last, real* influence_1_W_U_b_last, real* workspace
 ) noexcept nogil:
-    # J += sum over the times of weight loss, and its gradient by blocks of BPTT
-    # with the influence carried from block to block
+    # losses += weight loss, and the gradient of their sum J
+    # by blocks of BPTT, with the influence carried from block to block
     #     s_0: (batch, n) * (batch, n), state
     #     s_reset: (batch, n) * (batch, n), state
     #     x: (steps, batch, m), state
@@ -1988,7 +2245,7 @@ cdef void lstm_classifier_hybrid(
     #     prediction_c: (prediction_k), parameter
     #     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
     #     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
-    #     J: (), added to, not computed where NULL
+    #     losses: (steps, batch), added to, not computed where NULL
     #     cell_W_bar: (4, n, n), added to, not computed where NULL
     #     cell_U_bar: (4, n, m), added to, not computed where NULL
     #     cell_b_bar: (4, n), added to, not computed where NULL
@@ -1997,14 +2254,14 @@ cdef void lstm_classifier_hybrid(
     #     s_last: (batch, n) * (batch, n), overwritten
     #     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     #     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
-    # cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
-    # cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k +
-    #     2 calls
-    # cost of cell_backward: 2*n*(4*n + 23) flops
-    # cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
+    # cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
+    # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
+    #     2) calls
+    # cost of cell_backward: n*(8*n + 31) flops
+    # cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
     # cost of cell_readout: 16*n^2*(m + n + 1) flops
     # cost of cell_identity: n flops
-    # cost of cell_block_step: n*(8*n^2 + 45*n + 24) flops
+    # cost of cell_block_step: n*(8*n^2 + 39*n + 12) flops
     # cost of cell_block_end: 8*n^2*(4*m*n + 2*m*times + 4*n^2 + 2*n*times + 4*n + times)
     #     flops
     # cost of cell_gradients: 4*n*(m + n + 1) flops
@@ -2017,79 +2274,95 @@ cdef void lstm_classifier_hybrid(
     cdef real* s_error_1 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 3*min(block, steps)*batch*n + 3*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* s_bar_0 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 4*min(block, steps)*batch*n + 4*batch*n + 4*m*n + 4*n*n + 4*n
     cdef real* s_bar_1 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 5*min(block, steps)*batch*n + 5*batch*n + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_inactive = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_sigmoid_cell_o = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 7*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_sigmoid_cell_i = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 8*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_tanh_d1_cell_g = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 9*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_tanh_cell_g = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 10*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_sigmoid_d1_cell_i = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 11*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_cell_c = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 12*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 13*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_tanh_cell_c_next = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 14*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 15*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_going_on = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 16*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 16*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_saved_cell_h = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 17*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* cell_delta_value = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 18*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* Lambda_00 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* Lambda_01 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 18*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* Lambda_10 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 20*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* Lambda_11 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 22*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_2 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_3 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 2*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_4 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 3*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_5 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 4*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_6 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 5*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_7 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 6*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* factor_8 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 7*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef real* scratch = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n
-    cdef Py_ssize_t b, t, t_2, t_3
+    cdef real* s_source = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + 4*m*n + 4*n*n + 4*n
+    cdef real* s_heard = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + min(block, steps)*batch + batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_sigmoid_cell_o = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_tanh_d1_cell_c_next = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 7*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_sigmoid_cell_i = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 8*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_tanh_d1_cell_g = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 9*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_tanh_cell_g = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 10*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_sigmoid_d1_cell_i = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 11*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_cell_c = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 12*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_sigmoid_d1_cell_f = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 13*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_tanh_cell_c_next = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 14*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_sigmoid_d1_cell_o = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 15*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_sigmoid_cell_f = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 16*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_saved_cell_h = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 17*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_delta_value = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 18*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_reached = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* Lambda_00 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* Lambda_01 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 18*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* Lambda_10 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 20*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* Lambda_11 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 22*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_2 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_3 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 2*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_4 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 3*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_5 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 4*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_6 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 5*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_7 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 6*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* factor_8 = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 7*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_linking = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 3*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* cell_linked = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 4*min(block, steps)*batch + 2*batch + 4*m*n + 4*n*n + 4*n
+    cdef real* scratch = workspace + 16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 4*min(block, steps)*batch + 4*batch + 4*m*n + 4*n*n + 4*n
+    cdef Py_ssize_t b, t, t_2, s, t_3
     copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_0_W_U_b, influence_0_W_U_b_next)
     copy((4*m*n + 4*n*n + 4*n)*batch*n, influence_1_W_U_b, influence_1_W_U_b_next)
     fill(4*m*n + 4*n*n + 4*n, <real>0, gradient_0_W_U_b)
     copy(batch*n, s_0_0, s_0)
     copy(batch*n, s_0_1, s_1)
     for b in range((block + steps - 1) // block):
+        if interrupted(b): return
         for t_2 in range(min(block, steps - b*block)):
+            if interrupted(t_2): return
             # s_next = cell(s, x; cell_W, cell_U, cell_b)
             lstm_classifier_cell_saving_transition[real](
                 batch, n, m,
                 active + (b*block + t_2)*batch, cell_W, reset + (b*block + t_2)*batch, s_reset_0,
                 s_reset_1, s_0 + batch*n*t_2, s_1 + batch*n*t_2, cell_U,
                 x + (b*block + t_2)*batch*m, cell_b, s_0 + batch*n*(t_2 + 1), s_1 + batch*n*(t_2 + 1),
-                cell_saved_inactive + batch*t_2, cell_saved_sigmoid_cell_o + batch*n*t_2, cell_saved_tanh_d1_cell_c_next + batch*n*t_2, cell_saved_sigmoid_cell_i + batch*n*t_2,
-                cell_saved_tanh_d1_cell_g + batch*n*t_2, cell_saved_tanh_cell_g + batch*n*t_2, cell_saved_sigmoid_d1_cell_i + batch*n*t_2, cell_saved_cell_c + batch*n*t_2,
-                cell_saved_sigmoid_d1_cell_f + batch*n*t_2, cell_saved_tanh_cell_c_next + batch*n*t_2, cell_saved_sigmoid_d1_cell_o + batch*n*t_2, cell_saved_going_on + batch*t_2,
-                cell_saved_sigmoid_cell_f + batch*n*t_2, cell_saved_cell_h + batch*n*t_2, scratch,
+                cell_saved_sigmoid_cell_o + batch*n*t_2, cell_saved_tanh_d1_cell_c_next + batch*n*t_2, cell_saved_sigmoid_cell_i + batch*n*t_2, cell_saved_tanh_d1_cell_g + batch*n*t_2,
+                cell_saved_tanh_cell_g + batch*n*t_2, cell_saved_sigmoid_d1_cell_i + batch*n*t_2, cell_saved_cell_c + batch*n*t_2, cell_saved_sigmoid_d1_cell_f + batch*n*t_2,
+                cell_saved_tanh_cell_c_next + batch*n*t_2, cell_saved_sigmoid_d1_cell_o + batch*n*t_2, cell_saved_sigmoid_cell_f + batch*n*t_2, cell_saved_cell_h + batch*n*t_2,
+                scratch,
             )
         fill((min(block, steps) + 1)*batch*n, <real>0, s_error_0)
         fill((min(block, steps) + 1)*batch*n, <real>0, s_error_1)
-        # J += the weighed sum of the losses of prediction(s; prediction_V, prediction_c)
+        fill((min(block, steps) + 1)*batch, <real>0, s_source)
+        copy(min(block, steps - b*block)*batch, weight + b*batch*block, s_source + batch)
+        # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+        #     their sum
         # s_error = D_s J
         # prediction_V_bar += nabla_prediction_V J
         # prediction_c_bar += nabla_prediction_c J
         lstm_classifier_observe[real](
             min(block, steps - b*block)*batch, n, prediction_k,
             weight + b*batch*block, prediction_V, s_0 + batch*n, s_1 + batch*n,
-            prediction_c, k + b*batch*block, J, s_error_0 + batch*n,
+            prediction_c, k + b*batch*block, NULL if losses is NULL else losses + b*batch*block, s_error_0 + batch*n,
             s_error_1 + batch*n, prediction_V_bar, prediction_c_bar, scratch,
         )
         copy(batch*n, s_error_0 + min(block, steps - b*block)*batch*n, s_bar_0 + min(block, steps - b*block)*batch*n)
         copy(batch*n, s_error_1 + min(block, steps - b*block)*batch*n, s_bar_1 + min(block, steps - b*block)*batch*n)
+        copy(batch, s_source + min(block, steps - b*block)*batch, s_heard + min(block, steps - b*block)*batch)
         for t in range(min(block, steps - b*block)):
+            if interrupted(t): return
+            # cell_reached: where the step is active and a loss hears of s_next
+            # s_heard_before: where a loss hears of the state before
+            lstm_classifier_cell_reaching[real](
+                batch, n, m,
+                s_heard + (min(block, steps - b*block) - t)*batch, active + (b*block + min(block, steps - b*block) - t - 1)*batch, s_source + (min(block, steps - b*block) - t - 1)*batch, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
+                cell_reached + (min(block, steps - b*block) - t - 1)*batch, s_heard + (min(block, steps - b*block) - t - 1)*batch,
+            )
             # s_bar_before = s_error + D*_s f . s_bar
             # s_reset_bar += D*_s_reset f . s_bar
             lstm_classifier_cell_backward[real](
                 batch, n, m,
-                s_error_0 + (min(block, steps - b*block) - t - 1)*batch*n, s_error_1 + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_inactive + (min(block, steps - b*block) - t - 1)*batch, s_bar_0 + (min(block, steps - b*block) - t)*batch*n,
-                s_bar_1 + (min(block, steps - b*block) - t)*batch*n, cell_saved_going_on + (min(block, steps - b*block) - t - 1)*batch, cell_W, cell_saved_tanh_d1_cell_g + (min(block, steps - b*block) - t - 1)*batch*n,
-                cell_saved_sigmoid_cell_i + (min(block, steps - b*block) - t - 1)*batch*n, active + (b*block + min(block, steps - b*block) - t - 1)*batch, cell_saved_tanh_d1_cell_c_next + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(block, steps - b*block) - t - 1)*batch*n,
-                cell_saved_sigmoid_d1_cell_i + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_tanh_cell_g + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_cell_c + (min(block, steps - b*block) - t - 1)*batch*n,
-                cell_saved_sigmoid_d1_cell_o + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_tanh_cell_c_next + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_cell_f + (min(block, steps - b*block) - t - 1)*batch*n, reset + (b*block + min(block, steps - b*block) - t - 1)*batch,
-                s_bar_0 + (min(block, steps - b*block) - t - 1)*batch*n, s_bar_1 + (min(block, steps - b*block) - t - 1)*batch*n, NULL, NULL,
-                cell_delta_value + 4*(min(block, steps - b*block) - t - 1)*batch*n, scratch,
+                s_error_0 + (min(block, steps - b*block) - t - 1)*batch*n, s_error_1 + (min(block, steps - b*block) - t - 1)*batch*n, cell_reached + (min(block, steps - b*block) - t - 1)*batch, s_bar_0 + (min(block, steps - b*block) - t)*batch*n,
+                s_bar_1 + (min(block, steps - b*block) - t)*batch*n, reset + (b*block + min(block, steps - b*block) - t - 1)*batch, cell_W, cell_saved_tanh_d1_cell_g + (min(block, steps - b*block) - t - 1)*batch*n,
+                cell_saved_sigmoid_cell_i + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_tanh_d1_cell_c_next + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_d1_cell_i + (min(block, steps - b*block) - t - 1)*batch*n,
+                cell_saved_tanh_cell_g + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_cell_c + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_d1_cell_o + (min(block, steps - b*block) - t - 1)*batch*n,
+                cell_saved_tanh_cell_c_next + (min(block, steps - b*block) - t - 1)*batch*n, cell_saved_sigmoid_cell_f + (min(block, steps - b*block) - t - 1)*batch*n, s_bar_0 + (min(block, steps - b*block) - t - 1)*batch*n, s_bar_1 + (min(block, steps - b*block) - t - 1)*batch*n,
+                NULL, NULL, cell_delta_value + 4*(min(block, steps - b*block) - t - 1)*batch*n, scratch,
             )
         # cell_W_bar += nabla*_cell_W f . s_bar
         # cell_U_bar += nabla*_cell_U f . s_bar
@@ -2098,42 +2371,53 @@ cdef void lstm_classifier_hybrid(
         if cell_W_bar is not NULL or cell_U_bar is not NULL or cell_b_bar is not NULL:
             lstm_classifier_cell_adjoints[real](
                 min(block, steps - b*block)*batch, n, m,
-                cell_saved_cell_h, cell_delta_value, x + b*batch*block*m, cell_U,
-                cell_W_bar, cell_U_bar, cell_b_bar, NULL,
+                cell_reached, cell_saved_cell_h, cell_delta_value, x + b*batch*block*m,
+                cell_U, cell_W_bar, cell_U_bar, cell_b_bar,
+                NULL, scratch,
             )
-        # gradient_0_W_U_b += J* . s_bar
-        lstm_classifier_cell_readout[real](
-            batch, n, m,
-            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n, s_bar_0, s_bar_1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n,
-            gradient_0_W_U_b,
-        )
+        for s in range(batch):
+            if s_heard[s] != 0:
+                # gradient_0_W_U_b += J* . s_bar
+                lstm_classifier_cell_readout[real](
+                    1, n, m,
+                    influence_0_W_U_b_next + 4*((b) % 2)*batch*m*n*n + 4*((b) % 2)*batch*n*n*n + 4*((b) % 2)*batch*n*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, s_bar_0 + n*s, s_bar_1 + n*s, influence_1_W_U_b_next + 4*((b) % 2)*batch*m*n*n + 4*((b) % 2)*batch*n*n*n + 4*((b) % 2)*batch*n*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s,
+                    gradient_0_W_U_b,
+                )
         # Lambda = id
         lstm_classifier_cell_identity[real](
             batch, n, m,
             Lambda_00, Lambda_01, Lambda_10, Lambda_11,
+            cell_linked,
         )
         for t_3 in range(min(block, steps - b*block)):
+            if interrupted(t_3): return
             # Lambda_before = Lambda . D f
             # factors of Lambda . nabla f
             lstm_classifier_cell_block_step[real](
                 batch, n, m,
-                Lambda_00 + ((t_3) % 2)*batch*n*n, cell_W, cell_saved_going_on + (min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_sigmoid_d1_cell_o + (min(block, steps - b*block) - t_3 - 1)*batch*n,
-                cell_saved_tanh_cell_c_next + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_cell_c + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_d1_cell_i + (min(block, steps - b*block) - t_3 - 1)*batch*n,
-                cell_saved_tanh_cell_g + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_d1_cell_g + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_cell_i + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_d1_cell_c_next + (min(block, steps - b*block) - t_3 - 1)*batch*n,
-                cell_saved_sigmoid_cell_o + (min(block, steps - b*block) - t_3 - 1)*batch*n, active + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, cell_saved_inactive + (min(block, steps - b*block) - t_3 - 1)*batch, Lambda_01 + ((t_3) % 2)*batch*n*n,
+                cell_linked + ((t_3) % 2)*batch, active + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, reset + (b*block + min(block, steps - b*block) - t_3 - 1)*batch, Lambda_00 + ((t_3) % 2)*batch*n*n,
+                cell_W, cell_saved_sigmoid_d1_cell_o + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_cell_c_next + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_d1_cell_f + (min(block, steps - b*block) - t_3 - 1)*batch*n,
+                cell_saved_cell_c + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_d1_cell_i + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_cell_g + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_d1_cell_g + (min(block, steps - b*block) - t_3 - 1)*batch*n,
+                cell_saved_sigmoid_cell_i + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_tanh_d1_cell_c_next + (min(block, steps - b*block) - t_3 - 1)*batch*n, cell_saved_sigmoid_cell_o + (min(block, steps - b*block) - t_3 - 1)*batch*n, Lambda_01 + ((t_3) % 2)*batch*n*n,
                 cell_saved_sigmoid_cell_f + (min(block, steps - b*block) - t_3 - 1)*batch*n, Lambda_10 + ((t_3) % 2)*batch*n*n, Lambda_11 + ((t_3) % 2)*batch*n*n, Lambda_00 + ((t_3 + 1) % 2)*batch*n*n,
                 Lambda_01 + ((t_3 + 1) % 2)*batch*n*n, Lambda_10 + ((t_3 + 1) % 2)*batch*n*n, Lambda_11 + ((t_3 + 1) % 2)*batch*n*n, factor + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
                 factor_2 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_3 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_4 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_5 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n,
-                factor_6 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_7 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_8 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, scratch,
+                factor_6 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_7 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, factor_8 + (min(block, steps - b*block) - t_3 - 1)*batch*n*n, cell_linking + (min(block, steps - b*block) - t_3 - 1)*batch,
+                cell_linked + ((t_3 + 1) % 2)*batch, scratch,
             )
+        # J = 0 where cell_linked is zero
+        lstm_classifier_cell_cut[real](
+            batch, n, m,
+            cell_linked + ((min(block, steps - b*block)) % 2)*batch, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n,
+        )
         # J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j
         lstm_classifier_cell_block_end[real](
             batch, n, m, min(block, steps - b*block),
             Lambda_00 + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n, Lambda_01 + ((min(block, steps - b*block)) % 2)*batch*n*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b) % 2)*batch*n,
-            factor, cell_saved_cell_h, factor_2, factor_3,
-            factor_4, x + b*batch*block*m, Lambda_10 + ((min(block, steps - b*block)) % 2)*batch*n*n, Lambda_11 + ((min(block, steps - b*block)) % 2)*batch*n*n,
-            factor_5, factor_6, factor_7, factor_8,
-            influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b + 1) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b + 1) % 2)*batch*n,
+            factor, cell_linking, cell_saved_cell_h, factor_2,
+            factor_3, factor_4, x + b*batch*block*m, Lambda_10 + ((min(block, steps - b*block)) % 2)*batch*n*n,
+            Lambda_11 + ((min(block, steps - b*block)) % 2)*batch*n*n, factor_5, factor_6, factor_7,
+            factor_8, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b + 1) % 2)*batch*n, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*((b + 1) % 2)*batch*n, scratch,
         )
         copy(batch*n, s_0 + min(block, steps - b*block)*batch*n, s_0)
         copy(batch*n, s_1 + min(block, steps - b*block)*batch*n, s_1)
@@ -2201,7 +2485,7 @@ forward = Kernel(
     s_sequence: (steps, batch, n) * (steps, batch, n), overwritten
     s_last: (batch, n) * (batch, n), overwritten
 
-cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
+cost of cell_transition: 4*n*(2*m + 2*n + 1) flops and 5*n calls
 cost of prediction_predict: 2*n*prediction_k flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
@@ -2222,14 +2506,14 @@ cost of prediction_predict: 2*n*prediction_k flops""",
         Argument("s_last", "result", (Leaf("s_last_0", ("batch", "n")), Leaf("s_last_1", ("batch", "n")))),
     ),
     mode="overwrite",
-    workspace=Derived("2*batch*n*steps + 7*batch*n + 2*batch", lambda steps, batch, n, m, prediction_k: 2*batch*n*steps + 7*batch*n + 2*batch),
+    workspace=Derived("2*batch*n*steps + 7*batch*n", lambda steps, batch, n, m, prediction_k: 2*batch*n*steps + 7*batch*n),
     float64=<size_t>&lstm_classifier_forward_float64,
     float32=<size_t>&lstm_classifier_forward_float32,
 )
 
 loss = Kernel(
     "lstm_classifier.loss",
-    """J += sum over the times of weight loss
+    """losses += weight loss, for each time and sample; J is their sum
 
     s_0: (batch, n) * (batch, n), state
     s_reset: (batch, n) * (batch, n), state
@@ -2243,11 +2527,11 @@ loss = Kernel(
     cell_b: (4, n), parameter
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     s_last: (batch, n) * (batch, n), overwritten
 
-cost of cell_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 5*n calls
-cost of observed_loss: 2*(n*prediction_k + prediction_k + 2) flops and prediction_k + 1 calls""",
+cost of cell_transition: 4*n*(2*m + 2*n + 1) flops and 5*n calls
+cost of observed_loss: 2*n*prediction_k + prediction_k + 3 flops and 2*prediction_k + 3 calls""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2264,19 +2548,19 @@ cost of observed_loss: 2*(n*prediction_k + prediction_k + 2) flops and predictio
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("s_last", "result", (Leaf("s_last_0", ("batch", "n")), Leaf("s_last_1", ("batch", "n")))),
     ),
     mode="accumulate",
-    workspace=Derived("2*batch*n*steps + 2*batch*n + max(5*batch*n + 2*batch, 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k: 2*batch*n*steps + 2*batch*n + max(5*batch*n + 2*batch, 2*batch*prediction_k*steps + batch*steps)),
+    workspace=Derived("2*batch*n*steps + 2*batch*n + max(5*batch*n, 2*batch*prediction_k*steps + batch*steps)", lambda steps, batch, n, m, prediction_k: 2*batch*n*steps + 2*batch*n + max(5*batch*n, 2*batch*prediction_k*steps + batch*steps)),
     float64=<size_t>&lstm_classifier_loss_float64,
     float32=<size_t>&lstm_classifier_loss_float32,
 )
 
 bptt = Kernel(
     "lstm_classifier.bptt",
-    """J += sum over the times of weight loss
-and its gradient by BPTT
+    """losses += weight loss, for each time and sample; J is their sum
+and the gradient of J by BPTT
 
     s_0: (batch, n) * (batch, n), state
     s_reset: (batch, n) * (batch, n), state
@@ -2290,7 +2574,7 @@ and its gradient by BPTT
     cell_b: (4, n), parameter
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (4, n, n), added to, not computed where NULL
     cell_U_bar: (4, n, m), added to, not computed where NULL
     cell_b_bar: (4, n), added to, not computed where NULL
@@ -2301,10 +2585,10 @@ and its gradient by BPTT
     x_bar: (steps, batch, m), added to, not computed where NULL
     s_last: (batch, n) * (batch, n), overwritten
 
-cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
-cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
-cost of cell_backward: 2*n*(4*n + 23) flops
-cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
+cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
+cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
+cost of cell_backward: n*(8*n + 31) flops
+cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2321,7 +2605,7 @@ cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", (4, "n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", (4, "n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", (4, "n")),)),
@@ -2333,7 +2617,7 @@ cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
         Argument("s_last", "result", (Leaf("s_last_0", ("batch", "n")), Leaf("s_last_1", ("batch", "n")))),
     ),
     mode="accumulate",
-    workspace=Derived("22*batch*n*steps + 6*batch*n + 2*batch*steps + max(4*batch*n, 3*batch*prediction_k*steps + 2*batch*steps)", lambda steps, batch, n, m, prediction_k: 22*batch*n*steps + 6*batch*n + 2*batch*steps + max(4*batch*n, 3*batch*prediction_k*steps + 2*batch*steps)),
+    workspace=Derived("22*batch*n*steps + 6*batch*n + 3*batch*steps + 2*batch + max(6*batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 4*batch*prediction_k*steps + 3*batch*steps)", lambda steps, batch, n, m, prediction_k: 22*batch*n*steps + 6*batch*n + 3*batch*steps + 2*batch + max(6*batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 4*batch*prediction_k*steps + 3*batch*steps)),
     float64=<size_t>&lstm_classifier_bptt_float64,
     float32=<size_t>&lstm_classifier_bptt_float32,
 )
@@ -2361,9 +2645,9 @@ cost: 0 flops
 
 truncated_bptt = Kernel(
     "lstm_classifier.truncated_bptt",
-    """J += sum over the times of weight loss
-and its gradient by truncated BPTT: every `every` steps, their losses go `down` steps
-down, at least `every`
+    """losses += weight loss, for each time and sample; J is their sum
+and the gradient of J by truncated BPTT: every `every` steps, their losses go `down`
+steps down, at least `every`
 
     s_0: (batch, n) * (batch, n), state
     s_reset: (batch, n) * (batch, n), state
@@ -2377,7 +2661,7 @@ down, at least `every`
     cell_b: (4, n), parameter
     prediction_V: (prediction_k, n), parameter
     prediction_c: (prediction_k), parameter
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (4, n, n), added to, not computed where NULL
     cell_U_bar: (4, n, m), added to, not computed where NULL
     cell_b_bar: (4, n), added to, not computed where NULL
@@ -2388,10 +2672,10 @@ down, at least `every`
     x_bar: (steps, batch, m), added to, not computed where NULL
     s_last: (batch, n) * (batch, n), overwritten
 
-cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
-cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
-cost of cell_backward: 2*n*(4*n + 23) flops
-cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
+cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
+cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
+cost of cell_backward: n*(8*n + 31) flops
+cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "every", "down"),
     arguments=(
         Argument("s_0", "state", (Leaf("s_0_0", ("batch", "n")), Leaf("s_0_1", ("batch", "n")))),
@@ -2408,7 +2692,7 @@ cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
         Argument("prediction_c", "parameter", (Leaf("prediction_c", ("prediction_k",)),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", (4, "n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", (4, "n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", (4, "n")),)),
@@ -2420,14 +2704,14 @@ cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops""",
         Argument("s_last", "result", (Leaf("s_last_0", ("batch", "n")), Leaf("s_last_1", ("batch", "n")))),
     ),
     mode="accumulate",
-    workspace=Derived("22*batch*n*steps + 8*batch*n + 2*batch*steps + max(4*batch*n, 3*batch*prediction_k*steps + 2*batch*steps)", lambda steps, batch, n, m, prediction_k, every, down: 22*batch*n*steps + 8*batch*n + 2*batch*steps + max(4*batch*n, 3*batch*prediction_k*steps + 2*batch*steps)),
+    workspace=Derived("22*batch*n*steps + 8*batch*n + 3*batch*steps + 3*batch + max(6*batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 4*batch*prediction_k*steps + 3*batch*steps)", lambda steps, batch, n, m, prediction_k, every, down: 22*batch*n*steps + 8*batch*n + 3*batch*steps + 3*batch + max(6*batch*n, 2*batch*m*steps + batch*n*steps, batch*n*steps + 4*batch*prediction_k*steps + 3*batch*steps)),
     float64=<size_t>&lstm_classifier_truncated_bptt_float64,
     float32=<size_t>&lstm_classifier_truncated_bptt_float32,
 )
 
 rtrl = Kernel(
     "lstm_classifier.rtrl",
-    """J += sum over the times of weight loss, and its gradient by RTRL
+    """losses += weight loss, and the gradient of their sum J by RTRL
 from an influence of the parameters on the initial state
 
     s_0: (batch, n) * (batch, n), state
@@ -2444,7 +2728,7 @@ from an influence of the parameters on the initial state
     prediction_c: (prediction_k), parameter
     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (4, n, n), added to, not computed where NULL
     cell_U_bar: (4, n, m), added to, not computed where NULL
     cell_b_bar: (4, n), added to, not computed where NULL
@@ -2455,9 +2739,9 @@ from an influence of the parameters on the initial state
     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     prediction: (steps, batch, prediction_k), overwritten
 
-cost of cell_influence: 16*m*n^3 + 8*m*n^2 + 22*m*n + 16*n^4 + 24*n^3 + 49*n^2 + 47*n + 2 flops and 10*n calls
+cost of cell_influence: n*(16*m*n^2 + 8*m*n + 22*m + 16*n^3 + 24*n^2 + 43*n + 23) flops and 10*n calls
 cost of prediction_predict: 2*n*prediction_k flops
-cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
+cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
 cost of cell_readout: 16*n^2*(m + n + 1) flops
 cost of cell_gradients: 4*n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
@@ -2478,7 +2762,7 @@ cost of cell_gradients: 4*n*(m + n + 1) flops""",
         Argument("influence_1_W_U_b", "given", (Leaf("influence_1_W_U_b", ("batch", "n", Derived("4*m*n + 4*n*n + 4*n", lambda steps, batch, n, m, prediction_k: 4*m*n + 4*n*n + 4*n))),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", (4, "n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", (4, "n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", (4, "n")),)),
@@ -2490,15 +2774,15 @@ cost of cell_gradients: 4*n*(m + n + 1) flops""",
         Argument("prediction", "result", (Leaf("prediction", ("steps", "batch", "prediction_k")),)),
     ),
     mode="accumulate",
-    workspace=Derived("16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*batch*n + 4*m*n + 4*n*n + 4*n + max(3*batch*prediction_k + 2*batch, 6*batch*n*n + 24*batch*n + 2*batch)", lambda steps, batch, n, m, prediction_k: 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*batch*n + 4*m*n + 4*n*n + 4*n + max(3*batch*prediction_k + 2*batch, 6*batch*n*n + 24*batch*n + 2*batch)),
+    workspace=Derived("16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*batch*n + 4*m*n + 4*n*n + 4*n + max(2*batch*n*n + 24*batch*n, batch*n + 4*batch*prediction_k + 3*batch)", lambda steps, batch, n, m, prediction_k: 16*batch*m*n*n + 16*batch*n*n*n + 16*batch*n*n + 6*batch*n + 4*m*n + 4*n*n + 4*n + max(2*batch*n*n + 24*batch*n, batch*n + 4*batch*prediction_k + 3*batch)),
     float64=<size_t>&lstm_classifier_rtrl_float64,
     float32=<size_t>&lstm_classifier_rtrl_float32,
 )
 
 hybrid = Kernel(
     "lstm_classifier.hybrid",
-    """J += sum over the times of weight loss, and its gradient by blocks of BPTT
-with the influence carried from block to block
+    """losses += weight loss, and the gradient of their sum J
+by blocks of BPTT, with the influence carried from block to block
 
     s_0: (batch, n) * (batch, n), state
     s_reset: (batch, n) * (batch, n), state
@@ -2514,7 +2798,7 @@ with the influence carried from block to block
     prediction_c: (prediction_k), parameter
     influence_0_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
     influence_1_W_U_b: (batch, n, 4*m*n + 4*n**2 + 4*n), given
-    J: (), added to, not computed where NULL
+    losses: (steps, batch), added to, not computed where NULL
     cell_W_bar: (4, n, n), added to, not computed where NULL
     cell_U_bar: (4, n, m), added to, not computed where NULL
     cell_b_bar: (4, n), added to, not computed where NULL
@@ -2524,13 +2808,13 @@ with the influence carried from block to block
     influence_0_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
     influence_1_W_U_b_last: (batch, n, 4*m*n + 4*n**2 + 4*n), overwritten
 
-cost of cell_saving_transition: 2*(4*m*n + 4*n^2 + 8*n + 1) flops and 10*n calls
-cost of observe: 2*(3*n*prediction_k + 2*prediction_k + 3) flops and prediction_k + 2 calls
-cost of cell_backward: 2*n*(4*n + 23) flops
-cost of cell_adjoints: 4*n*(4*m + 2*n + 1) flops
+cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
+cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
+cost of cell_backward: n*(8*n + 31) flops
+cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
 cost of cell_readout: 16*n^2*(m + n + 1) flops
 cost of cell_identity: n flops
-cost of cell_block_step: n*(8*n^2 + 45*n + 24) flops
+cost of cell_block_step: n*(8*n^2 + 39*n + 12) flops
 cost of cell_block_end: 8*n^2*(4*m*n + 2*m*times + 4*n^2 + 2*n*times + 4*n + times) flops
 cost of cell_gradients: 4*n*(m + n + 1) flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "block"),
@@ -2551,7 +2835,7 @@ cost of cell_gradients: 4*n*(m + n + 1) flops""",
         Argument("influence_1_W_U_b", "given", (Leaf("influence_1_W_U_b", ("batch", "n", Derived("4*m*n + 4*n*n + 4*n", lambda steps, batch, n, m, prediction_k, block: 4*m*n + 4*n*n + 4*n))),)),
     ),
     results=(
-        Argument("J", "result", (Leaf("J", ()),)),
+        Argument("losses", "result", (Leaf("losses", ("steps", "batch")),)),
         Argument("cell_W_bar", "result", (Leaf("cell_W_bar", (4, "n", "n")),)),
         Argument("cell_U_bar", "result", (Leaf("cell_U_bar", (4, "n", "m")),)),
         Argument("cell_b_bar", "result", (Leaf("cell_b_bar", (4, "n")),)),
@@ -2562,7 +2846,7 @@ cost of cell_gradients: 4*n*(m + n + 1) flops""",
         Argument("influence_1_W_U_b_last", "result", (Leaf("influence_1_W_U_b_last", ("batch", "n", Derived("4*m*n + 4*n*n + 4*n", lambda steps, batch, n, m, prediction_k, block: 4*m*n + 4*n*n + 4*n))),)),
     ),
     mode="accumulate",
-    workspace=Derived("16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n + max(6*batch*n*n + 9*batch*n, 3*min(block, steps)*batch*prediction_k + 2*min(block, steps)*batch)", lambda steps, batch, n, m, prediction_k, block: 16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 2*min(block, steps)*batch + 4*m*n + 4*n*n + 4*n + max(6*batch*n*n + 9*batch*n, 3*min(block, steps)*batch*prediction_k + 2*min(block, steps)*batch)),
+    workspace=Derived("16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 4*min(block, steps)*batch + 4*batch + 4*m*n + 4*n*n + 4*n + max(4*batch*n*n + 8*batch*n, 2*min(block, steps)*batch*m + min(block, steps)*batch*n, min(block, steps)*batch*n + 4*min(block, steps)*batch*prediction_k + 3*min(block, steps)*batch)", lambda steps, batch, n, m, prediction_k, block: 16*batch*m*n*n + 16*batch*n*n*n + 8*min(block, steps)*batch*n*n + 24*batch*n*n + 22*min(block, steps)*batch*n + 6*batch*n + 4*min(block, steps)*batch + 4*batch + 4*m*n + 4*n*n + 4*n + max(4*batch*n*n + 8*batch*n, 2*min(block, steps)*batch*m + min(block, steps)*batch*n, min(block, steps)*batch*n + 4*min(block, steps)*batch*prediction_k + 3*min(block, steps)*batch)),
     float64=<size_t>&lstm_classifier_hybrid_float64,
     float32=<size_t>&lstm_classifier_hybrid_float32,
 )
@@ -2588,7 +2872,7 @@ recurrence = Recurrence(
     parameters=("cell_W", "cell_U", "cell_b", "prediction_V", "prediction_c"),
     targets=("k",),
     weight="weight",
-    total="J",
+    losses="losses",
     learned=False,
     influence=("influence_0_W_U_b", "influence_1_W_U_b"),
     online=True,

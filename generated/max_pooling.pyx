@@ -9,6 +9,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
+from derive.runtime.primitives cimport checked_index, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -36,9 +37,13 @@ cdef void max_pooling_forward(
     # saved_argmax1_x = argmax1(x)
     # saved_argmax2_x = argmax2(x)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -80,9 +85,13 @@ cdef void max_pooling_tangent(
     cdef real largest, candidate
     # y_dot = x_dot[j, argmax1(x) + 2*k, argmax2(x) + 2*p] -> [j, k, p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -113,7 +122,7 @@ cdef void max_pooling_backward(
     # x_bar += D*_x max_pooling . y_bar
     #     x: (batch, c, n, l), state
     #     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
-    #     x_bar: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar: (batch, c, n, l), added to
     #     saved: saved_argmax1_x, saved_argmax2_x, read
     # cost: batch*c*floor(l/2)*floor(n/2) flops
     # 8*batch*c*(2*l*n + 3*floor(l/2)*floor(n/2)) bytes of arguments, results and saved
@@ -124,11 +133,13 @@ cdef void max_pooling_backward(
     # x_bar += sum_{k,p} y_bar[j, k, p] -> [j, 2*k + saved_argmax1_x, 2*p +
     #     saved_argmax2_x]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
                 for k in range(l // 2):
-                    k_2 = <Py_ssize_t>saved_argmax1_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax1_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_argmax2_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] if 0 <= saved_argmax2_x[((s*c + i)*(n // 2) + j)*(l // 2) + k] < 2 else 0
+                    k_2 = checked_index(&saved_argmax1_x[((s*c + i)*(n // 2) + j)*(l // 2) + k], 2)
+                    k_3 = checked_index(&saved_argmax2_x[((s*c + i)*(n // 2) + j)*(l // 2) + k], 2)
                     x_bar[((s*c + i)*n + 2*j + k_2)*l + 2*k + k_3] += y_bar[((s*c + i)*(n // 2) + j)*(l // 2) + k]
 
 
@@ -158,7 +169,7 @@ cdef void max_pooling_tangent_backward(
     #     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
     #     x_dot: (batch, c, n, l), tangent
     #     y_bar_dot: (batch, c, floor(n/2), floor(l/2)), cotangent
-    #     x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar_dot: (batch, c, n, l), added to
     # cost: batch*c*floor(l/2)*floor(n/2) flops
     # 8*batch*c*(3*l*n + 2*floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
@@ -166,9 +177,13 @@ cdef void max_pooling_tangent_backward(
     cdef real largest, candidate
     # x_bar_dot += sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(x) + 2*k, argmax2(x) + 2*p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(n // 2):
+                if interrupted(j): return
                 for k in range(l // 2):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -247,7 +262,7 @@ backward = Kernel(
 
     x: (batch, c, n, l), state
     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
-    x_bar: (batch, c, n, l), added to, not computed where NULL
+    x_bar: (batch, c, n, l), added to
     saved: saved_argmax1_x, saved_argmax2_x, read
 
 cost: batch*c*floor(l/2)*floor(n/2) flops
@@ -275,7 +290,7 @@ tangent_backward = Kernel(
     y_bar: (batch, c, floor(n/2), floor(l/2)), cotangent
     x_dot: (batch, c, n, l), tangent
     y_bar_dot: (batch, c, floor(n/2), floor(l/2)), cotangent
-    x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    x_bar_dot: (batch, c, n, l), added to
 
 cost: batch*c*floor(l/2)*floor(n/2) flops
 8*batch*c*(3*l*n + 2*floor(l/2)*floor(n/2)) bytes of arguments, results and saved values in float64""",

@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t
 
 from derive.runtime.elementary cimport real, exp, fabs, log, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, checked_index, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -26,9 +26,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real log_d1(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef inline real tanh_d1(real t) noexcept nogil:
@@ -80,6 +90,7 @@ cdef void mlp_forward(
     # saved_tanh_d1_hidden_z = tanh'(hidden_z)
     # saved_hidden = hidden
     for s in range(batch):
+        if interrupted(s): return
         for i in range(hidden_n):
             hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
             hidden_si = tanh(hidden_z)
@@ -161,6 +172,7 @@ cdef void mlp_tangent(
     # hidden = tanh(hidden_z)
     # hidden_dot = tanh'(hidden_z) (.) hidden_z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(hidden_n):
             hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
             hidden[s*hidden_n + i] = tanh(hidden_z)
@@ -369,6 +381,7 @@ cdef void mlp_tangent_backward(
         # hidden_dot = tanh'(hidden_z) (.) hidden_z_dot
         # hidden = tanh(hidden_z)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(hidden_n):
                 hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
                 tanh_d1_hidden_z = tanh_d1(hidden_z)
@@ -447,8 +460,8 @@ cdef void mlp_loss(
     #     output_W: (output_n, hidden_n), parameter
     #     output_b: (output_n), parameter
     #     J: (batch), overwritten
-    # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
-    # batch*(hidden_n + output_n + 1) calls of elementwise functions
+    # cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + output_n + 1) flops
+    # batch*(hidden_n + 2*output_n + 3) calls of elementwise functions
     # 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes
     #     of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
@@ -469,6 +482,7 @@ cdef void mlp_loss(
     # hidden_z = hidden_W_x + hidden_b
     # hidden = tanh(hidden_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(hidden_n):
             hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
             hidden[s*hidden_n + i] = tanh(hidden_z)
@@ -477,26 +491,29 @@ cdef void mlp_loss(
          hidden, hidden_n, 1, output_W, 1, hidden_n, output, output_n, 1)
     # t = output[argmax(output)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(output_n):
             candidate = output[s*output_n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t[s] = output[s*output_n + k_2]
+        t[s] = anchor(output[s*output_n + k_2])
     # t_2 = output - t 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(output_n):
-            t_2[s*output_n + i] = output[s*output_n + i] - t[s]
+            t_2[s*output_n + i] = difference(output[s*output_n + i], t[s])
     # t_3 = <1, exp(t_2)>
     for s in range(batch):
+        if interrupted(s): return
         total = <real>0
         for i in range(output_n):
             total += exp(t_2[s*output_n + i])
         t_3[s] = total
     # J = -t_2[k] + log(t_3)
     for s in range(batch):
-        k_3 = k[s]
-        J[s] = -t_2[s*output_n + k_3] + log(t_3[s])
+        k_3 = checked_index(&k[s], output_n)
+        J[s] = -t_2[s*output_n + k_3] + anchor(log(t_3[s]))
 
 
 cdef void mlp_loss_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -540,8 +557,8 @@ cdef void mlp_gradient(
     #     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     #     output_b_bar: (output_n), added to, not computed where NULL
     # cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n +
-    #     5*batch*output_n + 3*batch + 2 flops
-    # batch*(2*hidden_n + output_n + 2) calls of elementwise functions
+    #     4*batch*output_n + 3*batch + 2 flops
+    # 2*batch*(hidden_n + output_n + 2) calls of elementwise functions
     # 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n
     #     + 1) bytes of arguments, results and saved values in float64
     cdef real* hidden_W_x = workspace + batch*output_n
@@ -567,6 +584,7 @@ cdef void mlp_gradient(
     # hidden_z = hidden_W_x + hidden_b
     # hidden = tanh(hidden_z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(hidden_n):
             hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
             hidden[s*hidden_n + i] = tanh(hidden_z)
@@ -575,17 +593,19 @@ cdef void mlp_gradient(
          hidden, hidden_n, 1, output_W, 1, hidden_n, output, output_n, 1)
     # t = output[argmax(output)]
     for s in range(batch):
+        if interrupted(s): return
         k_2 = 0
         for j in range(output_n):
             candidate = output[s*output_n + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
-        t[s] = output[s*output_n + k_2]
+        t[s] = anchor(output[s*output_n + k_2])
     # t_3 = exp(t_2)
     # t_2 = output - t 1
     for s in range(batch):
+        if interrupted(s): return
         for i in range(output_n):
-            r = output[s*output_n + i] - t[s]
+            r = difference(output[s*output_n + i], t[s])
             t_3[s*output_n + i] = exp(r)
             if J is not NULL:
                 t_2[s*output_n + i] = r
@@ -599,15 +619,15 @@ cdef void mlp_gradient(
         x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
         output_W_bar is not NULL or output_b_bar is not NULL
     ):
-        # t_5 = log'(t_4)
+        # t_5 = 1 / t_4
         for s in range(batch):
-            t_5[s] = log_d1(t_4[s])
+            t_5[s] = share(t_4[s])
     if J is not NULL:
         # J += -1/Max(1, batch) sum_s (t_2[k] - log(t_4))
         total = <real>0
         for s in range(batch):
-            k_3 = k[s]
-            total += t_2[s*output_n + k_3] - log(t_4[s])
+            k_3 = checked_index(&k[s], output_n)
+            total += t_2[s*output_n + k_3] - anchor(log(t_4[s]))
         J[0] += -<real>1/max(1, batch)*total
     if (
         x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL or
@@ -619,7 +639,7 @@ cdef void mlp_gradient(
                 output_bar[s*output_n + i] = <real>1/max(1, batch)*t_3[s*output_n + i]*t_5[s]
         # output_bar += -1/Max(1, batch) e_k
         for s in range(batch):
-            k_4 = k[s]
+            k_4 = checked_index(&k[s], output_n)
             output_bar[s*output_n + k_4] += <real>(-1)/max(1, batch)
         if x_bar is not NULL or hidden_W_bar is not NULL or hidden_b_bar is not NULL:
             # hidden_bar = output_W^T output_bar
@@ -639,6 +659,7 @@ cdef void mlp_gradient(
             # hidden_z = hidden_W_x + hidden_b
             # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(hidden_n):
                     hidden_z = hidden_W_x[s*hidden_n + i] + hidden_b[i]
                     hidden_z_bar[s*hidden_n + i] = tanh_d1(hidden_z)*hidden_bar[s*hidden_n + i]
@@ -866,8 +887,8 @@ loss = Kernel(
     output_b: (output_n), parameter
     J: (batch), overwritten
 
-cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + 2*output_n + 1) flops
-batch*(hidden_n + output_n + 1) calls of elementwise functions
+cost: batch*(2*hidden_n*m + 2*hidden_n*output_n + hidden_n + output_n + 1) flops
+batch*(hidden_n + 2*output_n + 3) calls of elementwise functions
 8*(batch*m + 2*batch + hidden_n*m + hidden_n*output_n + hidden_n + output_n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "output_n", "hidden_n"),
     arguments=(
@@ -905,8 +926,8 @@ x_bar, hidden_W_bar, hidden_b_bar, output_W_bar, output_b_bar += its gradient
     output_W_bar: (output_n, hidden_n), added to, not computed where NULL
     output_b_bar: (output_n), added to, not computed where NULL
 
-cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 5*batch*output_n + 3*batch + 2 flops
-batch*(2*hidden_n + output_n + 2) calls of elementwise functions
+cost: 6*batch*hidden_n*m + 6*batch*hidden_n*output_n + 4*batch*hidden_n + 4*batch*output_n + 3*batch + 2 flops
+2*batch*(hidden_n + output_n + 2) calls of elementwise functions
 8*(2*batch*m + batch + 2*hidden_n*m + 2*hidden_n*output_n + 2*hidden_n + 2*output_n + 1) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m", "output_n", "hidden_n"),
     arguments=(

@@ -43,14 +43,19 @@ cdef inline real quotient_d11(real a, real b) noexcept nogil:
     return -1/(b*b)
 
 
-cdef inline real sqrt_d1(real t) noexcept nogil:
+cdef inline real root(real t) noexcept nogil:
+    # sqrt(t)
+    return sqrt(t)
+
+
+cdef inline real root_d1(real t) noexcept nogil:
     # 1/(2*sqrt(t))
-    return <real>0.5/sqrt(t)
+    return <real>0.5/sqrt(t) if t > 0 else (<real>0 if t <= 0 else t)
 
 
-cdef inline real sqrt_d2(real t) noexcept nogil:
+cdef inline real root_d2(real t) noexcept nogil:
     # -1/(4*t**(3/2))
-    return -<real>0.25/(t*sqrt(t))
+    return -<real>0.25/(t*sqrt(t)) if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void normalise_forward(
@@ -86,13 +91,13 @@ cdef void normalise_forward(
     # saved_t_3 = sqrt'(x_x)
     # saved_t_4 = quotient_1(alpha, sqrt(x_x))
     for s in range(batch):
-        r = sqrt(x_x[s])
+        r = root(x_x[s])
         r_s = quotient(alpha[0], r)
         t[s] = r_s
         if saved is not NULL:
             saved_t[s] = r_s
             saved_t_2[s] = quotient_d01(alpha[0], r)
-            saved_t_3[s] = sqrt_d1(x_x[s])
+            saved_t_3[s] = root_d1(x_x[s])
             saved_t_4[s] = quotient_d10(alpha[0], r)
     # y = t x
     for s in range(batch):
@@ -152,10 +157,10 @@ cdef void normalise_tangent(
     #     (sqrt'(x_x) x_dot_x)
     # t_2 = alpha / sqrt(x_x)
     for s in range(batch):
-        r = sqrt(x_x[s])
+        r = root(x_x[s])
         t[s] = (
             quotient_d10(alpha[0], r)*alpha_dot[0]
-            + 2*quotient_d01(alpha[0], r)*sqrt_d1(x_x[s])*x_dot_x[s]
+            + 2*quotient_d01(alpha[0], r)*root_d1(x_x[s])*x_dot_x[s]
         )
         t_2[s] = quotient(alpha[0], r)
     # y_dot = t x + t_2 x_dot
@@ -316,9 +321,9 @@ cdef void normalise_tangent_backward(
         #     alpha_dot + 2 quotient_2_2(alpha, sqrt(x_x)) (t_2 x_dot_x)) x_y_bar +
         #     quotient_2(alpha, sqrt(x_x)) t_7)
         for s in range(batch):
-            r = sqrt(x_x[s])
+            r = root(x_x[s])
             r_s = quotient_d10(alpha[0], r)
-            r_2 = sqrt_d1(x_x[s])
+            r_2 = root_d1(x_x[s])
             r_3 = quotient_d11(alpha[0], r)
             if alpha_bar_dot is not NULL:
                 t[s] = r_s
@@ -332,7 +337,7 @@ cdef void normalise_tangent_backward(
                 r_6 = r_4*x_y_bar[s]
                 t_5[s] = r_2*r_6
                 t_8[s] = (
-                    2*sqrt_d2(x_x[s])*x_dot_x[s]*r_6
+                    2*root_d2(x_x[s])*x_dot_x[s]*r_6
                     + r_2*((r_3*alpha_dot[0] + 2*quotient_d02(alpha[0], r)*r_5)*x_y_bar[s] + r_4*t_7[s])
                 )
         if alpha_bar_dot is not NULL:

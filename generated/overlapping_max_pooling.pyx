@@ -2,21 +2,25 @@
 #
 # overlapping_max_pooling(x)
 #
-#     overlapping_max_pooling(x) = (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l]) + (sum_{l,p} ((same(x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]) (.) (1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p])) / ((sum_{l,p} (same(x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]) (.) (1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]))[i, j, k, l, p] -> [i, j, k])[i, j, k] -> [i, j, k, l, p]))[i, j, k, l, p] ((x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]) - ((x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]))[i, j, k, l, p] -> [i, j, k])
+#     overlapping_max_pooling(x) = (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l]) + (sum_{l,p} ((same(x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]) (.) (1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p])) / ((sum_{l,p} (same(x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]) (.) (1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]))[i, j, k, l, p] -> [i, j, k])[i, j, k] -> [i, j, k, l, p]))[i, j, k, l, p] ((x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]) - (x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]))[i, j, k, l, p] -> [i, j, k])
 #
 # x in R(c, n, l), state
 # overlapping_max_pooling(x) in R(c, floor(n/2 + 1/2), floor(l/2 + 1/2))
 
-from libc.math cimport INFINITY
-
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
+from derive.runtime.primitives cimport interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
 
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
 
 
 cdef inline real quotient(real a, real b) noexcept nogil:
@@ -37,37 +41,46 @@ cdef void overlapping_max_pooling_forward(
     #     x: (batch, c, n, l), state
     #     y: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), overwritten
     #     saved: saved_t, written unless NULL
-    # cost: 55*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
-    # 18*batch*c*floor((l + 1)/2)*floor((n + 1)/2) calls of elementwise functions
+    # cost: 46*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
+    # 27*batch*c*floor((l + 1)/2)*floor((n + 1)/2) calls of elementwise functions
     # 8*batch*c*(l*n + 10*floor((l + 1)/2)*floor((n + 1)/2)) bytes of arguments, results
     #     and saved values in float64
     cdef real* saved_t = saved
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)
     cdef real* t_3 = workspace + batch*c*((l + 1) // 2)*((n + 1) // 2)
-    cdef real* t_4 = workspace + 10*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)
-    cdef real* t_5 = workspace + 11*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)
+    cdef real* t_4 = workspace
+    cdef real* t_5 = workspace + 10*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef Py_ssize_t l_2, p
     cdef real largest, candidate, r, total
     # t = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
     # y = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
-                    k_2 = k_3 = 0
+                    if interrupted(k): return
+                    k_2 = k_3 = -1
                     for j_2 in range(3):
                         for j_3 in range(3):
-                            candidate = (x[((s*c + i)*n + 2*j + j_2 - 1)*l + j_3 + 2*k - 1] if 0 <= 2*j + j_2 - 1 < n and 0 <= j_3 + 2*k - 1 < l else -<real>INFINITY)
-                            if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                                k_2, k_3, largest = j_2, j_3, candidate
+                            if 0 <= 2*j + j_2 - 1 < n and 0 <= j_3 + 2*k - 1 < l:
+                                candidate = x[((s*c + i)*n + 2*j + j_2 - 1)*l + j_3 + 2*k - 1]
+                                if k_2 < 0 or candidate > largest or (candidate != candidate and largest == largest):
+                                    k_2, k_3, largest = j_2, j_3, candidate
+                    if k_2 < 0:
+                        k_2 = k_3 = 0
                     r = (x[((s*c + i)*n + 2*j + k_2 - 1)*l + 2*k + k_3 - 1] if 0 <= 2*j + k_2 - 1 < n and 0 <= 2*k + k_3 - 1 < l else <real>0)
                     t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = r
                     y[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = r
     # t_3 = 1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]
     for i in range(c):
+        if interrupted(i): return
         for j in range((n + 1) // 2):
+            if interrupted(j): return
             for k in range((l + 1) // 2):
                 for l_2 in range(3):
                     for p in range(3):
@@ -75,16 +88,22 @@ cdef void overlapping_max_pooling_forward(
     # t_2 = same(x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q], t[j, k, l] -> [j, k,
     #     l, p, q])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     for l_2 in range(3):
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
     # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     total = <real>0
                     for l_2 in range(3):
@@ -94,8 +113,11 @@ cdef void overlapping_max_pooling_forward(
     # t_5 = (t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q])
     # saved_t = (t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     for l_2 in range(3):
                         for p in range(3):
@@ -103,16 +125,18 @@ cdef void overlapping_max_pooling_forward(
                             t_5[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = r
                             if saved is not NULL:
                                 saved_t[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = r
-    # y += sum_{p,q} t_5[j, k, l, p, q] ((x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l,
-    #     q]) - (t[j, k, l] -> [j, k, l, p, q]))[j, k, l, p, q] -> [j, k, l]
+    # y += sum_{p,q} t_5[j, k, l, p, q] 0[j, k, l, p, q] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     total = <real>0
                     for l_2 in range(3):
                         for p in range(3):
-                            total += t_5[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]*((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0) - t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
+                            total += t_5[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]*difference((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), (x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0))
                     y[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] += total
 
 
@@ -153,19 +177,28 @@ cdef void overlapping_max_pooling_tangent(
     cdef real largest, candidate, total
     # t = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
-                    k_2 = k_3 = 0
+                    if interrupted(k): return
+                    k_2 = k_3 = -1
                     for j_2 in range(3):
                         for j_3 in range(3):
-                            candidate = (x[((s*c + i)*n + 2*j + j_2 - 1)*l + j_3 + 2*k - 1] if 0 <= 2*j + j_2 - 1 < n and 0 <= j_3 + 2*k - 1 < l else -<real>INFINITY)
-                            if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                                k_2, k_3, largest = j_2, j_3, candidate
+                            if 0 <= 2*j + j_2 - 1 < n and 0 <= j_3 + 2*k - 1 < l:
+                                candidate = x[((s*c + i)*n + 2*j + j_2 - 1)*l + j_3 + 2*k - 1]
+                                if k_2 < 0 or candidate > largest or (candidate != candidate and largest == largest):
+                                    k_2, k_3, largest = j_2, j_3, candidate
+                    if k_2 < 0:
+                        k_2 = k_3 = 0
                     t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = (x[((s*c + i)*n + 2*j + k_2 - 1)*l + 2*k + k_3 - 1] if 0 <= 2*j + k_2 - 1 < n and 0 <= 2*k + k_3 - 1 < l else <real>0)
     # t_3 = 1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]
     for i in range(c):
+        if interrupted(i): return
         for j in range((n + 1) // 2):
+            if interrupted(j): return
             for k in range((l + 1) // 2):
                 for l_2 in range(3):
                     for p in range(3):
@@ -173,16 +206,22 @@ cdef void overlapping_max_pooling_tangent(
     # t_2 = same(x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q], t[j, k, l] -> [j, k,
     #     l, p, q])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     for l_2 in range(3):
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
     # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     total = <real>0
                     for l_2 in range(3):
@@ -193,8 +232,11 @@ cdef void overlapping_max_pooling_tangent(
     #     (x_dot[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q])[j, k, l, p, q] -> [j, k,
     #     l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     total = <real>0
                     for l_2 in range(3):
@@ -226,7 +268,7 @@ cdef void overlapping_max_pooling_backward(
     # x_bar += D*_x overlapping_max_pooling . y_bar
     #     x: (batch, c, n, l), state
     #     y_bar: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), cotangent
-    #     x_bar: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar: (batch, c, n, l), added to
     #     saved: saved_t, read
     # cost: 18*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
     # 16*batch*c*(l*n + 5*floor((l + 1)/2)*floor((n + 1)/2)) bytes of arguments, results
@@ -236,8 +278,11 @@ cdef void overlapping_max_pooling_backward(
     # x_bar += sum_{k,l,p,q} (saved_t[j, k, l, p, q] y_bar[j, k, l] -> [j, k, l, p, q])[j,
     #     k, p, l, q] -> [j, 2*k + l - 1, 2*p + q - 1]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     for l_2 in range(3):
                         for p in range(3):
@@ -271,7 +316,7 @@ cdef void overlapping_max_pooling_tangent_backward(
     #     y_bar: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), cotangent
     #     x_dot: (batch, c, n, l), tangent
     #     y_bar_dot: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), cotangent
-    #     x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    #     x_bar_dot: (batch, c, n, l), added to
     # cost: 45*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
     # 18*batch*c*floor((l + 1)/2)*floor((n + 1)/2) calls of elementwise functions
     # 8*batch*c*(3*l*n + 2*floor((l + 1)/2)*floor((n + 1)/2)) bytes of arguments, results
@@ -285,19 +330,28 @@ cdef void overlapping_max_pooling_tangent_backward(
     cdef real largest, candidate, total
     # t = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
-                    k_2 = k_3 = 0
+                    if interrupted(k): return
+                    k_2 = k_3 = -1
                     for j_2 in range(3):
                         for j_3 in range(3):
-                            candidate = (x[((s*c + i)*n + 2*j + j_2 - 1)*l + j_3 + 2*k - 1] if 0 <= 2*j + j_2 - 1 < n and 0 <= j_3 + 2*k - 1 < l else -<real>INFINITY)
-                            if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                                k_2, k_3, largest = j_2, j_3, candidate
+                            if 0 <= 2*j + j_2 - 1 < n and 0 <= j_3 + 2*k - 1 < l:
+                                candidate = x[((s*c + i)*n + 2*j + j_2 - 1)*l + j_3 + 2*k - 1]
+                                if k_2 < 0 or candidate > largest or (candidate != candidate and largest == largest):
+                                    k_2, k_3, largest = j_2, j_3, candidate
+                    if k_2 < 0:
+                        k_2 = k_3 = 0
                     t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = (x[((s*c + i)*n + 2*j + k_2 - 1)*l + 2*k + k_3 - 1] if 0 <= 2*j + k_2 - 1 < n and 0 <= 2*k + k_3 - 1 < l else <real>0)
     # t_3 = 1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]
     for i in range(c):
+        if interrupted(i): return
         for j in range((n + 1) // 2):
+            if interrupted(j): return
             for k in range((l + 1) // 2):
                 for l_2 in range(3):
                     for p in range(3):
@@ -305,16 +359,22 @@ cdef void overlapping_max_pooling_tangent_backward(
     # t_2 = same(x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q], t[j, k, l] -> [j, k,
     #     l, p, q])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     for l_2 in range(3):
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
     # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     total = <real>0
                     for l_2 in range(3):
@@ -325,8 +385,11 @@ cdef void overlapping_max_pooling_tangent_backward(
     #     k, l, p, q] y_bar_dot[j, k, l] -> [j, k, l, p, q])[j, k, p, l, q] -> [j, 2*k + l
     #     - 1, 2*p + q - 1]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range((n + 1) // 2):
+                if interrupted(j): return
                 for k in range((l + 1) // 2):
                     for l_2 in range(3):
                         for p in range(3):
@@ -358,8 +421,8 @@ forward = Kernel(
     y: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), overwritten
     saved: saved_t, written unless NULL
 
-cost: 55*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
-18*batch*c*floor((l + 1)/2)*floor((n + 1)/2) calls of elementwise functions
+cost: 46*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
+27*batch*c*floor((l + 1)/2)*floor((n + 1)/2) calls of elementwise functions
 8*batch*c*(l*n + 10*floor((l + 1)/2)*floor((n + 1)/2)) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "c", "n", "l"),
     arguments=(
@@ -371,7 +434,7 @@ cost: 55*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
     mode="overwrite",
     saved=Derived("9*batch*c*((l + 1) // 2)*((n + 1) // 2)", lambda batch, c, n, l: 9*batch*c*((l + 1) // 2)*((n + 1) // 2)),
     saved_role="written",
-    workspace=Derived("20*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)", lambda batch, c, n, l: 20*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)),
+    workspace=Derived("19*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)", lambda batch, c, n, l: 19*batch*c*((l + 1) // 2)*((n + 1) // 2) + 9*c*((l + 1) // 2)*((n + 1) // 2)),
     float64=<size_t>&overlapping_max_pooling_forward_float64,
     float32=<size_t>&overlapping_max_pooling_forward_float32,
 )
@@ -407,7 +470,7 @@ backward = Kernel(
 
     x: (batch, c, n, l), state
     y_bar: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), cotangent
-    x_bar: (batch, c, n, l), added to, not computed where NULL
+    x_bar: (batch, c, n, l), added to
     saved: saved_t, read
 
 cost: 18*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
@@ -435,7 +498,7 @@ tangent_backward = Kernel(
     y_bar: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), cotangent
     x_dot: (batch, c, n, l), tangent
     y_bar_dot: (batch, c, floor(n/2 + 1/2), floor(l/2 + 1/2)), cotangent
-    x_bar_dot: (batch, c, n, l), added to, not computed where NULL
+    x_bar_dot: (batch, c, n, l), added to
 
 cost: 45*batch*c*floor((l + 1)/2)*floor((n + 1)/2) flops
 18*batch*c*floor((l + 1)/2)*floor((n + 1)/2) calls of elementwise functions

@@ -24,7 +24,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -134,6 +134,7 @@ cdef void peephole_lstm_forward(
     # saved_t_6 = sigmoid(f + p_f (.) c)
     # saved_c_next = c_next
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = t[(s*4 + 1)*n + i] + p[1*n + i]*s_1[s*n + i]
             r_si = sigmoid(r)
@@ -254,6 +255,7 @@ cdef void peephole_lstm_tangent(
     #     c_next_dot) (.) tanh(c_next) + sigmoid(o + p_o (.) c_next) (.) tanh'(c_next) (.)
     #     c_next_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = t[(s*4 + 1)*n + i] + p[1*n + i]*s_1[s*n + i]
             r_si = sigmoid(r)
@@ -637,6 +639,7 @@ cdef void peephole_lstm_tangent_backward(
         #     (.) f_bar_dot
         # s_bar_dot_1 += c_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 tanh_d1_g_si = tanh_d1(t[(s*4 + 2)*n + i])
                 r = t[s*4*n + i] + p[i]*s_1[s*n + i]
@@ -772,6 +775,7 @@ cdef void peephole_lstm_tangent_backward(
             # t_13 = e_2 (x) g_bar_dot
             fill(4*batch*n, <real>0, t_13)
             for s in range(batch):
+                if interrupted(s): return
                 for i in range(n):
                     o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
                     c_next_bar = (

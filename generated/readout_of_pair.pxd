@@ -7,7 +7,7 @@ from derive.runtime.elementary cimport real
 cdef void readout_of_pair_forward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t k,
     const real* s_0, const real* s_1, const real* V, const real* c,
-    real* y, real* saved
+    real* y
 ) noexcept nogil
 
 cdef void readout_of_pair_tangent(
@@ -21,7 +21,7 @@ cdef void readout_of_pair_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t k,
     const real* s_0, const real* s_1, const real* V, const real* c,
     const real* y_bar, real* s_bar_0, real* s_bar_1, real* V_bar,
-    real* c_bar, const real* saved
+    real* c_bar
 ) noexcept nogil
 
 cdef void readout_of_pair_tangent_backward(

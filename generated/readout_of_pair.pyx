@@ -14,7 +14,6 @@ from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport gemm
 
-from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -24,16 +23,15 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 cdef void readout_of_pair_forward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t k,
     const real* s_0, const real* s_1, const real* V, const real* c,
-    real* y, real* saved
+    real* y
 ) noexcept nogil:
     # y = readout_of_pair(s; V, c)
     #     s: (batch, n) * (batch, n), state
     #     V: (k, n), parameter
     #     c: (k), parameter
     #     y: (batch, k), overwritten
-    #     saved: saved_t, written unless NULL
     # cost: 2*batch*k*n flops
-    # 8*(batch*k + 3*batch*n + k*n + k) bytes of arguments, results and saved values in
+    # 8*(batch*k + 2*batch*n + k*n + k) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i
     # y = c
@@ -48,7 +46,7 @@ cdef void readout_of_pair_forward_float64(const Py_ssize_t* size, void** array) 
     readout_of_pair_forward[double](
         size[0], size[1], size[2],
         <const double*>array[0], <const double*>array[1], <const double*>array[2],
-        <const double*>array[3], <double*>array[4], <double*>array[5],
+        <const double*>array[3], <double*>array[4],
     )
 
 
@@ -56,7 +54,7 @@ cdef void readout_of_pair_forward_float32(const Py_ssize_t* size, void** array) 
     readout_of_pair_forward[float](
         size[0], size[1], size[2],
         <const float*>array[0], <const float*>array[1], <const float*>array[2],
-        <const float*>array[3], <float*>array[4], <float*>array[5],
+        <const float*>array[3], <float*>array[4],
     )
 
 
@@ -111,7 +109,7 @@ cdef void readout_of_pair_backward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t k,
     const real* s_0, const real* s_1, const real* V, const real* c,
     const real* y_bar, real* s_bar_0, real* s_bar_1, real* V_bar,
-    real* c_bar, const real* saved
+    real* c_bar
 ) noexcept nogil:
     # s_bar += D*_s readout_of_pair . y_bar
     # V_bar += nabla*_V readout_of_pair . y_bar
@@ -123,9 +121,8 @@ cdef void readout_of_pair_backward(
     #     s_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     V_bar: (k, n), added to, not computed where NULL
     #     c_bar: (k), added to, not computed where NULL
-    #     saved: saved_t, read
     # cost: batch*k*(4*n + 1) flops
-    # 8*(batch*k + 5*batch*n + 2*k*n + 2*k) bytes of arguments, results and saved values
+    # 8*(batch*k + 4*batch*n + 2*k*n + 2*k) bytes of arguments, results and saved values
     #     in float64
     cdef Py_ssize_t s, i
     if s_bar_0 is not NULL:
@@ -147,7 +144,6 @@ cdef void readout_of_pair_backward_float64(const Py_ssize_t* size, void** array)
         <const double*>array[0], <const double*>array[1], <const double*>array[2],
         <const double*>array[3], <const double*>array[4], <double*>array[5],
         <double*>array[6], <double*>array[7], <double*>array[8],
-        <const double*>array[9],
     )
 
 
@@ -157,7 +153,6 @@ cdef void readout_of_pair_backward_float32(const Py_ssize_t* size, void** array)
         <const float*>array[0], <const float*>array[1], <const float*>array[2],
         <const float*>array[3], <const float*>array[4], <float*>array[5],
         <float*>array[6], <float*>array[7], <float*>array[8],
-        <const float*>array[9],
     )
 
 
@@ -231,10 +226,9 @@ forward = Kernel(
     V: (k, n), parameter
     c: (k), parameter
     y: (batch, k), overwritten
-    saved: saved_t, written unless NULL
 
 cost: 2*batch*k*n flops
-8*(batch*k + 3*batch*n + k*n + k) bytes of arguments, results and saved values in float64""",
+8*(batch*k + 2*batch*n + k*n + k) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "k"),
     arguments=(
         Argument("s", "state", (Leaf("s_0", ("batch", "n")), Leaf("s_1", ("batch", "n")))),
@@ -245,8 +239,6 @@ cost: 2*batch*k*n flops
         Argument("y", "result", (Leaf("y", ("batch", "k")),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*n", lambda batch, n, k: batch*n),
-    saved_role="written",
     float64=<size_t>&readout_of_pair_forward_float64,
     float32=<size_t>&readout_of_pair_forward_float32,
 )
@@ -295,10 +287,9 @@ c_bar += nabla*_c readout_of_pair . y_bar
     s_bar: (batch, n) * (batch, n), added to, not computed where NULL
     V_bar: (k, n), added to, not computed where NULL
     c_bar: (k), added to, not computed where NULL
-    saved: saved_t, read
 
 cost: batch*k*(4*n + 1) flops
-8*(batch*k + 5*batch*n + 2*k*n + 2*k) bytes of arguments, results and saved values in float64""",
+8*(batch*k + 4*batch*n + 2*k*n + 2*k) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "k"),
     arguments=(
         Argument("s", "state", (Leaf("s_0", ("batch", "n")), Leaf("s_1", ("batch", "n")))),
@@ -312,8 +303,6 @@ cost: batch*k*(4*n + 1) flops
         Argument("c_bar", "result", (Leaf("c_bar", ("k",)),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*n", lambda batch, n, k: batch*n),
-    saved_role="read",
     float64=<size_t>&readout_of_pair_backward_float64,
     float32=<size_t>&readout_of_pair_backward_float32,
 )

@@ -7,8 +7,7 @@ from derive.runtime.elementary cimport real
 cdef void readout_of_pairs_forward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m, Py_ssize_t k,
     const real* s_0, const real* s_1, const real* t_0, const real* t_1,
-    const real* V, const real* U, const real* c, real* y,
-    real* saved
+    const real* V, const real* U, const real* c, real* y
 ) noexcept nogil
 
 cdef void readout_of_pairs_tangent(
@@ -24,7 +23,7 @@ cdef void readout_of_pairs_backward(
     const real* s_0, const real* s_1, const real* t_0, const real* t_1,
     const real* V, const real* U, const real* c, const real* y_bar,
     real* s_bar_0, real* s_bar_1, real* t_bar_0, real* t_bar_1,
-    real* V_bar, real* U_bar, real* c_bar, const real* saved
+    real* V_bar, real* U_bar, real* c_bar
 ) noexcept nogil
 
 cdef void readout_of_pairs_tangent_backward(

@@ -17,7 +17,6 @@ from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
 from derive.runtime.primitives cimport gemm
 
-from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
 
 admit(__name__, CONVENTION, source_hash(), __file__, features())
@@ -27,8 +26,7 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 cdef void readout_of_pairs_forward(
     Py_ssize_t batch, Py_ssize_t n, Py_ssize_t m, Py_ssize_t k,
     const real* s_0, const real* s_1, const real* t_0, const real* t_1,
-    const real* V, const real* U, const real* c, real* y,
-    real* saved
+    const real* V, const real* U, const real* c, real* y
 ) noexcept nogil:
     # y = readout_of_pairs(s, t; V, U, c)
     #     s: (batch, n) * (batch, n), state
@@ -37,9 +35,8 @@ cdef void readout_of_pairs_forward(
     #     U: (k, m), parameter
     #     c: (k), parameter
     #     y: (batch, k), overwritten
-    #     saved: saved_t, saved_t_2, written unless NULL
     # cost: 2*batch*k*(m + n) flops
-    # 8*(batch*k + 3*batch*m + 3*batch*n + k*m + k*n + k) bytes of arguments, results and
+    # 8*(batch*k + 2*batch*m + 2*batch*n + k*m + k*n + k) bytes of arguments, results and
     #     saved values in float64
     cdef Py_ssize_t s, i
     # y = c
@@ -57,7 +54,7 @@ cdef void readout_of_pairs_forward_float64(const Py_ssize_t* size, void** array)
         size[0], size[1], size[2], size[3],
         <const double*>array[0], <const double*>array[1], <const double*>array[2],
         <const double*>array[3], <const double*>array[4], <const double*>array[5],
-        <const double*>array[6], <double*>array[7], <double*>array[8],
+        <const double*>array[6], <double*>array[7],
     )
 
 
@@ -66,7 +63,7 @@ cdef void readout_of_pairs_forward_float32(const Py_ssize_t* size, void** array)
         size[0], size[1], size[2], size[3],
         <const float*>array[0], <const float*>array[1], <const float*>array[2],
         <const float*>array[3], <const float*>array[4], <const float*>array[5],
-        <const float*>array[6], <float*>array[7], <float*>array[8],
+        <const float*>array[6], <float*>array[7],
     )
 
 
@@ -136,7 +133,7 @@ cdef void readout_of_pairs_backward(
     const real* s_0, const real* s_1, const real* t_0, const real* t_1,
     const real* V, const real* U, const real* c, const real* y_bar,
     real* s_bar_0, real* s_bar_1, real* t_bar_0, real* t_bar_1,
-    real* V_bar, real* U_bar, real* c_bar, const real* saved
+    real* V_bar, real* U_bar, real* c_bar
 ) noexcept nogil:
     # s_bar += D*_s readout_of_pairs . y_bar
     # t_bar += D*_t readout_of_pairs . y_bar
@@ -154,9 +151,8 @@ cdef void readout_of_pairs_backward(
     #     V_bar: (k, n), added to, not computed where NULL
     #     U_bar: (k, m), added to, not computed where NULL
     #     c_bar: (k), added to, not computed where NULL
-    #     saved: saved_t, saved_t_2, read
     # cost: batch*k*(4*m + 4*n + 1) flops
-    # 8*(batch*k + 5*batch*m + 5*batch*n + 2*k*m + 2*k*n + 2*k) bytes of arguments,
+    # 8*(batch*k + 4*batch*m + 4*batch*n + 2*k*m + 2*k*n + 2*k) bytes of arguments,
     #     results and saved values in float64
     cdef Py_ssize_t s, i
     if s_bar_0 is not NULL:
@@ -186,7 +182,6 @@ cdef void readout_of_pairs_backward_float64(const Py_ssize_t* size, void** array
         <const double*>array[6], <const double*>array[7], <double*>array[8],
         <double*>array[9], <double*>array[10], <double*>array[11],
         <double*>array[12], <double*>array[13], <double*>array[14],
-        <const double*>array[15],
     )
 
 
@@ -198,7 +193,6 @@ cdef void readout_of_pairs_backward_float32(const Py_ssize_t* size, void** array
         <const float*>array[6], <const float*>array[7], <float*>array[8],
         <float*>array[9], <float*>array[10], <float*>array[11],
         <float*>array[12], <float*>array[13], <float*>array[14],
-        <const float*>array[15],
     )
 
 
@@ -298,10 +292,9 @@ forward = Kernel(
     U: (k, m), parameter
     c: (k), parameter
     y: (batch, k), overwritten
-    saved: saved_t, saved_t_2, written unless NULL
 
 cost: 2*batch*k*(m + n) flops
-8*(batch*k + 3*batch*m + 3*batch*n + k*m + k*n + k) bytes of arguments, results and saved values in float64""",
+8*(batch*k + 2*batch*m + 2*batch*n + k*m + k*n + k) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m", "k"),
     arguments=(
         Argument("s", "state", (Leaf("s_0", ("batch", "n")), Leaf("s_1", ("batch", "n")))),
@@ -314,8 +307,6 @@ cost: 2*batch*k*(m + n) flops
         Argument("y", "result", (Leaf("y", ("batch", "k")),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*m + batch*n", lambda batch, n, m, k: batch*m + batch*n),
-    saved_role="written",
     float64=<size_t>&readout_of_pairs_forward_float64,
     float32=<size_t>&readout_of_pairs_forward_float32,
 )
@@ -378,10 +369,9 @@ c_bar += nabla*_c readout_of_pairs . y_bar
     V_bar: (k, n), added to, not computed where NULL
     U_bar: (k, m), added to, not computed where NULL
     c_bar: (k), added to, not computed where NULL
-    saved: saved_t, saved_t_2, read
 
 cost: batch*k*(4*m + 4*n + 1) flops
-8*(batch*k + 5*batch*m + 5*batch*n + 2*k*m + 2*k*n + 2*k) bytes of arguments, results and saved values in float64""",
+8*(batch*k + 4*batch*m + 4*batch*n + 2*k*m + 2*k*n + 2*k) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m", "k"),
     arguments=(
         Argument("s", "state", (Leaf("s_0", ("batch", "n")), Leaf("s_1", ("batch", "n")))),
@@ -399,8 +389,6 @@ cost: batch*k*(4*m + 4*n + 1) flops
         Argument("c_bar", "result", (Leaf("c_bar", ("k",)),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*m + batch*n", lambda batch, n, m, k: batch*m + batch*n),
-    saved_role="read",
     float64=<size_t>&readout_of_pairs_backward_float64,
     float32=<size_t>&readout_of_pairs_backward_float32,
 )

@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -60,6 +60,7 @@ cdef void residual_forward(
     # y = x + tanh(z)
     # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
             z = W_x[s*m + i] + b[i]
             y[s*m + i] = x[s*m + i] + tanh(z)
@@ -117,6 +118,7 @@ cdef void residual_tangent(
     # z = W_x + b
     # y_dot = x_dot + tanh'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
             z = W_x[s*m + i] + b[i]
             y_dot[s*m + i] = x_dot[s*m + i] + tanh_d1(z)*z_dot[s*m + i]
@@ -245,6 +247,7 @@ cdef void residual_tangent_backward(
     # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
             z = W_x[s*m + i] + b[i]
             tanh_d1_z = tanh_d1(z)

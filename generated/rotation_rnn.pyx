@@ -17,7 +17,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -75,6 +75,7 @@ cdef void rotation_rnn_forward(
     # saved_t = tanh'(b (.) p + a (.) q + v)
     # saved_t_2 = tanh'(a (.) p - b (.) q + u)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             r = a[i]*s_0[s*n + i] - b[i]*s_1[s*n + i] + u[s*n + i]
             y_0[s*n + i] = tanh(r)
@@ -156,6 +157,7 @@ cdef void rotation_rnn_tangent(
     # y_dot_1 = tanh'(b (.) p + a (.) q + v) (.) (b_dot (.) p + b (.) p_dot + a_dot (.) q
     #     + a (.) q_dot + v_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             y_dot_0[s*n + i] = tanh_d1(a[i]*s_0[s*n + i] - b[i]*s_1[s*n + i] + u[s*n + i])*(a_dot[i]*s_0[s*n + i] + a[i]*s_dot_0[s*n + i] - b_dot[i]*s_1[s*n + i] - b[i]*s_dot_1[s*n + i] + u_dot[s*n + i])
             y_dot_1[s*n + i] = tanh_d1(b[i]*s_0[s*n + i] + a[i]*s_1[s*n + i] + v[s*n + i])*(b_dot[i]*s_0[s*n + i] + b[i]*s_dot_0[s*n + i] + a_dot[i]*s_1[s*n + i] + a[i]*s_dot_1[s*n + i] + v_dot[s*n + i])
@@ -395,6 +397,7 @@ cdef void rotation_rnn_tangent_backward(
         # q_bar_dot = a_dot (.) v_bar + a (.) v_bar_dot - b_dot (.) u_bar - b (.) u_bar_dot
         # s_bar_dot_1 += q_bar_dot
         for s in range(batch):
+            if interrupted(s): return
             for i in range(n):
                 if (
                     s_bar_dot_0 is not NULL or s_bar_dot_1 is not NULL or x_bar_dot is not NULL or

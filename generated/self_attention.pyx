@@ -13,7 +13,7 @@
 
 from derive.runtime.elementary cimport real, exp, sqrt
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm
+from derive.runtime.primitives cimport fill, gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -22,19 +22,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real reciprocal(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
-
-
-cdef inline real reciprocal_d1(real t) noexcept nogil:
-    # -1/t**2
-    return -1/(t*t)
-
-
-cdef inline real reciprocal_d2(real t) noexcept nogil:
-    # 2/t**3
-    return 2/(t*t*t)
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void self_attention_forward(
@@ -48,31 +48,27 @@ cdef void self_attention_forward(
     #     K: (n, m), parameter
     #     V: (m, m), parameter
     #     y: (batch, t, m), overwritten
-    #     saved: saved_a, saved_V_x, saved_t, saved_t_2, saved_t_3, saved_Q_x, saved_K_x,
-    #         written unless NULL
-    # cost: 2*batch*t*(m^2 + 2*m*n + m*t + n*t + 3*t) flops
-    # batch*t*(t + 2) calls of elementwise functions
-    # 8*(3*batch*m*t + 2*batch*n*t + 2*batch*t^2 + 2*batch*t + m^2 + 2*m*n) bytes of
-    #     arguments, results and saved values in float64
+    #     saved: saved_a, saved_V_x, saved_Q_x, saved_K_x, written unless NULL
+    # cost: batch*t*(2*m^2 + 4*m*n + 2*m*t + 2*n*t + 3*t + 1) flops
+    # 2*batch*t*(t + 1) calls of elementwise functions
+    # 8*(3*batch*m*t + 2*batch*n*t + batch*t^2 + m^2 + 2*m*n) bytes of arguments, results
+    #     and saved values in float64
     cdef real* saved_a = saved
     cdef real* saved_V_x = saved + batch*t*t
-    cdef real* saved_t = saved + batch*m*t + batch*t*t
-    cdef real* saved_t_2 = saved + batch*m*t + 2*batch*t*t
-    cdef real* saved_t_3 = saved + batch*m*t + 2*batch*t*t + batch*t
-    cdef real* saved_Q_x = saved + batch*m*t + 2*batch*t*t + 2*batch*t
-    cdef real* saved_K_x = saved + batch*m*t + batch*n*t + 2*batch*t*t + 2*batch*t
+    cdef real* saved_Q_x = saved + batch*m*t + batch*t*t
+    cdef real* saved_K_x = saved + batch*m*t + batch*n*t + batch*t*t
     cdef real* Q_x = workspace
     cdef real* K_x = workspace + batch*n*t
     cdef real* t_2 = workspace + batch*m*t + 2*batch*n*t
     cdef real* t_3 = workspace + batch*m*t + 2*batch*n*t + batch*t*t
     cdef real* t_4 = workspace + batch*m*t + 2*batch*n*t + 2*batch*t*t
-    cdef real* t_5 = workspace + batch*m*t + 2*batch*n*t + batch*t*t
+    cdef real* t_5 = workspace + batch*m*t + 2*batch*n*t
     cdef real* t_6 = workspace + batch*m*t + 2*batch*n*t + 2*batch*t*t
     cdef real* t_7 = workspace + batch*m*t + 2*batch*n*t + 2*batch*t*t + batch*t
-    cdef real* a = workspace + batch*m*t + 2*batch*n*t
+    cdef real* a = workspace + batch*m*t + 2*batch*n*t + batch*t*t
     cdef real* V_x = workspace + 2*batch*n*t
     cdef Py_ssize_t s, i, j, k, j_2
-    cdef real largest, candidate, r, total, a_sij
+    cdef real largest, candidate, total, a_sij
     # Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
     fill(batch*n*t, <real>0, Q_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q, 1, m, Q_x, n, 1)
@@ -85,12 +81,14 @@ cdef void self_attention_forward(
     if saved is not NULL:
         # saved_V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(t):
                 for j in range(m):
                     saved_V_x[(s*t + i)*m + j] = V_x[(s*t + i)*m + j]
         # saved_Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
         # saved_K_x = sum_{j} K[i, j] x[l, j] -> [l, i]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(t):
                 for j in range(n):
                     saved_Q_x[(s*t + i)*n + j] = Q_x[(s*t + i)*n + j]
@@ -98,50 +96,49 @@ cdef void self_attention_forward(
     # t_2 = sum_{k} Q_x[j, k] K_x[l, k] -> [j, l]
     fill(batch*t*t, <real>0, t_2)
     for s in range(batch):
+        if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, K_x + n*s*t, 1, n, t_2 + s*t*t, t, 1)
     # t_3 = 1/sqrt(n) t_2
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*t_2[(s*t + i)*t + j]
-    # t_4 = t_2[j, argmax(t_3)] -> [j]
+    # t_4 = 1/sqrt(n) (t_2[j, argmax(t_3)] -> [j])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            if interrupted(i): return
             k = 0
             for j_2 in range(t):
                 candidate = t_3[(s*t + i)*t + j_2]
                 if j_2 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                     k, largest = j_2, candidate
-            t_4[s*t + i] = t_2[(s*t + i)*t + k]
-    # t_5 = exp(1/sqrt(n) t_2 - 1/sqrt(n) (t_4[j] -> [j, k]))
-    # saved_t = exp(1/sqrt(n) t_2 - 1/sqrt(n) (t_4[j] -> [j, k]))
+            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k])
+    # t_5 = exp(1/sqrt(n) t_2 - (t_4[j] -> [j, k]))
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            if interrupted(i): return
             for j in range(t):
-                r = exp(1/sqrt(<real>n)*t_2[(s*t + i)*t + j] - 1/sqrt(<real>n)*t_4[s*t + i])
-                t_5[(s*t + i)*t + j] = r
-                if saved is not NULL:
-                    saved_t[(s*t + i)*t + j] = r
+                t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
     # t_6 = sum_{k} t_5[j, k] -> [j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             total = <real>0
             for j in range(t):
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
     # t_7 = 1 / t_6
-    # saved_t_2 = reciprocal'(t_6)
-    # saved_t_3 = 1 / t_6
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
-            r = reciprocal(t_6[s*t + i])
-            t_7[s*t + i] = r
-            if saved is not NULL:
-                saved_t_2[s*t + i] = reciprocal_d1(t_6[s*t + i])
-                saved_t_3[s*t + i] = r
+            t_7[s*t + i] = share(t_6[s*t + i])
     # a = t_5 (.) (t_7[j] -> [j, k])
     # saved_a = a
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 a_sij = t_5[(s*t + i)*t + j]*t_7[s*t + i]
@@ -151,6 +148,7 @@ cdef void self_attention_forward(
     # y = sum_{k} a[j, k] V_x[k, l] -> [j, l]
     fill(batch*m*t, <real>0, y)
     for s in range(batch):
+        if interrupted(s): return
         gemm(t, m, t, <real>1, a + s*t*t, t, 1, V_x + m*s*t, m, 1, y + m*s*t, m, 1)
 
 
@@ -189,26 +187,25 @@ cdef void self_attention_tangent(
     #     K_dot: (n, m), tangent
     #     V_dot: (m, m), tangent
     #     y_dot: (batch, t, m), overwritten
-    # cost: batch*t*(6*m^2 + 12*m*n + 4*m*t + 6*n*t + 14*t + 1) flops
-    # batch*t*(t + 2) calls of elementwise functions
+    # cost: batch*t*(6*m^2 + 12*m*n + 4*m*t + 6*n*t + 8*t + 1) flops
+    # 2*batch*t*(t + 1) calls of elementwise functions
     # 8*m*(3*batch*t + 2*m + 4*n) bytes of arguments, results and saved values in float64
     cdef real* Q_x = workspace
     cdef real* K_x = workspace + batch*n*t
     cdef real* t_2 = workspace + 2*batch*m*t + 4*batch*n*t
     cdef real* t_3 = workspace + 2*batch*m*t + 4*batch*n*t + 2*batch*t*t
     cdef real* t_4 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t
-    cdef real* t_5 = workspace + 2*batch*m*t + 4*batch*n*t + 2*batch*t*t
-    cdef real* t_6 = workspace + 2*batch*n*t
-    cdef real* t_7 = workspace + 3*batch*n*t
-    cdef real* t_8 = workspace + 2*batch*m*t + 4*batch*n*t + batch*t*t
-    cdef real* t_9 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t
-    cdef real* t_10 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t + 2*batch*t
-    cdef real* t_11 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t + batch*t
-    cdef real* t_12 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t + 3*batch*t
+    cdef real* t_5 = workspace + 2*batch*m*t + 4*batch*n*t
+    cdef real* t_6 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t
+    cdef real* t_7 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t + batch*t
+    cdef real* a = workspace + 2*batch*m*t + 4*batch*n*t + 2*batch*t*t
+    cdef real* t_8 = workspace + 2*batch*n*t
+    cdef real* t_9 = workspace + 3*batch*n*t
+    cdef real* t_10 = workspace + 2*batch*m*t + 4*batch*n*t + batch*t*t
+    cdef real* t_11 = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t
     cdef real* a_dot = workspace + 2*batch*m*t + 4*batch*n*t
     cdef real* V_x = workspace + 4*batch*n*t
-    cdef real* a = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t + 4*batch*t
-    cdef real* t_13 = workspace + batch*m*t + 4*batch*n*t
+    cdef real* t_12 = workspace + batch*m*t + 4*batch*n*t
     cdef Py_ssize_t s, i, j, k, j_2
     cdef real largest, candidate, total
     # Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
@@ -217,92 +214,104 @@ cdef void self_attention_tangent(
     # K_x = sum_{j} K[i, j] x[l, j] -> [l, i]
     fill(batch*n*t, <real>0, K_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, K, 1, m, K_x, n, 1)
-    # t_6 = sum_{j} Q_dot[i, j] x[l, j] -> [l, i]
-    fill(batch*n*t, <real>0, t_6)
-    gemm(batch*t, n, m, <real>1, x, m, 1, Q_dot, 1, m, t_6, n, 1)
-    # t_6 += sum_{j} Q[i, j] x_dot[l, j] -> [l, i]
-    gemm(batch*t, n, m, <real>1, x_dot, m, 1, Q, 1, m, t_6, n, 1)
-    # t_7 = sum_{j} K_dot[i, j] x[l, j] -> [l, i]
-    fill(batch*n*t, <real>0, t_7)
-    gemm(batch*t, n, m, <real>1, x, m, 1, K_dot, 1, m, t_7, n, 1)
-    # t_7 += sum_{j} K[i, j] x_dot[l, j] -> [l, i]
-    gemm(batch*t, n, m, <real>1, x_dot, m, 1, K, 1, m, t_7, n, 1)
+    # t_8 = sum_{j} Q_dot[i, j] x[l, j] -> [l, i]
+    fill(batch*n*t, <real>0, t_8)
+    gemm(batch*t, n, m, <real>1, x, m, 1, Q_dot, 1, m, t_8, n, 1)
+    # t_8 += sum_{j} Q[i, j] x_dot[l, j] -> [l, i]
+    gemm(batch*t, n, m, <real>1, x_dot, m, 1, Q, 1, m, t_8, n, 1)
+    # t_9 = sum_{j} K_dot[i, j] x[l, j] -> [l, i]
+    fill(batch*n*t, <real>0, t_9)
+    gemm(batch*t, n, m, <real>1, x, m, 1, K_dot, 1, m, t_9, n, 1)
+    # t_9 += sum_{j} K[i, j] x_dot[l, j] -> [l, i]
+    gemm(batch*t, n, m, <real>1, x_dot, m, 1, K, 1, m, t_9, n, 1)
     # V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
     fill(batch*m*t, <real>0, V_x)
     gemm(batch*t, m, m, <real>1, x, m, 1, V, 1, m, V_x, m, 1)
-    # t_13 = sum_{j} V_dot[i, j] x[l, j] -> [l, i]
-    fill(batch*m*t, <real>0, t_13)
-    gemm(batch*t, m, m, <real>1, x, m, 1, V_dot, 1, m, t_13, m, 1)
-    # t_13 += sum_{j} V[i, j] x_dot[l, j] -> [l, i]
-    gemm(batch*t, m, m, <real>1, x_dot, m, 1, V, 1, m, t_13, m, 1)
+    # t_12 = sum_{j} V_dot[i, j] x[l, j] -> [l, i]
+    fill(batch*m*t, <real>0, t_12)
+    gemm(batch*t, m, m, <real>1, x, m, 1, V_dot, 1, m, t_12, m, 1)
+    # t_12 += sum_{j} V[i, j] x_dot[l, j] -> [l, i]
+    gemm(batch*t, m, m, <real>1, x_dot, m, 1, V, 1, m, t_12, m, 1)
     # t_2 = sum_{k} Q_x[j, k] K_x[l, k] -> [j, l]
     fill(batch*t*t, <real>0, t_2)
     for s in range(batch):
+        if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, K_x + n*s*t, 1, n, t_2 + s*t*t, t, 1)
-    # t_8 = sum_{k} t_6[j, k] K_x[l, k] -> [j, l]
-    fill(batch*t*t, <real>0, t_8)
+    # t_10 = sum_{k} t_8[j, k] K_x[l, k] -> [j, l]
+    fill(batch*t*t, <real>0, t_10)
     for s in range(batch):
-        gemm(t, t, n, <real>1, t_6 + n*s*t, n, 1, K_x + n*s*t, 1, n, t_8 + s*t*t, t, 1)
-    # t_8 += sum_{k} Q_x[j, k] t_7[l, k] -> [j, l]
+        if interrupted(s): return
+        gemm(t, t, n, <real>1, t_8 + n*s*t, n, 1, K_x + n*s*t, 1, n, t_10 + s*t*t, t, 1)
+    # t_10 += sum_{k} Q_x[j, k] t_9[l, k] -> [j, l]
     for s in range(batch):
-        gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, t_7 + n*s*t, 1, n, t_8 + s*t*t, t, 1)
+        if interrupted(s): return
+        gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, t_9 + n*s*t, 1, n, t_10 + s*t*t, t, 1)
     # t_3 = 1/sqrt(n) t_2
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*t_2[(s*t + i)*t + j]
-    # t_4 = t_2[j, argmax(t_3)] -> [j]
+    # t_4 = 1/sqrt(n) (t_2[j, argmax(t_3)] -> [j])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            if interrupted(i): return
             k = 0
             for j_2 in range(t):
                 candidate = t_3[(s*t + i)*t + j_2]
                 if j_2 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                     k, largest = j_2, candidate
-            t_4[s*t + i] = t_2[(s*t + i)*t + k]
-    # t_5 = exp(1/sqrt(n) t_2 - 1/sqrt(n) (t_4[j] -> [j, k]))
+            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k])
+    # t_5 = exp(1/sqrt(n) t_2 - (t_4[j] -> [j, k]))
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            if interrupted(i): return
             for j in range(t):
-                t_5[(s*t + i)*t + j] = exp(1/sqrt(<real>n)*t_2[(s*t + i)*t + j] - 1/sqrt(<real>n)*t_4[s*t + i])
-    # t_9 = sum_{k} t_5[j, k] -> [j]
+                t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
+    # t_6 = sum_{k} t_5[j, k] -> [j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             total = <real>0
             for j in range(t):
                 total += t_5[(s*t + i)*t + j]
-            t_9[s*t + i] = total
-    # t_11 = sum_{k} (t_5 (.) t_8)[j, k] -> [j]
+            t_6[s*t + i] = total
+    # t_7 = 1 / t_6
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(t):
+            t_7[s*t + i] = share(t_6[s*t + i])
+    # a = t_5 (.) (t_7[j] -> [j, k])
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(t):
+            for j in range(t):
+                a[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*t_7[s*t + i]
+    # t_11 = sum_{k} a[j, k] t_10[j, k] -> [j]
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             total = <real>0
             for j in range(t):
-                total += t_5[(s*t + i)*t + j]*t_8[(s*t + i)*t + j]
+                total += a[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]
             t_11[s*t + i] = total
-    # t_10 = 1 / t_9
-    # t_12 = reciprocal'(t_9) (.) t_11
-    for s in range(batch):
-        for i in range(t):
-            t_10[s*t + i] = reciprocal(t_9[s*t + i])
-            t_12[s*t + i] = reciprocal_d1(t_9[s*t + i])*t_11[s*t + i]
-    # a_dot = 1/sqrt(n) t_5 (.) t_8 (.) (t_10[j] -> [j, k]) + 1/sqrt(n) t_5 (.) (t_12[j]
-    #     -> [j, k])
-    # a = t_5 (.) (t_10[j] -> [j, k])
-    for s in range(batch):
-        for i in range(t):
-            for j in range(t):
-                a_dot[(s*t + i)*t + j] = (
-                    1/sqrt(<real>n)*t_5[(s*t + i)*t + j]*t_8[(s*t + i)*t + j]*t_10[s*t + i]
-                    + 1/sqrt(<real>n)*t_5[(s*t + i)*t + j]*t_12[s*t + i]
-                )
-                a[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*t_10[s*t + i]
-    # y_dot = sum_{k} a_dot[j, k] V_x[k, l] -> [j, l]
+    # y_dot = sum_{k} a[j, k] t_12[k, l] -> [j, l]
     fill(batch*m*t, <real>0, y_dot)
     for s in range(batch):
-        gemm(t, m, t, <real>1, a_dot + s*t*t, t, 1, V_x + m*s*t, m, 1, y_dot + m*s*t, m, 1)
-    # y_dot += sum_{k} a[j, k] t_13[k, l] -> [j, l]
+        if interrupted(s): return
+        gemm(t, m, t, <real>1, a + s*t*t, t, 1, t_12 + m*s*t, m, 1, y_dot + m*s*t, m, 1)
+    # a_dot = a (.) (1/sqrt(n) t_10 - 1/sqrt(n) (t_11[j] -> [j, k]))
     for s in range(batch):
-        gemm(t, m, t, <real>1, a + s*t*t, t, 1, t_13 + m*s*t, m, 1, y_dot + m*s*t, m, 1)
+        if interrupted(s): return
+        for i in range(t):
+            for j in range(t):
+                a_dot[(s*t + i)*t + j] = a[(s*t + i)*t + j]*(1/sqrt(<real>n)*(t_10[(s*t + i)*t + j] - t_11[s*t + i]))
+    # y_dot += sum_{k} a_dot[j, k] V_x[k, l] -> [j, l]
+    for s in range(batch):
+        if interrupted(s): return
+        gemm(t, m, t, <real>1, a_dot + s*t*t, t, 1, V_x + m*s*t, m, 1, y_dot + m*s*t, m, 1)
 
 
 cdef void self_attention_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -344,44 +353,43 @@ cdef void self_attention_backward(
     #     Q_bar: (n, m), added to, not computed where NULL
     #     K_bar: (n, m), added to, not computed where NULL
     #     V_bar: (m, m), added to, not computed where NULL
-    #     saved: saved_a, saved_V_x, saved_t, saved_t_2, saved_t_3, saved_Q_x, saved_K_x, read
-    # cost: batch*t*(4*m^2 + 8*m*n + 4*m*t + 4*n*t + 7*t + 1) flops
-    # 16*(2*batch*m*t + batch*n*t + batch*t^2 + batch*t + m^2 + 2*m*n) bytes of arguments,
+    #     saved: saved_a, saved_V_x, saved_Q_x, saved_K_x, read
+    # cost: 2*batch*t*(2*m^2 + 4*m*n + 2*m*t + 2*n*t + 3*t) flops
+    # 8*(4*batch*m*t + 2*batch*n*t + batch*t^2 + 2*m^2 + 4*m*n) bytes of arguments,
     #     results and saved values in float64
     cdef const real* saved_a = saved
     cdef const real* saved_V_x = saved + batch*t*t
-    cdef const real* saved_t = saved + batch*m*t + batch*t*t
-    cdef const real* saved_t_2 = saved + batch*m*t + 2*batch*t*t
-    cdef const real* saved_t_3 = saved + batch*m*t + 2*batch*t*t + batch*t
-    cdef const real* saved_Q_x = saved + batch*m*t + 2*batch*t*t + 2*batch*t
-    cdef const real* saved_K_x = saved + batch*m*t + batch*n*t + 2*batch*t*t + 2*batch*t
+    cdef const real* saved_Q_x = saved + batch*m*t + batch*t*t
+    cdef const real* saved_K_x = saved + batch*m*t + batch*n*t + batch*t*t
     cdef real* a_y_bar = workspace
     cdef real* a_bar = workspace + batch*m*t
     cdef real* t_2 = workspace + batch*m*t + batch*t*t
     cdef real* t_3 = workspace + batch*m*t + batch*t*t + batch*t
-    cdef real* t_4 = workspace + batch*m*t + batch*t*t + 2*batch*t
-    cdef real* t_5 = workspace + batch*m*t + 2*batch*t*t + 2*batch*t
-    cdef real* t_6 = workspace + batch*m*t + batch*n*t + 2*batch*t*t + 2*batch*t
+    cdef real* t_4 = workspace + batch*m*t + 2*batch*t*t + batch*t
+    cdef real* t_5 = workspace + batch*m*t + batch*n*t + 2*batch*t*t + batch*t
     cdef Py_ssize_t s, i, j
     cdef real total
     if x_bar is not NULL or V_bar is not NULL:
         # a_y_bar = sum_{j} a[j, k] y_bar[j, l] -> [k, l]
         fill(batch*m*t, <real>0, a_y_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(t, m, t, <real>1,
                  saved_a + s*t*t, 1, t, y_bar + m*s*t, m, 1, a_y_bar + m*s*t, m, 1)
     if x_bar is not NULL or Q_bar is not NULL or K_bar is not NULL:
         # a_bar = sum_{l} saved_V_x[k, l] y_bar[j, l] -> [j, k]
         fill(batch*t*t, <real>0, a_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(t, t, m, <real>1,
                  y_bar + m*s*t, m, 1, saved_V_x + m*s*t, 1, m, a_bar + s*t*t, t, 1)
-        # t_2 = sum_{k} (saved_t (.) a_bar)[j, k] -> [j]
+        # t_2 = sum_{k} (a (.) a_bar)[j, k] -> [j]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(t):
                 total = <real>0
                 for j in range(t):
-                    total += saved_t[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j]
+                    total += saved_a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j]
                 t_2[s*t + i] = total
         if x_bar is not NULL:
             # x_bar += sum_{i} V[i, j] a_y_bar[l, i] -> [l, j]
@@ -390,37 +398,35 @@ cdef void self_attention_backward(
         # V_bar += sum_s sum_{l} x[l, j] a_y_bar[l, i] -> [i, j]
         gemm(m, m, batch*t, <real>1, a_y_bar, 1, m, x, m, 1, V_bar, m, 1)
     if x_bar is not NULL or Q_bar is not NULL or K_bar is not NULL:
-        # t_3 = saved_t_2 (.) t_2
+        # t_3 = 1/sqrt(n) a (.) a_bar - 1/sqrt(n) (a[j, k] t_2[j] -> [j, k])
         for s in range(batch):
-            for i in range(t):
-                t_3[s*t + i] = saved_t_2[s*t + i]*t_2[s*t + i]
-        # t_4 = saved_t (.) (1/sqrt(n) (t_3[j] -> [j, k]) + 1/sqrt(n) (saved_t_3[j] -> [j, k])
-        #     (.) a_bar)
-        for s in range(batch):
+            if interrupted(s): return
             for i in range(t):
                 for j in range(t):
-                    t_4[(s*t + i)*t + j] = saved_t[(s*t + i)*t + j]*(1/sqrt(<real>n)*t_3[s*t + i] + 1/sqrt(<real>n)*saved_t_3[s*t + i]*a_bar[(s*t + i)*t + j])
+                    t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*(saved_a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] - saved_a[(s*t + i)*t + j]*t_2[s*t + i])
         if x_bar is not NULL or K_bar is not NULL:
-            # t_5 = sum_{j} saved_Q_x[j, k] t_4[j, l] -> [l, k]
+            # t_4 = sum_{j} saved_Q_x[j, k] t_3[j, l] -> [l, k]
+            fill(batch*n*t, <real>0, t_4)
+            for s in range(batch):
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_3 + s*t*t, 1, t, saved_Q_x + n*s*t, n, 1, t_4 + n*s*t, n, 1)
+        if x_bar is not NULL or Q_bar is not NULL:
+            # t_5 = sum_{l} saved_K_x[l, k] t_3[j, l] -> [j, k]
             fill(batch*n*t, <real>0, t_5)
             for s in range(batch):
-                gemm(t, n, t, <real>1, t_4 + s*t*t, 1, t, saved_Q_x + n*s*t, n, 1, t_5 + n*s*t, n, 1)
-        if x_bar is not NULL or Q_bar is not NULL:
-            # t_6 = sum_{l} saved_K_x[l, k] t_4[j, l] -> [j, k]
-            fill(batch*n*t, <real>0, t_6)
-            for s in range(batch):
-                gemm(t, n, t, <real>1, t_4 + s*t*t, t, 1, saved_K_x + n*s*t, n, 1, t_6 + n*s*t, n, 1)
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_3 + s*t*t, t, 1, saved_K_x + n*s*t, n, 1, t_5 + n*s*t, n, 1)
             if x_bar is not NULL:
-                # x_bar += sum_{i} K[i, j] t_5[l, i] -> [l, j]
-                gemm(batch*t, m, n, <real>1, t_5, n, 1, K, m, 1, x_bar, m, 1)
-                # x_bar += sum_{i} Q[i, j] t_6[l, i] -> [l, j]
-                gemm(batch*t, m, n, <real>1, t_6, n, 1, Q, m, 1, x_bar, m, 1)
+                # x_bar += sum_{i} K[i, j] t_4[l, i] -> [l, j]
+                gemm(batch*t, m, n, <real>1, t_4, n, 1, K, m, 1, x_bar, m, 1)
+                # x_bar += sum_{i} Q[i, j] t_5[l, i] -> [l, j]
+                gemm(batch*t, m, n, <real>1, t_5, n, 1, Q, m, 1, x_bar, m, 1)
             if Q_bar is not NULL:
-                # Q_bar += sum_s sum_{l} x[l, j] t_6[l, i] -> [i, j]
-                gemm(n, m, batch*t, <real>1, t_6, 1, n, x, m, 1, Q_bar, m, 1)
+                # Q_bar += sum_s sum_{l} x[l, j] t_5[l, i] -> [i, j]
+                gemm(n, m, batch*t, <real>1, t_5, 1, n, x, m, 1, Q_bar, m, 1)
         if K_bar is not NULL:
-            # K_bar += sum_s sum_{l} x[l, j] t_5[l, i] -> [i, j]
-            gemm(n, m, batch*t, <real>1, t_5, 1, n, x, m, 1, K_bar, m, 1)
+            # K_bar += sum_s sum_{l} x[l, j] t_4[l, i] -> [i, j]
+            gemm(n, m, batch*t, <real>1, t_4, 1, n, x, m, 1, K_bar, m, 1)
 
 
 cdef void self_attention_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -465,42 +471,39 @@ cdef void self_attention_tangent_backward(
     #     Q_bar_dot: (n, m), added to, not computed where NULL
     #     K_bar_dot: (n, m), added to, not computed where NULL
     #     V_bar_dot: (m, m), added to, not computed where NULL
-    # cost: batch*t*(14*m^2 + 28*m*n + 12*m*t + 18*n*t + 38*t + 7) flops
-    # batch*t*(t + 3) calls of elementwise functions
+    # cost: batch*t*(14*m^2 + 28*m*n + 12*m*t + 18*n*t + 26*t + 1) flops
+    # 2*batch*t*(t + 1) calls of elementwise functions
     # 8*m*(5*batch*t + 3*m + 6*n) bytes of arguments, results and saved values in float64
     cdef real* Q_x = workspace
     cdef real* K_x = workspace + batch*n*t
     cdef real* t_2 = workspace + 2*batch*m*t + 4*batch*n*t
     cdef real* t_3 = workspace + 2*batch*m*t + 4*batch*n*t + 4*batch*t*t
     cdef real* t_4 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t
-    cdef real* t_5 = workspace + 2*batch*m*t + 4*batch*n*t + 4*batch*t*t
+    cdef real* t_5 = workspace + 2*batch*m*t + 4*batch*n*t
     cdef real* t_6 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t
-    cdef real* t_7 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 4*batch*t
-    cdef real* a = workspace + 2*batch*m*t + 4*batch*n*t
+    cdef real* t_7 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + batch*t
+    cdef real* a = workspace + 2*batch*m*t + 4*batch*n*t + 4*batch*t*t
     cdef real* a_y_bar = workspace + 4*batch*n*t
     cdef real* t_8 = workspace + 2*batch*n*t
     cdef real* t_9 = workspace + 3*batch*n*t
     cdef real* t_10 = workspace + 2*batch*m*t + 4*batch*n*t + batch*t*t
-    cdef real* t_11 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + batch*t
-    cdef real* t_12 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 5*batch*t
-    cdef real* a_dot = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 8*batch*t
-    cdef real* t_13 = workspace + batch*m*t + 4*batch*n*t
+    cdef real* t_11 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t
+    cdef real* a_dot = workspace + 2*batch*m*t + 4*batch*n*t
+    cdef real* t_12 = workspace + batch*m*t + 4*batch*n*t
     cdef real* V_x = workspace + 4*batch*n*t
     cdef real* a_bar = workspace + 2*batch*m*t + 4*batch*n*t + 2*batch*t*t
+    cdef real* t_13 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + batch*t
     cdef real* t_14 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 2*batch*t
-    cdef real* t_15 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 6*batch*t
-    cdef real* t_16 = workspace + 2*batch*m*t + 4*batch*n*t + 6*batch*t*t + 8*batch*t
-    cdef real* t_17 = workspace + 2*batch*m*t + 4*batch*n*t + 8*batch*t*t + 8*batch*t
-    cdef real* t_18 = workspace + batch*m*t + 4*batch*n*t
+    cdef real* t_15 = workspace + 2*batch*m*t + 4*batch*n*t + 6*batch*t*t + 2*batch*t
+    cdef real* t_16 = workspace + batch*m*t + 4*batch*n*t
     cdef real* a_bar_dot = workspace + 2*batch*m*t + 4*batch*n*t + 3*batch*t*t
-    cdef real* t_19 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 3*batch*t
-    cdef real* t_20 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t + 7*batch*t
-    cdef real* t_21 = workspace + 2*batch*m*t + 4*batch*n*t + 7*batch*t*t + 8*batch*t
-    cdef real* t_22 = workspace + 2*batch*m*t + 5*batch*n*t + 8*batch*t*t + 8*batch*t
-    cdef real* t_23 = workspace
-    cdef real* t_24 = workspace + 2*batch*n*t
+    cdef real* t_17 = workspace + 2*batch*m*t + 4*batch*n*t + 5*batch*t*t
+    cdef real* t_18 = workspace + 2*batch*m*t + 4*batch*n*t + batch*t*t
+    cdef real* t_19 = workspace + 2*batch*m*t + 5*batch*n*t + 6*batch*t*t + 2*batch*t
+    cdef real* t_20 = workspace + 2*batch*n*t
+    cdef real* t_21 = workspace + 2*batch*m*t + 6*batch*n*t + 6*batch*t*t + 2*batch*t
     cdef Py_ssize_t s, i, j, k, j_2
-    cdef real largest, candidate, total, r, r_sij = 0
+    cdef real largest, candidate, total
     # Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
     fill(batch*n*t, <real>0, Q_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q, 1, m, Q_x, n, 1)
@@ -521,195 +524,211 @@ cdef void self_attention_tangent_backward(
         # V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
         fill(batch*m*t, <real>0, V_x)
         gemm(batch*t, m, m, <real>1, x, m, 1, V, 1, m, V_x, m, 1)
-        # t_18 = sum_{j} V_dot[i, j] x[l, j] -> [l, i]
-        fill(batch*m*t, <real>0, t_18)
-        gemm(batch*t, m, m, <real>1, x, m, 1, V_dot, 1, m, t_18, m, 1)
-        # t_18 += sum_{j} V[i, j] x_dot[l, j] -> [l, i]
-        gemm(batch*t, m, m, <real>1, x_dot, m, 1, V, 1, m, t_18, m, 1)
+        # t_16 = sum_{j} V_dot[i, j] x[l, j] -> [l, i]
+        fill(batch*m*t, <real>0, t_16)
+        gemm(batch*t, m, m, <real>1, x, m, 1, V_dot, 1, m, t_16, m, 1)
+        # t_16 += sum_{j} V[i, j] x_dot[l, j] -> [l, i]
+        gemm(batch*t, m, m, <real>1, x_dot, m, 1, V, 1, m, t_16, m, 1)
     # t_2 = sum_{k} Q_x[j, k] K_x[l, k] -> [j, l]
     fill(batch*t*t, <real>0, t_2)
     for s in range(batch):
+        if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, K_x + n*s*t, 1, n, t_2 + s*t*t, t, 1)
     # t_10 = sum_{k} t_8[j, k] K_x[l, k] -> [j, l]
     fill(batch*t*t, <real>0, t_10)
     for s in range(batch):
+        if interrupted(s): return
         gemm(t, t, n, <real>1, t_8 + n*s*t, n, 1, K_x + n*s*t, 1, n, t_10 + s*t*t, t, 1)
     # t_10 += sum_{k} Q_x[j, k] t_9[l, k] -> [j, l]
     for s in range(batch):
+        if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, t_9 + n*s*t, 1, n, t_10 + s*t*t, t, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
         # a_bar = sum_{l} V_x[k, l] y_bar[j, l] -> [j, k]
         fill(batch*t*t, <real>0, a_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(t, t, m, <real>1, y_bar + m*s*t, m, 1, V_x + m*s*t, 1, m, a_bar + s*t*t, t, 1)
-        # a_bar_dot = sum_{l} t_18[k, l] y_bar[j, l] -> [j, k]
+        # a_bar_dot = sum_{l} t_16[k, l] y_bar[j, l] -> [j, k]
         fill(batch*t*t, <real>0, a_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             gemm(t, t, m, <real>1,
-                 y_bar + m*s*t, m, 1, t_18 + m*s*t, 1, m, a_bar_dot + s*t*t, t, 1)
+                 y_bar + m*s*t, m, 1, t_16 + m*s*t, 1, m, a_bar_dot + s*t*t, t, 1)
         # a_bar_dot += sum_{l} V_x[k, l] y_bar_dot[j, l] -> [j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(t, t, m, <real>1,
                  y_bar_dot + m*s*t, m, 1, V_x + m*s*t, 1, m, a_bar_dot + s*t*t, t, 1)
     # t_3 = 1/sqrt(n) t_2
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*t_2[(s*t + i)*t + j]
-    # t_4 = t_2[j, argmax(t_3)] -> [j]
+    # t_4 = 1/sqrt(n) (t_2[j, argmax(t_3)] -> [j])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            if interrupted(i): return
             k = 0
             for j_2 in range(t):
                 candidate = t_3[(s*t + i)*t + j_2]
                 if j_2 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                     k, largest = j_2, candidate
-            t_4[s*t + i] = t_2[(s*t + i)*t + k]
-    # t_5 = exp(1/sqrt(n) t_2 - 1/sqrt(n) (t_4[j] -> [j, k]))
+            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k])
+    # t_5 = exp(1/sqrt(n) t_2 - (t_4[j] -> [j, k]))
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
+            if interrupted(i): return
             for j in range(t):
-                t_5[(s*t + i)*t + j] = exp(1/sqrt(<real>n)*t_2[(s*t + i)*t + j] - 1/sqrt(<real>n)*t_4[s*t + i])
+                t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
     # t_6 = sum_{k} t_5[j, k] -> [j]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             total = <real>0
             for j in range(t):
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
-    # t_11 = sum_{k} (t_5 (.) t_10)[j, k] -> [j]
+    # t_7 = 1 / t_6
     for s in range(batch):
+        if interrupted(s): return
+        for i in range(t):
+            t_7[s*t + i] = share(t_6[s*t + i])
+    # a = t_5 (.) (t_7[j] -> [j, k])
+    for s in range(batch):
+        if interrupted(s): return
+        for i in range(t):
+            for j in range(t):
+                a[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*t_7[s*t + i]
+    if x_bar_dot is not NULL or V_bar_dot is not NULL:
+        # a_y_bar = sum_{j} a[j, k] y_bar[j, l] -> [k, l]
+        fill(batch*m*t, <real>0, a_y_bar)
+        for s in range(batch):
+            if interrupted(s): return
+            gemm(t, m, t, <real>1, a + s*t*t, 1, t, y_bar + m*s*t, m, 1, a_y_bar + m*s*t, m, 1)
+    # t_11 = sum_{k} a[j, k] t_10[j, k] -> [j]
+    for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
             total = <real>0
             for j in range(t):
-                total += t_5[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]
+                total += a[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]
             t_11[s*t + i] = total
+    if x_bar_dot is not NULL or V_bar_dot is not NULL:
+        # t_12 = sum_{j} a[j, k] y_bar_dot[j, l] -> [k, l]
+        fill(batch*m*t, <real>0, t_12)
+        for s in range(batch):
+            if interrupted(s): return
+            gemm(t, m, t, <real>1, a + s*t*t, 1, t, y_bar_dot + m*s*t, m, 1, t_12 + m*s*t, m, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-        # t_14 = sum_{k} (t_5 (.) a_bar)[j, k] -> [j]
+        # t_13 = sum_{k} (a (.) a_bar)[j, k] -> [j]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(t):
                 total = <real>0
                 for j in range(t):
-                    total += t_5[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j]
-                t_14[s*t + i] = total
-        # t_19 = sum_{k} (1/sqrt(n) t_5 (.) t_10 (.) a_bar + t_5 (.) a_bar_dot)[j, k] -> [j]
-        for s in range(batch):
-            for i in range(t):
-                total = <real>0
-                for j in range(t):
-                    total += 1/sqrt(<real>n)*t_5[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] + t_5[(s*t + i)*t + j]*a_bar_dot[(s*t + i)*t + j]
-                t_19[s*t + i] = total
-    # t_7 = 1 / t_6
-    # t_12 = reciprocal'(t_6) (.) t_11
-    # t_15 = reciprocal'(t_6) (.) t_14
-    # t_20 = 1/sqrt(n) reciprocal''(t_6) (.) t_11 (.) t_14 + reciprocal'(t_6) (.) t_19
+                    total += a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j]
+                t_13[s*t + i] = total
+    # a_dot = a (.) (1/sqrt(n) t_10 - 1/sqrt(n) (t_11[j] -> [j, k]))
+    # t_14 = 1/sqrt(n) a (.) a_bar - 1/sqrt(n) (a[j, k] t_13[j] -> [j, k])
     for s in range(batch):
+        if interrupted(s): return
         for i in range(t):
-            t_7[s*t + i] = reciprocal(t_6[s*t + i])
-            r = reciprocal_d1(t_6[s*t + i])
-            t_12[s*t + i] = r*t_11[s*t + i]
-            if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-                t_15[s*t + i] = r*t_14[s*t + i]
-                t_20[s*t + i] = (
-                    1/sqrt(<real>n)*reciprocal_d2(t_6[s*t + i])*t_11[s*t + i]*t_14[s*t + i]
-                    + r*t_19[s*t + i]
-                )
-    if (
-        x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL or
-        V_bar_dot is not NULL
-    ):
-        # t_16 = t_5 (.) (1/sqrt(n) (t_15[j] -> [j, k]) + 1/sqrt(n) (t_7[j] -> [j, k]) (.)
-        #     a_bar)
-        # t_21 = 1/sqrt(n) t_5 (.) t_10 (.) (1/sqrt(n) (t_15[j] -> [j, k]) + 1/sqrt(n) (t_7[j]
-        #     -> [j, k]) (.) a_bar) + t_5 (.) (1/sqrt(n) (t_20[j] -> [j, k]) + 1/n (t_12[j] ->
-        #     [j, k]) (.) a_bar + 1/sqrt(n) (t_7[j] -> [j, k]) (.) a_bar_dot)
-        # a = t_5 (.) (t_7[j] -> [j, k])
-        # a_dot = 1/sqrt(n) t_5 (.) t_10 (.) (t_7[j] -> [j, k]) + 1/sqrt(n) t_5 (.) (t_12[j]
-        #     -> [j, k])
+            for j in range(t):
+                a_dot[(s*t + i)*t + j] = a[(s*t + i)*t + j]*(1/sqrt(<real>n)*(t_10[(s*t + i)*t + j] - t_11[s*t + i]))
+                if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
+                    t_14[(s*t + i)*t + j] = 1/sqrt(<real>n)*(a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] - a[(s*t + i)*t + j]*t_13[s*t + i])
+    if x_bar_dot is not NULL or V_bar_dot is not NULL:
+        # t_12 += sum_{j} a_dot[j, k] y_bar[j, l] -> [k, l]
         for s in range(batch):
+            if interrupted(s): return
+            gemm(t, m, t, <real>1, a_dot + s*t*t, 1, t, y_bar + m*s*t, m, 1, t_12 + m*s*t, m, 1)
+    if x_bar_dot is not NULL or K_bar_dot is not NULL:
+        # t_15 = sum_{j} Q_x[j, k] t_14[j, l] -> [l, k]
+        fill(batch*n*t, <real>0, t_15)
+        for s in range(batch):
+            if interrupted(s): return
+            gemm(t, n, t, <real>1, t_14 + s*t*t, 1, t, Q_x + n*s*t, n, 1, t_15 + n*s*t, n, 1)
+    if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
+        # t_17 = sum_{k} (a_dot (.) a_bar + a (.) a_bar_dot)[j, k] -> [j]
+        for s in range(batch):
+            if interrupted(s): return
             for i in range(t):
+                total = <real>0
                 for j in range(t):
-                    r = t_5[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]
-                    if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-                        r_sij = (
-                            1/sqrt(<real>n)*t_15[s*t + i]
-                            + 1/sqrt(<real>n)*t_7[s*t + i]*a_bar[(s*t + i)*t + j]
-                        )
-                        t_16[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*r_sij
-                        t_21[(s*t + i)*t + j] = (
-                            1/sqrt(<real>n)*r*r_sij
-                            + t_5[(s*t + i)*t + j]*(1/sqrt(<real>n)*t_20[s*t + i] + t_12[s*t + i]*a_bar[(s*t + i)*t + j]/n + 1/sqrt(<real>n)*t_7[s*t + i]*a_bar_dot[(s*t + i)*t + j])
-                        )
-                    if x_bar_dot is not NULL or V_bar_dot is not NULL:
-                        a[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*t_7[s*t + i]
-                        a_dot[(s*t + i)*t + j] = (
-                            1/sqrt(<real>n)*r*t_7[s*t + i]
-                            + 1/sqrt(<real>n)*t_5[(s*t + i)*t + j]*t_12[s*t + i]
-                        )
-        if x_bar_dot is not NULL or V_bar_dot is not NULL:
-            # a_y_bar = sum_{j} a[j, k] y_bar[j, l] -> [k, l]
-            fill(batch*m*t, <real>0, a_y_bar)
-            for s in range(batch):
-                gemm(t, m, t, <real>1, a + s*t*t, 1, t, y_bar + m*s*t, m, 1, a_y_bar + m*s*t, m, 1)
-            # t_13 = sum_{j} a_dot[j, k] y_bar[j, l] -> [k, l]
-            fill(batch*m*t, <real>0, t_13)
-            for s in range(batch):
-                gemm(t, m, t, <real>1, a_dot + s*t*t, 1, t, y_bar + m*s*t, m, 1, t_13 + m*s*t, m, 1)
-            # t_13 += sum_{j} a[j, k] y_bar_dot[j, l] -> [k, l]
-            for s in range(batch):
-                gemm(t, m, t, <real>1, a + s*t*t, 1, t, y_bar_dot + m*s*t, m, 1, t_13 + m*s*t, m, 1)
+                    total += a_dot[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] + a[(s*t + i)*t + j]*a_bar_dot[(s*t + i)*t + j]
+                t_17[s*t + i] = total
         if x_bar_dot is not NULL or K_bar_dot is not NULL:
-            # t_17 = sum_{j} Q_x[j, k] t_16[j, l] -> [l, k]
-            fill(batch*n*t, <real>0, t_17)
+            # t_19 = sum_{j} t_8[j, k] t_14[j, l] -> [l, k]
+            fill(batch*n*t, <real>0, t_19)
             for s in range(batch):
-                gemm(t, n, t, <real>1, t_16 + s*t*t, 1, t, Q_x + n*s*t, n, 1, t_17 + n*s*t, n, 1)
-            # t_22 = sum_{j} t_8[j, k] t_16[j, l] -> [l, k]
-            fill(batch*n*t, <real>0, t_22)
-            for s in range(batch):
-                gemm(t, n, t, <real>1, t_16 + s*t*t, 1, t, t_8 + n*s*t, n, 1, t_22 + n*s*t, n, 1)
-            # t_22 += sum_{j} Q_x[j, k] t_21[j, l] -> [l, k]
-            for s in range(batch):
-                gemm(t, n, t, <real>1, t_21 + s*t*t, 1, t, Q_x + n*s*t, n, 1, t_22 + n*s*t, n, 1)
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_14 + s*t*t, 1, t, t_8 + n*s*t, n, 1, t_19 + n*s*t, n, 1)
         if x_bar_dot is not NULL or Q_bar_dot is not NULL:
-            # t_23 = sum_{l} K_x[l, k] t_16[j, l] -> [j, k]
-            fill(batch*n*t, <real>0, t_23)
+            # t_20 = sum_{l} K_x[l, k] t_14[j, l] -> [j, k]
+            fill(batch*n*t, <real>0, t_20)
             for s in range(batch):
-                gemm(t, n, t, <real>1, t_16 + s*t*t, t, 1, K_x + n*s*t, n, 1, t_23 + n*s*t, n, 1)
-            # t_24 = sum_{l} t_9[l, k] t_16[j, l] -> [j, k]
-            fill(batch*n*t, <real>0, t_24)
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_14 + s*t*t, t, 1, K_x + n*s*t, n, 1, t_20 + n*s*t, n, 1)
+            # t_21 = sum_{l} t_9[l, k] t_14[j, l] -> [j, k]
+            fill(batch*n*t, <real>0, t_21)
             for s in range(batch):
-                gemm(t, n, t, <real>1, t_16 + s*t*t, t, 1, t_9 + n*s*t, n, 1, t_24 + n*s*t, n, 1)
-            # t_24 += sum_{l} K_x[l, k] t_21[j, l] -> [j, k]
-            for s in range(batch):
-                gemm(t, n, t, <real>1, t_21 + s*t*t, t, 1, K_x + n*s*t, n, 1, t_24 + n*s*t, n, 1)
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_14 + s*t*t, t, 1, t_9 + n*s*t, n, 1, t_21 + n*s*t, n, 1)
             if x_bar_dot is not NULL:
                 # x_bar_dot += sum_{i} V_dot[i, j] a_y_bar[l, i] -> [l, j]
                 gemm(batch*t, m, m, <real>1, a_y_bar, m, 1, V_dot, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} V[i, j] t_13[l, i] -> [l, j]
-                gemm(batch*t, m, m, <real>1, t_13, m, 1, V, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} K_dot[i, j] t_17[l, i] -> [l, j]
-                gemm(batch*t, m, n, <real>1, t_17, n, 1, K_dot, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} K[i, j] t_22[l, i] -> [l, j]
-                gemm(batch*t, m, n, <real>1, t_22, n, 1, K, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} Q_dot[i, j] t_23[l, i] -> [l, j]
-                gemm(batch*t, m, n, <real>1, t_23, n, 1, Q_dot, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} Q[i, j] t_24[l, i] -> [l, j]
-                gemm(batch*t, m, n, <real>1, t_24, n, 1, Q, m, 1, x_bar_dot, m, 1)
+    if V_bar_dot is not NULL:
+        # V_bar_dot += sum_s sum_{l} x_dot[l, j] a_y_bar[l, i] -> [i, j]
+        gemm(m, m, batch*t, <real>1, a_y_bar, 1, m, x_dot, m, 1, V_bar_dot, m, 1)
+    if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
+        # t_18 = 1/sqrt(n) (a_dot (.) a_bar + a (.) a_bar_dot) - 1/sqrt(n) (a_dot[j, k]
+        #     t_13[j] -> [j, k]) - 1/sqrt(n) (a[j, k] t_17[j] -> [j, k])
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(t):
+                for j in range(t):
+                    t_18[(s*t + i)*t + j] = 1/sqrt(<real>n)*((a_dot[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] + a[(s*t + i)*t + j]*a_bar_dot[(s*t + i)*t + j]) - a_dot[(s*t + i)*t + j]*t_13[s*t + i] - a[(s*t + i)*t + j]*t_17[s*t + i])
+        if x_bar_dot is not NULL or K_bar_dot is not NULL:
+            # t_19 += sum_{j} Q_x[j, k] t_18[j, l] -> [l, k]
+            for s in range(batch):
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_18 + s*t*t, 1, t, Q_x + n*s*t, n, 1, t_19 + n*s*t, n, 1)
+        if x_bar_dot is not NULL or Q_bar_dot is not NULL:
+            # t_21 += sum_{l} K_x[l, k] t_18[j, l] -> [j, k]
+            for s in range(batch):
+                if interrupted(s): return
+                gemm(t, n, t, <real>1, t_18 + s*t*t, t, 1, K_x + n*s*t, n, 1, t_21 + n*s*t, n, 1)
+            if x_bar_dot is not NULL:
+                # x_bar_dot += sum_{i} V[i, j] t_12[l, i] -> [l, j]
+                gemm(batch*t, m, m, <real>1, t_12, m, 1, V, m, 1, x_bar_dot, m, 1)
+                # x_bar_dot += sum_{i} K_dot[i, j] t_15[l, i] -> [l, j]
+                gemm(batch*t, m, n, <real>1, t_15, n, 1, K_dot, m, 1, x_bar_dot, m, 1)
+                # x_bar_dot += sum_{i} Q_dot[i, j] t_20[l, i] -> [l, j]
+                gemm(batch*t, m, n, <real>1, t_20, n, 1, Q_dot, m, 1, x_bar_dot, m, 1)
             if Q_bar_dot is not NULL:
-                # Q_bar_dot += sum_s sum_{l} x_dot[l, j] t_23[l, i] -> [i, j]
-                gemm(n, m, batch*t, <real>1, t_23, 1, n, x_dot, m, 1, Q_bar_dot, m, 1)
-                # Q_bar_dot += sum_s sum_{l} x[l, j] t_24[l, i] -> [i, j]
-                gemm(n, m, batch*t, <real>1, t_24, 1, n, x, m, 1, Q_bar_dot, m, 1)
+                # Q_bar_dot += sum_s sum_{l} x_dot[l, j] t_20[l, i] -> [i, j]
+                gemm(n, m, batch*t, <real>1, t_20, 1, n, x_dot, m, 1, Q_bar_dot, m, 1)
         if K_bar_dot is not NULL:
-            # K_bar_dot += sum_s sum_{l} x_dot[l, j] t_17[l, i] -> [i, j]
-            gemm(n, m, batch*t, <real>1, t_17, 1, n, x_dot, m, 1, K_bar_dot, m, 1)
-            # K_bar_dot += sum_s sum_{l} x[l, j] t_22[l, i] -> [i, j]
-            gemm(n, m, batch*t, <real>1, t_22, 1, n, x, m, 1, K_bar_dot, m, 1)
-        if V_bar_dot is not NULL:
-            # V_bar_dot += sum_s sum_{l} x_dot[l, j] a_y_bar[l, i] -> [i, j]
-            gemm(m, m, batch*t, <real>1, a_y_bar, 1, m, x_dot, m, 1, V_bar_dot, m, 1)
-            # V_bar_dot += sum_s sum_{l} x[l, j] t_13[l, i] -> [i, j]
-            gemm(m, m, batch*t, <real>1, t_13, 1, m, x, m, 1, V_bar_dot, m, 1)
+            # K_bar_dot += sum_s sum_{l} x_dot[l, j] t_15[l, i] -> [i, j]
+            gemm(n, m, batch*t, <real>1, t_15, 1, n, x_dot, m, 1, K_bar_dot, m, 1)
+    if V_bar_dot is not NULL:
+        # V_bar_dot += sum_s sum_{l} x[l, j] t_12[l, i] -> [i, j]
+        gemm(m, m, batch*t, <real>1, t_12, 1, m, x, m, 1, V_bar_dot, m, 1)
+    if x_bar_dot is not NULL:
+        # x_bar_dot += sum_{i} K[i, j] t_19[l, i] -> [l, j]
+        gemm(batch*t, m, n, <real>1, t_19, n, 1, K, m, 1, x_bar_dot, m, 1)
+        # x_bar_dot += sum_{i} Q[i, j] t_21[l, i] -> [l, j]
+        gemm(batch*t, m, n, <real>1, t_21, n, 1, Q, m, 1, x_bar_dot, m, 1)
+    if Q_bar_dot is not NULL:
+        # Q_bar_dot += sum_s sum_{l} x[l, j] t_21[l, i] -> [i, j]
+        gemm(n, m, batch*t, <real>1, t_21, 1, n, x, m, 1, Q_bar_dot, m, 1)
+    if K_bar_dot is not NULL:
+        # K_bar_dot += sum_s sum_{l} x[l, j] t_19[l, i] -> [i, j]
+        gemm(n, m, batch*t, <real>1, t_19, 1, n, x, m, 1, K_bar_dot, m, 1)
 
 
 cdef void self_attention_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -743,11 +762,11 @@ forward = Kernel(
     K: (n, m), parameter
     V: (m, m), parameter
     y: (batch, t, m), overwritten
-    saved: saved_a, saved_V_x, saved_t, saved_t_2, saved_t_3, saved_Q_x, saved_K_x, written unless NULL
+    saved: saved_a, saved_V_x, saved_Q_x, saved_K_x, written unless NULL
 
-cost: 2*batch*t*(m^2 + 2*m*n + m*t + n*t + 3*t) flops
-batch*t*(t + 2) calls of elementwise functions
-8*(3*batch*m*t + 2*batch*n*t + 2*batch*t^2 + 2*batch*t + m^2 + 2*m*n) bytes of arguments, results and saved values in float64""",
+cost: batch*t*(2*m^2 + 4*m*n + 2*m*t + 2*n*t + 3*t + 1) flops
+2*batch*t*(t + 1) calls of elementwise functions
+8*(3*batch*m*t + 2*batch*n*t + batch*t^2 + m^2 + 2*m*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "t", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "t", "m")),)),
@@ -759,7 +778,7 @@ batch*t*(t + 2) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch", "t", "m")),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t),
+    saved=Derived("batch*m*t + 2*batch*n*t + batch*t*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + batch*t*t),
     saved_role="written",
     workspace=Derived("batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t),
     float64=<size_t>&self_attention_forward_float64,
@@ -780,8 +799,8 @@ tangent = Kernel(
     V_dot: (m, m), tangent
     y_dot: (batch, t, m), overwritten
 
-cost: batch*t*(6*m^2 + 12*m*n + 4*m*t + 6*n*t + 14*t + 1) flops
-batch*t*(t + 2) calls of elementwise functions
+cost: batch*t*(6*m^2 + 12*m*n + 4*m*t + 6*n*t + 8*t + 1) flops
+2*batch*t*(t + 1) calls of elementwise functions
 8*m*(3*batch*t + 2*m + 4*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "t", "m", "n"),
     arguments=(
@@ -798,7 +817,7 @@ batch*t*(t + 2) calls of elementwise functions
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "t", "m")),)),
     ),
     mode="overwrite",
-    workspace=Derived("2*batch*m*t + 4*batch*n*t + 4*batch*t*t + 4*batch*t", lambda batch, t, m, n: 2*batch*m*t + 4*batch*n*t + 4*batch*t*t + 4*batch*t),
+    workspace=Derived("2*batch*m*t + 4*batch*n*t + 3*batch*t*t + 2*batch*t", lambda batch, t, m, n: 2*batch*m*t + 4*batch*n*t + 3*batch*t*t + 2*batch*t),
     float64=<size_t>&self_attention_tangent_float64,
     float32=<size_t>&self_attention_tangent_float32,
 )
@@ -819,10 +838,10 @@ V_bar += nabla*_V self_attention . y_bar
     Q_bar: (n, m), added to, not computed where NULL
     K_bar: (n, m), added to, not computed where NULL
     V_bar: (m, m), added to, not computed where NULL
-    saved: saved_a, saved_V_x, saved_t, saved_t_2, saved_t_3, saved_Q_x, saved_K_x, read
+    saved: saved_a, saved_V_x, saved_Q_x, saved_K_x, read
 
-cost: batch*t*(4*m^2 + 8*m*n + 4*m*t + 4*n*t + 7*t + 1) flops
-16*(2*batch*m*t + batch*n*t + batch*t^2 + batch*t + m^2 + 2*m*n) bytes of arguments, results and saved values in float64""",
+cost: 2*batch*t*(2*m^2 + 4*m*n + 2*m*t + 2*n*t + 3*t) flops
+8*(4*batch*m*t + 2*batch*n*t + batch*t^2 + 2*m^2 + 4*m*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "t", "m", "n"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "t", "m")),)),
@@ -838,9 +857,9 @@ cost: batch*t*(4*m^2 + 8*m*n + 4*m*t + 4*n*t + 7*t + 1) flops
         Argument("V_bar", "result", (Leaf("V_bar", ("m", "m")),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t),
+    saved=Derived("batch*m*t + 2*batch*n*t + batch*t*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + batch*t*t),
     saved_role="read",
-    workspace=Derived("batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + 2*batch*t*t + 2*batch*t),
+    workspace=Derived("batch*m*t + 2*batch*n*t + 2*batch*t*t + batch*t", lambda batch, t, m, n: batch*m*t + 2*batch*n*t + 2*batch*t*t + batch*t),
     float64=<size_t>&self_attention_backward_float64,
     float32=<size_t>&self_attention_backward_float32,
 )
@@ -864,8 +883,8 @@ tangent_backward = Kernel(
     K_bar_dot: (n, m), added to, not computed where NULL
     V_bar_dot: (m, m), added to, not computed where NULL
 
-cost: batch*t*(14*m^2 + 28*m*n + 12*m*t + 18*n*t + 38*t + 7) flops
-batch*t*(t + 3) calls of elementwise functions
+cost: batch*t*(14*m^2 + 28*m*n + 12*m*t + 18*n*t + 26*t + 1) flops
+2*batch*t*(t + 1) calls of elementwise functions
 8*m*(5*batch*t + 3*m + 6*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "t", "m", "n"),
     arguments=(
@@ -887,7 +906,7 @@ batch*t*(t + 3) calls of elementwise functions
         Argument("V_bar_dot", "result", (Leaf("V_bar_dot", ("m", "m")),)),
     ),
     mode="accumulate",
-    workspace=Derived("2*batch*m*t + 6*batch*n*t + 8*batch*t*t + 8*batch*t", lambda batch, t, m, n: 2*batch*m*t + 6*batch*n*t + 8*batch*t*t + 8*batch*t),
+    workspace=Derived("2*batch*m*t + 7*batch*n*t + 6*batch*t*t + 2*batch*t", lambda batch, t, m, n: 2*batch*m*t + 7*batch*n*t + 6*batch*t*t + 2*batch*t),
     float64=<size_t>&self_attention_tangent_backward_float64,
     float32=<size_t>&self_attention_tangent_backward_float32,
 )

@@ -9,6 +9,7 @@
 
 from derive.runtime.elementary cimport real, exp
 from derive.runtime.module cimport CONVENTION, features, source_hash
+from derive.runtime.primitives cimport interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -17,19 +18,19 @@ admit(__name__, CONVENTION, source_hash(), __file__, features())
 
 
 
-cdef inline real reciprocal(real t) noexcept nogil:
+cdef inline real anchor(real t) noexcept nogil:
+    # t
+    return <real>0 if t < 0 and t <= 2*t else t
+
+
+cdef inline real difference(real a, real b) noexcept nogil:
+    # a - b
+    return <real>0 if a == b else a - b
+
+
+cdef inline real share(real t) noexcept nogil:
     # 1/t
-    return 1/t
-
-
-cdef inline real reciprocal_d1(real t) noexcept nogil:
-    # -1/t**2
-    return -1/(t*t)
-
-
-cdef inline real reciprocal_d2(real t) noexcept nogil:
-    # 2/t**3
-    return 2/(t*t*t)
+    return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
 cdef void softmax_layer_forward(
@@ -39,35 +40,31 @@ cdef void softmax_layer_forward(
     # y = softmax_layer(x)
     #     x: (batch, m), state
     #     y: (batch, m), overwritten
-    #     saved: saved_t, saved_t_2, saved_t_3, written unless NULL
-    # cost: 3*batch*m flops
-    # batch*(m + 2) calls of elementwise functions
-    # 8*batch*(3*m + 2) bytes of arguments, results and saved values in float64
-    cdef real* saved_t = saved
-    cdef real* saved_t_2 = saved + batch*m
-    cdef real* saved_t_3 = saved + batch*m + batch
+    #     saved: saved_y, written unless NULL
+    # cost: 2*batch*m flops
+    # 2*batch*(m + 1) calls of elementwise functions
+    # 24*batch*m bytes of arguments, results and saved values in float64
+    cdef real* saved_y = saved
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*m + batch
     cdef Py_ssize_t s, k, j, i
-    cdef real largest, candidate, r, total
+    cdef real largest, candidate, total, y_si
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(m):
             candidate = x[s*m + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*m + k]
+        t[s] = anchor(x[s*m + k])
     # t_2 = exp(x - t 1)
-    # saved_t = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
-            r = exp(x[s*m + i] - t[s])
-            t_2[s*m + i] = r
-            if saved is not NULL:
-                saved_t[s*m + i] = r
+            t_2[s*m + i] = exp(difference(x[s*m + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
@@ -75,18 +72,16 @@ cdef void softmax_layer_forward(
             total += t_2[s*m + i]
         t_3[s] = total
     # t_4 = 1 / t_3
-    # saved_t_2 = reciprocal'(t_3)
-    # saved_t_3 = 1 / t_3
     for s in range(batch):
-        r = reciprocal(t_3[s])
-        t_4[s] = r
-        if saved is not NULL:
-            saved_t_2[s] = reciprocal_d1(t_3[s])
-            saved_t_3[s] = r
+        t_4[s] = share(t_3[s])
     # y = t_2 (.) t_4 1
+    # saved_y = y
     for s in range(batch):
         for i in range(m):
-            y[s*m + i] = t_2[s*m + i]*t_4[s]
+            y_si = t_2[s*m + i]*t_4[s]
+            y[s*m + i] = y_si
+            if saved is not NULL:
+                saved_y[s*m + i] = y_si
 
 
 cdef void softmax_layer_forward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -113,50 +108,52 @@ cdef void softmax_layer_tangent(
     #     x: (batch, m), state
     #     x_dot: (batch, m), tangent
     #     y_dot: (batch, m), overwritten
-    # cost: batch*(8*m + 1) flops
-    # batch*(m + 2) calls of elementwise functions
+    # cost: 7*batch*m flops
+    # 2*batch*(m + 1) calls of elementwise functions
     # 24*batch*m bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
-    cdef real* t_4 = workspace + batch*m + 2*batch
-    cdef real* t_5 = workspace + batch*m + batch
-    cdef real* t_6 = workspace + batch*m + 3*batch
+    cdef real* t_4 = workspace + batch*m + batch
+    cdef real* y_x_dot = workspace
     cdef Py_ssize_t s, k, j, i
-    cdef real largest, candidate, total
+    cdef real largest, candidate, total, y
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(m):
             candidate = x[s*m + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*m + k]
+        t[s] = anchor(x[s*m + k])
     # t_2 = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
-            t_2[s*m + i] = exp(x[s*m + i] - t[s])
+            t_2[s*m + i] = exp(difference(x[s*m + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(m):
             total += t_2[s*m + i]
         t_3[s] = total
-    # t_5 = <1, t_2 (.) x_dot>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # y_x_dot = <y, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(m):
-            total += t_2[s*m + i]*x_dot[s*m + i]
-        t_5[s] = total
-    # t_4 = 1 / t_3
-    # t_6 = reciprocal'(t_3) t_5
-    for s in range(batch):
-        t_4[s] = reciprocal(t_3[s])
-        t_6[s] = reciprocal_d1(t_3[s])*t_5[s]
-    # y_dot = t_2 (.) x_dot (.) t_4 1 + t_2 (.) t_6 1
+            y = t_2[s*m + i]*t_4[s]
+            total += y*x_dot[s*m + i]
+        y_x_dot[s] = total
+    # y = t_2 (.) t_4 1
+    # y_dot = y (.) (x_dot - y_x_dot 1)
     for s in range(batch):
         for i in range(m):
-            y_dot[s*m + i] = t_2[s*m + i]*x_dot[s*m + i]*t_4[s] + t_2[s*m + i]*t_6[s]
+            y = t_2[s*m + i]*t_4[s]
+            y_dot[s*m + i] = y*(x_dot[s*m + i] - y_x_dot[s])
 
 
 cdef void softmax_layer_tangent_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -183,30 +180,24 @@ cdef void softmax_layer_backward(
     # x_bar += D*_x softmax_layer . y_bar
     #     x: (batch, m), state
     #     y_bar: (batch, m), cotangent
-    #     x_bar: (batch, m), added to, not computed where NULL
-    #     saved: saved_t, saved_t_2, saved_t_3, read
-    # cost: batch*(6*m + 1) flops
-    # 16*batch*(2*m + 1) bytes of arguments, results and saved values in float64
-    cdef const real* saved_t = saved
-    cdef const real* saved_t_2 = saved + batch*m
-    cdef const real* saved_t_3 = saved + batch*m + batch
+    #     x_bar: (batch, m), added to
+    #     saved: saved_y, read
+    # cost: 6*batch*m flops
+    # 32*batch*m bytes of arguments, results and saved values in float64
+    cdef const real* saved_y = saved
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch
     cdef Py_ssize_t s, i
     cdef real total
-    # t = <1, saved_t (.) y_bar>
+    # t = <1, y (.) y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(m):
-            total += saved_t[s*m + i]*y_bar[s*m + i]
+            total += saved_y[s*m + i]*y_bar[s*m + i]
         t[s] = total
-    # t_2 = saved_t_2 t
-    for s in range(batch):
-        t_2[s] = saved_t_2[s]*t[s]
-    # x_bar += saved_t (.) (t_2 1 + saved_t_3 1 (.) y_bar)
+    # x_bar += y (.) y_bar - t y
     for s in range(batch):
         for i in range(m):
-            x_bar[s*m + i] += saved_t[s*m + i]*(t_2[s] + saved_t_3[s]*y_bar[s*m + i])
+            x_bar[s*m + i] += saved_y[s*m + i]*y_bar[s*m + i] - saved_y[s*m + i]*t[s]
 
 
 cdef void softmax_layer_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -235,75 +226,75 @@ cdef void softmax_layer_tangent_backward(
     #     y_bar: (batch, m), cotangent
     #     x_dot: (batch, m), tangent
     #     y_bar_dot: (batch, m), cotangent
-    #     x_bar_dot: (batch, m), added to, not computed where NULL
-    # cost: 2*batch*(11*m + 3) flops
-    # batch*(m + 3) calls of elementwise functions
+    #     x_bar_dot: (batch, m), added to
+    # cost: 25*batch*m flops
+    # 2*batch*(m + 1) calls of elementwise functions
     # 40*batch*m bytes of arguments, results and saved values in float64
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*m + batch
-    cdef real* t_5 = workspace + batch*m + 4*batch
-    cdef real* t_6 = workspace + batch*m + 5*batch
-    cdef real* t_7 = workspace + batch*m + 2*batch
-    cdef real* t_8 = workspace + batch*m + 3*batch
-    cdef real* t_9 = workspace + batch*m + 6*batch
-    cdef real* t_10 = workspace + batch*m + 7*batch
+    cdef real* y_x_dot = workspace
+    cdef real* t_5 = workspace + batch*m + 2*batch
+    cdef real* t_6 = workspace + batch*m + 3*batch
     cdef Py_ssize_t s, k, j, i
-    cdef real largest, candidate, total, r
+    cdef real largest, candidate, total, y, y_dot
     # t = x[argmax(x)]
     for s in range(batch):
+        if interrupted(s): return
         k = 0
         for j in range(m):
             candidate = x[s*m + j]
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
-        t[s] = x[s*m + k]
+        t[s] = anchor(x[s*m + k])
     # t_2 = exp(x - t 1)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(m):
-            t_2[s*m + i] = exp(x[s*m + i] - t[s])
+            t_2[s*m + i] = exp(difference(x[s*m + i], t[s]))
     # t_3 = <1, t_2>
     for s in range(batch):
         total = <real>0
         for i in range(m):
             total += t_2[s*m + i]
         t_3[s] = total
-    # t_4 = <1, t_2 (.) y_bar>
+    # t_4 = 1 / t_3
+    for s in range(batch):
+        t_4[s] = share(t_3[s])
+    # y_x_dot = <y, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(m):
-            total += t_2[s*m + i]*y_bar[s*m + i]
-        t_4[s] = total
-    # t_7 = <1, t_2 (.) x_dot>
+            y = t_2[s*m + i]*t_4[s]
+            total += y*x_dot[s*m + i]
+        y_x_dot[s] = total
+    # t_5 = <1, y (.) y_bar>
     for s in range(batch):
         total = <real>0
         for i in range(m):
-            total += t_2[s*m + i]*x_dot[s*m + i]
-        t_7[s] = total
-    # t_8 = <1, t_2 (.) x_dot (.) y_bar + t_2 (.) y_bar_dot>
+            y = t_2[s*m + i]*t_4[s]
+            total += y*y_bar[s*m + i]
+        t_5[s] = total
+    # t_6 = <1, y_dot (.) y_bar + y (.) y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(m):
-            total += t_2[s*m + i]*x_dot[s*m + i]*y_bar[s*m + i] + t_2[s*m + i]*y_bar_dot[s*m + i]
-        t_8[s] = total
-    # t_5 = reciprocal'(t_3) t_4
-    # t_6 = 1 / t_3
-    # t_9 = reciprocal''(t_3) t_7 t_4 + reciprocal'(t_3) t_8
-    # t_10 = reciprocal'(t_3) t_7
-    for s in range(batch):
-        r = reciprocal_d1(t_3[s])
-        t_5[s] = r*t_4[s]
-        t_6[s] = reciprocal(t_3[s])
-        t_9[s] = reciprocal_d2(t_3[s])*t_7[s]*t_4[s] + r*t_8[s]
-        t_10[s] = r*t_7[s]
-    # x_bar_dot += t_2 (.) x_dot (.) (t_5 1 + t_6 1 (.) y_bar) + t_2 (.) (t_9 1 + t_10 1
-    #     (.) y_bar + t_6 1 (.) y_bar_dot)
+            y = t_2[s*m + i]*t_4[s]
+            y_dot = y*(x_dot[s*m + i] - y_x_dot[s])
+            total += y_dot*y_bar[s*m + i] + y*y_bar_dot[s*m + i]
+        t_6[s] = total
+    # y = t_2 (.) t_4 1
+    # y_dot = y (.) (x_dot - y_x_dot 1)
+    # x_bar_dot += y_dot (.) y_bar + y (.) y_bar_dot - t_5 y_dot - t_6 y
     for s in range(batch):
         for i in range(m):
+            y = t_2[s*m + i]*t_4[s]
+            y_dot = y*(x_dot[s*m + i] - y_x_dot[s])
             x_bar_dot[s*m + i] += (
-                t_2[s*m + i]*x_dot[s*m + i]*(t_5[s] + t_6[s]*y_bar[s*m + i])
-                + t_2[s*m + i]*(t_9[s] + t_10[s]*y_bar[s*m + i] + t_6[s]*y_bar_dot[s*m + i])
+                (y_dot*y_bar[s*m + i] + y*y_bar_dot[s*m + i])
+                - y_dot*t_5[s]
+                - y*t_6[s]
             )
 
 
@@ -329,11 +320,11 @@ forward = Kernel(
 
     x: (batch, m), state
     y: (batch, m), overwritten
-    saved: saved_t, saved_t_2, saved_t_3, written unless NULL
+    saved: saved_y, written unless NULL
 
-cost: 3*batch*m flops
-batch*(m + 2) calls of elementwise functions
-8*batch*(3*m + 2) bytes of arguments, results and saved values in float64""",
+cost: 2*batch*m flops
+2*batch*(m + 1) calls of elementwise functions
+24*batch*m bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -342,7 +333,7 @@ batch*(m + 2) calls of elementwise functions
         Argument("y", "result", (Leaf("y", ("batch", "m")),)),
     ),
     mode="overwrite",
-    saved=Derived("batch*m + 2*batch", lambda batch, m: batch*m + 2*batch),
+    saved=Derived("batch*m", lambda batch, m: batch*m),
     saved_role="written",
     workspace=Derived("batch*m + 2*batch", lambda batch, m: batch*m + 2*batch),
     float64=<size_t>&softmax_layer_forward_float64,
@@ -357,8 +348,8 @@ tangent = Kernel(
     x_dot: (batch, m), tangent
     y_dot: (batch, m), overwritten
 
-cost: batch*(8*m + 1) flops
-batch*(m + 2) calls of elementwise functions
+cost: 7*batch*m flops
+2*batch*(m + 1) calls of elementwise functions
 24*batch*m bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m"),
     arguments=(
@@ -369,7 +360,7 @@ batch*(m + 2) calls of elementwise functions
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "m")),)),
     ),
     mode="overwrite",
-    workspace=Derived("batch*m + 4*batch", lambda batch, m: batch*m + 4*batch),
+    workspace=Derived("batch*m + 2*batch", lambda batch, m: batch*m + 2*batch),
     float64=<size_t>&softmax_layer_tangent_float64,
     float32=<size_t>&softmax_layer_tangent_float32,
 )
@@ -380,11 +371,11 @@ backward = Kernel(
 
     x: (batch, m), state
     y_bar: (batch, m), cotangent
-    x_bar: (batch, m), added to, not computed where NULL
-    saved: saved_t, saved_t_2, saved_t_3, read
+    x_bar: (batch, m), added to
+    saved: saved_y, read
 
-cost: batch*(6*m + 1) flops
-16*batch*(2*m + 1) bytes of arguments, results and saved values in float64""",
+cost: 6*batch*m flops
+32*batch*m bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m"),
     arguments=(
         Argument("x", "state", (Leaf("x", ("batch", "m")),)),
@@ -394,9 +385,9 @@ cost: batch*(6*m + 1) flops
         Argument("x_bar", "result", (Leaf("x_bar", ("batch", "m")),)),
     ),
     mode="accumulate",
-    saved=Derived("batch*m + 2*batch", lambda batch, m: batch*m + 2*batch),
+    saved=Derived("batch*m", lambda batch, m: batch*m),
     saved_role="read",
-    workspace=Derived("2*batch", lambda batch, m: 2*batch),
+    workspace=Derived("batch", lambda batch, m: batch),
     float64=<size_t>&softmax_layer_backward_float64,
     float32=<size_t>&softmax_layer_backward_float32,
 )
@@ -409,10 +400,10 @@ tangent_backward = Kernel(
     y_bar: (batch, m), cotangent
     x_dot: (batch, m), tangent
     y_bar_dot: (batch, m), cotangent
-    x_bar_dot: (batch, m), added to, not computed where NULL
+    x_bar_dot: (batch, m), added to
 
-cost: 2*batch*(11*m + 3) flops
-batch*(m + 3) calls of elementwise functions
+cost: 25*batch*m flops
+2*batch*(m + 1) calls of elementwise functions
 40*batch*m bytes of arguments, results and saved values in float64""",
     sizes=("batch", "m"),
     arguments=(
@@ -425,7 +416,7 @@ batch*(m + 3) calls of elementwise functions
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "m")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*m + 8*batch", lambda batch, m: batch*m + 8*batch),
+    workspace=Derived("batch*m + 4*batch", lambda batch, m: batch*m + 4*batch),
     float64=<size_t>&softmax_layer_tangent_backward_float64,
     float32=<size_t>&softmax_layer_tangent_backward_float32,
 )

@@ -111,7 +111,7 @@ cdef void squared_loss_backward(
     #     x: (batch, n), state
     #     y: (batch, n), given
     #     J_bar: (batch), cotangent
-    #     x_bar: (batch, n), added to, not computed where NULL
+    #     x_bar: (batch, n), added to
     #     saved: saved_e, read
     # cost: 2*batch*n flops
     # 8*batch*(4*n + 1) bytes of arguments, results and saved values in float64
@@ -151,7 +151,7 @@ cdef void squared_loss_tangent_backward(
     #     J_bar: (batch), cotangent
     #     x_dot: (batch, n), tangent
     #     J_bar_dot: (batch), cotangent
-    #     x_bar_dot: (batch, n), added to, not computed where NULL
+    #     x_bar_dot: (batch, n), added to
     # cost: 5*batch*n flops
     # 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i
@@ -294,7 +294,7 @@ backward = Kernel(
     x: (batch, n), state
     y: (batch, n), given
     J_bar: (batch), cotangent
-    x_bar: (batch, n), added to, not computed where NULL
+    x_bar: (batch, n), added to
     saved: saved_e, read
 
 cost: 2*batch*n flops
@@ -324,7 +324,7 @@ tangent_backward = Kernel(
     J_bar: (batch), cotangent
     x_dot: (batch, n), tangent
     J_bar_dot: (batch), cotangent
-    x_bar_dot: (batch, n), added to, not computed where NULL
+    x_bar_dot: (batch, n), added to
 
 cost: 5*batch*n flops
 16*batch*(2*n + 1) bytes of arguments, results and saved values in float64""",

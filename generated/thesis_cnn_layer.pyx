@@ -12,7 +12,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm, floordiv
+from derive.runtime.primitives cimport fill, gemm, checked_index, floordiv, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -63,22 +63,30 @@ cdef void thesis_cnn_layer_forward(
     # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(p):
+                if interrupted(j): return
                 for k in range(n - p + 1):
+                    if interrupted(k): return
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
     # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # a = tanh(z)
     # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n - p + 1):
+                if interrupted(j): return
                 for k in range(l - q + 1):
                     a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
                     if saved is not NULL:
@@ -87,9 +95,13 @@ cdef void thesis_cnn_layer_forward(
     # saved_argmax1_a = argmax1(a)
     # saved_argmax2_a = argmax2(a)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(floordiv(n - p + 1, 2)):
+                if interrupted(j): return
                 for k in range(floordiv(l - q + 1, 2)):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -145,48 +157,66 @@ cdef void thesis_cnn_layer_tangent(
     # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(p):
+                if interrupted(j): return
                 for k in range(n - p + 1):
+                    if interrupted(k): return
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
     # windows_x_dot = sum_{j} x_dot[j, k + l, p + q] -> [k, p, l, q]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(p):
+                if interrupted(j): return
                 for k in range(n - p + 1):
+                    if interrupted(k): return
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x_dot[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
     # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # z_dot = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_dot)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # a_dot = tanh'(z) (.) z_dot
     # a = tanh(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n - p + 1):
+                if interrupted(j): return
                 for k in range(l - q + 1):
                     a_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])*z_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
                     a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
     # y_dot = a_dot[j, argmax1(a) + 2*k, argmax2(a) + 2*p] -> [j, k, p]
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(floordiv(n - p + 1, 2)):
+                if interrupted(j): return
                 for k in range(floordiv(l - q + 1, 2)):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -243,25 +273,33 @@ cdef void thesis_cnn_layer_backward(
     #     saved_argmax2_a]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(floordiv(n - p + 1, 2)):
                 for k in range(floordiv(l - q + 1, 2)):
-                    k_2 = <Py_ssize_t>saved_argmax1_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] if 0 <= saved_argmax1_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] < 2 else 0
-                    k_3 = <Py_ssize_t>saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] if 0 <= saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k] < 2 else 0
+                    k_2 = checked_index(&saved_argmax1_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k], 2)
+                    k_3 = checked_index(&saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k], 2)
                     a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k]
     if W_bar is not NULL:
         # windows_x = sum_{j} x[j, k + l, p + q] -> [l, q, k, p]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(p):
+                    if interrupted(j): return
                     for k in range(n - p + 1):
+                        if interrupted(k): return
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
     # z_bar = saved_tanh_d1_z (.) a_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n - p + 1):
                 for k in range(l - q + 1):
                     z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = saved_tanh_d1_z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]*a_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
@@ -269,19 +307,25 @@ cdef void thesis_cnn_layer_backward(
         # W_z_bar = sum_{i} W[i, j, k] z_bar[i, p, q] -> [j, k, p, q]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
                  W, 1, p*q, z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_z_bar + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
     if W_bar is not NULL:
         # W_bar += sum_s sum_{p,q} windows_x[p, q, j, k] z_bar[i, p, q] -> [i, j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
                  z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar, p*q, 1)
     if x_bar is not NULL:
         # x_bar += sum_{j,k,l,p} W_z_bar[j, k, l, p] -> [q, j + l, k + p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(p):
+                if interrupted(i): return
                 for j in range(q):
+                    if interrupted(j): return
                     for k in range(n - p + 1):
+                        if interrupted(k): return
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
                                 x_bar[((s*c + p_2)*n + i + k)*l + j + l_2] += W_z_bar[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
@@ -345,18 +389,26 @@ cdef void thesis_cnn_layer_tangent_backward(
     # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(p):
+                if interrupted(j): return
                 for k in range(n - p + 1):
+                    if interrupted(k): return
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
     # windows_x_dot = sum_{j} x_dot[j, k + l, p + q] -> [k, p, l, q]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(c):
+            if interrupted(i): return
             for j in range(p):
+                if interrupted(j): return
                 for k in range(n - p + 1):
+                    if interrupted(k): return
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x_dot[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
@@ -364,47 +416,65 @@ cdef void thesis_cnn_layer_tangent_backward(
         # windows_x_dot_2 = sum_{j} x_dot[j, k + l, p + q] -> [l, q, k, p]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_dot_2)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(p):
+                    if interrupted(j): return
                     for k in range(n - p + 1):
+                        if interrupted(k): return
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x_dot_2[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
         # windows_x_2 = sum_{j} x[j, k + l, p + q] -> [l, q, k, p]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_2)
         for s in range(batch):
+            if interrupted(s): return
             for i in range(c):
+                if interrupted(i): return
                 for j in range(p):
+                    if interrupted(j): return
                     for k in range(n - p + 1):
+                        if interrupted(k): return
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x_2[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
     # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # z_dot = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_dot)
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
     for s in range(batch):
+        if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
     # a = tanh(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n - p + 1):
+                if interrupted(j): return
                 for k in range(l - q + 1):
                     a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
     # a_bar = sum_{k,p} y_bar[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(floordiv(n - p + 1, 2)):
+                if interrupted(j): return
                 for k in range(floordiv(l - q + 1, 2)):
+                    if interrupted(k): return
                     k_2 = k_3 = 0
                     for j_2 in range(2):
                         for j_3 in range(2):
@@ -415,9 +485,13 @@ cdef void thesis_cnn_layer_tangent_backward(
     # a_bar_dot = sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar_dot)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(floordiv(n - p + 1, 2)):
+                if interrupted(j): return
                 for k in range(floordiv(l - q + 1, 2)):
+                    if interrupted(k): return
                     k_4 = k_5 = 0
                     for j_4 in range(2):
                         for j_5 in range(2):
@@ -428,8 +502,11 @@ cdef void thesis_cnn_layer_tangent_backward(
     # z_bar = tanh'(z) (.) a_bar
     # z_bar_dot = tanh''(z) (.) z_dot (.) a_bar + tanh'(z) (.) a_bar_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(o):
+            if interrupted(i): return
             for j in range(n - p + 1):
+                if interrupted(j): return
                 for k in range(l - q + 1):
                     tanh_d1_z = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
                     z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1_z*a_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
@@ -441,36 +518,48 @@ cdef void thesis_cnn_layer_tangent_backward(
         # W_dot_z_bar = sum_{i} W_dot[i, j, k] z_bar[i, p, q] -> [j, k, p, q]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_dot_z_bar)
         for s in range(batch):
+            if interrupted(s): return
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
                  W_dot, 1, p*q, z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_dot_z_bar + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
         # W_z_bar_dot = sum_{i} W[i, j, k] z_bar_dot[i, p, q] -> [j, k, p, q]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_z_bar_dot)
         for s in range(batch):
+            if interrupted(s): return
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
                  W, 1, p*q, z_bar_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_z_bar_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
     if W_bar_dot is not NULL:
         # W_bar_dot += sum_s sum_{p,q} windows_x_dot_2[p, q, j, k] z_bar[i, p, q] -> [i, j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
                  z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_dot_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
         # W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k] z_bar_dot[i, p, q] -> [i, j, k]
         for s in range(batch):
+            if interrupted(s): return
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
                  z_bar_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
     if x_bar_dot is not NULL:
         # x_bar_dot += sum_{j,k,l,p} W_dot_z_bar[j, k, l, p] -> [q, j + l, k + p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(p):
+                if interrupted(i): return
                 for j in range(q):
+                    if interrupted(j): return
                     for k in range(n - p + 1):
+                        if interrupted(k): return
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
                                 x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += W_dot_z_bar[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
         # x_bar_dot += sum_{j,k,l,p} W_z_bar_dot[j, k, l, p] -> [q, j + l, k + p]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(p):
+                if interrupted(i): return
                 for j in range(q):
+                    if interrupted(j): return
                     for k in range(n - p + 1):
+                        if interrupted(k): return
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
                                 x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += W_z_bar_dot[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]

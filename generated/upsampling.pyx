@@ -10,7 +10,7 @@
 
 from derive.runtime.elementary cimport real
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill
+from derive.runtime.primitives cimport fill, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -34,11 +34,15 @@ cdef void upsampling_forward(
     # y = sum_{i,k,l,q,r,s} W[i, j, k, l] x[i, q, r] -> [j, k + 2*q, l + 2*r]
     fill(4*batch*l*n*o, <real>0, y)
     for i in range(c):
+        if interrupted(i): return
         for j in range(o):
+            if interrupted(j): return
             for k in range(2):
                 for l_2 in range(2):
                     for s in range(batch):
+                        if interrupted(s): return
                         for p in range(n):
+                            if interrupted(p): return
                             for q in range(l):
                                 for r in range(1):
                                     y[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q] += W[((i*o + j)*2 + k)*2 + l_2]*x[((s*c + i)*n + p)*l + q]
@@ -76,21 +80,29 @@ cdef void upsampling_tangent(
     # y_dot = sum_{i,k,l,q,r,s} W_dot[i, j, k, l] x[i, q, r] -> [j, k + 2*q, l + 2*r]
     fill(4*batch*l*n*o, <real>0, y_dot)
     for i in range(c):
+        if interrupted(i): return
         for j in range(o):
+            if interrupted(j): return
             for k in range(2):
                 for l_2 in range(2):
                     for s in range(batch):
+                        if interrupted(s): return
                         for p in range(n):
+                            if interrupted(p): return
                             for q in range(l):
                                 for r in range(1):
                                     y_dot[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q] += W_dot[((i*o + j)*2 + k)*2 + l_2]*x[((s*c + i)*n + p)*l + q]
     # y_dot += sum_{i,k,l,q,r,s} W[i, j, k, l] x_dot[i, q, r] -> [j, k + 2*q, l + 2*r]
     for i in range(c):
+        if interrupted(i): return
         for j in range(o):
+            if interrupted(j): return
             for k in range(2):
                 for l_2 in range(2):
                     for s in range(batch):
+                        if interrupted(s): return
                         for p in range(n):
+                            if interrupted(p): return
                             for q in range(l):
                                 for r in range(1):
                                     y_dot[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q] += W[((i*o + j)*2 + k)*2 + l_2]*x_dot[((s*c + i)*n + p)*l + q]
@@ -132,11 +144,15 @@ cdef void upsampling_backward(
     if x_bar is not NULL:
         # x_bar += sum_{j,k,l,s} W[i, j, k, l] y_bar[j, k + 2*q, l + 2*r] -> [i, q, r]
         for i in range(c):
+            if interrupted(i): return
             for j in range(o):
+                if interrupted(j): return
                 for k in range(2):
                     for l_2 in range(2):
                         for s in range(batch):
+                            if interrupted(s): return
                             for p in range(n):
+                                if interrupted(p): return
                                 for q in range(l):
                                     total = <real>0
                                     for r in range(1):
@@ -145,11 +161,15 @@ cdef void upsampling_backward(
     if W_bar is not NULL:
         # W_bar += sum_s sum_{q,r,s} y_bar[j, k + 2*q, l + 2*r] x[i, q, r] -> [i, j, k, l]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(2):
                     for k in range(n):
+                        if interrupted(k): return
                         for l_2 in range(2):
                             for p in range(l):
+                                if interrupted(p): return
                                 for q in range(c):
                                     total = <real>0
                                     for r in range(1):
@@ -195,11 +215,15 @@ cdef void upsampling_tangent_backward(
     if x_bar_dot is not NULL:
         # x_bar_dot += sum_{j,k,l,s} W_dot[i, j, k, l] y_bar[j, k + 2*q, l + 2*r] -> [i, q, r]
         for i in range(c):
+            if interrupted(i): return
             for j in range(o):
+                if interrupted(j): return
                 for k in range(2):
                     for l_2 in range(2):
                         for s in range(batch):
+                            if interrupted(s): return
                             for p in range(n):
+                                if interrupted(p): return
                                 for q in range(l):
                                     total = <real>0
                                     for r in range(1):
@@ -207,11 +231,15 @@ cdef void upsampling_tangent_backward(
                                     x_bar_dot[((s*c + i)*n + p)*l + q] += total
         # x_bar_dot += sum_{j,k,l,s} W[i, j, k, l] y_bar_dot[j, k + 2*q, l + 2*r] -> [i, q, r]
         for i in range(c):
+            if interrupted(i): return
             for j in range(o):
+                if interrupted(j): return
                 for k in range(2):
                     for l_2 in range(2):
                         for s in range(batch):
+                            if interrupted(s): return
                             for p in range(n):
+                                if interrupted(p): return
                                 for q in range(l):
                                     total = <real>0
                                     for r in range(1):
@@ -221,11 +249,15 @@ cdef void upsampling_tangent_backward(
         # W_bar_dot += sum_s sum_{q,r,s} y_bar_dot[j, k + 2*q, l + 2*r] x[i, q, r] -> [i, j,
         #     k, l]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(2):
                     for k in range(n):
+                        if interrupted(k): return
                         for l_2 in range(2):
                             for p in range(l):
+                                if interrupted(p): return
                                 for q in range(c):
                                     total = <real>0
                                     for r in range(1):
@@ -234,11 +266,15 @@ cdef void upsampling_tangent_backward(
         # W_bar_dot += sum_s sum_{q,r,s} y_bar[j, k + 2*q, l + 2*r] x_dot[i, q, r] -> [i, j,
         #     k, l]
         for s in range(batch):
+            if interrupted(s): return
             for i in range(o):
+                if interrupted(i): return
                 for j in range(2):
                     for k in range(n):
+                        if interrupted(k): return
                         for l_2 in range(2):
                             for p in range(l):
+                                if interrupted(p): return
                                 for q in range(c):
                                     total = <real>0
                                     for r in range(1):

@@ -14,7 +14,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport gemm
+from derive.runtime.primitives cimport gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -68,6 +68,7 @@ cdef void vanilla_rnn_forward(
     # y = tanh(z)
     # saved_tanh_d1_z = tanh'(z)
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             y[s*n + i] = tanh(z[s*n + i])
             if saved is not NULL:
@@ -138,6 +139,7 @@ cdef void vanilla_rnn_tangent(
     gemm(batch, n, m, <real>1, x_dot, m, 1, U, 1, m, z_dot, n, 1)
     # y_dot = tanh'(z) (.) z_dot
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             y_dot[s*n + i] = tanh_d1(z[s*n + i])*z_dot[s*n + i]
 
@@ -294,6 +296,7 @@ cdef void vanilla_rnn_tangent_backward(
     # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
     for s in range(batch):
+        if interrupted(s): return
         for i in range(n):
             tanh_d1_z = tanh_d1(z[s*n + i])
             z_bar_dot[s*n + i] = (
