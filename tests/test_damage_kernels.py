@@ -58,8 +58,8 @@ def pick(x: H, k: Index(n), *, c: H) -> R():
 
 @layer
 def peaks(x: R(n + 1, 6)) -> R(n, 2):
-    """The largest of windows of 2 x 3, whose place is two indices."""
-    return max_pool(x, (2, 3), stride=(1, 3))
+    """The largest of windows of 2 x 3, whose place is two indices; padded on one side."""
+    return max_pool(x, (2, 3), stride=(1, 3), padding=(0, 1))
 
 
 @layer
