@@ -20,6 +20,7 @@ def abbreviated(
     roots: tuple[Node, ...],
     names: Mapping[Node, str],
     taken: Container[str] = (),
+    deepest: int = DEPTH,
     longest: int = LENGTH,
 ) -> dict[Node, str]:
     """The names, and t, t_2, .. for parts of the roots, so that none is deep or long between them.
@@ -45,7 +46,7 @@ def abbreviated(
         depth[node] = 1 + max((depth[x] for x in below), default=-1)
         length[node] = 1 + sum(length[x] for x in below)
         atom = isinstance(node, (Variable, Constant, Projection))
-        too_much = depth[node] >= DEPTH or length[node] >= longest
+        too_much = depth[node] >= deepest or length[node] >= longest
         if too_much and not atom and node not in found and node not in at_top:
             found[node] = fresh("t")
         if node in found:

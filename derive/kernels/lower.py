@@ -69,7 +69,9 @@ class Kernel:
 
 
 NOBODY: frozenset[str] = frozenset()
-LENGTH = 256  # operations in a line of the mathematics
+# operations within each other, and in all, in a line: Cython takes exponentially long to type sums
+# in parentheses within each other
+DEPTH, LENGTH = 14, 256
 WORDS = ("saved", "workspace")
 
 
@@ -209,7 +211,7 @@ class _Lowering:
                 workspace.append(self.memory[node])
         called = {n: b.name for n, b in self.memory.items()} | self.names
         tops = tuple(s.node for s in schedule.sinks)
-        called = abbreviated(tops, called, self._taken | self.program.layer.words, LENGTH)
+        called = abbreviated(tops, called, self._taken | self.program.layer.words, DEPTH, LENGTH)
         self.names |= {n: name for n, name in called.items() if n not in self.memory}
         self.writer = Writer(called, BATCH)
         self.targets = {
