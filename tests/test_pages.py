@@ -27,7 +27,7 @@ def test_a_page_prints_what_it_says(name: str, tmp_path: Path) -> None:
     assert len(printed) == len(said) > 40
     for word, expected in zip(printed, said, strict=True):
         if re.fullmatch(r"-?\d+\.\d+(e[+-]\d+)?", expected):
-            # two shown digits, and rounding that 200 updates have carried on
+            # two shown digits, and rounding that 100 updates have carried on
             assert abs(float(word) - float(expected)) <= 0.05 * abs(float(expected)), (word, said)
         else:
             assert word == expected
