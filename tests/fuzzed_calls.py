@@ -109,7 +109,7 @@ CHANGES: list[Callable[[Any, Any], Any]] = [
 def changed(value: Any, rng: Any) -> Any:
     """One of the changes, where NumPy allows it for what an earlier one has made."""
     change = CHANGES[rng.integers(len(CHANGES))]
-    with suppress(TypeError, ValueError, MemoryError), np.errstate(all="ignore"):
+    with suppress(TypeError, ValueError, MemoryError, OverflowError), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         return change(value, rng)
     return value
