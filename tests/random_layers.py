@@ -10,7 +10,6 @@ What is found goes into `found_layers`, which is always run.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 import time
@@ -34,21 +33,6 @@ from random_trials import Trial, failure
 from derive.compile import NATIVE
 from derive.loading import load_file
 
-# --- switches: kinds of `random_rules` that are not drawn, and failures that are known, until the
-# --- library is mended; each is one kind, with its reason.
-NOT_DRAWN = frozenset(
-    {
-        "head",  # a range that is shorter than the axis is refused
-        "no operands",  # a form without operands is emitted as a name that is not there
-        "large numbers",  # integer literals beyond 2**31 do not compile
-        "zero",  # zeros are not folded: exp(-) is emitted
-        "branches",  # conditions with Abs, Max, Min, sign become ITE
-    }
-)
-KNOWN = {
-    "a multiple of one number is returned": ("derived", r"KeyError at programs\.py"),
-    "a sum that is zero is not folded": ("compiled", r"(?s)CompileError.* = -\n"),
-}
 PER_BUNDLE = 25
 
 
@@ -58,22 +42,18 @@ class Report:
 
     right: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    known: Counter[str] = field(default_factory=Counter)
     wrong: list[tuple[Draft, Finding]] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
         self.right += other.right
         self.rejected.update(other.rejected)
-        self.known.update(other.known)
         self.wrong += other.wrong
 
     def __str__(self) -> str:
         reasons = [f"{count} {why}" for why, count in self.rejected.most_common()]
-        known = [f"{count} {why}" for why, count in self.known.most_common()]
         return (
-            f"{self.right} right, {self.rejected.total()} rejected ({', '.join(reasons) or 'none'})"
-            f", {self.known.total()} known to be wrong ({', '.join(known) or 'none'}), "
-            f"{len(self.wrong)} wrong"
+            f"{self.right} right, {self.rejected.total()} rejected "
+            f"({', '.join(reasons) or 'none'}), {len(self.wrong)} wrong"
         )
 
 
@@ -115,25 +95,11 @@ def note(report: Report, draft: Draft, trial: Trial | Finding) -> None:
     """Count a trial where it belongs."""
     findings = [trial] if isinstance(trial, Finding) else trial.findings
     if findings:
-        why = known(findings[0])
-        if why:
-            report.known[why] += 1
-        else:
-            report.wrong.append((draft, findings[0]))
+        report.wrong.append((draft, findings[0]))
     elif trial.rejected:
         report.rejected[trial.rejected] += 1
     else:
         report.right += 1
-
-
-def known(finding: Finding) -> str:
-    """The known failure that a finding is, "" where it is new."""
-    matching = (
-        why
-        for why, (stage, text) in KNOWN.items()
-        if finding.stage == stage and re.match(text, finding.message)
-    )
-    return next(matching, "")
 
 
 # --- the command
@@ -141,10 +107,8 @@ def known(finding: Finding) -> str:
 
 def main(words: Sequence[str]) -> int:
     options = parsed(words)
-    without = frozenset() if options.all else NOT_DRAWN
-    if torch_module() is None:
-        # Differences see through the one, and lose what a huge summand of the other swallows.
-        without |= {"held", "large numbers"}
+    # Differences see through what is held, and lose what a huge summand swallows.
+    without = frozenset() if torch_module() else frozenset({"held", "large numbers"})
     print(f"seed {options.seed}, layers {options.first} to {options.first + options.count - 1}")
     start, total = time.monotonic(), Report()
     shown: list[Finding] = []
@@ -176,7 +140,6 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the number of the first layer")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--optimised", action="store_true", help="compile as a user's build does")
-    parser.add_argument("--all", action="store_true", help="draw also what is not mended yet")
     return parser.parse_args(words)
 
 

@@ -67,6 +67,11 @@ ENTRYWISE = (
     _entrywise("{0} ** sympy.Rational(3, 2)", "{0} ** 1.5", "positive", positive=True),
     _entrywise("{0} ** 0.5", "{0} ** 0.5", "positive", positive=True),
     _entrywise("-{0}", "-{0}"),
+    _entrywise("log1p({0})", "torch.log1p({0})", "positive"),
+    _entrywise("expm1({0})", "torch.expm1({0})"),
+    _entrywise("log(sigmoid({0}))", "torch.nn.functional.logsigmoid({0})"),
+    _entrywise("log(1 - sigmoid({0}))", "torch.nn.functional.logsigmoid(-{0})"),
+    _entrywise("sqrt({0}) * sqrt({0})", "{0}", "positive", positive=True),
     Rule("held", "held({0})", "{0}.detach()", ("any",), same),
 )
 NUMBERS = (
@@ -91,6 +96,10 @@ ROWS = (
     Rule("rows", "softmax({0})", "torch.softmax({0}, -1)", ("row",), same, True),
     Rule("rows", "log_softmax({0})", "torch.log_softmax({0}, -1)", ("row",), same),
     Rule("rows", "log_sum_exp({0})", "torch.logsumexp({0}, -1)", ("row",), rows),
+    Rule("rows", "log(softmax({0}))", "torch.log_softmax({0}, -1)", ("row",), same),
+    Rule(
+        "rows", "log(total_sum(exp({0})))", "torch.logsumexp({0}.reshape(-1), 0)", ("row",), number
+    ),
     Rule("rows", "largest({0})", "{0}.max(-1).values", ("row",), rows),
     Rule("rows", "entry({0}, {1})", "{0}[{1}]", ("row", "index"), lambda a, k: (*k, *a[1:])),
     Rule(
@@ -108,6 +117,9 @@ PRODUCTS = (
     Rule("products", "{0} / {1}", "{0} / {1}", ("any", "positive like"), same),
     Rule("products", "inner({0}, {1})", "({0} * {1}).sum()", ("any", "like"), number),
     Rule("products", "norm({0})", "torch.sqrt(noisy(({0} * {0}).sum()))", ("any",), number),
+    Rule("products", "norm({0}) ** 2", "({0} * {0}).sum()", ("any",), number),
+    Rule("products", "expectation({1}, {0})", "({0} * {1}).sum()", ("any", "positive like"),
+         number),
     Rule("products", "total_sum({0})", "{0}.sum()", ("any",), number),
     Rule("products", "mean({0})", "{0}.mean()", ("any",), number),
     Rule("products", "scale({0}, {1})", "{0} * {1}", ("scalar", "any"), lambda a, b: b),
