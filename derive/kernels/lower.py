@@ -7,7 +7,7 @@ nest of its own.  Nothing here knows a layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import accumulate
@@ -246,7 +246,8 @@ class _Lowering:
                 sums.setdefault(stage, []).append((sink, weight, total))
         for stage in sorted({*nests, *sums}):
             for sinks in nests.get(stage, {}).values():
-                chosen = {sink: self._selected(sink) for sink in sinks}
+                made = {self.targets[sink] for sink in sinks}
+                chosen = {sink: self._selected(sink, made) for sink in sinks}
                 for sink, steps in chosen.items():
                     yield from self._asked(sink.asked, steps)
                 if rest := [sink for sink, steps in chosen.items() if not steps]:
@@ -254,13 +255,18 @@ class _Lowering:
             for sink, weight, total in sums.get(stage, []):
                 yield from self._asked(sink.asked, [self._sum(sink, weight, total)])
 
-    def _selected(self, sink: Sink) -> list[Statement]:
-        """What only selects rows of another array, as one step; nothing for other sinks."""
+    def _selected(self, sink: Sink, made: Collection[Buffer]) -> list[Statement]:
+        """What only selects rows of another array, as one step; nothing for other sinks.
+
+        An array that is `made` in the same loop nest is not there before: the nest selects, too.
+        """
         target = self.targets[sink]
         if sink.result is not None or sink.sums or sink.pointwise is None:
             return []
         rows = copied_rows(self.memory, target, sink.pointwise)
-        return [] if rows is None else [Step((self._line(target.name, "=", sink.node),), (rows,))]
+        if rows is None or rows.source in made:
+            return []
+        return [Step((self._line(target.name, "=", sink.node),), (rows,))]
 
     def _set_rows(self) -> Iterator[Statement]:
         """Results that are set or cleared for some samples alone, by a mask."""
