@@ -231,11 +231,10 @@ def test_fixed_class_indices_are_one_for_all_points(compiled):
         compiled["permuted"].forward(x, np.array([2, 3, 0]), W, (b, d))
 
 
-def test_a_size_that_no_array_shows_is_given_by_keyword(compiled):
+def test_a_batch_that_no_array_shows_is_given_by_keyword_or_is_one_point(compiled):
     b = np.array([1.0, 2.0])
     assert np.array_equal(compiled["bias"].forward(b, batch=3), np.tile(np.exp(b) + b, (3, 1)))
-    with pytest.raises(TypeError, match=r"bias.forward: size batch is not known"):
-        compiled["bias"].forward(b)
+    assert np.array_equal(compiled["bias"].forward(b), np.exp(b) + b)
 
 
 # --- the text depends on nothing but the declaration

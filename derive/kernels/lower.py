@@ -69,8 +69,7 @@ class Kernel:
 
 
 NOBODY: frozenset[str] = frozenset()
-# operations within each other, and in all, in a line: Cython takes exponentially long to type sums
-# in parentheses within each other
+# operations within each other, and in all, in a line: what one can read, and a compiler goes down
 DEPTH, LENGTH = 14, 256
 WORDS = ("saved", "workspace")
 
