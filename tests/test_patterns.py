@@ -141,7 +141,7 @@ def test_the_form_of_an_argmax_is_listed() -> None:
     node = argmax(windows, Indices(sympy.Integer(2), (n,)), x)
     writer = latex_writer({}, called=Called())
     assert writer(node) == r"\operatorname{argmax}_{B_{1}} x"
-    assert used_forms(writer) == {"B_{1}": windows}
+    assert used_forms(writer) == {"B_{1}": "a=(2*i + j,), to=(i,), ranges={i: n, j: 2}"}
 
 
 def test_an_entry_at_one_of_several_class_indices_is_not_e_k() -> None:

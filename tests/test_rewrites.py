@@ -54,7 +54,7 @@ number = variable("s", R())
 columns = form("columns", A=(i, j), to=(j,))
 rows = form("rows", A=(i, j), to=(i,))
 along = form("along", y=(i,), to=(i, j), ranges={j: m})
-trace = form("trace", A=(i, i))
+trace = form("tr", A=(i, i))
 product = form("product", A=(i, j), B=(j, k), to=(i, k))
 
 
