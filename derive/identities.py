@@ -32,6 +32,7 @@ from .functions import (
     norm,
     scale,
     softmax,
+    sqrt,
     total_sum,
 )
 from .powers_of_powers import T, body_of, inverses, power_of_power, product_of_roots
@@ -136,6 +137,7 @@ LAWS: tuple[Law, ...] = (
     Law("log of a sum of exponentials", _unshifted(_log_of_sum)),
     Law("softmax", _unshifted(Pair(lambda x: exp(x) / _spread(total_sum(exp(x)), x), softmax))),
     Law("softmax", _unshifted(Pair(lambda x: scale(1 / total_sum(exp(x)), exp(x)), softmax))),
+    Law("norm", Pair(lambda x: sqrt(inner(x, x)), norm)),
     Law("square of a norm", Pair(lambda x: norm(x) ** 2, lambda x: inner(x, x))),
     Law("power of a power", power_of_power, "x < 0 under a root, 0 under a quotient"),
     Law("product of roots", product_of_roots, "x < 0 under a root"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
+from .elementwise import shipped
 from .elementwise.operations import Operation
 from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node
 from .forms import Access
@@ -24,14 +25,14 @@ from .notation import (
 from .patterns import shown
 from .spaces import Real
 
-SHOWN = {"root": "sqrt"}  # what differs from another function at a point only
-
 
 def primed(psi: Operation) -> str:
     """psi, psi', psi''; a partial derivative of several arguments by its orders."""
+    differs_at_zero = (psi.declared or psi) == shipped.root  # from the square root, and only there
+    name = shipped.sqrt.name if differs_at_zero else psi.base
     if len(psi.orders) == 1:
-        return SHOWN.get(psi.base, psi.base) + "'" * psi.orders[0]
-    return psi.base + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
+        return name + "'" * psi.orders[0]
+    return name + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
 
 
 def number(value: sympy.Expr) -> str:
@@ -56,13 +57,11 @@ class Plain(Notation):
 
     def monomial(self, w: Writes, node: Elementwise) -> Written | None:
         psi, (first, *rest) = node.operation, node.arguments
-        if any(psi.orders):
-            return None
-        if psi.base == "quotient":
+        if psi == shipped.quotient:
             return f"{w(first, TIGHT)} / {w(rest[0], TIGHT)}", QUOTIENT
-        if psi.base in ("reciprocal", "share"):
+        if psi in (shipped.reciprocal, shipped.share):
             return f"1 / {w(first, TIGHT)}", QUOTIENT
-        if psi.base.startswith("power_"):
+        if shipped.is_power(psi):
             exponent = psi.body.as_base_exp()[1]
             shown = exponent if exponent.is_Integer and exponent > 0 else f"({exponent})"
             return f"{w(first, TIGHT)}^{shown}", ATOM

@@ -68,6 +68,7 @@ EXAMPLES: dict[str, list[tuple[Node, Node | None]]] = {
         (exp(x) / broadcast(total_sum(exp(x)), X), softmax(x)),
         (scale(1 / total_sum(exp(x)), exp(x)), softmax(x)),
     ],
+    "norm": [(sqrt(inner(x, x)), norm(x)), (sqrt(inner(A, A)), norm(A))],
     "square of a norm": [(norm(x) ** 2, inner(x, x)), (norm(A) ** 2, inner(A, A))],
     "power of a power": [
         (sqrt(exp(x)) ** 2, exp(x)),
