@@ -13,10 +13,13 @@ from derive import (
     SpaceError,
     calculus,
     dims,
+    elementwise_function,
+    exp,
     layer,
     library,
     log,
     sigmoid,
+    sqrt,
     tanh,
     variable,
 )
@@ -218,3 +221,21 @@ def test_a_square_matrix_is_divided_by_on_paper() -> None:
     assert r"2 A^{\odot(-3)} \odot v \odot w" in tex
     with pytest.raises(SpaceError, match="no inverse"):
         A**-1
+
+
+x = variable("x", R(n))
+STEEP_OR_FAR = {
+    "steep": exp(-100 * x),
+    "power of itself": elementwise_function("p", lambda a, b: a**b)(x, x),
+    "above 2": log(x - 2),
+    "above 1": sqrt(log(x)),
+    "below 0": log(-x),
+    "far": sqrt(x - 10**5),
+}
+
+
+@pytest.mark.parametrize("name", STEEP_OR_FAR)
+def test_a_right_layer_is_written(name) -> None:
+    """Whatever its third derivative is, and wherever it is real."""
+    f = Layer.of("f", state={"x": x.space}, output=STEEP_OR_FAR[name])
+    assert r"\end{document}" in derivation(f).tex
