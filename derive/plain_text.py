@@ -8,6 +8,7 @@ import sympy
 
 from .elementwise import shipped
 from .elementwise.operations import Operation
+from .elementwise.scalars import decimal
 from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node
 from .forms import Access
 from .notation import (
@@ -37,15 +38,28 @@ def primed(psi: Operation) -> str:
 
 def number(value: sympy.Expr) -> str:
     """A coefficient."""
-    text = str(value)
-    return f"({text})" if value.is_Add else text
+    return f"({exact(value)})" if value.is_Add else exact(value)
+
+
+def exact(value: sympy.Expr) -> str:
+    """A number or an expression in sizes; what a float was is shown as its decimal."""
+    coefficient, rest = value.as_coeff_Mul()
+    found = decimal(coefficient)
+    if found is None:
+        return str(value)
+    digits, exponent = found
+    shown = f"{digits}e{exponent}" if exponent else digits
+    above, below = rest.as_numer_denom()
+    times = "" if above == 1 else f"*{number(above)}"
+    over = "" if below == 1 else f"/{below}" if below.is_Symbol else f"/({below})"
+    return shown + times + over
 
 
 class Plain(Notation):
     """Plain text: W x + b, tanh'(z) (.) v, u x^T, <u, v>; what is no pattern, with its indices."""
 
     def constant(self, w: Writes, node: Constant) -> Written:
-        return str(node.value), SUM if node.value.is_Add else ATOM
+        return exact(node.value), SUM if node.value.is_Add else ATOM
 
     def times(self, w: Writes, size: sympy.Expr, term: Node) -> str:
         if isinstance(term, Constant) and term.value == 1:
