@@ -34,6 +34,7 @@ from .functions import (
     row_sums,
     scale,
     softmax,
+    sqrt,
 )
 from .powers_of_powers import T, body_of, inverses, power_of_power, product_of_roots
 from .searching import DEPTH, as_formula, is_same, outline, within
@@ -161,6 +162,7 @@ LAWS: tuple[Law, ...] = (
     Law("softmax", _unshifted(Pair(lambda x: exp(x) / _spread(row_sums(exp(x)), x), softmax))),
     Law("softmax", _unshifted(Pair(lambda x: exp(x) * _spread(1 / row_sums(exp(x)), x), softmax))),
     Law("softmax", _unshifted(Pair(lambda x: scale(1 / row_sums(exp(x)), exp(x)), softmax))),
+    Law("norm", Pair(lambda x: sqrt(inner(x, x)), norm)),
     Law("square of a norm", Pair(lambda x: norm(x) ** 2, lambda x: inner(x, x))),
     Law("power of a power", power_of_power, "x < 0 under a root, 0 under a quotient"),
     Law("product of roots", product_of_roots, "x < 0 under a root, 0 under a quotient"),

@@ -83,6 +83,7 @@ EXAMPLES: dict[str, list[tuple[Node, Node | None]]] = {
         (scale(1 / total_sum(exp(x)), exp(x)), softmax(x)),
         (exp(A) / along(rows(exp(A))), softmax(A)),
     ],
+    "norm": [(sqrt(inner(x, x)), norm(x)), (sqrt(inner(A, A)), norm(A))],
     "square of a norm": [(norm(x) ** 2, inner(x, x)), (norm(A) ** 2, inner(A, A))],
     "power of a power": [
         (sqrt(exp(x)) ** 2, exp(x)),

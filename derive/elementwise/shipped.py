@@ -154,6 +154,17 @@ def power(exponent: sympy.Rational) -> Operation:
     return operation(f"power_{_word(exponent)}", lambda t: t**exponent)
 
 
+def is_power(psi: Operation) -> bool:
+    """It is `power(p)` for a rational p; a user's function keeps its name whatever its formula is.
+
+    >>> is_power(power(sympy.Integer(3))), is_power(operation("power_up", lambda t: t + 1))
+    (True, False)
+    """
+    base, exponent = psi.body.as_base_exp()
+    known = base in psi.arguments and exponent.is_Rational
+    return bool(known) and psi == power(exponent)
+
+
 leaky_relu = leaky(sympy.Rational(1, 100), "leaky_relu")
 
 shipped: Mapping[str, Operation] = MappingProxyType(
