@@ -129,9 +129,11 @@ def _grams(layer: Layer, sizes: Sizes) -> dict[Variable, Value]:
 # --- exact values
 
 
-def exactly(nodes: Sequence[Node], values: Values, sizes: Sizes) -> list[Array]:
+def exactly(
+    nodes: Sequence[Node], values: Values, sizes: Sizes, digits: int = DIGITS
+) -> list[Array]:
     """All entries of each expression, multiprecision numbers; NaN where a formula has no value."""
-    with mp.workdps(DIGITS), np.errstate(all="ignore"):
+    with mp.workdps(digits), np.errstate(all="ignore"):
         found = values_of(nodes, {x: _exact(x.space, v) for x, v in values.items()}, sizes)
         return [_flat(value) for value in found]
 
@@ -191,8 +193,11 @@ def nudged(values: Values) -> Values:
         return {x: _nudged(random, x.space, v) for x, v in values.items()}
 
 
-def sensitivity(here: Array, there: Array) -> float:
-    """How much entries differ between a point and the nudged one, over the share."""
+def sensitivity(here: Sequence[Any], there: Sequence[Any]) -> float:
+    """How much entries differ between a point and the nudged one, over the share.
+
+    Of the entries that are compared: what others do, far larger ones, allows nothing here.
+    """
     with mp.workdps(DIGITS):
         moves = [abs(a - b) / NUDGE for a, b in zip(there, here, strict=True)]
         return float(max((m for m in moves if mp.isfinite(m)), default=mp.mpf(0)))
