@@ -28,6 +28,7 @@ from derive import (
     variable,
 )
 from derive.checks.check import check, edge_findings
+from derive.checks.edge_laws import AtPoint, EdgeLaws
 from derive.checks.findings import Finding
 from derive.programs import programs
 from derive.proofs.edge_points import edge_points, exactly, local, special_numbers
@@ -41,6 +42,12 @@ beyond_two = elementwise_function("beyond_two", lambda t: sympy.Piecewise((t, t 
 def overflowing(x: X) -> X:
     """1, but infinity times 0 far out."""
     return exp(x) * exp(-x)
+
+
+@layer
+def exponential(x: X) -> X:
+    """Beyond all numbers at one entry, next to zero at the other."""
+    return exp(x)
 
 
 @layer
@@ -78,6 +85,18 @@ def test_far_out_is_seen(f: Layer) -> None:
     found = [finding for finding in check(f) if not finding.ok]
     assert {finding.law for finding in found} == {"edges"}
     assert any("forward" in finding.group and "800" in finding.group for finding in found)
+
+
+def test_an_entry_beyond_all_numbers_allows_nothing() -> None:
+    """exp(800) is infinite; that exp(-800) comes out as 5 is seen beside it."""
+    law = EdgeLaws(exponential, programs(exponential))
+    (far,) = (p for p in edge_points(law.batched, law._sizes) if p.label == "some 800")
+    right = law._by_reference
+    law.runs = [(np.float64, lambda p, v: [np.where(np.isinf(u), u, u + 5) for u in right(p, v)])]
+    found = {f.group.split(",")[0]: f.ok for f in AtPoint(law, far).findings()}
+    assert found["forward"] is False and found["tangent"] is False
+    law.runs = [(np.float64, right)]
+    assert all(f.ok for f in AtPoint(law, far).findings())
 
 
 @pytest.mark.parametrize(("f", "number"), [(halves, 0), (at_two, 2)], ids=["0", "2"])
