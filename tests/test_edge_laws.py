@@ -18,6 +18,7 @@ from derive import (
     elementwise_function,
     entry,
     exp,
+    inner,
     layer,
     norm,
     prove,
@@ -30,8 +31,10 @@ from derive import (
 from derive.checks.check import check, edge_findings
 from derive.checks.edge_laws import AtPoint, EdgeLaws
 from derive.checks.findings import Finding
+from derive.expressions import Variable
 from derive.programs import programs
-from derive.proofs.edge_points import edge_points, exactly, local, special_numbers
+from derive.proofs.edge_points import differing, edge_points, exactly, local, special_numbers
+from derive.proofs.proof import small_sizes
 
 n, m = dims("n m")
 X, H = R(n), R(m)
@@ -99,6 +102,11 @@ def test_an_entry_beyond_all_numbers_allows_nothing() -> None:
     assert all(f.ok for f in AtPoint(law, far).findings())
 
 
+def probe(output) -> tuple[Layer, Variable, dict]:
+    f = Layer.of("f", state={"x": X}, output=output)
+    return f, f.differentiable[0], small_sizes(f)[0]
+
+
 @pytest.mark.parametrize(("f", "number"), [(halves, 0), (at_two, 2)], ids=["0", "2"])
 def test_a_derivative_that_is_another_at_an_equality_is_seen(f: Layer, number: int) -> None:
     assert number in special_numbers(f.output)
@@ -106,6 +114,19 @@ def test_a_derivative_that_is_another_at_an_equality_is_seen(f: Layer, number: i
     assert found == {"tangent", "backward"}
     refuted = [verdict.map_name for verdict in prove(f) if not verdict.proved]
     assert set(refuted) == {f.D().name}
+
+
+def test_a_derivative_without_curvature_is_no_mistake() -> None:
+    """Those of t sqrt|t| and t |t|^(1/4) are 0 at 0: the quotient's gap is a root of its step."""
+    for power in (sympy.Rational(1, 2), sympy.Rational(1, 4)):
+        flat = elementwise_function("flat", lambda t, power=power: t * sympy.Abs(t) ** power)
+        assert differing(*probe(lambda x, flat=flat: flat(x))) is None
+
+
+def test_a_derivative_that_is_no_number_is_seen() -> None:
+    """|x|^2 as the root of a sum of fourth powers is smooth at 0, and its formula's D is 0/0."""
+    assert differing(*probe(lambda x: sqrt(inner(x * x, x * x)))) == 0
+    assert differing(*probe(lambda x: inner(x, x))) is None
 
 
 def test_a_convention_is_no_mistake() -> None:
