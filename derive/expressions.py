@@ -606,7 +606,9 @@ def held(node: Node) -> Node:
 
 
 def potential(value: Node, argument: Node, gradient: Gradient) -> Node:
-    """A function of the rows of an array with its value and its gradient."""
+    """A function of the rows of an array with its value and its gradient; of numbers a number."""
+    if isinstance(value, Constant) or is_zero(value):
+        return value
     return intern(Potential(value.space, value, argument, gradient))
 
 

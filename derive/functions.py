@@ -523,14 +523,14 @@ def entry(x: Node, k: Node) -> Node:
     return contraction(made, selected, 1, (x,), (k,))
 
 
-def _total(x: Node) -> Node:
+def row_sums(x: Node) -> Node:
     """The sum along the last axis."""
     space, kept = _last_axis(x, "a sum along the last axis")
     form_ = aligned(space.shape, [axes(0, space.rank), axes(0, kept.rank)])
     return contraction(kept, form_, 1, (x,))
 
 
-def _repeated(y: Node, space: Real) -> Node:
+def repeated(y: Node, space: Real) -> Node:
     """y along a further last axis, that of the space."""
     form_ = aligned(space.shape, [axes(0, space.rank - 1), axes(0, space.rank)])
     return contraction(space, form_, 1, (y,))
@@ -538,7 +538,7 @@ def _repeated(y: Node, space: Real) -> Node:
 
 def _less(x: Node, y: Node) -> Node:
     """x - y for a y along a further last axis; what is equal leaves 0, infinities too."""
-    return elementwise(shipped.difference, x, _repeated(y, array_space(x, "a difference")))
+    return elementwise(shipped.difference, x, repeated(y, array_space(x, "a difference")))
 
 
 def _anchored(s: Node) -> Node:
@@ -564,7 +564,7 @@ _SHARES = Gradient("shares", _shares)
 
 def _log_total(d: Node) -> Node:
     """s = log <1, Exp(d)>, whose gradient is Exp(d - s)."""
-    return potential(log(_total(exp(d))), d, _SHARES)
+    return potential(log(row_sums(exp(d))), d, _SHARES)
 
 
 @called

@@ -20,6 +20,7 @@ from derive import (
     exp,
     inner,
     layer,
+    log_sum_exp,
     norm,
     prove,
     relu,
@@ -40,11 +41,13 @@ n, m = dims("n m")
 X, H = R(n), R(m)
 beyond_two = elementwise_function("beyond_two", lambda t: sympy.Piecewise((t, t > 2), (2, True)))
 
+grow = elementwise_function("grow", sympy.exp, derivatives={1: sympy.exp})
+
 
 @layer
 def overflowing(x: X) -> X:
-    """1, but infinity times 0 far out."""
-    return exp(x) * exp(-x)
+    """exp(x), but infinity times 0 far out; no law looks into what is said by hand."""
+    return grow(2 * x) * grow(-x)
 
 
 @layer
@@ -56,8 +59,8 @@ def exponential(x: X) -> X:
 @layer
 def lossy(x: X) -> X:
     """x, but far out the digits are lost beside a large number."""
-    large = broadcast(total_sum(exp(x)), X)
-    return (x + large) - large
+    large, again = total_sum(exp(x)), exp(log_sum_exp(x))
+    return (x + broadcast(large, X)) - broadcast(again, X)
 
 
 @layer

@@ -122,7 +122,7 @@ weighed = operation(
 anchor = operation(
     "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
 )
-share = operation("share", lambda t: 1 / t, stable=lambda t: _above_zero(t, 1 / t))
+share = operation("share", lambda t: _above_zero(t, 1 / t))
 select = operation(
     "select",
     lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
