@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 
 from .elementwise import shipped
-from .elementwise.digits import AccuracyWarning, loss
+from .elementwise.digits import AccuracyWarning, check_given, loss
 from .elementwise.operations import Formula, Operation, operation
 from .expressions import (
     Elementwise,
@@ -94,7 +94,8 @@ def elementwise_function(
 
     Warns (AccuracyWarning) where the values lose their digits or overflow, found at fixed points by
     multiple precision.  Raises OperationError for a formula that is not real, that has functions
-    other than those known, or an equality around which there is no finite limit.
+    other than those known, or an equality around which there is no finite limit, and for `stable`
+    or a derivative that is of another function than the formula.
 
     >>> from derive import elementwise_function, R, dims, variable
     >>> gaussian = elementwise_function("gaussian", lambda t: sympy.exp(-t**2))
@@ -102,6 +103,7 @@ def elementwise_function(
     True
     """
     psi = operation(name, formula, stable=stable, derivatives=derivatives)
+    check_given(psi)
     if found := loss(psi):
         warnings.warn(str(found), AccuracyWarning, stacklevel=2)
     return function(psi)

@@ -185,7 +185,7 @@ def test_scalar_laws_see_through_sums_and_products(before: Node, after: Node) ->
 
 
 def test_what_is_said_by_hand_is_left() -> None:
-    own = elementwise_function("own", lambda t: sympy.exp(t), derivatives={1: lambda t: t})
+    own = elementwise_function("own", lambda t: sympy.exp(t), derivatives={1: sympy.exp})
     new, applied = rewritten(log(own(x)))
     assert not applied and new[log(own(x))] is log(own(x))
 
