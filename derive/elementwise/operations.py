@@ -99,7 +99,7 @@ class Operation:
         """
         if argument not in range(len(self.arguments)):
             raise OperationError(
-                f"{self.name}: it has arguments 0 to {len(self.arguments) - 1}, came {argument!r}; "
+                f"{self.name}: it has arguments 0 to {len(self.arguments) - 1}, got {argument!r}; "
                 "give the position of one"
             )
         return _derivative(self, argument)
@@ -113,7 +113,7 @@ class Operation:
         """
         if len(values) != len(self.arguments):
             raise OperationError(
-                f"{self.name}: expected {len(self.arguments)} arguments, came {len(values)}"
+                f"{self.name}: expected {len(self.arguments)} arguments, got {len(values)}"
             )
         arrays = np.broadcast_arrays(*(Arrays().variable(value) for value in values))
         value = evaluate(self.stable, dict(zip(self.arguments, arrays, strict=True)), Arrays())
@@ -156,7 +156,7 @@ def operation(
     }
     if any(len(orders) != len(symbols) for orders in table):
         raise OperationError(
-            f"{name}: derivatives are by one order for each of {len(symbols)} arguments, came "
+            f"{name}: derivatives are by one order for each of {len(symbols)} arguments, got "
             f"{', '.join(map(str, table))}"
         )
     body = plain(given, symbols)
@@ -202,11 +202,11 @@ def _arguments(
         names = _parameters(name, formula)
     else:
         raise OperationError(
-            f"{name}: expected a SymPy expression or a callable that makes one, came "
+            f"{name}: expected a SymPy expression or a callable that makes one, got "
             f"{type(formula).__name__} {formula!r}"
         )
     if not names or len(set(names)) < len(names):
-        raise OperationError(f"{name}: expected one or more distinct arguments, came {names}")
+        raise OperationError(f"{name}: expected one or more distinct arguments, got {names}")
     for word in names:
         if not word.isidentifier() or keyword.iskeyword(word) or word in CALLED:
             raise OperationError(
@@ -267,7 +267,7 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
         value = sympy.sympify(value)
     if not isinstance(value, sympy.Expr):
         raise OperationError(
-            f"{name}: expected a SymPy expression, came {type(value).__name__} {value!r}; a "
+            f"{name}: expected a SymPy expression, got {type(value).__name__} {value!r}; a "
             "formula returns one, as in lambda t: sympy.exp(t)"
         )
     declared = {symbol.name: symbol for symbol in symbols}
@@ -281,7 +281,7 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
     if value.has(sympy.nan, sympy.oo, -sympy.oo):
         raise OperationError(f"{name}: expected finite values, got {value}; leave such values out")
     if value.has(sympy.I, sympy.zoo) or value.is_extended_real is False:
-        raise OperationError(f"{name}: expected a real-valued formula, came {value}")
+        raise OperationError(f"{name}: expected a real-valued formula, got {value}")
     try:
         value = with_plain_conditions(value)
         found = steps(without_kinks(value, symbols))
