@@ -7,7 +7,7 @@ import pytest
 import sympy
 from conftest import QUICK, built
 
-from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, total_sum
+from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, total_sum, variable
 from derive.build import load_kernels, texts
 from derive.elementwise.cython_text import literal
 from derive.elementwise.operations import OperationError, operation
@@ -96,3 +96,30 @@ def test_a_number_beyond_floating_point_is_refused():
     with pytest.raises(OperationError, match=r"f: a number of 401 digits is beyond"):
         operation("f", lambda t: t * sympy.Integer(10) ** 400)
     assert literal(sympy.Integer(10) ** 400) == "<real>INFINITY"
+
+
+BEYOND = [
+    (lambda x: x * 10**400, 401),
+    (lambda x: x + 10**310, 311),
+    (lambda x: x / sympy.Rational(1, 10**400), 401),
+    (lambda x: x * sympy.Float("1e400"), 401),
+    (lambda x: (1e200 * x) * 1e200, 401),
+    (lambda x: 1e308 * x + 1e308 * x, 309),
+    (lambda x: x * 10**5000, 5001),  # more than Python prints
+]
+
+
+@pytest.mark.parametrize(("formula", "digits"), BEYOND)
+def test_a_number_beyond_the_floats_is_refused_where_it_is_made(formula, digits):
+    with pytest.raises(SpaceError, match=rf"below 1\.8e308.*{digits} digits; scale"):
+        formula(variable("x", R(n)))
+
+
+def test_a_float_of_sympy_beyond_the_floats_is_refused_too():
+    with pytest.raises(OperationError, match="big: a number of 401 digits is beyond"):
+        operation("big", lambda t: sympy.Float("1e400") * t)
+
+
+def test_a_derivative_may_be_a_number():
+    psi = operation("f", lambda t: 3 * t, derivatives={1: 3})
+    assert float(psi.derivative()(2.0)) == 3

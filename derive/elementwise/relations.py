@@ -7,6 +7,7 @@ no Abs, Max, Min, sign, Heaviside and no Piecewise inside a comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice, product
 
 import sympy
 from sympy import Abs, And, Eq, Heaviside, Max, Min, Ne, Or, Piecewise, sign
@@ -157,3 +158,26 @@ def _exclusive(piecewise: Piecewise) -> Branches:
     for value, condition in piecewise.args:
         yield value, And(condition, *(sympy.Not(other) for other in before))
         before.append(condition)
+
+
+PLACES = 729  # all of the grid for up to three arguments
+GRID = tuple(sympy.Rational(n, 2) for n in (0, 1, -1, 2, -2, 5, -5, 2000, -2000))
+
+
+def left_out(expression: sympy.Expr) -> dict[sympy.Symbol, sympy.Expr] | None:
+    """A place where no condition of some Piecewise holds, sought among a few numbers.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> left_out(Piecewise((t, t > 0)))
+    {t: 0}
+    """
+    for piecewise in expression.atoms(Piecewise):
+        conditions = [condition for _, condition in piecewise.args]
+        if sympy.true in conditions:
+            continue
+        symbols = sorted(set().union(*(c.free_symbols for c in conditions)), key=str)
+        for row in islice(product(GRID, repeat=len(symbols)), PLACES):
+            at = dict(zip(symbols, row, strict=True))
+            if all(condition.xreplace(at) == sympy.false for condition in conditions):
+                return at
+    return None
