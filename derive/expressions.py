@@ -25,7 +25,7 @@ from .accesses import stays_inside
 from .elementwise import shipped
 from .elementwise.constants import folded
 from .elementwise.operations import Operation
-from .elementwise.scalars import is_beyond_floats
+from .elementwise.scalars import digits_of, is_beyond_floats
 from .forms import Access, Form, make_form
 from .hooks import Shown
 from .mistakes import called
@@ -350,19 +350,29 @@ def coefficient(value: object) -> sympy.Expr:
         raise SpaceError(
             f"expected a number or an expression of the same space, got {_told(value)}"
         )
-    if isinstance(value, sympy.Expr) and not isinstance(value, sympy.Float):
-        number = value
-    else:
-        number = sympy.Rational(str(value)) if isfinite(value) else sympy.nan
+    number = _exact(value)
     unreal = number is sympy.nan or number.is_finite is False or number.is_extended_real is False
     if unreal or any(not symbol.is_integer for symbol in number.free_symbols):
         raise SpaceError(f"expected a finite real number or an expression in sizes, got {value!r}")
+    _check_in_range(number)
+    return number
+
+
+def _exact(value: numbers.Real | sympy.Expr) -> sympy.Expr:
+    if isinstance(value, sympy.Expr):
+        is_float = isinstance(value, sympy.Float) and value.is_finite
+        return sympy.Rational(str(value)) if is_float else value
+    if isinstance(value, numbers.Rational):
+        return sympy.Rational(int(value.numerator), int(value.denominator))
+    return sympy.Rational(str(value)) if isfinite(value) else sympy.nan
+
+
+def _check_in_range(number: sympy.Expr) -> None:
     if number.is_Rational and is_beyond_floats(number):
         raise SpaceError(
             f"expected a number below 1.8e308, the largest in floating point, got one of "
-            f"{len(str(abs(int(number))))} digits; scale the formula"
+            f"{digits_of(number)} digits; scale the formula"
         )
-    return number
 
 
 def _told(value: object) -> str:
@@ -428,6 +438,8 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
             before, first = added.get(modulo_order(inner), (sympy.S.Zero, inner))
             added[modulo_order(inner)] = (before + weight * number, first)
     kept = tuple((weight, term) for weight, term in added.values() if weight != 0)
+    for weight, _ in kept:
+        _check_in_range(weight)
     if len(kept) == 1 and isinstance(kept[0][1], Constant):
         return constant(kept[0][0], space)
     if len(kept) == 1 and kept[0][0] == 1:

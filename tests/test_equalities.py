@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sympy
-from sympy import Abs, Eq, Ne, Or, Piecewise, Rational, cos, exp, log, sin, tanh
+from sympy import Abs, Eq, Max, Min, Ne, Or, Piecewise, Rational, cos, exp, log, sin, tanh
 
 from derive import Layer, R, dims, prove
 from derive.checks.accuracy import findings
@@ -31,6 +31,20 @@ CONTINUED = [
     (lambda t: Piecewise((t, Or(Eq(t, 1), Eq(t, 2))), (t, True)), 2, [2, 1, 0]),
     (lambda t: Piecewise((log(t) / (t - 1), Ne(t, 1)), (1, True)), 1, [1, -1 / 2, 2 / 3]),
     (lambda t: Piecewise((4, Eq(2 * t, 4)), (t**2, True)), 2, [4, 4, 2]),
+    # the equality is hidden: in one of several, by an absolute value, a square, a nest, two kinks
+    (lambda t: Piecewise((1, Or(Eq(t, 1), Eq(t, -1))), (t**2, True)), -1, [1, -2, 2]),
+    (lambda t: Piecewise((t**2, Ne(Abs(t), 1)), (1, True)), 1, [1, 2, 2]),
+    (lambda t: Piecewise((t**2, Ne(Abs(t), 1)), (1, True)), -1, [1, -2, 2]),
+    (lambda t: Piecewise((1, (t - 1) ** 2 <= 0), (t**2, True)), 1, [1, 2, 2]),
+    (lambda t: Piecewise((0, t**2 <= 0), (sin(t), True)), 0, [0, 1, 0]),
+    (lambda t: Piecewise((sin(t), t**4 > 0), (0, True)), 0, [0, 1, 0]),
+    (
+        lambda t: Piecewise((Piecewise((1, t <= 1), (t**2, True)), t >= 1), (t**2, True)),
+        1,
+        [1, 2, 2],
+    ),
+    (lambda t: Piecewise((1, (Max(t, 1) <= 1) & (Min(t, 1) >= 1)), (t**2, True)), 1, [1, 2, 2]),
+    (lambda t: Piecewise((t**2, Ne(t, 0.1)), (0.01, True)), 0.1, [0.01, 0.2, 2]),
 ]
 
 
@@ -79,7 +93,15 @@ def test_two_arguments_that_are_equal_are_a_point_left_over():
     assert float(psi.derivative(0).derivative(0)(2.0, 2.0)) == pytest.approx(-1 / 3)
 
 
+@pytest.mark.parametrize(("a", "b"), [(3.0, 3.0), (3.0, -3.0), (-2.0, 2.0), (2.0, 5.0)])
+def test_two_absolute_values_that_are_equal_are_two_equalities(a, b):
+    psi = operation("f", lambda a, b: Piecewise((a**2, Ne(Abs(a), Abs(b))), (b**2, True)))
+    assert [float(psi.derivative(k)(a, b)) for k in (0, 1)] == [2 * a, 0]
+
+
 REFUSED = [
+    (lambda t: Piecewise((0, (t**2 - 2) ** 2 <= 0), (t, True)), "expected the equality"),
+    (lambda t: Piecewise((3, t**2 <= 0), (cos(t), True)), "at t = 0 it is 3, and the limit is 1"),
     (lambda t: Piecewise((5, Eq(t, 1)), (t**2, True)), "at t = 1 it is 5, and the limit is 1"),
     (lambda t: Piecewise((0, Eq(t, 0)), (t * log(t), True)), "no finite limit"),
     (

@@ -111,6 +111,8 @@ FORMULAS = [
     (t / 2 * (1 + tanh(sqrt(2 / pi) * t)), "t*sigmoid(2*sqrt(2)*t/sqrt(pi))"),
     (t * log(t), "power_log(t, 1, 1)"),
     (sin(t) + sqrt(t) + t, "sqrt(t) + t + sin(t)"),
+    (sqrt(a) * sqrt(b), "sqrt(a)*sqrt(b)"),
+    (sqrt(1 + t) - 1, "root_less_1(t)"),
 ]
 
 
@@ -180,6 +182,55 @@ def test_the_operation_of_a_function_is_that_function(kind):
     with mp.workdps(30):
         exact = mp.mpf(sympy.N(function.subs({x: Float(v, 30) for x, v in at.items()}), 25))
         assert mp.almosteq(exact, evaluate(psi.stable, at, Multiprecision()), 1e-20)
+
+
+def test_a_law_applies_only_where_its_result_is_real():
+    """log(v e^u) = log v + u for no negative number v."""
+    for formula in (log(-exp(t)), log(-2 * cosh(t)), log(-exp(a) / (1 + exp(b)))):
+        after, _ = rewritten(formula)
+        assert not after.has(sympy.I) and after.has(log)
+
+
+FAR = [
+    # formula, arguments, value: no rewritten form overflows where the formula does not
+    (lambda a, b: sqrt(a) * sqrt(b), (1e200, 1e200), 1e200),
+    (lambda a, b: sqrt(a) * sqrt(b), (1e-200, 1e-200), 1e-200),
+    (lambda t: sqrt(1 + t) - 1, (1e200,), 1e100),
+    (lambda t: sqrt(1 + t) - 1, (-1.0,), -1),
+    (lambda t: sqrt(1 + t) - 1, (1e-20,), 5e-21),
+    (
+        lambda a, b, c: (exp(a) - 1) * exp(b) * (exp(c) - 1),
+        (-2.0, 0.5, 1e-9),
+        np.expm1(-2.0) * np.exp(0.5) * np.expm1(1e-9),
+    ),
+    (lambda t: sqrt(1 + t**2) - 1, (1e200,), np.inf),  # as the formula itself, and no NaN
+]
+
+
+@pytest.mark.parametrize(("formula", "at", "value"), FAR)
+def test_a_rewritten_form_reaches_as_far_as_the_formula(formula, at, value):
+    with np.errstate(over="ignore"):
+        assert float(operation("f", formula)(*at)) == pytest.approx(value, rel=1e-15)
+
+
+POWERS = [
+    # formula, d/da, d/db at a = 2, b = 3
+    (lambda a, b: a ** (b + 1), 32, 16 * np.log(2)),
+    (lambda a, b: a**b / a, 4, 4 * np.log(2)),
+    (lambda a, b: b * a ** (b - 1), 12, 4 + 12 * np.log(2)),
+    (lambda a, b: a ** (1 / b), 2 ** (-2 / 3) / 3, -(2 ** (1 / 3)) * np.log(2) / 9),
+    (lambda a, b: sympy.Abs(a) ** (b - 1), 4, 4 * np.log(2)),
+    (lambda a, b: a ** (b - 1) * exp(-a), 0, 4 * np.log(2) * np.exp(-2)),
+]
+
+
+@pytest.mark.parametrize(("formula", "by_a", "by_b"), POWERS)
+def test_the_exponent_of_a_power_may_be_an_expression(formula, by_a, by_b):
+    psi = operation("f", formula)
+    assert float(psi.derivative(0)(2.0, 3.0)) == pytest.approx(by_a, rel=1e-14, abs=1e-15)
+    assert float(psi.derivative(1)(2.0, 3.0)) == pytest.approx(by_b, rel=1e-14)
+    crossed = (psi.derivative(0).derivative(1), psi.derivative(1).derivative(0))
+    assert len({float(f(2.0, 3.0)) for f in crossed}) == 1
 
 
 CONVENTIONS = [

@@ -160,7 +160,7 @@ SCALARS = {
     "text": (lambda t: t ** "2", r"can't be taken of a symbol"),
     "a method": (lambda t: t.foo(), r"can't be taken of a symbol"),
     "named": (lambda t, **more: t, r"\*\*more is none of them; remove it"),
-    "None": (lambda t: None, r"expected a SymPy expression, came .*None"),
+    "None": (lambda t: None, r"expected a SymPy expression, got .*None"),
     "nan": (lambda t: t + float("nan"), r"e: expected finite values, got nan"),
     "inf": (lambda t: float("inf"), r"e: expected finite values, got oo"),
     "imaginary": (lambda t: 1j * t, r"expected a real-valued formula"),

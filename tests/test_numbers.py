@@ -124,3 +124,30 @@ def test_so_are_the_numbers_in_a_function():
     third = sympy.Rational("0.3333333333333333")
     psi = operation("ff", lambda t: third * t + sympy.Integer(10) ** 200)
     assert definition(psi) == r"\operatorname{ff}(t) = 10^{200} + 0.3333333333333333 t"
+
+
+BEYOND = [
+    (lambda x: x * 10**400, 401),
+    (lambda x: x + 10**310, 311),
+    (lambda x: x / sympy.Rational(1, 10**400), 401),
+    (lambda x: x * sympy.Float("1e400"), 401),
+    (lambda x: (1e200 * x) * 1e200, 401),
+    (lambda x: 1e308 * x + 1e308 * x, 309),
+    (lambda x: x * 10**5000, 5001),  # more than Python prints
+]
+
+
+@pytest.mark.parametrize(("formula", "digits"), BEYOND)
+def test_a_number_beyond_the_floats_is_refused_where_it_is_made(formula, digits):
+    with pytest.raises(SpaceError, match=rf"below 1\.8e308.*{digits} digits; scale"):
+        formula(variable("x", R(n)))
+
+
+def test_a_float_of_sympy_beyond_the_floats_is_refused_too():
+    with pytest.raises(OperationError, match="big: a number of 401 digits is beyond"):
+        operation("big", lambda t: sympy.Float("1e400") * t)
+
+
+def test_a_derivative_may_be_a_number():
+    psi = operation("f", lambda t: 3 * t, derivatives={1: 3})
+    assert float(psi.derivative()(2.0)) == 3

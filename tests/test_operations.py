@@ -349,11 +349,18 @@ ERRORS = [
     (lambda: operation("f", lambda t: sympy.gamma(t)), "f: gamma in .*known are"),
     (lambda: operation("f", lambda t: sympy.I * t), "real-valued"),
     (lambda: operation("f", lambda t: sympy.sqrt(-1 - t**2)), "real-valued"),
-    (lambda: operation("f", lambda t: "t**2"), "came str 't\\*\\*2'"),
+    (lambda: operation("f", lambda t: "t**2"), "got str 't\\*\\*2'"),
     (lambda: operation("f", "t**2"), "SymPy expression or a callable"),
     (lambda: operation("f", lambda t: t, derivatives={(0, 1): lambda t: t}), "one order for each"),
-    (lambda: shipped["tanh"].derivative(1), "tanh: it has arguments 0 to 0, came 1"),
-    (lambda: shipped["tanh"](1.0, 2.0), "tanh: expected 1 arguments, came 2"),
+    (lambda: shipped["tanh"].derivative(1), "tanh: it has arguments 0 to 0, got 1"),
+    (lambda: operation("f", lambda t: t, derivatives=[1]), r"f: expected derivatives .* got list"),
+    (lambda: operation("f", lambda t: t, derivatives={"a": 1}), "f: derivatives are by .* got 'a'"),
+    (lambda: operation("f", lambda t: t, stable="t"), "f: expected a SymPy .* got str 't'"),
+    (
+        lambda: operation("f", lambda t: sympy.Piecewise((t, t > 0))),
+        r"f: no condition of a Piecewise holds at t = 0; give it a last branch \(value, True\)",
+    ),
+    (lambda: shipped["tanh"](1.0, 2.0), "tanh: expected 1 arguments, got 2"),
 ]
 
 

@@ -63,7 +63,7 @@ def _condition(boolean: sympy.Basic, negated: bool = False) -> Condition:
         if simple != boolean:
             return _condition(simple, negated)
     raise ScalarError(
-        f"condition {boolean}: expected <, <=, >, >=, Eq, Ne, And, Or, Not of scalars, came "
+        f"condition {boolean}: expected <, <=, >, >=, Eq, Ne, And, Or, Not of scalars, got "
         f"{type(boolean).__name__}; write it with these"
     )
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
+from math import isfinite
 from typing import Any
 
 import sympy
-from sympy import Abs, Eq, Ne, Piecewise
+from sympy import Abs, Eq, Ne, Or, Piecewise
 from sympy.core.relational import Relational
 
 from .limits import NEAR, NotContinued, limit, same, sample_rows
@@ -39,7 +41,17 @@ def separated(expression: sympy.Expr) -> sympy.Expr:
     >>> separated(Piecewise((t**2, Ne(t, 1)), (1, True)))
     Piecewise((1, Eq(t, 1)), (t**2, True))
     """
-    return expression.replace(lambda node: isinstance(node, Piecewise), _separated)
+    exact = _in_decimals(expression)
+    found = exact.replace(lambda node: isinstance(node, Piecewise), _separated)
+    return expression if found == exact else found
+
+
+def _in_decimals(expression: sympy.Expr) -> sympy.Expr:
+    """Floats are read as the decimals that they print as, as coefficients are: 0.1 is 1/10."""
+    if not expression.has(Piecewise):
+        return expression
+    floats = (x for x in expression.atoms(sympy.Float) if isfinite(float(x)))
+    return expression.xreplace({x: sympy.Rational(repr(float(x))) for x in floats})
 
 
 def _separated(piecewise: Piecewise) -> sympy.Expr:
@@ -50,6 +62,8 @@ def _separated(piecewise: Piecewise) -> sympy.Expr:
     )
     if not equalities:
         return _with_isolated(piecewise)
+    if nested := _flattened(piecewise):
+        return _separated(nested)
     points = dict.fromkeys(_solved(equality) for equality in equalities)
     around = piecewise.xreplace(
         {e: sympy.false if isinstance(e, Eq) else sympy.true for e in equalities}
@@ -63,6 +77,9 @@ def _with_isolated(piecewise: Piecewise) -> sympy.Expr:
 
     Where what is around is not smooth there it is a kink, and stays as it is written.
     """
+    if nested := _flattened(piecewise):
+        found = _with_isolated(nested)
+        return piecewise if found == nested else found
     places = _boundaries(piecewise)
     alone = [(x, c, k) for x, c in places if (k := _alone(piecewise, x, c)) is not None]
     branches, first = list(piecewise.args), []
@@ -75,6 +92,15 @@ def _with_isolated(piecewise: Piecewise) -> sympy.Expr:
     return Piecewise(*first, *branches, evaluate=False) if first else piecewise
 
 
+def _flattened(piecewise: Piecewise) -> Piecewise | None:
+    """A Piecewise in whose branches there are others as one; None where there are none."""
+    if not any(value.has(Piecewise) for value, _ in piecewise.args):
+        return None
+    found = sympy.piecewise_fold(piecewise, evaluate=False)
+    plain = isinstance(found, Piecewise) and not any(v.has(Piecewise) for v, _ in found.args)
+    return found if plain else None
+
+
 def _without(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr, k: int) -> list[Any]:
     """The branches where x is not c; the k-th is left out if it is taken nowhere else."""
     branches = list(piecewise.args)
@@ -82,8 +108,8 @@ def _without(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr, k: int) -> li
     if condition is not sympy.true:
         branches[k] = (value, sympy.And(condition, Ne(x, c)))
         return branches if condition != sympy.And(x >= c, x <= c) else _dropped(branches, k)
-    others = sympy.Or(*(other for _, other in branches[:k]))
-    if others != sympy.Or(x < c, x > c):
+    others = Or(*(other for _, other in branches[:k]))
+    if others != Or(x < c, x > c):
         return branches
     branches[k - 1] = (branches[k - 1][0], sympy.true)
     return branches[:k]
@@ -177,12 +203,17 @@ def points_of(expression: sympy.Expr) -> Iterator[Point]:
 
 
 def _points(piecewise: Piecewise) -> list[Point]:
-    count = next(k for k, (_, c) in enumerate([*piecewise.args, (0, 0)]) if not isinstance(c, Eq))
-    first, rest = piecewise.args[:count], piecewise.args[count:]
+    """Its first branches, on an equality each or, where values are the same, on one of several."""
+    first, rest = piecewise.args[: _count(piecewise)], piecewise.args[_count(piecewise) :]
     if not first or not rest:
         return []
     around = rest[0][0] if rest[0][1] is sympy.true else Piecewise(*rest)
-    return [Point(*_solved(condition), value, around) for value, condition in first]
+    equalities = ((e, value) for value, condition in first for e in Or.make_args(condition))
+    return [Point(*_solved(e), value, around) for e, value in equalities]
+
+
+def _is_of_equalities(condition: sympy.Basic) -> bool:
+    return all(isinstance(part, Eq) for part in Or.make_args(condition))
 
 
 def _with_points(expression: sympy.Expr, value: Callable[[Point], sympy.Expr]) -> sympy.Expr:
@@ -214,6 +245,7 @@ def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 
 
     `moved` are the symbols that derivatives are taken by.
     """
+    _check_places(expression, moved)
     for point in points_of(expression):
         if point.x not in moved:
             continue
@@ -227,3 +259,30 @@ def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 
         for _ in range(order):
             around = sympy.diff(around, point.x)
             limit(around, point.x, point.c)
+
+
+def _check_places(expression: sympy.Expr, moved: Collection[sympy.Symbol]) -> None:
+    """Raises NotContinued where an equality is left that is no branch of its own."""
+    for node in sympy.preorder_traversal(expression):
+        if isinstance(node, Piecewise) and not all(is_constant(value) for value, _ in node.args):
+            for condition, equality in _left_equalities(node):
+                if equality.free_symbols & set(moved):
+                    raise NotContinued(
+                        f"condition {condition}: the derivatives where {equality} decides are not "
+                        "those of the branch; write Eq(t, c) as the condition of a branch of its "
+                        "own, or what is meant with <, <=, >, >="
+                    )
+
+
+def _left_equalities(piecewise: Piecewise) -> Iterator[tuple[sympy.Basic, Eq | Ne]]:
+    """The equalities in the conditions that are none of its points."""
+    points = [(point.x, point.c) for point in _points(piecewise)]
+    for _, condition in piecewise.args[_count(piecewise) :]:
+        for equality in sorted(condition.atoms(Eq, Ne), key=sympy.default_sort_key):
+            if _solved(equality) not in points:
+                yield condition, equality
+
+
+def _count(piecewise: Piecewise) -> int:
+    """How many branches on equalities come first."""
+    return len(list(takewhile(lambda branch: _is_of_equalities(branch[1]), piecewise.args)))

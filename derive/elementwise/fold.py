@@ -192,7 +192,7 @@ def fold(
     missing = [x.name for x in nodes if isinstance(x, sympy.Symbol) and x not in values]
     if missing:
         raise ScalarError(
-            f"{expression}: no value for {', '.join(missing)}; values came for "
+            f"{expression}: no value for {', '.join(missing)}; got values for "
             f"{', '.join(map(str, values)) or 'nothing'}"
         )
     of = {symbol: algebra.variable(value) for symbol, value in values.items()}

@@ -24,6 +24,7 @@ from .stable import (
     log_expm1,
     logaddexp,
     power_log,
+    root_less_1,
     sech,
     sigmoid,
     softplus,
@@ -66,15 +67,13 @@ def _of(function: type[sympy.Function], argument: sympy.Expr) -> sympy.Expr:
 
 _NEGATIVE = "before it is NaN for u < 0"
 _ZERO = "before the derivative is NaN at u = 0"
-_ROOTS = "before it is NaN where u < 0 and v < 0"
 _LIMIT = "at u = 0 before it is NaN, after the limit where v > 0"
 
 LAWS: tuple[Law, ...] = (
     Law("root squared", _power(sqrt(u), 2), u, _NEGATIVE),
     Law("root of a square", _power(u**2, sympy.S.Half), Abs(u), _ZERO),
     Law("reciprocal of a reciprocal", _power(1 / u, -1), u, _ZERO),
-    Law("product of roots", sqrt(u) * sqrt(v), sqrt(u * v), _ROOTS),
-    Law("power of a root", _power(sqrt(u), n), u ** (n / 2)),
+    Law("power of a root", _power(sqrt(u), n), u ** (n / 2), _NEGATIVE),
     Law("exponential of a logarithm", _of(exp, log(u)), u, "before it is NaN for u < 0"),
     Law("logarithm of an exponential", _of(log, exp(u)), u),
     Law("product of exponentials", _product(exp(u), exp(v)), exp(u + v)),
@@ -109,17 +108,12 @@ LAWS: tuple[Law, ...] = (
     Law("log(1 - e^-u)", log(-expm1(-u)), log1mexp(u)),
     Law("e^-u (e^u - 1)", exp(-u) * expm1(u), -expm1(-u)),
     Law("e^v (e^u - 1)", exp(v) * expm1(u), exp_expm1(v, u)),
-    Law(
-        "(e^w - 1) e^v (e^u - 1)",
-        expm1(w) * exp_expm1(v, u),
-        exp_expm1(v + w, u) - exp_expm1(v, u),
-    ),
     Law("sum times e^v", (w + x * exp(u)) * exp(v), w * exp(v) + x * exp(u + v)),
     Law("e^u/(e^u - 1)", exp(u) * expm1(u) ** (-n), -(expm1(u) ** (1 - n)) / expm1(-u)),
     Law("log(1 + u)", log(1 + u), log1p(u)),
     Law("1 - cos u", 1 - cos(u), 2 * sin(u / 2) ** 2),
     Law("cosh u - 1", cosh(u) - 1, 2 * sinh(u / 2) ** 2),
-    Law("sqrt(1 + u) - 1", sqrt(1 + u) - 1, u / (1 + sqrt(1 + u))),
+    Law("sqrt(1 + u) - 1", sqrt(1 + u) - 1, root_less_1(u)),
     Law("1/cosh", cosh(u) ** (-n), sech(u) ** n),
     Law("tanh by sinh", sinh(u) ** m * sech(u) ** n, tanh(u) ** m * sech(u) ** (n - m)),
     Law("coth by sinh", cosh(u) * sinh(u) ** (-n), sinh(u) ** (1 - n) / tanh(u)),
@@ -170,10 +164,13 @@ def _results(law: Law, node: sympy.Expr) -> Iterator[sympy.Expr]:
 
 
 def _applied(node: sympy.Basic, before: Container[sympy.Basic]) -> tuple[sympy.Expr, Law] | None:
-    """The node by the first law that makes of it what it was not before."""
+    """The node by the first law that makes of it what it was not before, and is real.
+
+    It is not where v of log(v e^u) is a negative number: log v is none.
+    """
     for law in _BY_HEAD.get(node.func, ()):
         for result in _results(law, node):
-            if result != node and result not in before:
+            if result != node and result not in before and not result.has(sympy.I, sympy.nan):
                 return result, law
     return None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -26,9 +27,9 @@ from . import equalities
 from .algebras import Arrays
 from .fold import evaluate, steps
 from .laws import Law, rewritten
-from .relations import with_plain_conditions
+from .relations import left_out, with_plain_conditions
 from .rewriting import differentiable, is_analytic, kinks_of, plain, without_kinks
-from .scalars import CALLED, ScalarError, is_beyond_floats
+from .scalars import CALLED, ScalarError, digits_of, is_beyond_floats
 
 Formula: TypeAlias = "sympy.Expr | Callable[..., Any]"
 Orders = tuple[int, ...]
@@ -99,7 +100,7 @@ class Operation:
         """
         if argument not in range(len(self.arguments)):
             raise OperationError(
-                f"{self.name}: it has arguments 0 to {len(self.arguments) - 1}, came {argument!r}; "
+                f"{self.name}: it has arguments 0 to {len(self.arguments) - 1}, got {argument!r}; "
                 "give the position of one"
             )
         return _derivative(self, argument)
@@ -113,7 +114,7 @@ class Operation:
         """
         if len(values) != len(self.arguments):
             raise OperationError(
-                f"{self.name}: expected {len(self.arguments)} arguments, came {len(values)}"
+                f"{self.name}: expected {len(self.arguments)} arguments, got {len(values)}"
             )
         arrays = np.broadcast_arrays(*(Arrays().variable(value) for value in values))
         value = evaluate(self.stable, dict(zip(self.arguments, arrays, strict=True)), Arrays())
@@ -150,15 +151,8 @@ def operation(
     _check_name(name)
     symbols = _arguments(name, formula, arguments)
     given = _separated(name, _expression(name, formula, symbols))
-    table = {
-        ((orders,) if isinstance(orders, int) else tuple(orders)): _expression(name, text, symbols)
-        for orders, text in (derivatives or {}).items()
-    }
-    if any(len(orders) != len(symbols) for orders in table):
-        raise OperationError(
-            f"{name}: derivatives are by one order for each of {len(symbols)} arguments, came "
-            f"{', '.join(map(str, table))}"
-        )
+    _check_complete(name, given)
+    table = _table(name, {} if derivatives is None else derivatives, symbols)
     body = plain(given, symbols)
     _check_equalities(name, body, [symbols[k] for k in linear] or symbols)
     by_laws, laws = _by_laws(given, symbols)
@@ -176,6 +170,37 @@ def operation(
         stable_derivatives=tuple(table.items()),
         linear=tuple(linear),
     )
+
+
+def _table(
+    name: str, derivatives: Mapping[int | Orders, Formula], symbols: tuple[sympy.Symbol, ...]
+) -> dict[Orders, sympy.Expr]:
+    """The derivatives that are given, by their orders."""
+    if not isinstance(derivatives, Mapping):
+        raise OperationError(
+            f"{name}: expected derivatives as a dictionary by order, as in {{1: lambda t: ..}}, "
+            f"got {type(derivatives).__name__} {derivatives!r}"
+        )
+    table = {}
+    for key, formula in derivatives.items():
+        orders = key if isinstance(key, tuple) else (key,)
+        if len(orders) != len(symbols) or not all(isinstance(order, int) for order in orders):
+            raise OperationError(
+                f"{name}: derivatives are by one order for each of {len(symbols)} arguments, got "
+                f"{key!r}"
+            )
+        table[orders] = _expression(name, formula, symbols)
+    return table
+
+
+def _check_complete(name: str, given: sympy.Expr) -> None:
+    """A Piecewise whose conditions leave places out would be NaN there."""
+    if found := left_out(given):
+        place = ", ".join(f"{x} = {value}" for x, value in found.items())
+        raise OperationError(
+            f"{name}: no condition of a Piecewise holds at {place}; give it a last branch "
+            "(value, True)"
+        )
 
 
 def _by_laws(
@@ -202,11 +227,11 @@ def _arguments(
         names = _parameters(name, formula)
     else:
         raise OperationError(
-            f"{name}: expected a SymPy expression or a callable that makes one, came "
+            f"{name}: expected a SymPy expression or a callable that makes one, got "
             f"{type(formula).__name__} {formula!r}"
         )
     if not names or len(set(names)) < len(names):
-        raise OperationError(f"{name}: expected one or more distinct arguments, came {names}")
+        raise OperationError(f"{name}: expected one or more distinct arguments, got {names}")
     for word in names:
         if not word.isidentifier() or keyword.iskeyword(word) or word in CALLED:
             raise OperationError(
@@ -234,6 +259,11 @@ def _parameters(name: str, formula: Callable[..., Any]) -> list[str]:
 
 def _called(name: str, formula: Callable[..., Any], symbols: tuple[sympy.Symbol, ...]) -> Any:
     """The formula of the symbols; an error of SymPy or NumPy on a symbol is told in our words."""
+    if not callable(formula):
+        raise OperationError(
+            f"{name}: expected a SymPy expression, a number or a callable that makes one, got "
+            f"{type(formula).__name__} {formula!r}"
+        )
     try:
         return formula(*symbols)
     except OperationError:
@@ -262,12 +292,13 @@ WRONG = {
 
 def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) -> sympy.Expr:
     """The formula on the symbols, checked."""
-    value = formula if isinstance(formula, sympy.Expr) else _called(name, formula, symbols)
-    if isinstance(value, int | float):
+    made = isinstance(formula, sympy.Expr | numbers.Real)
+    value = formula if made else _called(name, formula, symbols)
+    if isinstance(value, numbers.Real):
         value = sympy.sympify(value)
     if not isinstance(value, sympy.Expr):
         raise OperationError(
-            f"{name}: expected a SymPy expression, came {type(value).__name__} {value!r}; a "
+            f"{name}: expected a SymPy expression, got {type(value).__name__} {value!r}; a "
             "formula returns one, as in lambda t: sympy.exp(t)"
         )
     declared = {symbol.name: symbol for symbol in symbols}
@@ -281,15 +312,15 @@ def _expression(name: str, formula: Formula, symbols: tuple[sympy.Symbol, ...]) 
     if value.has(sympy.nan, sympy.oo, -sympy.oo):
         raise OperationError(f"{name}: expected finite values, got {value}; leave such values out")
     if value.has(sympy.I, sympy.zoo) or value.is_extended_real is False:
-        raise OperationError(f"{name}: expected a real-valued formula, came {value}")
+        raise OperationError(f"{name}: expected a real-valued formula, got {value}")
     try:
         value = with_plain_conditions(value)
         found = steps(without_kinks(value, symbols))
     except ScalarError as error:
         raise OperationError(f"{name}: {error}") from error
-    for number in (x for x in found if isinstance(x, sympy.Rational) and is_beyond_floats(x)):
+    for number in (x for x in found if x.is_Number and is_beyond_floats(x)):
         raise OperationError(
-            f"{name}: a number of {len(str(abs(number)))} digits is beyond the largest "
+            f"{name}: a number of {digits_of(number)} digits is beyond the largest "
             "floating-point number, 1.8e308; scale the formula"
         )
     return value

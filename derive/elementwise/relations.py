@@ -7,9 +7,10 @@ no Abs, Max, Min, sign, Heaviside and no Piecewise inside a comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice, product
 
 import sympy
-from sympy import Abs, And, Heaviside, Max, Min, Or, Piecewise, sign
+from sympy import Abs, And, Eq, Heaviside, Max, Min, Ne, Or, Piecewise, sign
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean, BooleanFunction
 
@@ -46,18 +47,42 @@ def _resolved(relation: Boolean) -> Boolean:
     """A comparison without kinks in its sides: by cases, on what each kink is there."""
     if not isinstance(relation, Relational):
         return relation
-    if direct := _DIRECT.get(relation.lhs.func, _none)(relation):
-        return direct.func(*(_resolved(part) for part in direct.args))
+    if (direct := _DIRECT.get(relation.lhs.func, _none)(relation)) is not None:
+        return plain_condition(direct)
     if isinstance(relation.rhs, Abs | Max | Min) and not isinstance(relation.lhs, KINKS):
         return _resolved(relation.reversed)
     kink = _innermost(relation)
     if kink is None:
-        return relation
+        return _without_squares(relation)
     cases = (
         And(plain_condition(condition), _resolved(relation.xreplace({kink: value})))
         for value, condition in _branches(kink)
     )
     return Or(*cases)
+
+
+def _without_squares(relation: Relational) -> Boolean:
+    """A polynomial's even powers of factors taken out: u^2 v <= 0 is u = 0 or v <= 0.
+
+    What is left to decide by holds at a point only where an equality says so.
+    """
+    squares, rest = _square_factors(relation.lhs - relation.rhs)
+    if not squares or relation.rel_op in ("==", "!="):
+        return relation
+    left = relation.func(rest, 0)
+    if relation.rel_op in ("<=", ">="):
+        return Or(*(Eq(u, 0) for u in squares), left, evaluate=False)
+    return And(*(Ne(u, 0) for u in squares), left, evaluate=False)
+
+
+def _square_factors(difference: sympy.Expr) -> tuple[list[sympy.Expr], sympy.Expr]:
+    """The factors of a rational polynomial to an even power, and the product of all others."""
+    numbers = (x for x in difference.atoms(sympy.Number))
+    if not difference.is_polynomial() or not all(x.is_Rational for x in numbers):
+        return [], difference
+    number, factors = sympy.factor_list(difference)
+    even = [u for u, power in factors if power % 2 == 0]
+    return even, sympy.Mul(number, *(u for u, power in factors if power % 2))
 
 
 def _innermost(relation: Relational) -> sympy.Expr | None:
@@ -133,3 +158,26 @@ def _exclusive(piecewise: Piecewise) -> Branches:
     for value, condition in piecewise.args:
         yield value, And(condition, *(sympy.Not(other) for other in before))
         before.append(condition)
+
+
+PLACES = 729  # all of the grid for up to three arguments
+GRID = tuple(sympy.Rational(n, 2) for n in (0, 1, -1, 2, -2, 5, -5, 2000, -2000))
+
+
+def left_out(expression: sympy.Expr) -> dict[sympy.Symbol, sympy.Expr] | None:
+    """A place where no condition of some Piecewise holds, sought among a few numbers.
+
+    >>> t = sympy.Symbol("t", real=True)
+    >>> left_out(Piecewise((t, t > 0)))
+    {t: 0}
+    """
+    for piecewise in expression.atoms(Piecewise):
+        conditions = [condition for _, condition in piecewise.args]
+        if sympy.true in conditions:
+            continue
+        symbols = sorted(set().union(*(c.free_symbols for c in conditions)), key=str)
+        for row in islice(product(GRID, repeat=len(symbols)), PLACES):
+            at = dict(zip(symbols, row, strict=True))
+            if all(condition.xreplace(at) == sympy.false for condition in conditions):
+                return at
+    return None

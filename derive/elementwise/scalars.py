@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import mpmath as mp
 import sympy
 from sympy.codegen.cfunctions import expm1, log1p
 
@@ -95,3 +96,13 @@ def decimal(number: sympy.Expr) -> tuple[str, int] | None:
 def is_beyond_floats(number: sympy.Expr) -> bool:
     """A finite number that float64 has only infinity for."""
     return bool(number.is_finite) and math.isinf(nearest_float(number))
+
+
+def digits_of(number: sympy.Expr) -> int:
+    """How many decimal digits a rational number has before the point, that of one above 1.
+
+    >>> digits_of(sympy.Integer(10) ** 400)
+    401
+    """
+    with mp.workdps(30):
+        return int(mp.floor(mp.log10(int(abs(number))))) + 1

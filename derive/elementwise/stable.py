@@ -165,6 +165,20 @@ class logaddexp(StableFunction):
         return sigmoid(u - v) if argindex == 1 else sigmoid(v - u)
 
 
+class root_less_1(StableFunction):
+    """sqrt(1 + u) - 1; u/(1 + sqrt(1 + u)) where the root is small, for it is inf/inf at inf."""
+
+    def plain(self) -> sympy.Expr:
+        return sympy.sqrt(1 + self.args[0]) - 1
+
+    def computed(self) -> sympy.Expr:
+        (u,) = self.args
+        return Piecewise((self.plain(), u > 8), (u / (1 + sympy.sqrt(1 + u)), True))
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return 1 / (2 * sympy.sqrt(1 + self.args[0]))
+
+
 class exp_expm1(StableFunction):
     """e^v (e^u - 1), where one factor may overflow and the other vanish."""
 
@@ -225,5 +239,7 @@ class falling_power(StableFunction):
         u, v, k = self.args
         if argindex == 1:
             return falling_power(u, v, k + 1)
-        factor, power = sympy.expand(sympy.ff(v, k)), u ** (v - k)
-        return factor.diff(v) * power + factor * power_log(u, v - k, 1)
+        w = sympy.Dummy("w", real=True)  # an exponent may be any expression: b + 1, 1/b
+        factor = sympy.expand(sympy.ff(w, k))
+        slope, factor = (part.xreplace({w: v}) for part in (factor.diff(w), factor))
+        return slope * u ** (v - k) + factor * power_log(u, v - k, 1)
