@@ -147,7 +147,7 @@ def form(
     >>> print(transpose(variable("A", R(n, m))).space)
     R(m, n)
     """
-    if not isinstance(name, str) or not name.isidentifier():
+    if not isinstance(name, str) or not name.strip():
         raise SpaceError(
             f"form: expected its name first, as in form('f', x=(i,), to=(i,)), got {name!r}"
         )
