@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy
 
+from .accesses import stays_inside
 from .expressions import Contraction, Node, contraction
 from .forms import make_form
 from .searching import DEPTH
@@ -31,7 +32,13 @@ def writes_each_once(node: Node) -> bool:
 
 
 def composed(node: Contraction, position: int, factor: Contraction) -> Node:
-    """The two contractions as one, the factor's indices being those that it is read at."""
+    """The two contractions as one, the factor's indices being those that it is read at.
+
+    The node itself where the factor may be read outside, which is zero, whatever its own are there.
+    """
+    assert isinstance(factor.space, Real)
+    if not reads_inside(node, position, factor.space):
+        return node
     at = dict(zip(factor.output, node.access(position), strict=True))
     own = {i: sympy.Symbol(f"s_{i}", integer=True, nonnegative=True) for i in factor.summed}
     extents = dict(node.form.extents) | {own[i]: factor.form.extent(i) for i in factor.summed}
@@ -44,6 +51,13 @@ def composed(node: Contraction, position: int, factor: Contraction) -> Node:
     filled = [*node.filled[:position], *factor.filled, *node.filled[position + 1 :]]
     form = make_form(accesses, extents, node.form.bound)
     return contraction(node.space, form, len(filled), filled, node.selectors)
+
+
+def reads_inside(node: Contraction, position: int, space: Real) -> bool:
+    """An operand of that space is never read outside its array."""
+    extents = dict(node.form.extents)
+    pairs = zip(node.access(position), space.shape, strict=True)
+    return all(stays_inside(entry, extent, extents) for entry, extent in pairs)
 
 
 def sum_of_diagonal(node: Node) -> Node | None:

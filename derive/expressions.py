@@ -87,7 +87,7 @@ class Node(Refusals, Shown):
         return linear_combination([(coefficient(other), elementwise(shipped.reciprocal, self))])
 
     def __pow__(self, exponent: object) -> Node:
-        return power(self, coefficient(exponent))
+        return _no_inverse_meant(self, coefficient(exponent))
 
     def __matmul__(self, other: Node | tuple[Node, ...]) -> Node:
         return apply_linear(self, other)
@@ -618,7 +618,9 @@ def held(node: Node) -> Node:
 
 
 def potential(value: Node, argument: Node, gradient: Gradient) -> Node:
-    """A function of the rows of an array with its value and its gradient."""
+    """A function of the rows of an array with its value and its gradient; of numbers a number."""
+    if isinstance(value, Constant) or is_zero(value):
+        return value
     return intern(Potential(value.space, value, argument, gradient))
 
 
@@ -748,16 +750,18 @@ def quotient(left: Node, right: Node) -> Node:
 
 
 def power(node: Node, exponent: sympy.Expr) -> Node:
-    """x**p, entry by entry, for a number p.
+    """x**p, entry by entry, for a rational number p."""
+    if not exponent.is_Rational:
+        raise SpaceError(f"**: the exponent must be a rational number, got {exponent}")
+    return node if exponent == 1 else elementwise(shipped.power(exponent), node)
 
-    Raises SpaceError for a negative p on Hom(X, X), where an inverse may be meant.
-    """
+
+def _no_inverse_meant(node: Node, exponent: sympy.Expr) -> Node:
+    """x**p as a user writes it: of an element of Hom(X, X) with p < 0, an inverse may be meant."""
     if exponent.is_negative and is_square(node.space):
         raise SpaceError(
             f"an element of {node.space} to the power {exponent}: a power is entry by entry, no "
             "inverse; write 1 / A for the reciprocals of the entries, and give the inverse of a "
             "map as an argument"
         )
-    if not exponent.is_Rational:
-        raise SpaceError(f"**: the exponent must be a rational number, got {exponent}")
-    return node if exponent == 1 else elementwise(shipped.power(exponent), node)
+    return power(node, exponent)

@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 
 from .elementwise import shipped
-from .elementwise.digits import AccuracyWarning, loss
+from .elementwise.digits import AccuracyWarning, check_given, loss
 from .elementwise.operations import Formula, Operation, operation
 from .expressions import (
     Elementwise,
@@ -94,7 +94,8 @@ def elementwise_function(
 
     Warns (AccuracyWarning) where the values lose their digits or overflow, found at fixed points by
     multiple precision.  Raises OperationError for a formula that is not real, that has functions
-    other than those known, or an equality around which there is no finite limit.
+    other than those known, or an equality around which there is no finite limit, and for `stable`
+    or a derivative that is of another function than the formula.
 
     >>> from derive import elementwise_function, R, dims, variable
     >>> gaussian = elementwise_function("gaussian", lambda t: sympy.exp(-t**2))
@@ -102,6 +103,7 @@ def elementwise_function(
     True
     """
     psi = operation(name, formula, stable=stable, derivatives=derivatives)
+    check_given(psi)
     if found := loss(psi):
         warnings.warn(str(found), AccuracyWarning, stacklevel=2)
     return function(psi)
@@ -521,14 +523,14 @@ def entry(x: Node, k: Node) -> Node:
     return contraction(made, selected, 1, (x,), (k,))
 
 
-def _total(x: Node) -> Node:
+def row_sums(x: Node) -> Node:
     """The sum along the last axis."""
     space, kept = _last_axis(x, "a sum along the last axis")
     form_ = aligned(space.shape, [axes(0, space.rank), axes(0, kept.rank)])
     return contraction(kept, form_, 1, (x,))
 
 
-def _repeated(y: Node, space: Real) -> Node:
+def repeated(y: Node, space: Real) -> Node:
     """y along a further last axis, that of the space."""
     form_ = aligned(space.shape, [axes(0, space.rank - 1), axes(0, space.rank)])
     return contraction(space, form_, 1, (y,))
@@ -536,7 +538,7 @@ def _repeated(y: Node, space: Real) -> Node:
 
 def _less(x: Node, y: Node) -> Node:
     """x - y for a y along a further last axis; what is equal leaves 0, infinities too."""
-    return elementwise(shipped.difference, x, _repeated(y, array_space(x, "a difference")))
+    return elementwise(shipped.difference, x, repeated(y, array_space(x, "a difference")))
 
 
 def _anchored(s: Node) -> Node:
@@ -562,7 +564,7 @@ _SHARES = Gradient("shares", _shares)
 
 def _log_total(d: Node) -> Node:
     """s = log <1, Exp(d)>, whose gradient is Exp(d - s)."""
-    return potential(log(_total(exp(d))), d, _SHARES)
+    return potential(log(row_sums(exp(d))), d, _SHARES)
 
 
 @called

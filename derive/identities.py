@@ -13,29 +13,31 @@ from functools import cached_property
 
 import sympy
 
-from .contractions import sum_of_diagonal
+from .contractions import reads_inside, sum_of_diagonal
 from .expressions import (
     Contraction,
     Held,
     Node,
     contraction,
+    scaled_part,
     variable,
 )
 from .forms import make_form
 from .functions import (
-    broadcast,
     exp,
     inner,
     log,
     log_softmax,
     log_sum_exp,
     norm,
+    repeated,
+    row_sums,
     scale,
     softmax,
-    total_sum,
+    sqrt,
 )
 from .powers_of_powers import T, body_of, inverses, power_of_power, product_of_roots
-from .searching import DEPTH, is_same, outline, within
+from .searching import DEPTH, as_formula, is_same, outline, within
 from .spaces import R, Real, SpaceError, dims
 
 
@@ -66,26 +68,47 @@ class Pair:
 
     def _holds(self, node: Node, x: Node) -> bool:
         """The node is `before` at x."""
+        hole = variable("x", x.space)
         try:
-            made = self.before(x)
+            made = self.before(hole)
         except SpaceError:  # the formula is of another space
             return False
-        return made.space == node.space and is_same(made, node)
+        found = as_formula(node, x, hole) if made.space == node.space else None
+        return found is not None and is_same(made, found)
 
 
 # --- sums
 
 
 def _log_of_sum(node: Node) -> Node | None:
-    """log of the sum of exp(x) over some axes: log_sum_exp over these as one last axis."""
+    """log(c <1, exp(x)>), c > 0: log c + log_sum_exp, the axes summed over being one last axis."""
     if body_of(node) != sympy.log(T):
         return None
-    (total,) = node.operands
+    weight, total = scaled_part(node.operands[0])
     if not isinstance(total, Contraction) or len(total.filled) != 1 or total.selectors:
         return None
-    if body_of(total.filled[0]) != sympy.exp(T) or not _is_sum_over_axes(total):
+    exponentials = body_of(total.filled[0]) == sympy.exp(T) and _is_sum_over_axes(total)
+    if not exponentials or not weight.is_positive:
         return None
-    return log_sum_exp(_in_one_row(total, total.filled[0].operands[0]))
+    x = _in_one_row(total, total.filled[0].operands[0])
+    made: Node = log_sum_exp(x) + sympy.log(weight)
+    return made
+
+
+def _log_of_read(node: Node) -> Node | None:
+    """log of entries of softmax, wherever they are read: those of log_softmax."""
+    read = node.operands[0] if body_of(node) == sympy.log(T) else None
+    if not isinstance(read, Contraction) or len(read.filled) != 1 or read.summed:
+        return None
+    (x,) = read.filled
+    inside = isinstance(x.space, Real) and reads_inside(read, 0, x.space)
+    made = LOG_OF_SOFTMAX(log(x)) if inside else None
+    if made is None:
+        return None
+    return contraction(read.space, read.form, read.opened, [made], read.selectors)
+
+
+LOG_OF_SOFTMAX = Pair(lambda x: log(softmax(x)), log_softmax)
 
 
 def _is_sum_over_axes(total: Contraction) -> bool:
@@ -126,19 +149,23 @@ def _in_one_row(total: Contraction, x: Node) -> Node:
 # --- the table
 
 
-def _spread(number: Node, like: Node) -> Node:
+def _spread(numbers: Node, like: Node) -> Node:
+    """A number for each row, in every entry of the row."""
     assert isinstance(like.space, Real)
-    return broadcast(number, like.space)
+    return repeated(numbers, like.space)
 
 
 LAWS: tuple[Law, ...] = (
-    Law("log of softmax", Pair(lambda x: log(softmax(x)), log_softmax)),
+    Law("log of softmax", LOG_OF_SOFTMAX),
+    Law("log of softmax", _log_of_read),
     Law("log of a sum of exponentials", _unshifted(_log_of_sum)),
-    Law("softmax", _unshifted(Pair(lambda x: exp(x) / _spread(total_sum(exp(x)), x), softmax))),
-    Law("softmax", _unshifted(Pair(lambda x: scale(1 / total_sum(exp(x)), exp(x)), softmax))),
+    Law("softmax", _unshifted(Pair(lambda x: exp(x) / _spread(row_sums(exp(x)), x), softmax))),
+    Law("softmax", _unshifted(Pair(lambda x: exp(x) * _spread(1 / row_sums(exp(x)), x), softmax))),
+    Law("softmax", _unshifted(Pair(lambda x: scale(1 / row_sums(exp(x)), exp(x)), softmax))),
+    Law("norm", Pair(lambda x: sqrt(inner(x, x)), norm)),
     Law("square of a norm", Pair(lambda x: norm(x) ** 2, lambda x: inner(x, x))),
     Law("power of a power", power_of_power, "x < 0 under a root, 0 under a quotient"),
-    Law("product of roots", product_of_roots, "x < 0 under a root"),
+    Law("product of roots", product_of_roots, "x < 0 under a root, 0 under a quotient"),
     Law("exp of log", inverses(sympy.exp(T), sympy.log(T)), "x <= 0"),
     Law("log of exp", inverses(sympy.log(T), sympy.exp(T))),
     Law("sum of a diagonal", sum_of_diagonal),

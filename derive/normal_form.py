@@ -38,6 +38,7 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -197,6 +198,13 @@ def _(node: Argmax, classes: _Classes) -> Class:
 @_class.register
 def _(node: Held, classes: _Classes) -> Class:
     return classes.atom(node.space, Held, classes.of[node.operand])
+
+
+@_class.register
+def _(node: Potential, classes: _Classes) -> Class:
+    """Its derivative is another than that of its value held, or of another gradient."""
+    value, argument = (classes.of[operand] for operand in node.operands)
+    return classes.atom(node.space, Potential, value, argument, node.gradient)
 
 
 @_class.register

@@ -30,7 +30,8 @@ from .forms import Access, Form
 from .spaces import Real, Space
 from .walk import rebuild
 
-ARITHMETIC = ("difference", "weighed", "anchor")  # sums and products, but at infinities
+ARITHMETIC = (shipped.difference, shipped.weighed, shipped.anchor)  # but at infinities
+ROOTS = (shipped.sqrt, shipped.root)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def shown(node: Contraction | Argmax, access: Access, family: sympy.Symbol | Non
 def arithmetic(node: Elementwise) -> Node | None:
     """The sum or the product that an operation is wherever its arguments are finite."""
     psi, values = node.operation, dict(zip(node.operation.arguments, node.arguments, strict=True))
-    if psi.base not in ARITHMETIC:
+    if (psi.declared or psi) not in ARITHMETIC:
         return None
     terms = [term.as_coeff_mul() for term in sympy.Add.make_args(psi.body)]
     factors = ((number, reduce(hadamard, (values[x] for x in rest))) for number, rest in terms)
@@ -153,8 +154,8 @@ def _with_base(node: Node, other: Node) -> Node:
 
 
 def norm_of(node: Node, family: sympy.Symbol | None = None) -> Node | None:
-    """x where the node is sqrt(<x, x>)."""
-    if not isinstance(node, Elementwise) or node.operation.name not in ("sqrt", "root"):
+    """x where the node is sqrt(<x, x>), which is rewritten to the norm."""
+    if not isinstance(node, Elementwise) or node.operation not in ROOTS:
         return None
     found = pattern(node.arguments[0], family)
     same = found is not None and found.name == "inner" and len(set(found.arguments)) == 1

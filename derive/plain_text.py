@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
+from .elementwise import shipped
 from .elementwise.operations import Operation
+from .elementwise.scalars import decimal
 from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node
 from .forms import Access
 from .notation import (
@@ -24,27 +26,40 @@ from .notation import (
 from .patterns import shown
 from .spaces import Real
 
-SHOWN = {"root": "sqrt"}  # what differs from another function at a point only
-
 
 def primed(psi: Operation) -> str:
     """psi, psi', psi''; a partial derivative of several arguments by its orders."""
+    differs_at_zero = (psi.declared or psi) == shipped.root  # from the square root, and only there
+    name = shipped.sqrt.name if differs_at_zero else psi.base
     if len(psi.orders) == 1:
-        return SHOWN.get(psi.base, psi.base) + "'" * psi.orders[0]
-    return psi.base + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
+        return name + "'" * psi.orders[0]
+    return name + "".join(f"_{k + 1}" * order for k, order in enumerate(psi.orders))
 
 
 def number(value: sympy.Expr) -> str:
     """A coefficient."""
-    text = str(value)
-    return f"({text})" if value.is_Add else text
+    return f"({exact(value)})" if value.is_Add else exact(value)
+
+
+def exact(value: sympy.Expr) -> str:
+    """A number or an expression in sizes; what a float was is shown as its decimal."""
+    coefficient, rest = value.as_coeff_Mul()
+    found = decimal(coefficient)
+    if found is None:
+        return str(value)
+    digits, exponent = found
+    shown = f"{digits}e{exponent}" if exponent else digits
+    above, below = rest.as_numer_denom()
+    times = "" if above == 1 else f"*{number(above)}"
+    over = "" if below == 1 else f"/{below}" if below.is_Symbol else f"/({below})"
+    return shown + times + over
 
 
 class Plain(Notation):
     """Plain text: W x + b, tanh'(z) (.) v, u x^T, <u, v>; what is no pattern, with its indices."""
 
     def constant(self, w: Writes, node: Constant) -> Written:
-        return str(node.value), SUM if node.value.is_Add else ATOM
+        return exact(node.value), SUM if node.value.is_Add else ATOM
 
     def times(self, w: Writes, size: sympy.Expr, term: Node) -> str:
         if isinstance(term, Constant) and term.value == 1:
@@ -56,13 +71,11 @@ class Plain(Notation):
 
     def monomial(self, w: Writes, node: Elementwise) -> Written | None:
         psi, (first, *rest) = node.operation, node.arguments
-        if any(psi.orders):
-            return None
-        if psi.base == "quotient":
+        if psi == shipped.quotient:
             return f"{w(first, TIGHT)} / {w(rest[0], TIGHT)}", QUOTIENT
-        if psi.base in ("reciprocal", "share"):
+        if psi in (shipped.reciprocal, shipped.share):
             return f"1 / {w(first, TIGHT)}", QUOTIENT
-        if psi.base.startswith("power_"):
+        if shipped.is_power(psi):
             exponent = psi.body.as_base_exp()[1]
             shown = exponent if exponent.is_Integer and exponent > 0 else f"({exponent})"
             return f"{w(first, TIGHT)}^{shown}", ATOM

@@ -82,7 +82,7 @@ def _expression(
     if formula in node_of:
         return node_of[formula]
     if not formula.free_symbols & node_of.keys():
-        return constant(formula, space) if formula.is_finite else None
+        return constant(formula, space) if _is_number(formula) else None
     parts = [_expression(part, space, node_of) for part in _parts(formula, node_of)]
     return None if any(part is None for part in parts) else _built(formula, parts, node_of)  # type: ignore[arg-type]
 
@@ -92,8 +92,13 @@ def _parts(formula: sympy.Expr, node_of: Mapping[sympy.Symbol, Node]) -> list[sy
     if isinstance(formula, sympy.Add):
         return [_split(term, node_of)[1] for term in formula.args]
     if isinstance(formula, sympy.Mul):
-        return [*_fraction(_split(formula, node_of)[1])]
+        above, below = _fraction(_split(formula, node_of)[1])
+        return [*above, below] if below != 1 else [*above]
     return [formula.args[0]]
+
+
+def _is_number(value: sympy.Expr) -> bool:
+    return bool(value.is_finite and value.is_extended_real)
 
 
 def _split(term: sympy.Expr, node_of: Mapping[sympy.Symbol, Node]) -> tuple[sympy.Expr, sympy.Expr]:
@@ -102,12 +107,12 @@ def _split(term: sympy.Expr, node_of: Mapping[sympy.Symbol, Node]) -> tuple[symp
     return factor, rest
 
 
-def _fraction(product: sympy.Expr) -> tuple[sympy.Expr, ...]:
-    """The factors of a product; where some are below, numerator and denominator."""
-    above, below = product.as_numer_denom()
-    if below == 1:
-        return tuple(sympy.Mul.make_args(product))
-    return (above, below) if above != 1 else (below,)
+def _fraction(product: sympy.Expr) -> tuple[tuple[sympy.Expr, ...], sympy.Expr]:
+    """The factors above, and the product of those below; sums and exponentials stay as they are."""
+    factors = sympy.Mul.make_args(product)
+    below = [f for f in factors if f.is_Pow and f.exp.is_Rational and f.exp < 0]
+    above = tuple(f for f in factors if f not in below)
+    return above, sympy.Mul(*(f.base**-f.exp for f in below))
 
 
 def _built(
@@ -115,12 +120,12 @@ def _built(
 ) -> Node | None:
     if isinstance(formula, sympy.Add):
         weights = [_split(term, node_of)[0] for term in formula.args]
-        return linear_combination(zip(weights, parts, strict=True))
+        terms = zip(weights, parts, strict=True)
+        return linear_combination(terms) if all(map(_is_number, weights)) else None
     if isinstance(formula, sympy.Mul):
         weight, rest = _split(formula, node_of)
-        whole = rest.as_numer_denom()[1] == 1
-        made = reduce(hadamard, parts) if whole else _quotient(parts)
-        return linear_combination([(weight, made)])
+        made = reduce(hadamard, parts) if _fraction(rest)[1] == 1 else _quotient(parts)
+        return linear_combination([(weight, made)]) if _is_number(weight) else None
     if isinstance(formula, sympy.Pow):
         return raised(parts[0], formula.exp) if formula.exp.is_Rational else None
     psi = OPERATION_OF.get(formula.func)
@@ -128,7 +133,9 @@ def _built(
 
 
 def _quotient(parts: list[Node]) -> Node:
-    return elementwise(quotient if len(parts) == 2 else reciprocal, *parts)
+    """All but the last over the last."""
+    *above, below = parts
+    return elementwise(quotient, reduce(hadamard, above), below) if above else 1 / below
 
 
 def raised(x: Node, exponent: sympy.Rational) -> Node:

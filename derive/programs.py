@@ -37,13 +37,12 @@ from .levels import Recurrent
 from .names import unused
 from .networks import Network
 from .normal_form import normal
-from .roles import GIVEN, MASK, Argument
+from .roles import GIVEN, Argument
 from .spaces import R
 from .walk import depends_on, storage, topological
 
 BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
 TANGENT, COTANGENT = "tangent", "cotangent"
-BATCHED = frozenset({"state", GIVEN, MASK, TANGENT, COTANGENT})
 
 
 @dataclass(frozen=True)

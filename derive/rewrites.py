@@ -64,6 +64,8 @@ def _pass(root: Node) -> tuple[dict[Node, Node], list[Rewrite]]:
         found = next(_steps(built, uses), None)
         applied += [found] if found else []
         new[node] = found.after if found else built
+        if new[node] is not node:
+            uses[new[node]] += uses[node]
     return new, applied
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .expressions import Elementwise, Node
+from .expressions import Elementwise, Node, Variable
 from .normal_form import normal
+from .walk import rebuild
 
 DEPTH = 6  # how far below an expression the parts of a law's formula stand at most
+
+
+MANY = 64  # expressions between a law's formula and its argument at most
 
 
 def is_same(left: Node, right: Node) -> bool:
@@ -16,6 +20,24 @@ def is_same(left: Node, right: Node) -> bool:
         return True
     new = normal(left, right)
     return new[left] is new[right]
+
+
+def as_formula(node: Node, x: Node, hole: Variable) -> Node | None:
+    """The expression with a variable in place of x; None where it has others, or is a long one."""
+    new: dict[Node, Node] = {x: hole}
+    stack, seen = [node], {x}
+    while stack:
+        inner = stack[-1]
+        if inner in new:
+            stack.pop()
+        elif inner in seen:
+            new[stack.pop()] = rebuild(inner, [new[operand] for operand in inner.operands])
+        else:
+            seen.add(inner)
+            stack.extend(operand for operand in inner.operands if operand not in new)
+            if isinstance(inner, Variable) or len(seen) > MANY:
+                return None
+    return new[node]
 
 
 def outline(node: Node) -> object:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy
-from mpmath import mpf
+from mpmath import mp, mpf
 
 import derive.checks.check as check_module
 from derive import (
@@ -17,6 +17,7 @@ from derive import (
     cli,
     dims,
     elementwise_function,
+    exp,
     form,
     indices,
     layer,
@@ -31,9 +32,11 @@ from derive.checks.accuracy import errors
 from derive.checks.accuracy import findings as value_findings
 from derive.checks.check import check, proof_findings, table
 from derive.checks.findings import Finding, worst
+from derive.checks.oracles import STEP, quotients
 from derive.checks.sampling import (
     MARGIN,
     NoPoint,
+    Point,
     equal_sizes,
     gram_values,
     kink_values,
@@ -179,6 +182,31 @@ def test_points_are_away_from_kinks() -> None:
         generator = np.random.default_rng(seed)
         point = point_of(kinked, unequal_sizes(kinked), generator)
         assert all((abs(kink) >= MARGIN).all() for kink in kink_values(kinked.output, point))
+
+
+def test_each_argument_may_be_real_in_a_range_of_its_own() -> None:
+    @layer
+    def apart(x: H, y: H) -> H:
+        return log(x - 2) + log(-y)
+
+    values = point_of(apart, unequal_sizes(apart), random()).values
+    assert all((v > 2).all() if x.name == "x" else (v < 0).all() for x, v in values.items())
+
+
+@pytest.mark.parametrize("slope", [1, -100, 1000])
+def test_the_quotients_bound_is_that_of_the_third_derivative(slope) -> None:
+    """exp(a x) at 1/4: off by h^2/6 a^3 exp(a x), to 1 % where a h is below 0.01.
+
+    The bound is at most 4 times that with the roundings, and the 100 h^2 of smooth functions.
+    """
+    x, v = variable("x", R()), variable("v", R())
+    point = Point({}, {x: np.array(0.25), v: np.array(1.0)})
+    ((quotient, bound),) = quotients([exp(slope * x)], point, {x: point.values[v]})
+    exact = float(slope * mp.exp(mpf(slope) / 4))
+    truncation = STEP**2 / 6 * abs(slope**2 * exact)
+    rounding = (8 + abs(slope) + 2) * 2**-52 / STEP * max(abs(exact), abs(exact / slope))
+    assert abs(quotient[0] - exact) <= bound
+    assert bound <= 4 * truncation + 2 * rounding + 100 * STEP**2 * abs(exact)
 
 
 def test_a_layer_that_is_nowhere_finite_is_said() -> None:

@@ -33,7 +33,7 @@ from derive.compile import Module, compile_modules
 from derive.functions import largest
 from derive.kernels.emit import emit
 from derive.kernels.interpret import Interpreted
-from derive.kernels.loops import Call, Copy, Statement, Step
+from derive.kernels.loops import Call, Copy, Largest, Selected, Statement, Step, Where
 from derive.kernels.lower import Kernel, lower
 from derive.layers import Layer
 from derive.programs import programs
@@ -58,7 +58,14 @@ def pick(x: H, k: Index(n), *, c: H) -> R():
 
 @layer
 def peaks(x: R(n + 1, 6)) -> R(n, 2):
-    """The largest of windows of 2 x 3, whose place is two indices; padded on one side."""
+    """The largest of windows of 2 x 3, whose place is two indices."""
+    return max_pool(x, (2, 3), stride=(1, 3))
+
+
+@layer
+def padded_peaks(x: R(n + 1, 6)) -> R(n, 2):
+    """The same with a border that is searched over. What is found is inside, so that the guards of
+    what is read there are never needed: of its damages only those of the search can be seen."""
     return max_pool(x, (2, 3), stride=(1, 3), padding=(0, 1))
 
 
@@ -70,7 +77,7 @@ def damped(x: H, *, gamma: H) -> H:
 
 
 softplus = library.layers()["dense_softplus"]
-LAYERS = [stencil, pick, peaks, damped, softplus]
+LAYERS = [stencil, pick, peaks, damped, softplus, padded_peaks]
 
 
 class Subject:
@@ -108,7 +115,8 @@ def test_nothing_fails_where_nothing_is_damaged(number) -> None:
 
 def test_every_kind_of_statement_is_damaged() -> None:
     kinds = {kind for kind, _ in DAMAGES.values()}
-    over_time = {Call, Copy}  # of kernels over sequences: damaged in test_sequence_laws
+    # of kernels over sequences: test_sequence_laws; what masks select: test_streams
+    over_time = {Call, Copy, Selected, Where}
     assert set(Statement.__subclasses__()) - kinds - over_time == {Step}  # which only holds others
 
 
@@ -117,6 +125,8 @@ def test_a_damaged_statement(name: str) -> None:
     kind, change = DAMAGES[name]
     tried, survivors = 0, []
     for own, program, kernel in kernels():
+        if kernel.program.layer is padded_peaks and kind is not Largest:
+            continue
         for number, other in enumerate(damaged(kernel, kind, change)):
             tried += 1
             if own.survives(program, other):

@@ -6,7 +6,23 @@ import declared
 import numpy as np
 import pytest
 
-from derive import Hom, Layer, R, calculus, dims, layer, library, sigmoid, tanh
+from derive import (
+    Hom,
+    Layer,
+    R,
+    SpaceError,
+    calculus,
+    dims,
+    elementwise_function,
+    exp,
+    layer,
+    library,
+    log,
+    sigmoid,
+    sqrt,
+    tanh,
+    variable,
+)
 from derive.checks.cases import Cases
 from derive.checks.findings import vector
 from derive.elementwise.operations import Operation
@@ -194,3 +210,32 @@ def test_a_local_that_is_called_like_a_made_up_name() -> None:
         return W_x + x * (1 - t)
 
     derivation(highway)
+
+
+def test_a_square_matrix_is_divided_by_on_paper() -> None:
+    """The calculus' own powers are entry by entry; only a user's A**-1 may mean an inverse."""
+    A, B = variable("A", R(n, n)), variable("B", R(n, n))
+    f = Layer.of("f", state={"A": A.space, "B": B.space}, output=B / A + log(A * A + 1) + 1 / A)
+    tex = derivation(f).tex
+    assert r"2 (B \oslash A^{\odot 3}) \odot v \odot w" in tex
+    assert r"2 A^{\odot(-3)} \odot v \odot w" in tex
+    with pytest.raises(SpaceError, match="no inverse"):
+        A**-1
+
+
+x = variable("x", R(n))
+STEEP_OR_FAR = {
+    "steep": exp(-100 * x),
+    "power of itself": elementwise_function("p", lambda a, b: a**b)(x, x),
+    "above 2": log(x - 2),
+    "above 1": sqrt(log(x)),
+    "below 0": log(-x),
+    "far": sqrt(x - 10**5),
+}
+
+
+@pytest.mark.parametrize("name", STEEP_OR_FAR)
+def test_a_right_layer_is_written(name) -> None:
+    """Whatever its third derivative is, and wherever it is real."""
+    f = Layer.of("f", state={"x": x.space}, output=STEEP_OR_FAR[name])
+    assert r"\end{document}" in derivation(f).tex

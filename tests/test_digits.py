@@ -10,8 +10,9 @@ from sympy import Abs, Eq, Max, Min, Piecewise, cosh, erf, exp, log, sin, sqrt, 
 from derive import AccuracyWarning, R, dims, elementwise_function, variable
 from derive.checks.accuracy import exactly, spacing
 from derive.elementwise.algebras import Arrays
-from derive.elementwise.digits import loss
+from derive.elementwise.digits import check_given, loss
 from derive.elementwise.fold import evaluate
+from derive.elementwise.operations import OperationError
 from derive.elementwise.shipped import shipped
 
 x = variable("x", R(dims("n")))
@@ -132,3 +133,28 @@ def test_a_complex_step_through_erfc():
     (argument,) = psi.arguments
     step = evaluate(psi.body, {argument: np.array([0.5 + 1e-30j])}, Arrays())
     assert step.imag[0] / 1e-30 == pytest.approx(float(psi.derivative()(0.5)), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"derivatives": {1: lambda t: 2 * sympy.cos(t)}}, r"derivatives\[1\] .* t = 0\.29 it is"),
+        ({"derivatives": {2: lambda t: sin(t)}}, r"derivatives\[2\] is another function: at"),
+        ({"stable": lambda t: t - t**3 / 6}, r"stable is another function: .* the formula is 0\."),
+    ],
+    ids=["first", "second", "stable"],
+)
+def test_a_form_of_another_function_is_refused(given, sentence) -> None:
+    with pytest.raises(OperationError, match=sentence):
+        elementwise_function("wave", lambda t: sin(t), **given)
+
+
+def test_a_mixed_derivative_of_another_function_is_refused() -> None:
+    sentence = r"product: derivatives\[\(1, 1\)\] .* the formula's derivative is 1;"
+    with pytest.raises(OperationError, match=sentence):
+        elementwise_function("product", lambda u, v: u * v, derivatives={(1, 1): lambda u, v: u})
+
+
+@pytest.mark.parametrize("name", shipped)
+def test_forms_that_are_shipped_are_of_their_functions(name) -> None:
+    check_given(shipped[name])

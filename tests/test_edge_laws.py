@@ -18,7 +18,9 @@ from derive import (
     elementwise_function,
     entry,
     exp,
+    inner,
     layer,
+    log_sum_exp,
     norm,
     prove,
     relu,
@@ -28,26 +30,37 @@ from derive import (
     variable,
 )
 from derive.checks.check import check, edge_findings
+from derive.checks.edge_laws import AtPoint, EdgeLaws
 from derive.checks.findings import Finding
+from derive.expressions import Variable
 from derive.programs import programs
-from derive.proofs.edge_points import edge_points, exactly, local, special_numbers
+from derive.proofs.edge_points import differing, edge_points, exactly, local, special_numbers
+from derive.proofs.proof import small_sizes
 
 n, m = dims("n m")
 X, H = R(n), R(m)
 beyond_two = elementwise_function("beyond_two", lambda t: sympy.Piecewise((t, t > 2), (2, True)))
 
+grow = elementwise_function("grow", sympy.exp, derivatives={1: sympy.exp})
+
 
 @layer
 def overflowing(x: X) -> X:
-    """1, but infinity times 0 far out."""
-    return exp(x) * exp(-x)
+    """exp(x), but infinity times 0 far out; no law looks into what is said by hand."""
+    return grow(2 * x) * grow(-x)
+
+
+@layer
+def exponential(x: X) -> X:
+    """Beyond all numbers at one entry, next to zero at the other."""
+    return exp(x)
 
 
 @layer
 def lossy(x: X) -> X:
     """x, but far out the digits are lost beside a large number."""
-    large = broadcast(total_sum(exp(x)), X)
-    return (x + large) - large
+    large, again = total_sum(exp(x)), exp(log_sum_exp(x))
+    return (x + broadcast(large, X)) - broadcast(again, X)
 
 
 @layer
@@ -80,6 +93,23 @@ def test_far_out_is_seen(f: Layer) -> None:
     assert any("forward" in finding.group and "800" in finding.group for finding in found)
 
 
+def test_an_entry_beyond_all_numbers_allows_nothing() -> None:
+    """exp(800) is infinite; that exp(-800) comes out as 5 is seen beside it."""
+    law = EdgeLaws(exponential, programs(exponential))
+    (far,) = (p for p in edge_points(law.batched, law._sizes) if p.label == "some 800")
+    right = law._by_reference
+    law.runs = [(np.float64, lambda p, v: [np.where(np.isinf(u), u, u + 5) for u in right(p, v)])]
+    found = {f.group.split(",")[0]: f.ok for f in AtPoint(law, far).findings()}
+    assert found["forward"] is False and found["tangent"] is False
+    law.runs = [(np.float64, right)]
+    assert all(f.ok for f in AtPoint(law, far).findings())
+
+
+def probe(output) -> tuple[Layer, Variable, dict]:
+    f = Layer.of("f", state={"x": X}, output=output)
+    return f, f.differentiable[0], small_sizes(f)[0]
+
+
 @pytest.mark.parametrize(("f", "number"), [(halves, 0), (at_two, 2)], ids=["0", "2"])
 def test_a_derivative_that_is_another_at_an_equality_is_seen(f: Layer, number: int) -> None:
     assert number in special_numbers(f.output)
@@ -87,6 +117,19 @@ def test_a_derivative_that_is_another_at_an_equality_is_seen(f: Layer, number: i
     assert found == {"tangent", "backward"}
     refuted = [verdict.map_name for verdict in prove(f) if not verdict.proved]
     assert set(refuted) == {f.D().name}
+
+
+def test_a_derivative_without_curvature_is_no_mistake() -> None:
+    """Those of t sqrt|t| and t |t|^(1/4) are 0 at 0: the quotient's gap is a root of its step."""
+    for power in (sympy.Rational(1, 2), sympy.Rational(1, 4)):
+        flat = elementwise_function("flat", lambda t, power=power: t * sympy.Abs(t) ** power)
+        assert differing(*probe(lambda x, flat=flat: flat(x))) is None
+
+
+def test_a_derivative_that_is_no_number_is_seen() -> None:
+    """|x|^2 as the root of a sum of fourth powers is smooth at 0, and its formula's D is 0/0."""
+    assert differing(*probe(lambda x: sqrt(inner(x * x, x * x)))) == 0
+    assert differing(*probe(lambda x: inner(x, x))) is None
 
 
 def test_a_convention_is_no_mistake() -> None:

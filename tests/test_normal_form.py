@@ -22,10 +22,12 @@ from derive import (
     form,
     indices,
     inner,
+    largest,
     layer,
     log,
     norm,
     outer,
+    relu,
     scale,
     tanh,
     total_sum,
@@ -33,9 +35,18 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.expressions import held, linear_combination, projection, tuple_of, zero
+from derive.expressions import (
+    Gradient,
+    held,
+    linear_combination,
+    potential,
+    projection,
+    tuple_of,
+    zero,
+)
 from derive.kernels.emit import emit
 from derive.maps import BilinearMap
+from derive.mistakes import SpaceError
 from derive.normal_form import FACTORS, TERMS, normal, normalised, ordered_form
 from derive.proofs.equality import DIFFERS, ONE_FORM, OTHER_SPACES, PROVED, UNDECIDED
 from derive.reference import values_of
@@ -48,7 +59,7 @@ A, B, s = variable("A", R(n, n)), variable("B", R(n, n)), variable("s", R())
 at = variable("at", Index(n))
 product = form("product", A=(i, j), B=(j, k), to=(i, k))
 turned = form("turned", B=(i, k), A=(j, i), to=(j, k))
-trace = form("trace", A=(i, i), to=())
+trace = form("tr", A=(i, i), to=())
 shifted = form("shifted", x=(i - 1,), to=(i,), ranges={i: n})
 f = uninterpreted("f", R(n), R(n))
 pair = variable("pair", R(n) * R(n))
@@ -245,6 +256,18 @@ def test_the_time_is_linear_and_no_depth_is_too_large() -> None:
         assert long < 12 * short + 0.5
 
 
+def test_a_potential_is_not_its_value_held() -> None:
+    """Its derivative is its gradient's, and that of what is held is zero."""
+    value = total_sum(a * a)
+    one, other = (Gradient(name, lambda x, s, k=k: k * x) for k, name in ((2, "two"), (3, "three")))
+    kept, twice, thrice = held(value), potential(value, a, one), potential(value, a, other)
+    new = normal(kept, twice, thrice)
+    assert len({new[kept], new[twice], new[thrice]}) == 3
+    assert normal(potential(value, b, one), twice)[twice] is twice
+    same = potential(total_sum(a * a) * 1, a, one)
+    assert normal(twice, same)[same] is twice
+
+
 # --- equal
 
 
@@ -259,6 +282,54 @@ def test_equal_says_how_it_knows() -> None:
     sine = elementwise_function("sine", sympy.sin)
     double = elementwise_function("double", lambda t: 2 * sympy.sin(t / 2) * sympy.cos(t / 2))
     assert equal(sine(a), double(a)) in (PROVED, UNDECIDED)
+
+
+hexagon = elementwise_function("hexagon", lambda t: sympy.Min(sympy.Max(t, 0), 6))
+huber = elementwise_function(
+    "huber_of_ten",
+    lambda t: sympy.Piecewise((t * t / 2, abs(t) <= 10), (10 * abs(t) - 50, True)),
+)
+last, first = (form(name, x=(at_,), to=()) for name, at_ in (("last", n - 1), ("first", 0)))
+OTHER = {
+    "a kink elsewhere": (relu(a - 2), 0 * a),
+    "a kink far out": (relu(a), hexagon(a)),
+    "a branch far out": (huber(a), a * a / 2),
+    "one class index": (entry(a, at), last(a)),
+    "one place of an argmax": (largest(a), first(a)),
+    "logarithms of negative numbers": (log(a * a), 2 * log(a)),
+    "a value where the other has none": (exp(log(a)), a),
+    "negative numbers": (relu(a), a),
+}
+
+
+@pytest.mark.parametrize("label", OTHER)
+def test_other_functions_are_never_equal(label: str) -> None:
+    left, right = OTHER[label]
+    assert equal(left, right) == DIFFERS and equal(right, left) == DIFFERS
+
+
+def test_what_points_do_not_show_is_not_decided() -> None:
+    """Branches and domains that begin beyond all points; what is deep; an argmax by its places."""
+    assert equal(relu(a - 500), 0 * a) == UNDECIDED
+    assert equal(exp(log(a + 500)), a + 500) == UNDECIDED
+    assert equal(relu(-a) + a, relu(a)) == UNDECIDED  # true, but of branches
+    left, right = a, b
+    for _ in range(400):
+        left, right = tanh(left), tanh(right)
+    assert equal(left * (a + b), left * a + left * b) == UNDECIDED
+    assert not equal(left, right)
+
+
+def test_all_class_indices_are_tried() -> None:
+    square = entry(a + b, at) * entry(a + b, at)
+    parts_ = entry(a, at) * entry(a, at) + 2 * entry(a, at) * entry(b, at) + entry(b * b, at)
+    assert equal(square, parts_) == PROVED
+
+
+@pytest.mark.parametrize("call", [lambda: equal(a, 3), lambda: equal(a), lambda: equal("a", a)])
+def test_a_wrong_call_of_equal_is_a_sentence(call) -> None:
+    with pytest.raises(SpaceError, match=r"^equal: "):
+        call()
 
 
 def test_maps_are_equal_where_they_are_at_every_direction() -> None:

@@ -11,6 +11,10 @@ from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, 
 from derive.build import load_kernels, texts
 from derive.elementwise.cython_text import literal
 from derive.elementwise.operations import OperationError, operation
+from derive.expressions import coefficient, linear_combination
+from derive.latex.scalar_functions import definition
+from derive.latex.writer import latex_writer
+from derive.text import Writer
 
 n, m = dims("n m")
 NUMBERS = [1 / 3, 1.0507009873554805, 1e-10, 3e300, 1e-320, 10.0**12, 2**31, -0.1, 12345678901.5]
@@ -96,6 +100,30 @@ def test_a_number_beyond_floating_point_is_refused():
     with pytest.raises(OperationError, match=r"f: a number of 401 digits is beyond"):
         operation("f", lambda t: t * sympy.Integer(10) ** 400)
     assert literal(sympy.Integer(10) ** 400) == "<real>INFINITY"
+
+
+DECIMALS = {
+    "0.3333333333333333 x": (sympy.Rational("0.3333333333333333"), "0.3333333333333333 x"),
+    "3e300 x": (3e300, r"3 \cdot 10^{300} x"),
+    "-2.5e-20 x": (-2.5e-20, r"-2.5 \cdot 10^{-20} x"),
+    "1/3 x": (sympy.Rational(1, 3), r"\frac{1}{3} x"),
+    "1099511627776 x": (2**40, "1099511627776 x"),
+    "0.3333333333333333/n x": (1 / 3, r"\frac{0.3333333333333333}{n} x"),
+}
+
+
+@pytest.mark.parametrize("text", DECIMALS)
+def test_what_was_a_float_is_shown_as_it_was_written(text):
+    x, (number, latex) = variable("x", R(n)), DECIMALS[text]
+    node = linear_combination([(coefficient(number) / (n if "/n" in text else 1), x)])
+    assert Writer({}).formula(node) == text
+    assert latex_writer({}).formula(node) == latex
+
+
+def test_so_are_the_numbers_in_a_function():
+    third = sympy.Rational("0.3333333333333333")
+    psi = operation("ff", lambda t: third * t + sympy.Integer(10) ** 200)
+    assert definition(psi) == r"\operatorname{ff}(t) = 10^{200} + 0.3333333333333333 t"
 
 
 BEYOND = [

@@ -167,6 +167,7 @@ def test_nested_kinks_are_all_found():
 
 def test_smooth_operations_have_no_kinks_and_are_analytic():
     smooth = set(shipped) - {"relu", "leaky_relu", "elu", "absolute", "maximum", "minimum"}
+    smooth -= {"select", "share"}
     assert smooth == {name for name, psi in shipped.items() if psi.analytic and not psi.kinks}
 
 
@@ -280,8 +281,9 @@ def test_the_plain_formula_would_fail_that(name):
 @every
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: dtype.__name__)
 def test_a_nan_stays_a_nan(compiled, psi, dtype):
-    read = psi.stable.free_symbols - ({psi.arguments[k] for k in psi.linear[1:]})
-    for x in read:
+    selects = psi.linear and psi.stable.has(sympy.Piecewise)  # what is not taken may be a NaN
+    selected_from = {psi.arguments[k] for k in psi.linear} if selects else set()
+    for x in psi.stable.free_symbols - selected_from:
         columns = [np.full(9, np.nan if y == x else 0.5, dtype) for y in psi.arguments]
         assert np.isnan(psi(*columns)).all()
         assert np.isnan(in_c(compiled, psi, columns)).all()

@@ -8,7 +8,7 @@ from points import draw
 from test_notation_read import agree, forms_of, operations_of
 from test_text import back
 
-from derive import R, dims, form, indices, tanh, variable
+from derive import R, dims, elementwise_function, form, indices, tanh, variable
 from derive.calculus import tangent
 from derive.elementwise.shipped import shipped
 from derive.expressions import Contraction, argmax, contraction, is_zero
@@ -141,7 +141,7 @@ def test_the_form_of_an_argmax_is_listed() -> None:
     node = argmax(windows, Indices(sympy.Integer(2), (n,)), x)
     writer = latex_writer({}, called=Called())
     assert writer(node) == r"\operatorname{argmax}_{B_{1}} x"
-    assert used_forms(writer) == {"B_{1}": windows}
+    assert used_forms(writer) == {"B_{1}": "a=(2*i + j,), to=(i,), ranges={i: n, j: 2}"}
 
 
 def test_an_entry_at_one_of_several_class_indices_is_not_e_k() -> None:
@@ -270,3 +270,23 @@ def test_only_the_inverse_of_a_gram_matrix_is_an_inverse() -> None:
     writer = latex_writer({}, taken=["A_inverse"])
     assert writer.formula(matrix) == r"A_{\mathrm{inverse}}"
     assert latex_writer({}).formula(variable("G_inverse", R(m, m))) == "G^{-1}"
+
+
+OWN = {
+    "power_up": (1, lambda t: t + sympy.exp(t)),
+    "reciprocal": (1, lambda t: t + 1 / (1 + t**2)),
+    "root": (1, lambda t: t**2 + 1),
+    "quotient": (2, lambda a, b: a * sympy.exp(b)),
+    "difference": (2, lambda a, b: a + b**2),
+    "weighed": (2, lambda a, b: a * sympy.exp(b)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_function_of_the_users_is_not_taken_for_one_of_that_name(name) -> None:
+    count, formula = OWN[name]
+    node = elementwise_function(name, formula)(*(x, tanh(x))[:count])
+    shown = ", ".join(["x", "tanh(x)"][:count])
+    assert Writer({}).formula(node) == f"{name}({shown})"
+    command = latex_writer({})(node)
+    assert command.startswith(rf"\operatorname{{{name}}}(".replace("_", r"\_"))

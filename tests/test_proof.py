@@ -20,10 +20,12 @@ from derive import (
     entry,
     inner,
     layer,
+    log,
     maps,
     scale,
     sigmoid,
     softplus,
+    sqrt,
     tanh,
 )
 from derive.calculus import NotLinear, _tangent, pull
@@ -39,7 +41,7 @@ from derive.expressions import (
     tuple_of,
 )
 from derive.maps import LinearMap
-from derive.proofs.proof import Oracle, prove, prove_at, small_sizes
+from derive.proofs.proof import Oracle, Undecided, prove, prove_at, small_sizes
 
 n, m, k = dims("n m k")
 H, X, Y = R(n), R(m), R(k)
@@ -101,6 +103,21 @@ OTHERS = {f.name: f for f in (outside, curved, cell)}
 def test_layers_outside_the_library_are_proved(f: Layer) -> None:
     verdicts = prove(f)
     assert not refuted(verdicts) and len(verdicts) == count(f)
+
+
+@pytest.mark.parametrize(
+    ("space", "output"),
+    [
+        (R(6), lambda x: sqrt(x)),
+        (R(n), lambda x: sqrt(x - 5)),
+        (R(n), lambda x: log((x - 9) * sigmoid(x))),
+    ],
+    ids=["many roots", "roots of negative numbers", "logarithms of negative numbers"],
+)
+def test_without_a_point_nothing_is_decided(space, output) -> None:
+    f = Layer.of("rooted", state={"x": space}, output=output)
+    with pytest.raises(Undecided, match=r"^layer rooted: the proof is not decided: at none of"):
+        prove(f)
 
 
 def test_sizes_are_two_and_three_and_unequal() -> None:

@@ -130,28 +130,29 @@ class AtPoint:
         return local(self.output, self.point, self.sizes, self.along)
 
     @cached_property
-    def rounding(self) -> tuple[float, float]:
+    def _nudged(self) -> Local:
+        """f and D f . v beside the point."""
+        return local(self.output, nudged(self.point), self.sizes, self.along)
+
+    def rounding(self, dtype: type) -> tuple[float, float]:
         """How far f and D f . v may be off, in units of eps: what the arguments' rounding does."""
-        there = local(self.output, nudged(self.point), self.sizes, self.along)
         each = SHARE * operations(self.output, self.sizes)
-        return (
-            each * sensitivity(self.exact.value, there.value),
-            2 * each * sensitivity(self.exact.slope, there.slope),
-        )
+        value = _moves(self.exact.value, self._nudged.value, dtype)
+        slope = _moves(self.exact.slope, self._nudged.slope, dtype)
+        return each * value, 2 * each * slope
 
     def findings(self) -> Iterator[Finding]:
         """Values, tangents, gradients, and second derivatives far out."""
         for dtype, run in self.laws.runs:
             name, made = np.dtype(dtype).name, self.laws.programs
+            rounding = self.rounding(dtype)
             found = run(made["forward"], self.values)[0] if "forward" in made else None
             if found is not None:
                 yield self._compared(
-                    f"forward, {name}", found, self.exact.value, self.rounding[0], dtype
+                    f"forward, {name}", found, self.exact.value, rounding[0], dtype
                 )
             (y_dot,) = run(made["tangent"], self.values)
-            yield self._compared(
-                f"tangent, {name}", y_dot, self.exact.slope, self.rounding[1], dtype
-            )
+            yield self._compared(f"tangent, {name}", y_dot, self.exact.slope, rounding[1], dtype)
             if self._smooth(dtype):
                 yield self._gradient(name, run(made["backward"], self.values), dtype)
                 if self.label.startswith("some"):
@@ -172,7 +173,7 @@ class AtPoint:
         expected = float(
             sum(mp.mpf(float(u)) * d for u, d in zip(y_bar, self.exact.slope, strict=True))
         )
-        bound = self.rounding[1] * float(np.sum(abs(y_bar)))
+        bound = self.rounding(dtype)[1] * float(np.sum(abs(y_bar)))
         bound += SHARE * operations(self.output, self.sizes) * max(terms, 1.0)
         return self._finding(f"backward, {name}", abs(found - expected), _allowed(bound, dtype))
 
@@ -195,6 +196,12 @@ class AtPoint:
     def _finding(self, where: str, error: float, allowed: float, largest: float = 0.0) -> Finding:
         scale, group = largest or 1.0, f"{where}, {self.label}"
         return Finding(self.laws.layer.name, "edges", group, error / scale, allowed / scale)
+
+
+def _moves(here: Array, there: Array, dtype: type) -> float:
+    """The sensitivity of the entries that are numbers."""
+    pairs = [pair for pair in zip(here, there, strict=True) if _is_number(pair[0], dtype)]
+    return sensitivity([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def _allowed(bound: float, dtype: type) -> float:

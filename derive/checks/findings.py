@@ -59,8 +59,8 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """The law holds; an error that is not a number never does."""
-        return self.error <= self.tolerance
+        """The law holds; an error that is not a number never does, and none at all always."""
+        return self.error == 0 or self.error <= self.tolerance
 
     @property
     def excess(self) -> float:

@@ -87,18 +87,35 @@ def pairing(space: Space, u: Value, found: tuple[Value, Value], values: Values) 
 
 
 def quotients(roots: Sequence[Node], point: Point, along: Directions) -> list[tuple[Array, float]]:
-    """(e(x + h v) - e(x - h v)) / 2h of expressions e, and how far each may be off."""
-    above, below = (
-        values_of(roots, there.values, there.sizes)
-        for there in (moved_point(point, STEP, along), moved_point(point, -STEP, along))
-    )
+    """(e(x + h v) - e(x - h v)) / 2h of expressions e, and how far each may be off.
+
+    Rounding: of e, and of x + h v, which De carries on.  Truncation: h^2/6 times the third
+    derivative, and terms of h^4.  With a step of 2h the first is four times as large, so that the
+    two quotients are three times the truncation apart; that difference is allowed, all of it for
+    the terms that follow.
+    """
+    off = {x: _rounded(point.values[x]) for x in along}
+    at_x = values_and_bounds(roots, point.values, point.sizes, off)
+    near, wide = (_central(roots, point, h, along) for h in (STEP, 2 * STEP))
     found = []
-    at_x = values_and_bounds(roots, point.values, point.sizes)
-    for (_, rounding), a, b in zip(at_x, above, below, strict=True):
-        quotient = (vector(a) - vector(b)) / (2 * STEP)
-        truncation = TRUNCATION * max(largest(quotient), largest(a))
+    for (value, rounding), quotient, wider in zip(at_x, near, wide, strict=True):
+        smooth = TRUNCATION * max(largest(quotient), largest(vector(value)))
+        truncation = max(smooth, largest(wider - quotient))
         found.append((quotient, EPS * largest(rounding) / STEP + truncation))
     return found
+
+
+def _central(roots: Sequence[Node], point: Point, h: float, along: Directions) -> list[Array]:
+    above, below = (
+        values_of(roots, there.values, there.sizes)
+        for there in (moved_point(point, h, along), moved_point(point, -h, along))
+    )
+    return [(vector(a) - vector(b)) / (2 * h) for a, b in zip(above, below, strict=True)]
+
+
+def _rounded(x: Value) -> Value:
+    """How far x + h v is off, in eps: half a unit in the last place."""
+    return tuple(map(_rounded, x)) if isinstance(x, tuple) else abs(x) / 2
 
 
 def slope(output: Node, point: Point, along: Directions, terms: Sequence[Array]) -> float:

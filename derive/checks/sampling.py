@@ -5,9 +5,9 @@ All entries are numbers of float32, so that both precisions are checked at the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice, permutations
+from itertools import chain, count, islice, permutations
 from math import log2, prod
 
 import numpy as np
@@ -30,11 +30,19 @@ MARGIN = 0.05  # from a kink, for steps of up to 1e-2 along a direction
 ROUNDING_MARGIN = 2e-3  # from a kink, for roundings in float32, which are some 1e-5
 TAME = 100.0  # the largest psi' and psi'': the third derivative is then no excuse for an error
 SIGNED, POSITIVE = (-1.0, 1.0), (0.25, 1.25)
-ATTEMPTS = 40
+FARTHER = (
+    (-1.25, -0.25),
+    *((min(a, 2 * a), max(a, 2 * a)) for k in range(21) for a in (2.0**k, -(2.0**k))),
+)  # to a million on both sides: log(x - 2), sqrt(log(x)) and log(-x) are real somewhere there
+NEARER = FARTHER[:9]
+ATTEMPTS, FEW = 40, 4
 NEAR = 1.0  # over the number of kinks: about a third of all rows are so far away from all of them
 ROUNDING = 2e-5  # at least, for what float32 makes of a sum
 SHAKE = 1e-6
 MANY = 64  # entries of an array; of 16 times as many each is half as large
+
+
+Range = tuple[float, float]
 
 
 class NoPoint(ValueError):
@@ -182,13 +190,14 @@ def same_side(output: Node, one: Point, other: Point) -> bool:
 
 
 def points(
-    layer: Layer, sizes: Sizes, random: np.random.Generator, between: tuple[float, float]
+    layer: Layer, sizes: Sizes, random: np.random.Generator, *ranges: Range
 ) -> Iterator[Point]:
-    """Points of a layer, one after the other."""
+    """Points of a layer, one after the other; each argument is in one of the ranges."""
     for _ in count():
         values = gram_values(random, layer, sizes)
         for argument in layer.arguments:
             x = argument.variable
+            between = ranges[random.integers(len(ranges))] if len(ranges) > 1 else ranges[0]
             values[x] = draw(random, x.space, sizes, between)
             if argument.role == MASK:
                 values[x] = (np.asarray(values[x]) > 0).astype(np.float64)
@@ -201,27 +210,39 @@ def point_of(
     """A finite point away from kinks, where psi' and psi'' are moderate if there is such a point.
 
     Points of both signs come first, then points with positive entries only, as log and sqrt need
-    them. Raises NoPoint where all of them are at a kink or not finite.
+    them, then others: all arguments in one range farther from 0, and each in a range of its own.
+    Raises NoPoint where all of them are at a kink or not finite.
     """
-    wildest: list[tuple[float, Point]] = []
-    for between in (SIGNED, POSITIVE):
-        for drawn in islice(points(layer, sizes, random, between), ATTEMPTS):
-            point, near = _moved_away(layer, drawn, random, between, margin)
-            wild = wildness(layer.output, point, near)
-            if wild <= TAME:
-                return point
-            wildest.append((wild, point))
-    least, point = min(wildest, key=lambda pair: pair[0])
-    if not np.isfinite(least):
-        raise NoPoint(f"layer {layer.name}: no point found that is finite and away from kinks")
-    return point
+
+    def tried(count: int, *ranges: Range) -> Iterator[tuple[float, Point]]:
+        for drawn in islice(points(layer, sizes, random, *ranges), count):
+            point, near = _moved_away(layer, drawn, random, ranges, margin)
+            yield wildness(layer.output, point, near), point
+
+    near_zero = [tried(ATTEMPTS, between) for between in (SIGNED, POSITIVE)]
+    farther = [tried(FEW, between) for between in FARTHER]
+    for trials in (near_zero, farther, [tried(4 * ATTEMPTS, SIGNED, POSITIVE, *NEARER)]):
+        least, point = _tamest(chain.from_iterable(trials))
+        if np.isfinite(least):
+            return point
+    raise NoPoint(f"layer {layer.name}: no point found that is finite and away from kinks")
+
+
+def _tamest(trials: Iterable[tuple[float, Point]]) -> tuple[float, Point]:
+    """The first that is tame, else the tamest."""
+    seen = []
+    for trial in trials:
+        seen.append(trial)
+        if trial[0] <= TAME:
+            return trial
+    return min(seen, key=lambda trial: trial[0])
 
 
 def _moved_away(
     layer: Layer,
     point: Point,
     random: np.random.Generator,
-    between: tuple[float, float],
+    ranges: Sequence[Range],
     margin: float,
 ) -> tuple[Point, float]:
     """The point with those of its rows drawn again that are at a kink, and the margin it keeps.
@@ -232,7 +253,7 @@ def _moved_away(
     rows = point.sizes.get(BATCH, 1)
     count = sum(kink.size for kink in kink_values(layer.output, point)) / max(rows, 1)
     near = max(min(margin, NEAR / max(count, 1)), ROUNDING)
-    for fresh in islice(points(layer, point.sizes, random, between), ATTEMPTS // 4):
+    for fresh in islice(points(layer, point.sizes, random, *ranges), ATTEMPTS // 4):
         at = _rows_at_kinks(layer, point, near)
         if not at.any():
             break

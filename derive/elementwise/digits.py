@@ -3,6 +3,7 @@
 At a few fixed points from 1e-8 to 800, of both signs, beside equalities, in float32 and float64;
 for the function and its derivatives to the second.  What a rounding of an argument changes is
 allowed.  For a function of one argument and its derivative also where a square overflows.
+A form that is given beside the formula, and is of another function, is refused.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 
 import mpmath as mp
 import numpy as np
+import sympy
 
 from .algebras import Rows
 from .equalities import points_of
 from .fold import evaluate
-from .operations import Operation
+from .operations import Operation, OperationError
 
 
 class AccuracyWarning(UserWarning):
@@ -30,6 +32,8 @@ BESIDE = (1e-3, 1e-6, 1e-9)  # how near to an equality
 DIGITS, MORE_DIGITS = 50, 400  # 400 where 50 do not confirm: 1 + erf(-36) cancels 280
 FAR = (1e200, 2e19)  # in float64, in float32
 ROUNDINGS = 1024  # of eps: three digits, beside what a rounding of an argument changes
+ORDINARY = (0.29, 0.71, 1.13, 1.87, 2.61)  # and their negatives: kinks are rarely there
+ANOTHER = 1e-5  # relative to 1 and more: a series cut for float32 is nearer
 DTYPES = (np.float64, np.float32)
 Array = np.ndarray[Any, Any]
 Columns = Sequence[Array]
@@ -52,15 +56,12 @@ class Loss:
         what = ("it", "its derivative", "its second derivative")[order]
         how = "overflows" if not np.isfinite(self.found) else "loses its digits"
         digits = 17 if self.dtype == np.float64 else 9
-        fix = f"derivatives={{{self._orders()}: ..}}" if order else "stable=.."
+        fix = f"derivatives={{{_key(self.psi.orders)}: ..}}" if order else "stable=.."
         return (
             f"{self.psi.base}: at {place} in {self.dtype} {what} comes out as "
             f"{self.found:.{digits}g} and is {self.exact:.{digits}g}: the formula {how}; give a "
             f"form that does not as {fix}"
         )
-
-    def _orders(self) -> str:
-        return str(self.psi.orders[0] if len(self.psi.orders) == 1 else self.psi.orders)
 
 
 def loss(psi: Operation) -> Loss | None:
@@ -91,6 +92,57 @@ def _far_loss(psi: Operation) -> Loss | None:
     return None
 
 
+def check_given(psi: Operation) -> None:
+    """Raises OperationError where `stable` or a derivative given is of another function.
+
+    At a few ordinary points, in multiple precision; far out and beside equalities `loss` looks.
+    """
+    numbers = np.array([*ORDINARY, *(-x for x in ORDINARY)])
+    columns = [np.roll(numbers, 3 * k) for k in range(len(psi.arguments))]
+    declared = (psi.orders, psi.stable)
+    for orders, given in (declared, *psi.stable_derivatives):
+        with mp.workdps(DIGITS):
+            found, exact = (_values(psi, f, columns) for f in (given, _own(psi, orders)))
+            pairs = enumerate(zip(found, exact, strict=True))
+            row = next((k for k, pair in pairs if _is_another(*pair)), None)
+        if row is not None:
+            raise OperationError(
+                _other(psi, orders, [c[row] for c in columns], found[row], exact[row])
+            )
+
+
+def _own(psi: Operation, orders: tuple[int, ...]) -> sympy.Expr:
+    """The formula's derivative of these orders."""
+    for k, order in enumerate(orders):
+        for _ in range(order):
+            psi = psi.derivative(k)
+    return psi.body
+
+
+def _is_another(found: Any, exact: Any) -> bool:
+    """Two numbers further apart than any approximation that is meant for float32."""
+    both = mp.isfinite(found) and mp.isfinite(exact)
+    return bool(both and abs(found - exact) > ANOTHER * (1 + abs(exact)))
+
+
+def _other(
+    psi: Operation, orders: tuple[int, ...], at: Sequence[float], found: Any, exact: Any
+) -> str:
+    place = ", ".join(f"{x} = {c:g}" for x, c in zip(psi.arguments, at, strict=True))
+    what, own = "stable", "formula"
+    if any(orders):
+        what, own = f"derivatives[{_key(orders)}]", "formula's derivative"
+    return (
+        f"{psi.base}: {what} is another function: at {place} it is {float(found):.6g}, the {own} "
+        f"is {float(exact):.6g}; give that one in a form that keeps its digits, or leave it out"
+    )
+
+
+def _key(orders: tuple[int, ...]) -> int | tuple[int, ...]:
+    """The orders as they are given in `derivatives`."""
+    return orders[0] if len(orders) == 1 else orders
+
+
 def _points(psi: Operation) -> Columns:
     """A column for each argument, every number exact in float32."""
     near = [
@@ -111,9 +163,13 @@ def _points(psi: Operation) -> Columns:
 
 def _exact(psi: Operation, columns: Columns, digits: int) -> list[Any]:
     with mp.workdps(digits):
-        given = {x: column.tolist() for x, column in zip(psi.arguments, columns, strict=True)}
-        values: list[Any] = evaluate(psi.body, given, Rows(columns[0].size))
-        return values
+        return _values(psi, psi.body, columns)
+
+
+def _values(psi: Operation, formula: sympy.Expr, columns: Columns) -> list[Any]:
+    given = {x: column.tolist() for x, column in zip(psi.arguments, columns, strict=True)}
+    values: list[Any] = evaluate(formula, given, Rows(columns[0].size))
+    return values
 
 
 def _loss(psi: Operation, columns: Columns) -> Loss | None:

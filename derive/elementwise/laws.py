@@ -82,6 +82,7 @@ LAWS: tuple[Law, ...] = (
     Law("sum of exponentials", exp(u) + exp(-u), 2 * cosh(u)),
     Law("difference of exponentials", exp(u) - exp(-u), 2 * sinh(u)),
     Law("softplus", log(1 + exp(u)), softplus(u)),
+    Law("log1p(e^u)", log1p(exp(u)), softplus(u)),
     Law("logistic function", (1 + exp(u)) ** (-n), sigmoid(-u) ** n),
     Law("sech by sigmoid", exp(u) * sigmoid(-2 * u), sech(u) / 2),
     Law("softmax of two", exp(u) / (exp(u) + exp(v)), sigmoid(u - v)),

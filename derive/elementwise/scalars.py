@@ -70,6 +70,29 @@ def nearest_float(number: sympy.Expr) -> float:
         return math.inf if number.is_positive else -math.inf
 
 
+SHORT = 10**6  # a numerator and a denominator up to this are read as easily as a decimal
+
+
+def decimal(number: sympy.Expr) -> tuple[str, int] | None:
+    """The digits and the power of ten that a float was written with; None for a short number.
+
+    An exact number that came of a float is a power of ten over another; where either is long, it is
+    shown as it was written.
+
+    >>> decimal(sympy.Rational("0.3333333333333333")), decimal(3 * sympy.Integer(10) ** 300)
+    (('0.3333333333333333', 0), ('3', 300))
+    >>> decimal(sympy.Rational(1, 3)), decimal(sympy.Integer(2) ** 60)
+    (None, None)
+    """
+    if not number.is_Rational or max(abs(int(number.p)), int(number.q)) <= SHORT:
+        return None
+    digits, _, exponent = repr(nearest_float(number)).partition("e")
+    shown = digits.removesuffix(".0"), int(exponent or 0)
+    known = math.isfinite(float(digits))
+    exact = known and sympy.Rational(shown[0]) * sympy.Integer(10) ** shown[1] == number
+    return shown if exact else None
+
+
 def is_beyond_floats(number: sympy.Expr) -> bool:
     """A finite number that float64 has only infinity for."""
     return bool(number.is_finite) and math.isinf(nearest_float(number))

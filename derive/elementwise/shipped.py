@@ -122,7 +122,7 @@ weighed = operation(
 anchor = operation(
     "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
 )
-share = operation("share", lambda t: 1 / t, stable=lambda t: _above_zero(t, 1 / t))
+share = operation("share", lambda t: _above_zero(t, 1 / t))
 select = operation(
     "select",
     lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
@@ -152,6 +152,17 @@ def power(exponent: sympy.Rational) -> Operation:
     'power_minus_3_over_2'
     """
     return operation(f"power_{_word(exponent)}", lambda t: t**exponent)
+
+
+def is_power(psi: Operation) -> bool:
+    """It is `power(p)` for a rational p; a user's function keeps its name whatever its formula is.
+
+    >>> is_power(power(sympy.Integer(3))), is_power(operation("power_up", lambda t: t + 1))
+    (True, False)
+    """
+    base, exponent = psi.body.as_base_exp()
+    known = base in psi.arguments and exponent.is_Rational
+    return bool(known) and psi == power(exponent)
 
 
 leaky_relu = leaky(sympy.Rational(1, 100), "leaky_relu")

@@ -26,7 +26,15 @@ from ..patterns import pattern
 from ..spaces import R, Real
 from ..walk import rebuild, topological
 
-BASES = ("reciprocal", "sqrt", "root", "square", "quotient", "log")
+WRITTEN = (
+    shipped.reciprocal,
+    shipped.sqrt,
+    shipped.root,
+    shipped.square,
+    shipped.quotient,
+    shipped.log,
+)
+"""What has a sign of its own, or has powers for derivatives."""
 
 
 def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
@@ -34,11 +42,11 @@ def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
 
     None for every other function, and for a logarithm itself.
     """
-    named = psi.base.startswith("power_") or psi.base in BASES
+    declared = psi.declared or psi
     number, rest = psi.body.as_coeff_Mul()
     exponents = dict(factor.as_base_exp() for factor in sympy.Mul.make_args(rest))
     known = all(base in psi.arguments and p.is_Rational for base, p in exponents.items())
-    if not named or not known:
+    if not known or not (declared in WRITTEN or shipped.is_power(declared)):
         return None
     return number, [exponents.get(x, sympy.S.Zero) for x in psi.arguments]
 

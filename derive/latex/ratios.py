@@ -12,7 +12,7 @@ from ..expressions import Elementwise, Node, elementwise
 from ..notation import ANY, ATOM, PRODUCT, TIGHT, Writes
 from ..patterns import pattern
 from .powers import monomial
-from .typography import juxtaposed, raised, value
+from .typography import juxtaposed, numerator_denominator, raised, value
 
 NUMBERS = frozenset({ATOM, PRODUCT})
 
@@ -32,7 +32,7 @@ class Ratio:
 
     def text(self, w: Writes, name: Callable[[str], str]) -> str:
         """The fraction, or the product where nothing is below the line."""
-        over, under = (value(x, name) for x in self.number.as_numer_denom())
+        over, under = (value(x, name) for x in numerator_denominator(self.number))
         above = self._above(w, over)
         if not self.below and under == "1":
             return above

@@ -36,7 +36,7 @@ def defined(psi: Operation, order: int = 2) -> Iterator[Operation]:
     None for powers, quotients, differences, products and exp, which are written as such, and for
     psi where its name is its formula, as in tanh.
     """
-    if psi.base in ARITHMETIC:
+    if psi in ARITHMETIC:
         return
     if monomial(psi.derivative()) is not None or psi.derivative() is psi:
         return

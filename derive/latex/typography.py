@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 import sympy
 from sympy.printing.latex import LatexPrinter
+from sympy.printing.precedence import PRECEDENCE
+
+from ..elementwise.scalars import decimal
 
 PREAMBLE = r"\usepackage{amsmath,amssymb}"
 """The packages that formulas need: the hooks and the blackboard letters are of amssymb."""
@@ -68,15 +71,49 @@ def juxtaposed(left: str, right: str) -> str:
 class Numbers(LatexPrinter):
     """SymPy's printer; a decimal with many digits stays one: 10^{-5}, 0.044715."""
 
+    def _print_Integer(self, number: sympy.Integer) -> str:
+        return _decimal(number) or str(number)
+
+    def _print_Mul(self, product: sympy.Mul) -> str:
+        coefficient, rest = product.as_coeff_Mul()
+        shown = _decimal(coefficient)
+        if shown is None:
+            return str(super()._print_Mul(product))
+        above, below = sympy.fraction(rest, exact=True)
+        if above != 1:
+            shown += " " + str(self.parenthesize(above, PRECEDENCE["Mul"]))
+        return shown if below == 1 else rf"\frac{{{shown}}}{{{self._print(below)}}}"
+
     def _print_Rational(self, number: sympy.Rational) -> str:
-        decimal = sympy.Rational(number.q).factors().keys() <= {2, 5}
-        if number.q <= 100 or not decimal:
+        if shown := _decimal(number):
+            return shown
+        is_decimal = sympy.Rational(number.q).factors().keys() <= {2, 5}
+        if number.q <= 100 or not is_decimal:
             return str(super()._print_Rational(number))
         places = next(k for k in range(number.q) if (number * 10**k).is_Integer)
         digits = number * 10**places
         if abs(digits) == 1:
             return f"{'-' if digits < 0 else ''}10^{{-{places}}}"
         return str(number.evalf(len(str(abs(digits))))).rstrip("0")
+
+
+def _decimal(number: sympy.Rational) -> str | None:
+    """A number that a float was, by its digits and a power of ten."""
+    found = decimal(number)
+    if found is None or not found[1]:
+        return found and found[0]
+    digits, power = found[0], f"10^{{{found[1]}}}"
+    return rf"{digits} \cdot {power}" if abs(float(digits)) != 1 else digits[:-1] + power
+
+
+def numerator_denominator(number: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
+    """Both; a decimal is no fraction but a factor in front of one."""
+    coefficient, rest = number.as_coeff_Mul()
+    if decimal(coefficient) is None:
+        above, below = number.as_numer_denom()
+        return above, below
+    above, below = rest.as_numer_denom()
+    return coefficient * above, below
 
 
 def value(number: sympy.Expr, name: Callable[[str], str]) -> str:

@@ -143,7 +143,7 @@ class Components:
     def of(self, node: Node) -> Value:
         """The components of one expression, an object array or a tuple of them."""
         order = topological(node)
-        self._grams.update(_gram_names(order))
+        self._grams.update(gram_names(order))
         for inner in order:
             if inner not in self._found:
                 self._found[inner] = _components(inner, self)
@@ -188,7 +188,7 @@ class Components:
                 )
 
 
-def _gram_names(nodes: list[Node]) -> dict[str, Gram]:
+def gram_names(nodes: list[Node]) -> dict[str, Gram]:
     found: dict[str, Gram] = {}
     for node in nodes:
         for leaf in leaves(node.space):

@@ -29,7 +29,9 @@ from ..spaces import Indices, Product, Real, Space
 from ..walk import topological
 
 DIGITS = 400  # 1 + erf(-38) cancels 330 of them
-STEP, SAME = mp.mpf(10) ** -40, mp.mpf(10) ** -20  # of a quotient, and of two that agree
+STEP = mp.mpf(10) ** -40  # of a quotient
+SAME = mp.mpf(10) ** -12  # of two that agree: above STEP^(1/3), the gap of x |x|^(1/3) at 0
+FINER = mp.mpf(10) ** -10  # of STEP: by it a gap that is the step's own shrinks
 NUDGE = mp.mpf(10) ** -40
 FAR = (30.0, 800.0)
 Values = Mapping[Variable, Value]
@@ -129,9 +131,11 @@ def _grams(layer: Layer, sizes: Sizes) -> dict[Variable, Value]:
 # --- exact values
 
 
-def exactly(nodes: Sequence[Node], values: Values, sizes: Sizes) -> list[Array]:
+def exactly(
+    nodes: Sequence[Node], values: Values, sizes: Sizes, digits: int = DIGITS
+) -> list[Array]:
     """All entries of each expression, multiprecision numbers; NaN where a formula has no value."""
-    with mp.workdps(DIGITS), np.errstate(all="ignore"):
+    with mp.workdps(digits), np.errstate(all="ignore"):
         found = values_of(nodes, {x: _exact(x.space, v) for x, v in values.items()}, sizes)
         return [_flat(value) for value in found]
 
@@ -169,17 +173,17 @@ class Local:
     slope: Array
 
 
-def local(node: Node, values: Values, sizes: Sizes, along: Values) -> Local:
+def local(node: Node, values: Values, sizes: Sizes, along: Values, step: Any = STEP) -> Local:
     """What an expression is at a point."""
     with mp.workdps(DIGITS):
         there = [
             {**values, **{x: moved(x.space, values[x], h, v) for x, v in along.items()}}
-            for h in (-STEP, STEP)
+            for h in (-step, step)
         ]
         left, here, right = (
             exactly([node], point, sizes)[0] for point in (there[0], values, there[1])
         )
-        one, other = (here - left) / STEP, (right - here) / STEP
+        one, other = (here - left) / step, (right - here) / step
         near = [abs(a - b) <= SAME * (1 + abs(a)) for a, b in zip(one, other, strict=True)]
         return Local(here, np.asarray(np.where(near, (one + other) / 2, mp.nan), dtype=object))
 
@@ -191,8 +195,11 @@ def nudged(values: Values) -> Values:
         return {x: _nudged(random, x.space, v) for x, v in values.items()}
 
 
-def sensitivity(here: Array, there: Array) -> float:
-    """How much entries differ between a point and the nudged one, over the share."""
+def sensitivity(here: Sequence[Any], there: Sequence[Any]) -> float:
+    """How much entries differ between a point and the nudged one, over the share.
+
+    Of the entries that are compared: what others do, far larger ones, allows nothing here.
+    """
     with mp.workdps(DIGITS):
         moves = [abs(a - b) / NUDGE for a, b in zip(there, here, strict=True)]
         return float(max((m for m in moves if mp.isfinite(m)), default=mp.mpf(0)))
@@ -210,17 +217,31 @@ def _nudged(random: np.random.Generator, space: Space, value: Value) -> Value:
 def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | None:
     """A component in which D by x is another number than the quotient at an edge, if there is one.
 
-    Where one of the two is no number nothing is said.
+    Another number is one whose gap to the quotient stays where the step is finer, and what is no
+    number where the quotient is one.  Where there is no quotient nothing is said.
     """
     derived, random = layer.derivative(x.name), np.random.default_rng(seed)
     for point in edge_points(layer, sizes, seed):
         v = _chosen(random, x.space, sizes, Entries(0.25, 1.25, alternating=True))
-        expected = local(layer.output, point.values, sizes, {x: v}).slope
         (found,) = exactly([derived.body], {**point.values, derived.variable: v}, sizes)
-        with mp.workdps(DIGITS):
-            pairs = enumerate(zip(found, expected, strict=True))
-            apart = (k for k, (a, b) in pairs if abs(a - b) > SAME * (1 + abs(b)))
-            place = next(apart, None)
-        if place is not None:
-            return place
+        gaps = _gaps(layer, point, {x: v}, found, STEP)
+        if any(gap > SAME for gap in gaps):
+            finer = _gaps(layer, point, {x: v}, found, STEP * FINER)
+            pairs = enumerate(zip(gaps, finer, strict=True))
+            place = next((k for k, (a, b) in pairs if a > SAME and b >= a / 2), None)
+            if place is not None:
+                return place
     return None
+
+
+def _gaps(layer: Layer, point: EdgePoint, along: Values, found: Array, step: Any) -> list[Any]:
+    """How far a derivative is from the quotient, relative to it; 0 where there is no quotient."""
+    expected = local(layer.output, point.values, point.sizes, along, step).slope
+    with mp.workdps(DIGITS):
+        return [_gap(a, b) for a, b in zip(found, expected, strict=True)]
+
+
+def _gap(found: Any, expected: Any) -> Any:
+    if not mp.isfinite(expected):
+        return mp.mpf(0)
+    return abs(found - expected) / (1 + abs(expected)) if mp.isfinite(found) else mp.inf

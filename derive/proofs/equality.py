@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import islice, product
+from typing import Any, TypeAlias
 
+import mpmath as mp
 import numpy as np
+import sympy
 
-from ..expressions import Node, Variable, variable
+from ..expressions import Elementwise, Node, Variable, variable
 from ..maps import BilinearMap, LinearMap, free_name, substituted, variables_of
+from ..mistakes import SpaceError, called
 from ..normal_form import normal
-from ..reference import Sizes, Value, flat_arrays, shape_of, values_of
-from ..spaces import Indices, Product, Space, leaves
+from ..reference import Array, Sizes, Value, shape_of
+from ..spaces import Indices, Product, Real, Space
 from ..validity import extents_of
 from ..walk import topological
 from . import field
-from .components import Components, flat_components
-from .proof import fitting, some_indices
+from .components import Components, flat_components, gram_names, nested
+from .edge_points import DIGITS, exactly
+from .proof import NESTED, fitting
 
 Item: TypeAlias = Node | LinearMap | BilinearMap
+Indexed: TypeAlias = "dict[Variable, Array]"
 
-# A difference that rounding does not make: a value of an expression of a few entries is off by some
-# hundred eps of the numbers it is made of, here next to one, and few cancel by more than 10^6.
-APART = 1e-6
+SCALES = (1.0, 1e-3, 20.0)  # of drawn entries; 1 + erf(-30) cancels 390 of DIGITS, no more
+FEW = 60  # digits in which points are looked for; a difference counts if more digits confirm it
+APART = mp.mpf(10) ** -9  # a relative difference: DIGITS leave many more right where none is lost
+CASES = 32  # settings of class indices that are tried: more are not decided
+BRANCHING = (
+    sympy.Piecewise,
+    sympy.Abs,
+    sympy.Max,
+    sympy.Min,
+    sympy.sign,
+    sympy.Heaviside,
+    sympy.DiracDelta,
+    sympy.floor,
+    sympy.ceiling,
+)
+LIMITED = (sympy.asin, sympy.acos, sympy.acosh, sympy.atanh)  # defined for some numbers alone
 
 
 @dataclass(frozen=True)
@@ -47,13 +66,19 @@ UNDECIDED = Equality(False, "not decided")
 OTHER_SPACES = Equality(False, "of different spaces")
 
 
+@called
 def equal(left: Item, right: Item, seed: int = 0) -> Equality:
     """Whether two expressions, or two linear or bilinear maps, are one function, and why.
 
     "one normal form" holds for all sizes: the two are one by the laws of sums and products.
     "proved in a prime field" is an identity in exact arithmetic at random points, at sizes 2 and 3
-    (Schwartz 1980, Zippel 1979).  "differs at a point": their values there are far apart.  What is
-    neither, such as a law of sin or of an uninterpreted function, is "not decided".
+    and for all class indices (Schwartz 1980, Zippel 1979), up to poles.  "differs at a point":
+    their values at a drawn point are far apart, or one of the two has none there.  What is neither
+    is "not decided": a law of sin or of an uninterpreted function, branches (relu, max, argmax)
+    that are not written alike, logarithms and roots of other numbers, more than NESTED operations
+    within each other.
+
+    Raises SpaceError for what is no expression and no map.
 
     >>> from derive import R, dims, inner, norm, tanh, variable
     >>> n = dims("n")
@@ -63,6 +88,12 @@ def equal(left: Item, right: Item, seed: int = 0) -> Equality:
     >>> equal((v + w) * v, v * v + w * v).reason, equal(v * w, v + w).reason
     ('proved in a prime field', 'differs at a point')
     """
+    for item in (left, right):
+        if not isinstance(item, (Node, LinearMap, BilinearMap)):
+            raise SpaceError(
+                "equal: expected two expressions or two maps, as in equal(x + y, y + x), got "
+                f"{item!r}; a number is written as an expression, 3 as 0 * x + 3"
+            )
     if _spaces(left) != _spaces(right):
         return OTHER_SPACES
     a, b = _bodies(left, right)
@@ -100,16 +131,20 @@ def _slots(item: Item) -> tuple[Variable, ...]:
 
 
 def _compared(left: Node, right: Node, seed: int) -> Equality:
-    """Exactly at small sizes, else by their values at a point."""
-    chosen = list(_small_sizes(left, right))
-    for sizes in chosen:
-        try:
-            place = _difference(left, right, sizes, seed)
-        except (ArithmeticError, TypeError):  # no point where both are defined; uninterpreted
+    """By values at points, then exactly, at small sizes."""
+    chosen = [(sizes, _settings(left, right, sizes)) for sizes in _small_sizes(left, right)]
+    cases = [(sizes, indexed) for sizes, settings in chosen for indexed in settings]
+    all_tried = bool(cases) and all(len(settings) <= CASES for _, settings in chosen)
+    try:
+        if any(_are_apart(left, right, sizes, indexed, seed) for sizes, indexed in cases):
+            return DIFFERS
+        deep = max(nested(left), nested(right)) > NESTED
+        if deep or not all_tried:
             return UNDECIDED
-        if place is not None:
-            return DIFFERS if _are_apart(left, right, sizes, seed) else UNDECIDED
-    return PROVED if chosen else UNDECIDED
+        proved = all(_are_one(left, right, sizes, indexed, seed) for sizes, indexed in cases)
+    except (ArithmeticError, TypeError):  # no point where both are defined; uninterpreted
+        return UNDECIDED
+    return PROVED if proved else UNDECIDED
 
 
 def _small_sizes(*roots: Node) -> Iterator[Sizes]:
@@ -121,31 +156,116 @@ def _small_sizes(*roots: Node) -> Iterator[Sizes]:
     return (sizes for sizes in chosen if sizes is not None)
 
 
-def _difference(left: Node, right: Node, sizes: Sizes, seed: int) -> int | None:
-    indices = {
-        x.name: some_indices(x.space, sizes)
-        for x in variables_of(left, right)
-        if isinstance(x.space, Indices)
-    }
-    components = Components(sizes, indices, seed)
+def _settings(left: Node, right: Node, sizes: Sizes) -> list[Indexed]:
+    """All values of the class indices, and no more than one beyond CASES."""
+    own = [x for x in variables_of(left, right) if isinstance(x.space, Indices)]
+    each = [_index_arrays(x.space, sizes) for x in own if isinstance(x.space, Indices)]
+    every = product(*(islice(values, CASES + 1) for values in each))
+    return [dict(zip(own, values, strict=True)) for values in islice(every, CASES + 1)]
+
+
+def _index_arrays(space: Indices, sizes: Sizes) -> Iterator[Array]:
+    shape, bound = shape_of(space, sizes), int(space.bound.subs(sizes))
+    every = product(range(bound), repeat=int(np.prod(shape)))
+    return (np.reshape(entries, shape) for entries in every)
+
+
+# --- exactly
+
+
+def _are_one(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
+    """Components are one, or are without branches and differ by zero; their domains are one."""
+    components = Components(sizes, {x.name: value for x, value in indexed.items()})
     pair = [flat_components(components.of(node)) for node in (left, right)]
-    return field.difference(pair[0], pair[1], seed=seed)
+    unlike = [(a, b) for a, b in zip(*pair, strict=True) if a != b]
+    if any(a.has(*BRANCHING) or b.has(*BRANCHING) for a, b in unlike):
+        return False
+    if _domain(left, components) != _domain(right, components):
+        return False
+    return field.difference([a for a, _ in unlike], [b for _, b in unlike], seed=seed) is None
 
 
-def _are_apart(left: Node, right: Node, sizes: Sizes, seed: int) -> bool:
-    """The values of the two at a random point differ by more than rounding does."""
-    random = np.random.default_rng(seed)
-    point = {x: _drawn(x.space, sizes, random) for x in variables_of(left, right)}
-    with np.errstate(all="ignore"):
-        pair = values_of([left, right], point, sizes)
+def _domain(root: Node, components: Components) -> set[sympy.Basic]:
+    """What must be positive, or in the range of an inverse function, for a value to be there.
+
+    Of each operation as it is written: SymPy makes exp(log(x)) the number x at once.
+    """
+    return {
+        limit
+        for node in topological(root)
+        if isinstance(node, Elementwise)
+        for wanted in _wanted(node.operation.body)
+        for entries in zip(*(components[z].ravel() for z in node.arguments), strict=True)
+        if not (limit := _put(wanted, node, entries)).is_nonnegative
+    }
+
+
+def _wanted(body: sympy.Expr) -> list[sympy.Expr]:
+    powers = (p.base for p in body.atoms(sympy.Pow) if not p.exp.is_integer and p.base != sympy.E)
+    inverse = (f for f in body.atoms(*LIMITED))
+    return [*powers, *(f.args[0] for f in body.atoms(sympy.log)), *inverse]
+
+
+def _put(wanted: sympy.Expr, node: Elementwise, entries: tuple[sympy.Expr, ...]) -> sympy.Expr:
+    return wanted.xreplace(dict(zip(node.operation.arguments, entries, strict=True)))
+
+
+# --- by numbers
+
+
+def _are_apart(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
+    """The values of the two at a drawn point differ, or one of them has none there.
+
+    More digits say the same: what too few of them make of a difference does not stay.
+    """
     return any(
-        bool(np.any(abs(a - b) > APART * (1 + abs(a))))
-        for a, b in zip(*map(flat_arrays, pair), strict=True)
+        all(
+            _places_apart(left, right, point, sizes, digits) for digits in (FEW, DIGITS, 2 * DIGITS)
+        )
+        for point in _points(left, right, sizes, indexed, seed)
     )
 
 
-def _drawn(space: Space, sizes: Sizes, random: np.random.Generator) -> Value:
-    if isinstance(space, Indices):
-        return np.asarray(some_indices(space, sizes))
-    arrays = [random.uniform(0.5, 1.5, shape_of(leaf, sizes)) for leaf in leaves(space)]
-    return tuple(arrays) if isinstance(space, Product) else arrays[0]
+def _places_apart(
+    left: Node, right: Node, point: Mapping[Variable, Value], sizes: Sizes, digits: int
+) -> set[int]:
+    pair = exactly([left, right], point, sizes, digits)
+    with mp.workdps(digits):
+        return {k for k, (a, b) in enumerate(zip(*pair, strict=True)) if _is_other(a, b)}
+
+
+def _is_other(a: Any, b: Any) -> bool:
+    """Two numbers that are apart, or a number and none; an infinity may be one by rounding."""
+    if mp.isfinite(a) and mp.isfinite(b):
+        return bool(abs(a - b) > APART * (1 + abs(a)))
+    return bool(mp.isfinite(a) and mp.isnan(b)) or bool(mp.isnan(a) and mp.isfinite(b))
+
+
+def _points(
+    left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int
+) -> Iterator[dict[Variable, Value]]:
+    """Moderate, small and large entries: of both signs, with these turned, and positive."""
+    variables, random = variables_of(left, right), np.random.default_rng(seed)
+    grams = gram_names(topological(left, right))
+    for scale in SCALES:
+        drawn = {x: _drawn(x.space, sizes, random, scale) for x in variables if x not in indexed}
+        for turn in (lambda v: v, np.negative, np.abs):
+            point = {x: _turned(turn, value) for x, value in drawn.items()}
+            point |= {
+                x: np.eye(len(drawn[x])) * (0.5 if grams[x.name].inverted else 2.0)
+                for x in drawn
+                if x.name in grams
+            }
+            yield point | indexed
+
+
+def _drawn(space: Space, sizes: Sizes, random: np.random.Generator, scale: float) -> Value:
+    if isinstance(space, Product):
+        return tuple(_drawn(factor, sizes, random, scale) for factor in space.factors)
+    assert isinstance(space, Real)
+    shape = shape_of(space, sizes)
+    return scale * random.uniform(0.5, 1.5, shape) * random.choice([-1.0, 1.0], shape)
+
+
+def _turned(turn: Any, value: Value) -> Value:
+    return tuple(_turned(turn, v) for v in value) if isinstance(value, tuple) else turn(value)

@@ -55,6 +55,10 @@ DRAWS = 4096  # points tried before a function is called undefined: some 10 inde
 DRAWS_PER_TOWER = 256  # a constant that is no square in one tower may be one in the next
 
 
+class NoPoint(ArithmeticError):
+    """No random point was found at which all expressions have a value."""
+
+
 def selections(graph: Graph, roots: list[int]) -> int:
     """The largest number of selections with more than one branch that one root rests on."""
     below: list[int] = []
@@ -84,7 +88,7 @@ def defined_values(graph: Graph, roots: list[int], seed: int, points: int) -> It
             except Redraw as reason:
                 last = str(reason)
         else:
-            raise ArithmeticError(
+            raise NoPoint(
                 f"no value at any of {DRAWS} random points, last because {last}: test fewer "
                 "expressions at a time, or declare symbols positive=True"
             )

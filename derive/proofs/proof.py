@@ -35,7 +35,8 @@ NESTED = 64  # operations within each other: SymPy goes down them by recursion, 
 
 
 class Undecided(ArithmeticError):
-    """Whether a layer's maps are its derivatives is not decided: it is too deep for that."""
+    """Whether a layer's maps are its derivatives is not decided: it is too deep for that, or has
+    too many roots and logarithms for a random point at which all have a value."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,14 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
-    Raises Undecided for a layer of more than NESTED operations within each other.
+    Raises Undecided for a layer of more than NESTED operations within each other, and for one with
+    so many roots and logarithms, or such rare ones, that no random point has a value of all.
     """
     require_layer("prove", layer)
-    found = [verdict for sizes in small_sizes(layer) for verdict in prove_at(layer, sizes, seed)]
+    try:
+        found = [v for sizes in small_sizes(layer) for v in prove_at(layer, sizes, seed)]
+    except field.NoPoint:
+        raise Undecided(_without_point(layer)) from None
     return [*found, *_at_equalities(layer)]
 
 
@@ -116,6 +121,17 @@ def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
         yield Verdict(
             derived.name, shown, at_edges.get(derived.name) if differs is None else differs
         )
+
+
+def _without_point(layer: Layer) -> str:
+    return (
+        f"layer {layer.name}: the proof is not decided: at none of {field.DRAWS} random points, "
+        "with entries between -2 and 2, all of its square roots, logarithms and powers have a "
+        "value in exact arithmetic (each root of an entry of its own has one at every fourth "
+        "point); declare fewer entries where their number is fixed, R(2) for R(6), or prove the "
+        "parts that have roots as layers of their own, with positive arguments, sqrt(1 + x * x); "
+        "the laws of maps and kernels are checked by numbers all the same"
+    )
 
 
 def _check_depth(layer: Layer) -> None:
