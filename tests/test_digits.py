@@ -38,6 +38,11 @@ LOST = {
         lambda t: Piecewise((1, Eq(t, 0)), ((exp(t) - 1) / t, True)),
         r"its derivative .*derivatives=\{1: \.\.\}",
     ),
+    "far out": (lambda t: t / sqrt(1 + t**2), r"t = 1e\+200 in float64 it comes out as 0 and is 1"),
+    "derivative far out": (
+        lambda t: t * (1 + tanh(sqrt(2 / sympy.pi) * (t + 0.044715 * t**3))) / 2,
+        r"t = 1e\+200 in float64 its derivative comes out as nan and is 1: .*overflows",
+    ),
     "two arguments": (lambda a, b: (a**3 - b**3) - (a - b) * (a**2 + a * b), "loses its digits"),
 }
 KEPT = {
@@ -55,6 +60,9 @@ KEPT = {
     ),
     "power": lambda a, b: a**b,
     "number": lambda t: sympy.Integer(3),
+    "oscillation": lambda t: sin(t / 3),
+    "falling": lambda t: 1 / (1 + t**2),
+    "exponential of one": lambda t: tanh(exp(t)) * exp(-exp(t)),
 }
 
 

@@ -60,9 +60,11 @@ class Multiprecision(_Numbers):
     def call(self, name: str, *arguments: Any) -> Any:
         if name in _EXPONENTIAL and abs(arguments[0]) > LARGEST_EXPONENT:
             return _EXPONENTIAL[name](arguments[0])
+        if name in ("sin", "cos") and abs(arguments[0]) > LARGEST_ANGLE:
+            return mp.nan
         try:
             value = _MULTIPRECISION[name](*arguments)
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ZeroDivisionError, OverflowError):
             return mp.nan
         return value if isinstance(value, mp.mpf) else mp.nan
 
@@ -76,12 +78,14 @@ class Multiprecision(_Numbers):
         return next((value for value, holds in branches if holds), fallback)
 
 
+LARGEST_ANGLE = 1e300  # reduced with as many digits as it has
 LARGEST_EXPONENT = 1e20  # exp of that has an exponent of its own that no memory holds
 _EXPONENTIAL: Mapping[str, Callable[[Any], Any]] = {
     "exp": lambda x: mp.inf if x > 0 else mp.mpf(0),
     "expm1": lambda x: mp.inf if x > 0 else mp.mpf(-1),
     "sinh": lambda x: mp.inf if x > 0 else -mp.inf,
     "cosh": lambda x: mp.inf,
+    "tanh": mp.sign,
 }
 
 

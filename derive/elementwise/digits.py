@@ -2,7 +2,8 @@
 
 At a few fixed points from 1e-8 to 800, of both signs, beside equalities, in float32 and float64;
 for the function and its derivatives to the second.  What a rounding of an argument changes is
-allowed.  A form that is given beside the formula, and is of another function, is refused.
+allowed.  For a function of one argument and its derivative also where a square overflows.
+A form that is given beside the formula, and is of another function, is refused.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SIZES = (1e-8, 1e-4, 0.01, 0.3, 1.0, 2.5, 6.0, 15.0, 36.0, 80.0, 300.0, 800.0)
 SEVERAL = SIZES[1:10]  # for several arguments: their products reach further
 BESIDE = (1e-3, 1e-6, 1e-9)  # how near to an equality
 DIGITS, MORE_DIGITS = 50, 400  # 400 where 50 do not confirm: 1 + erf(-36) cancels 280
+FAR = (1e200, 2e19)  # in float64, in float32
 ROUNDINGS = 1024  # of eps: three digits, beside what a rounding of an argument changes
 ORDINARY = (0.29, 0.71, 1.13, 1.87, 2.61)  # and their negatives: kinks are rarely there
 ANOTHER = 1e-5  # relative to 1 and more: a series cut for float32 is nearer
@@ -68,8 +70,25 @@ def loss(psi: Operation) -> Loss | None:
     first = [psi.derivative(k) for k in range(len(psi.arguments))]
     second = [f.derivative(k) for f in first for k in range(len(psi.arguments))]
     for f in dict.fromkeys([psi, *first, *second]):
-        if not f.is_constant and (found := _loss(f, columns)):
+        if not f.is_constant and (found := _loss(f, columns) or _far_loss(f)):
             return found
+    return None
+
+
+def _far_loss(psi: Operation) -> Loss | None:
+    """Far out the absolute error counts, where a value is below 1: a 0 for 1e-200 is none.
+
+    For a function of one argument and its derivative: a square of the argument overflows there.
+    """
+    if len(psi.arguments) > 1 or sum(psi.orders) > 1:
+        return None
+    for dtype, size in zip(DTYPES, FAR, strict=True):
+        column = np.array([size, -size], dtype)
+        exact = _exact(psi, [column], DIGITS)
+        slack = [s + 1 for s in _slack(psi, [column], exact)]
+        for x, found, value, more in zip(column, psi(column), exact, slack, strict=True):
+            if _is_lost(found, value, more, dtype):
+                return Loss(psi, (float(x),), found.dtype, float(found), float(value))
     return None
 
 
