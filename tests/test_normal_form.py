@@ -25,10 +25,12 @@ from derive import (
     largest,
     layer,
     log,
+    log_softmax,
     norm,
     outer,
     relu,
     scale,
+    softmax,
     tanh,
     total_sum,
     transpose,
@@ -318,6 +320,14 @@ def test_what_points_do_not_show_is_not_decided() -> None:
         left, right = tanh(left), tanh(right)
     assert equal(left * (a + b), left * a + left * b) == UNDECIDED
     assert not equal(left, right)
+
+
+def test_a_maximum_that_cancels_is_no_branch() -> None:
+    """Softmax is shifted by its largest entry: the place is another node on the other side."""
+    assert equal(softmax(a), softmax(a + 1)) == PROVED
+    assert equal(log_softmax(a), log(softmax(a))) == PROVED
+    assert equal(softmax(a), softmax(2 * a)) == DIFFERS
+    assert equal(largest(a + 500), form("second", x=(1,), to=())(a + 500)) == DIFFERS
 
 
 def test_all_class_indices_are_tried() -> None:

@@ -23,6 +23,7 @@ from sympy.core.relational import Relational
 
 from ..expressions import Elementwise, Node, Variable
 from ..layers import Layer
+from ..maps import LinearMap
 from ..reference import Array, Sizes, Value, shape_of, values_of
 from ..roles import MASK, PARAMETER, STATE
 from ..spaces import Indices, Product, Real, Space
@@ -223,7 +224,7 @@ def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | N
     derived, random = layer.derivative(x.name), np.random.default_rng(seed)
     for point in edge_points(layer, sizes, seed):
         v = _chosen(random, x.space, sizes, Entries(0.25, 1.25, alternating=True))
-        (found,) = exactly([derived.body], {**point.values, derived.variable: v}, sizes)
+        found = _derived_at(derived, {**point.values, derived.variable: v}, sizes)
         gaps = _gaps(layer, point, {x: v}, found, STEP)
         if any(gap > SAME for gap in gaps):
             finer = _gaps(layer, point, {x: v}, found, STEP * FINER)
@@ -232,6 +233,20 @@ def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | N
             if place is not None:
                 return place
     return None
+
+
+def _derived_at(derived: LinearMap, values: Values, sizes: Sizes) -> Array:
+    """Its entries, exactly; where the plain formula is no number, what is computed by convention.
+
+    Such as of the norm at zero, the derivative of which is 0 there in the stable form alone.
+    """
+    (found,) = exactly([derived.body], values, sizes)
+    if not all(mp.isfinite(entry) for entry in found):
+        with np.errstate(all="ignore"):
+            computed = _flat(values_of([derived.body], values, sizes)[0])
+        pairs = zip(found, computed, strict=True)
+        found = np.asarray([a if mp.isfinite(a) else mp.mpf(float(b)) for a, b in pairs], object)
+    return found
 
 
 def _gaps(layer: Layer, point: EdgePoint, along: Values, found: Array, step: Any) -> list[Any]:

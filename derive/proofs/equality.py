@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import mpmath as mp
 import numpy as np
 import sympy
 
-from ..expressions import Elementwise, Node, Variable, variable
+from ..expressions import Argmax, Elementwise, Node, Variable, variable
 from ..maps import BilinearMap, LinearMap, free_name, substituted, variables_of
 from ..mistakes import SpaceError, called
 from ..normal_form import normal
@@ -26,11 +26,13 @@ from .proof import NESTED, fitting
 
 Item: TypeAlias = Node | LinearMap | BilinearMap
 Indexed: TypeAlias = "dict[Variable, Array]"
+Key = TypeVar("Key", bound=Node)
 
 SCALES = (1.0, 1e-3, 20.0)  # of drawn entries; 1 + erf(-30) cancels 390 of DIGITS, no more
 FEW = 60  # digits in which points are looked for; a difference counts if more digits confirm it
 APART = mp.mpf(10) ** -9  # a relative difference: DIGITS leave many more right where none is lost
 CASES = 32  # settings of class indices that are tried: more are not decided
+PLACES = 96  # the same of argmaxes, which are only compared exactly: two of two rows of three
 BRANCHING = (
     sympy.Piecewise,
     sympy.Abs,
@@ -71,11 +73,11 @@ def equal(left: Item, right: Item, seed: int = 0) -> Equality:
     """Whether two expressions, or two linear or bilinear maps, are one function, and why.
 
     "one normal form" holds for all sizes: the two are one by the laws of sums and products.
-    "proved in a prime field" is an identity in exact arithmetic at random points, at sizes 2 and 3
-    and for all class indices (Schwartz 1980, Zippel 1979), up to poles.  "differs at a point":
-    their values at a drawn point are far apart, or one of the two has none there.  What is neither
-    is "not decided": a law of sin or of an uninterpreted function, branches (relu, max, argmax)
-    that are not written alike, logarithms and roots of other numbers, more than NESTED operations
+    "proved in a prime field" is an identity in exact arithmetic at random points, at sizes 2 and
+    3, for all class indices and places of an argmax, up to poles (Schwartz 1980, Zippel 1979).
+    "differs at a point": their values at a drawn point are far apart, or one has none there.  What
+    is neither is "not decided": a law of sin or of an uninterpreted function, branches (relu) that
+    are not written alike, logarithms and roots of other numbers, more than NESTED operations
     within each other.
 
     Raises SpaceError for what is no expression and no map.
@@ -159,9 +161,14 @@ def _small_sizes(*roots: Node) -> Iterator[Sizes]:
 def _settings(left: Node, right: Node, sizes: Sizes) -> list[Indexed]:
     """All values of the class indices, and no more than one beyond CASES."""
     own = [x for x in variables_of(left, right) if isinstance(x.space, Indices)]
+    return _all_indices(own, sizes, CASES)
+
+
+def _all_indices(own: Sequence[Key], sizes: Sizes, most: int) -> list[dict[Key, Array]]:
+    """All values of these together, and no more than one beyond so many."""
     each = [_index_arrays(x.space, sizes) for x in own if isinstance(x.space, Indices)]
-    every = product(*(islice(values, CASES + 1) for values in each))
-    return [dict(zip(own, values, strict=True)) for values in islice(every, CASES + 1)]
+    every = product(*(islice(values, most + 1) for values in each))
+    return [dict(zip(own, values, strict=True)) for values in islice(every, most + 1)]
 
 
 def _index_arrays(space: Indices, sizes: Sizes) -> Iterator[Array]:
@@ -173,9 +180,32 @@ def _index_arrays(space: Indices, sizes: Sizes) -> Iterator[Array]:
 # --- exactly
 
 
+class _Placed(Components):
+    """Components with every argmax at a place that is given, wherever the operand is largest."""
+
+    def __init__(self, sizes: Sizes, indexed: Indexed, places: Mapping[Argmax, Array]) -> None:
+        super().__init__(sizes, {x.name: value for x, value in indexed.items()}, seed=0)
+        self._places = places
+
+    def place_of(self, node: Argmax) -> Value:
+        """As given."""
+        return np.asarray(self._places[node], dtype=object)
+
+
 def _are_one(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
+    """Whether components and domains are one, at every place that an argmax may have.
+
+    What holds at every one of them, such as of a maximum that cancels, holds without conditions.
+    """
+    own = [node for node in topological(left, right) if isinstance(node, Argmax)]
+    settings = _all_indices(own, sizes, PLACES)
+    return len(settings) <= PLACES and all(
+        _agree(left, right, _Placed(sizes, indexed, places), seed) for places in settings
+    )
+
+
+def _agree(left: Node, right: Node, components: Components, seed: int) -> bool:
     """Components are one, or are without branches and differ by zero; their domains are one."""
-    components = Components(sizes, {x.name: value for x, value in indexed.items()})
     pair = [flat_components(components.of(node)) for node in (left, right)]
     unlike = [(a, b) for a, b in zip(*pair, strict=True) if a != b]
     if any(a.has(*BRANCHING) or b.has(*BRANCHING) for a, b in unlike):
