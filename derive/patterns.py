@@ -31,7 +31,6 @@ from .spaces import Real, Space
 from .walk import rebuild
 
 ARITHMETIC = (shipped.difference, shipped.weighed, shipped.anchor)  # but at infinities
-ROOTS = (shipped.sqrt, shipped.root)
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,8 @@ def _with_base(node: Node, other: Node) -> Node:
 
 
 def norm_of(node: Node, family: sympy.Symbol | None = None) -> Node | None:
-    """x where the node is sqrt(<x, x>), which is rewritten to the norm."""
-    if not isinstance(node, Elementwise) or node.operation not in ROOTS:
+    """x where the node is |x|: the root of <x, x> whose derivatives at 0 are 0."""
+    if not isinstance(node, Elementwise) or node.operation != shipped.root:
         return None
     found = pattern(node.arguments[0], family)
     same = found is not None and found.name == "inner" and len(set(found.arguments)) == 1

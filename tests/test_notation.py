@@ -22,6 +22,7 @@ from derive import (
     relu,
     scale,
     softmax,
+    sqrt,
     tanh,
     uninterpreted,
     variable,
@@ -109,6 +110,7 @@ WRITTEN = {
     "a sum times a number": (2 * ((s + 1) * alpha), r"2 (s + 1)\,\alpha"),
     "inner products": (inner(x, x2), r"\langle x, x_{2} \rangle"),
     "norms": (norm(x), r"\lVert x \rVert"),
+    "a root of an inner product": (sqrt(inner(x, x)), r"\sqrt{\langle x, x \rangle}"),
     "a norm's derivative": (
         tangent(norm(x), {x: v}),
         r"\frac{\langle v, x \rangle}{\lVert x \rVert}",

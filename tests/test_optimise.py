@@ -410,6 +410,7 @@ def test_a_step_refuses_a_schedule_with_a_value_that_is_no_rate(value):
         (lambda: constant(0.0), "rate satisfies"),
         (lambda: cosine(0.0, 5), "start satisfies"),
         (lambda: cosine(0.1, 0), "steps is a whole number of at least 1; got 0"),
+        (lambda: cosine(0.1, True), "steps is a whole number of at least 1; got True"),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused_with_a_sentence(make, match):
@@ -421,3 +422,12 @@ def test_hyperparameters_out_of_range_are_refused_with_a_sentence(make, match):
 def test_hyperparameters_that_are_no_numbers_are_refused(value):
     with pytest.raises(TypeError, match="decay is a real number"):
         Adam(decay=value)
+
+
+def test_a_schedule_without_its_numbers_says_how_it_is_called():
+    with pytest.raises(
+        TypeError, match=r"^cosine: missing .* 'steps'; call it as cosine\(start, s"
+    ):
+        cosine(0.1)
+    with pytest.raises(TypeError, match=r"call it as constant\(rate\)"):
+        constant()

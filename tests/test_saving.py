@@ -107,7 +107,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
 
 
 def test_load_of_no_file_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; give the \.npz file"):
+        load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="does not exist; save writes it"):
         load(tmp_path / "p.npz")
 
 

@@ -70,7 +70,9 @@ def _plain(node: Node, w: Writes) -> Node:
     number, exponents = found
     if len(node.arguments) == 1:
         (x,), (p,) = node.arguments, exponents
-        return linear_combination([(number, _power(x, p, w))])
+        is_root = (node.operation.declared or node.operation) == shipped.root
+        half = shipped.root if is_root else shipped.sqrt
+        return linear_combination([(number, _power(x, p, w, half))])
     if any(node.operation.orders):
         return linear_combination([(number, _quotient(node.arguments, exponents, w))])
     return _divided(node, w)
@@ -84,15 +86,15 @@ def _quotient(arguments: Sequence[Node], exponents: Sequence[sympy.Expr], w: Wri
     return elementwise(shipped.quotient, _power(a, p, w), _power(b, -q, w))
 
 
-def _power(x: Node, p: sympy.Expr, w: Writes) -> Node:
+def _power(x: Node, p: sympy.Expr, w: Writes, half: Operation = shipped.sqrt) -> Node:
     """x^p, by a root or as the reciprocal of one for a number; else powers of powers as one."""
     scalar = is_scalar(w, x)
     q = None if scalar or x in w.names else _exponent(x)
     if q is not None and (p.is_Integer or not q.is_Integer):  # but (x^2)^(1/2) is |x|
         return _power(x.operands[0], p * q, w)
     if scalar and p == sympy.Rational(-1, 2):
-        return elementwise(shipped.reciprocal, elementwise(shipped.sqrt, x))
-    named = {-1: shipped.reciprocal, sympy.Rational(1, 2): shipped.sqrt}
+        return elementwise(shipped.reciprocal, elementwise(half, x))
+    named = {-1: shipped.reciprocal, sympy.Rational(1, 2): half}
     return elementwise(named[p], x) if p in named else power(x, p)
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from derive.mistakes import called
 from derive.training.gradients import (
     NotFinite,
     check_gradient,
@@ -28,12 +29,14 @@ from derive.training.parameters import Array, Tree, align, map_tree
 Schedule: TypeAlias = Callable[[int], float]
 
 
+@called
 def constant(rate: float) -> Schedule:
     """The schedule eta_t = rate."""
     rate = within("rate", rate, 0.0, math.inf, open_below=True)
     return lambda step: rate
 
 
+@called
 def cosine(start: float, steps: int) -> Schedule:
     """The schedule eta_t = start (1 + cos(pi t / steps)) / 2 for t < steps, then 0.
 
@@ -43,7 +46,7 @@ def cosine(start: float, steps: int) -> Schedule:
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
     start = within("start", start, 0.0, math.inf, open_below=True)
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"cosine: steps is a whole number of at least 1; got {steps!r}")
     return lambda step: 0.5 * start * (1.0 + math.cos(math.pi * min(step, steps) / steps))
 

@@ -46,10 +46,12 @@ def save(path: str | os.PathLike[str], tree: Tree) -> None:
 def load(path: str | os.PathLike[str]) -> Any:
     """The tree that ``save`` wrote to ``path``.
 
-    Raises FileNotFoundError where there is no file, and ValueError for a file that is broken, was
-    not written by ``save``, or holds pickled objects, which are never unpickled.
+    Raises FileNotFoundError where there is no file, IsADirectoryError for a folder, and ValueError
+    for a file that is broken, was not written by ``save``, or holds pickled objects, which are
+    never unpickled.
     """
     _check_path("load(path)", path)
+    _check_is_file(path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -66,6 +68,14 @@ def load(path: str | os.PathLike[str]) -> Any:
 def _check_path(call: str, path: object) -> None:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{call}: expected a path, got {type(path).__name__}")
+
+
+def _check_is_file(path: str | os.PathLike[str]) -> None:
+    shown = repr(os.fspath(path))
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"load: {shown} is a folder; give the .npz file that save wrote")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"load: {shown} does not exist; save writes it")
 
 
 def _check_savable(name: str, array: Array) -> None:
