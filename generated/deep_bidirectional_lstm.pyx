@@ -59,7 +59,7 @@ cdef inline real select(real mask, real there, real elsewhere) noexcept nogil:
 
 
 cdef inline real share(real t) noexcept nogil:
-    # 1/t
+    # Piecewise((1/t, t > 0), (0, True))
     return 1/t if t > 0 else (<real>0 if t <= 0 else t)
 
 
