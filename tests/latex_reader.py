@@ -268,6 +268,8 @@ class _Reader:
             primes += bool(self.next())
         if name == "max":
             return np.max(self.argument())
+        if name == "diag":
+            return np.diag(self.argument())
         if name not in self.functions:
             raise Unreadable(f"{token} is not known")
         psi = self.functions[name]
