@@ -62,14 +62,20 @@ def torch_module() -> Any:
     return import_module("torch") if find_spec("torch") else None
 
 
-def tried(draft: Draft, folder: Path, torch: Any) -> Trial | Finding:
-    """A draft declared in a file of its own and tried, or why it can't be declared."""
+BEYOND = "a product of its numbers is beyond the floats"
+
+
+def tried(draft: Draft, folder: Path, torch: Any) -> Trial | Finding | str:
+    """A draft declared in a file of its own and tried, or why it can't be declared.
+
+    Numbers whose product no float has are refused, as they should be: a draft that is rejected.
+    """
     file = folder / f"{draft.name}.py"
     file.write_text(source([draft]), "utf-8")
     try:
         module = load_file(file)
     except Exception as error:
-        return failure("declared", error)
+        return BEYOND if "below 1.8e308" in str(error) else failure("declared", error)
     layer, function = (getattr(module, f"{draft.name}{end}") for end in ("", "_torch"))
     return Trial(layer, function, torch=torch).run()
 
@@ -91,8 +97,11 @@ def run(
     return report
 
 
-def note(report: Report, draft: Draft, trial: Trial | Finding) -> None:
+def note(report: Report, draft: Draft, trial: Trial | Finding | str) -> None:
     """Count a trial where it belongs."""
+    if isinstance(trial, str):
+        report.rejected[trial] += 1
+        return
     findings = [trial] if isinstance(trial, Finding) else trial.findings
     if findings:
         report.wrong.append((draft, findings[0]))
