@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -156,10 +155,8 @@ def reports(jobs: Iterable[Any], processes: int) -> Iterable[Report]:
     if processes == 1:
         yield from map(bundle, jobs)
         return
-    with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), max_tasks_per_child=8
-    ) as pool:
-        yield from pool.map(bundle, jobs)
+    with get_context("spawn").Pool(processes, maxtasksperchild=8) as pool:
+        yield from pool.imap(bundle, jobs)
 
 
 def bundle(job: tuple[int, range, frozenset[str], Path, bool]) -> Report:
