@@ -61,20 +61,21 @@ def torch_module() -> Any:
     return import_module("torch") if find_spec("torch") else None
 
 
-BEYOND = "a product of its numbers is beyond the floats"
+REFUSED = {  # what is refused as it should be: such a draft is rejected
+    "below 1.8e308": "a product of its numbers is beyond the floats",
+    "entry by entry, no inverse": "a negative power of a square matrix",
+}
 
 
 def tried(draft: Draft, folder: Path, torch: Any) -> Trial | Finding | str:
-    """A draft declared in a file of its own and tried, or why it can't be declared.
-
-    Numbers whose product no float has are refused, as they should be: a draft that is rejected.
-    """
+    """A draft declared in a file of its own and tried, or why it can't be declared."""
     file = folder / f"{draft.name}.py"
     file.write_text(source([draft]), "utf-8")
     try:
         module = load_file(file)
     except Exception as error:
-        return BEYOND if "below 1.8e308" in str(error) else failure("declared", error)
+        reasons = (why for said, why in REFUSED.items() if said in str(error))
+        return next(reasons, None) or failure("declared", error)
     layer, function = (getattr(module, f"{draft.name}{end}") for end in ("", "_torch"))
     return Trial(layer, function, torch=torch).run()
 
