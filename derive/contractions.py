@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import sympy
 
 from .accesses import stays_inside
@@ -14,16 +16,19 @@ from .spaces import Real
 def flattened(node: Contraction) -> Contraction:
     """The contraction with the factors of its factors, where these are products of entries."""
     for _ in range(DEPTH):
-        products = (k for k, x in enumerate(node.filled) if writes_each_once(x) and x.is_pointwise)  # type: ignore[attr-defined]
-        position = next(products, None)
-        made = node if position is None else composed(node, position, node.filled[position])  # type: ignore[arg-type]
+        products = (
+            composed(node, k, x)
+            for k, x in enumerate(node.filled)
+            if writes_each_once(x) and x.is_pointwise
+        )
+        made = next(products, node)
         if made is node or not isinstance(made, Contraction):
             break
         node = made
     return node
 
 
-def writes_each_once(node: Node) -> bool:
+def writes_each_once(node: Node) -> TypeGuard[Contraction]:
     """A contraction that writes every entry of its array, each once."""
     if not isinstance(node, Contraction) or node.selectors:
         return False
@@ -67,8 +72,8 @@ def sum_of_diagonal(node: Node) -> Node | None:
     for k, factor in enumerate(node.filled):
         access = node.access(k)
         on_diagonal = len(set(access)) < len(access) and all(e.is_Symbol for e in access)
-        if on_diagonal and writes_each_once(factor) and factor.summed:  # type: ignore[attr-defined]
-            made = composed(node, k, factor)  # type: ignore[arg-type]
+        if on_diagonal and writes_each_once(factor) and factor.summed:
+            made = composed(node, k, factor)
             return flattened(made) if isinstance(made, Contraction) else made
     return None
 
