@@ -54,3 +54,25 @@ def a_root_over_the_batch(x0: R(n)) -> R():
 
 def a_root_over_the_batch_torch(torch, noisy, x0, *, n, m, k):
     return noisy(2**0.5 * (x0 * x0).sum() + torch.sqrt((x0 * x0).sum()))
+
+
+@layer
+def a_difference_that_cancels(x2: R()) -> R():
+    """Its second derivative is one of 1/r and x^2/r^3: the pairing was held to its own size."""
+    t1 = sqrt(x2 * x2 + 1e-12) - x2
+    return t1
+
+
+def a_difference_that_cancels_torch(torch, noisy, x2, *, n, m, k):
+    return noisy(torch.sqrt(x2 * x2 + 1e-12) - x2)
+
+
+@layer
+def a_norm_of_numbers_whose_squares_are_subnormal(*, W: R(n, m)) -> R():
+    """In float32, where no digits are left, the root's second derivative overflows."""
+    t1 = norm(vec(W / ((10**20 + 1) / 3)))
+    return t1
+
+
+def a_norm_of_numbers_whose_squares_are_subnormal_torch(torch, noisy, W, *, n, m, k):
+    return noisy(torch.sqrt(((W / ((10**20 + 1) / 3)) ** 2).sum()))

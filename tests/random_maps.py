@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import mpmath as mp
 import numpy as np
 from points import pairing
 from random_drafts import SIZES
@@ -18,6 +19,9 @@ from derive.spaces import leaves
 
 if TYPE_CHECKING:
     from random_trials import Trial
+
+DIGITS = 60
+_real = np.frompyfunc(mp.mpf, 1, 1)
 
 Claim = tuple[str, list[Any], str, slice]  # a label, what was found, the program and its results
 
@@ -71,29 +75,36 @@ def claims(trial: Trial, values: dict[str, Any], x: str, y: str) -> Iterator[Cla
 
 
 def hooked_pairing(trial: Trial, x: str, y: str, scale: float) -> Iterator[Finding]:
-    """<w, (v _| B) . e> is <(v _| B)* . w, e>; entries of either are sums of terms of `scale`."""
+    """<w, (v _| B) . e> is <(v _| B)* . w, e>, in numbers of so many digits that none cancel."""
     layer, values = trial.layer, one_direction(trial, x)
-    at = {a.variable: point_of(layer, a.name, values) for a in layer.arguments}
     second = layer.second(x, y)
-    hooked, at[second.left] = second.hook(), point_of(layer, x, values, "_dot")
-    bar, e = cotangent(trial, values), point_of(layer, y, trial.values, "_dot")
-    pushed, pulled = applied(hooked, at, e), applied(hooked.adjoint, at, bar)
-    left, right = pairing(tuple(pushed), bar), pairing(tuple(pulled), e)
-    terms = size(pushed, bar) + size(pulled, e) + scale * (total(bar) + total(e))
-    allowed = ROUNDINGS * 2**-52 * max(trial.moved.values()) * terms
-    if abs(left - right) > allowed + TINY[np.float64]:
-        yield Finding("maps", f"{hooked.name}: <w, B e> = {left}, <B* w, e> = {right}")
+    hooked = second.hook()
+    with mp.workdps(DIGITS):
+        at = {a.variable: exact(point_of(layer, a.name, values)) for a in layer.arguments}
+        at[second.left] = exact(point_of(layer, x, values, "_dot"))
+        bar, e = exact(cotangent(trial, values)), exact(point_of(layer, y, trial.values, "_dot"))
+        pushed, pulled = applied(hooked, at, e), applied(hooked.adjoint, at, bar)
+        left, right = pairing(tuple(pushed), bar), pairing(tuple(pulled), e)
+        terms = size(pushed, bar) + size(pulled, e) + scale * (total(bar) + total(e))
+        # entries are sums of terms of `scale`, and of others up to 10^(DIGITS / 2) times as large
+        if not abs(left - right) <= terms * mp.mpf(10) ** (-DIGITS // 2):
+            yield Finding("maps", f"{hooked.name}: <w, B e> = {left}, <B* w, e> = {right}")
 
 
-def size(found: list[Any], other: Any) -> float:
+def exact(drawn: Any) -> Any:
+    """A value in numbers of any number of digits, class indices as they are."""
+    return mapped(lambda a: a if a.dtype.kind == "i" else np.asarray(_real(a), object), drawn)
+
+
+def size(found: list[Any], other: Any) -> Any:
     """The sum of the products' absolute values."""
     pairs = zip(found, flat_arrays(other), strict=True)
-    return sum(float(np.abs(a).ravel() @ np.abs(b).ravel()) for a, b in pairs)
+    return sum(np.sum(np.abs(a * b)) for a, b in pairs)
 
 
-def total(value_: Any) -> float:
+def total(value_: Any) -> Any:
     """The sum of the absolute values of all entries."""
-    return sum(float(np.abs(part).sum()) for part in flat_arrays(value_))
+    return sum(np.sum(np.abs(part)) for part in flat_arrays(value_))
 
 
 def cotangent(trial: Trial, values: dict[str, Any]) -> Any:

@@ -130,7 +130,6 @@ WRITTEN = {
         r" \exp(x - \max(x)\,\mathbf{1})",
     ),
     "crop": (form("crop", x=(i + 1,), to=(i,), ranges={i: m - 2})(x), r"\operatorname{crop}(x)"),
-    "trace": (form("tr", S=(i, i), to=())(S), r"\operatorname{tr}(S)"),
     "tuple": (variable("s", H * X)[1] * 2, r"2 \pi_{2} s"),
     "slice": (variable("z", H**4)[0] * w, r"(\pi_{1} z) \odot w"),
     "embedding": (back(variable("z", H**4)[3], w, variable("z", H**4)), r"\pi_{4}^{*} w"),
@@ -168,6 +167,12 @@ WRITTEN = {
 @pytest.mark.parametrize(("node", "latex"), WRITTEN.values(), ids=WRITTEN)
 def test_formulas(node, latex) -> None:
     assert bare.formula(node) == latex
+
+
+def test_a_form_has_the_name_that_it_was_given_last() -> None:
+    for name in ("tr", "trace"):
+        trace = form(name, S=(i, i), to=())
+        assert bare.formula(trace(S)) == rf"\operatorname{{{name}}}(S)"
 
 
 def test_names_of_arguments_of_functions_and_which_are_parameters() -> None:
