@@ -561,9 +561,9 @@ cdef void autoencoder_tangent_backward(
         code_W_bar_dot is not NULL or code_b_bar_dot is not NULL or decoder_b_bar_dot is not NULL
     ):
         # encoder_z = encoder_W_x + encoder_b
+        # tanh_d1_encoder_z = tanh'(encoder_z)
         # encoder = tanh(encoder_z)
         # encoder_dot = tanh_d1_encoder_z (.) encoder_z_dot
-        # tanh_d1_encoder_z = tanh'(encoder_z)
         for s in range(batch):
             if interrupted(s): return
             for i in range(encoder_n):
@@ -593,9 +593,9 @@ cdef void autoencoder_tangent_backward(
         gemm(batch, encoder_n, code_n, <real>1,
              code_dot, code_n, 1, code_W, encoder_n, 1, decoder_z_dot, encoder_n, 1)
         # decoder_z = t + decoder_b
+        # decoder_z_bar = tanh'(decoder_z) (.) decoder_bar
         # decoder_z_bar_dot = tanh''(decoder_z) (.) decoder_z_dot (.) decoder_bar +
         #     tanh'(decoder_z) (.) decoder_bar_dot
-        # decoder_z_bar = tanh'(decoder_z) (.) decoder_bar
         # decoder_dot = tanh'(decoder_z) (.) decoder_z_dot
         # decoder = tanh(decoder_z)
         for s in range(batch):
@@ -690,10 +690,10 @@ cdef void autoencoder_tangent_backward(
                 for i in range(code_n):
                     code_b_bar_dot[i] += code_bar_dot[s*code_n + i]
         if x_bar_dot is not NULL or encoder_W_bar_dot is not NULL or encoder_b_bar_dot is not NULL:
+            # encoder_z_bar = tanh_d1_encoder_z (.) encoder_bar
             # encoder_z = encoder_W_x + encoder_b
             # encoder_z_bar_dot = tanh''(encoder_z) (.) encoder_z_dot (.) encoder_bar +
             #     tanh_d1_encoder_z (.) encoder_bar_dot
-            # encoder_z_bar = tanh_d1_encoder_z (.) encoder_bar
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(encoder_n):

@@ -870,8 +870,8 @@ cdef void cnn_tangent_backward(
         second_W_bar_dot is not NULL or second_b_bar_dot is not NULL or output_W_bar_dot is not NULL
     ):
         # first_z = t + (first_b[i] -> [i, j, k])
-        # first = relu(first_z)
         # relu_d1_first_z = relu'(first_z)
+        # first = relu(first_z)
         # first_dot = relu_d1_first_z (.) first_z_dot
         for s in range(batch):
             if interrupted(s): return
@@ -1139,8 +1139,8 @@ cdef void cnn_tangent_backward(
                         total += sum_second_z_bar_dot[(i*n + j)*l + k]
                 second_b_bar_dot[i] += total
         if x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL:
-            # first_z_bar_dot = relu_d1_first_z (.) first_bar_dot
             # first_z_bar = relu_d1_first_z (.) first_bar
+            # first_z_bar_dot = relu_d1_first_z (.) first_bar_dot
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(first_o):
@@ -1587,8 +1587,8 @@ cdef void cnn_gradient(
             if j_4 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_5, largest = j_4, candidate
         t_2[s] = anchor(output[s*output_n + k_5])
-    # t_4 = exp(t_3)
     # t_3 = output - t_2 1
+    # t_4 = exp(t_3)
     for s in range(batch):
         if interrupted(s): return
         for i in range(output_n):

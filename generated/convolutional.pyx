@@ -365,8 +365,8 @@ cdef void convolutional_tangent_backward(
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
     # z = t + (b[i] -> [i, j, k])
-    # z_bar_dot = relu'(z) (.) y_bar_dot
     # z_bar = relu'(z) (.) y_bar
+    # z_bar_dot = relu'(z) (.) y_bar_dot
     for s in range(batch):
         if interrupted(s): return
         for i in range(o):

@@ -256,8 +256,8 @@ cdef void cosine_backward(
     cdef real* t_3 = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real r = 0
-    # t_2 = saved_t_4 J_bar
     # t = saved_t_3 (saved_t_2 (saved_t J_bar))
+    # t_2 = saved_t_4 J_bar
     # t_3 = saved_t_6 (saved_t_5 (saved_t J_bar))
     for s in range(batch):
         t_2[s] = saved_t_4[s]*J_bar[s]
@@ -371,16 +371,16 @@ cdef void cosine_tangent_backward(
         for i in range(n):
             total += x[s*n + i]*y_dot[s*n + i]
         t_2[s] += total
-    # t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) J_bar
-    # t_5 = quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2
-    #     sqrt(x_x) (sqrt'(y_y) y_dot_y)) J_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y))
-    #     J_bar_dot
     # t = sqrt'(x_x) (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
     # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
     #     + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar)
     #     + sqrt(y_y) ((quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) t_2 + quotient_2_2(x_y,
     #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
     #     y_dot_y))) J_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar_dot))
+    # t_4 = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) J_bar
+    # t_5 = quotient_1_2(x_y, sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2
+    #     sqrt(x_x) (sqrt'(y_y) y_dot_y)) J_bar + quotient_1(x_y, sqrt(x_x) sqrt(y_y))
+    #     J_bar_dot
     # t_6 = sqrt'(y_y) (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
     # t_7 = 2 sqrt''(y_y) y_dot_y (sqrt(x_x) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
     #     + sqrt'(y_y) (2 sqrt'(x_x) x_dot_x (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar)
@@ -498,10 +498,10 @@ cdef void cosine_gradient(
             total += y[s*n + i]*y[s*n + i]
         y_y[s] = total
     if J is not NULL or x_bar is not NULL or y_bar is not NULL:
-        # t_4 = quotient_1(x_y, t t_2)
         # t = sqrt(x_x)
         # t_2 = sqrt(y_y)
         # t_3 = sqrt'(x_x) (t_2 quotient_2(x_y, t t_2))
+        # t_4 = quotient_1(x_y, t t_2)
         # t_5 = sqrt'(y_y) (t quotient_2(x_y, t t_2))
         for s in range(batch):
             r = root(y_y[s])

@@ -373,8 +373,8 @@ cdef void cross_entropy_gradient(
             for i in range(n):
                 total += y[s*n + i]
             sum_y[s] = total
-    # t_3 = exp(t_2)
     # t_2 = x - t 1
+    # t_3 = exp(t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):

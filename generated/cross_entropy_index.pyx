@@ -330,8 +330,8 @@ cdef void cross_entropy_index_gradient(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = anchor(x[s*n + k_2])
-    # t_3 = exp(t_2)
     # t_2 = x - t 1
+    # t_3 = exp(t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):

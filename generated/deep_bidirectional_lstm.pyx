@@ -900,8 +900,8 @@ cdef void deep_bidirectional_lstm_observe(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_3, largest = j, candidate
         t_2[s] = anchor(t[s*upper_prediction_k + k_3])
-    # t_4 = exp(t_3)
     # t_3 = t - t_2 1
+    # t_4 = exp(t_3)
     for s in range(batch):
         if interrupted(s): return
         for i in range(upper_prediction_k):

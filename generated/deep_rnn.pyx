@@ -471,9 +471,9 @@ cdef void deep_rnn_tangent_backward(
     # t_10 += upper_W state_dot_1
     gemm(batch, upper_n, upper_n, <real>1,
          state_dot_1, upper_n, 1, upper_W, 1, upper_n, t_10, upper_n, 1)
+    # t_2 = tanh'(t)
     # t_3 = tanh(t)
     # t_9 = t_2 (.) t_8
-    # t_2 = tanh'(t)
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
@@ -491,8 +491,8 @@ cdef void deep_rnn_tangent_backward(
     gemm(batch, upper_n, n, <real>1, t_3, n, 1, upper_U_dot, 1, n, t_10, upper_n, 1)
     # t_10 += upper_U t_9
     gemm(batch, upper_n, n, <real>1, t_9, n, 1, upper_U, 1, n, t_10, upper_n, 1)
-    # t_11 = tanh''(t_4) (.) t_10 (.) y_bar_1 + tanh'(t_4) (.) y_bar_dot_1
     # t_5 = tanh'(t_4) (.) y_bar_1
+    # t_11 = tanh''(t_4) (.) t_10 (.) y_bar_1 + tanh'(t_4) (.) y_bar_dot_1
     for s in range(batch):
         if interrupted(s): return
         for i in range(upper_n):
@@ -546,8 +546,8 @@ cdef void deep_rnn_tangent_backward(
         state_bar_dot_0 is not NULL or x_bar_dot is not NULL or lower_W_bar_dot is not NULL or
         lower_U_bar_dot is not NULL or lower_b_bar_dot is not NULL
     ):
-        # t_13 = tanh''(t) (.) t_8 (.) (y_bar_0 + t_6) + t_2 (.) t_12
         # t_7 = t_2 (.) (y_bar_0 + t_6)
+        # t_13 = tanh''(t) (.) t_8 (.) (y_bar_0 + t_6) + t_2 (.) t_12
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):

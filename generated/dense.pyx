@@ -242,8 +242,8 @@ cdef void dense_tangent_backward(
     # z_dot += W x_dot
     gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
     # z = W_x + b
-    # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
+    # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):

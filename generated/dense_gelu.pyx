@@ -244,8 +244,8 @@ cdef void dense_gelu_tangent_backward(
     # z_dot += W x_dot
     gemm(batch, n, m, <real>1, x_dot, m, 1, W, 1, m, z_dot, n, 1)
     # z = W_x + b
-    # z_bar_dot = gelu''(z) (.) z_dot (.) y_bar + gelu'(z) (.) y_bar_dot
     # z_bar = gelu'(z) (.) y_bar
+    # z_bar_dot = gelu''(z) (.) z_dot (.) y_bar + gelu'(z) (.) y_bar_dot
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):

@@ -230,8 +230,8 @@ cdef void dense_leaky_relu_tangent_backward(
     fill(batch*n, <real>0, W_x)
     gemm(batch, n, m, <real>1, x, m, 1, W, 1, m, W_x, n, 1)
     # z = W_x + b
-    # z_bar_dot = leaky_relu'(z) (.) y_bar_dot
     # z_bar = leaky_relu'(z) (.) y_bar
+    # z_bar_dot = leaky_relu'(z) (.) y_bar_dot
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):

@@ -354,8 +354,8 @@ cdef void dilated_tangent_backward(
         gemm(o, n, 3*c, <real>1,
              W, 3*c, 1, windows_x_dot + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
     # z = t + (b[i] -> [i, j])
-    # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
+    # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     for s in range(batch):
         if interrupted(s): return
         for i in range(o):

@@ -324,11 +324,11 @@ cdef void gated_tangent_backward(
         c_bar_dot is not NULL
     ):
         # z = B_x + c
+        # z_bar = sigmoid'(z) (.) a (.) y_bar
         # z_bar_dot = sigmoid''(z) (.) z_dot (.) a (.) y_bar + sigmoid'(z) (.) (a_dot (.)
         #     y_bar + a (.) y_bar_dot)
         # a_bar = sigmoid(z) (.) y_bar
         # a_bar_dot = sigmoid'(z) (.) z_dot (.) y_bar + sigmoid(z) (.) y_bar_dot
-        # z_bar = sigmoid'(z) (.) a (.) y_bar
         for s in range(batch):
             if interrupted(s): return
             for i in range(m):

@@ -367,8 +367,8 @@ cdef void gru_backward(
         h_bar is not NULL or x_bar is not NULL or W_bar is not NULL or
         U_bar is not NULL or b_bar is not NULL
     ):
-        # t_2 = w_r_bar_2 + w_z_bar_2
         # t = w_r_bar_2 + w_z_bar_2
+        # t_2 = w_r_bar_2 + w_z_bar_2
         for s in range(batch):
             for i in range(3):
                 for j in range(n):
@@ -465,7 +465,7 @@ cdef void gru_tangent_backward(
     #     U_bar_dot: (3, n, m), added to, not computed where NULL
     #     b_bar_dot: (3, n), added to, not computed where NULL
     #     c_bar_dot: (n), added to, not computed where NULL
-    # cost: batch*n*(42*m + 42*n + 173) flops
+    # cost: 6*batch*n*(7*m + 7*n + 24) flops
     # 9*batch*n calls of elementwise functions
     # 8*(3*batch*m + 5*batch*n + 9*m*n + 9*n^2 + 12*n) bytes of arguments, results and
     #     saved values in float64
@@ -478,20 +478,22 @@ cdef void gru_tangent_backward(
     cdef real* r = workspace + 14*batch*n
     cdef real* t_5 = workspace + 15*batch*n
     cdef real* t_6 = workspace + 16*batch*n
-    cdef real* w_r_bar_2 = workspace + 19*batch*n
+    cdef real* w_r_bar_2 = workspace + 20*batch*n
     cdef real* candidate = workspace + 17*batch*n
-    cdef real* w_z_bar_2 = workspace + 22*batch*n
+    cdef real* w_z_bar_2 = workspace + 23*batch*n
     cdef real* t_7 = workspace
     cdef real* t_8 = workspace + 18*batch*n
-    cdef real* w_r_bar_dot_2 = workspace + 25*batch*n
-    cdef real* w_z_bar_dot_2 = workspace + 28*batch*n
-    cdef real* t_9 = workspace + 31*batch*n
-    cdef real* t_10 = workspace + 34*batch*n
-    cdef real* t_11 = workspace + 37*batch*n
+    cdef real* w_n_bar_dot = workspace + 19*batch*n
+    cdef real* w_r_bar_dot_2 = workspace + 26*batch*n
+    cdef real* w_z_bar_dot_2 = workspace + 29*batch*n
+    cdef real* t_9 = workspace + 32*batch*n
+    cdef real* t_10 = workspace + 35*batch*n
+    cdef real* t_11 = workspace + 38*batch*n
     cdef Py_ssize_t s, i, j
-    cdef real r_si, r_2 = 0, z_si, r_3, r_4, r_5, z_dot = 0, candidate_bar
-    cdef real u_n_bar, r_bar, w_r_bar, z_bar, w_z_bar, r_dot, candidate_bar_dot, u_n_bar_dot
-    cdef real r_bar_dot, w_r_bar_dot, candidate_dot, z_bar_dot, w_z_bar_dot, w_n_bar_dot, r_sij, w_n_bar
+    cdef real r_si, r_2 = 0, z_si, r_3, r_4, r_5, r_6, r_7
+    cdef real r_8, r_9, z_dot = 0, z_dot_y_bar = 0, r_dot = 0, r_10 = 0, candidate_bar = 0, u_n_bar = 0
+    cdef real candidate_bar_dot = 0, u_n_bar_dot = 0, r_bar, w_r_bar, z_bar, w_z_bar, r_bar_dot, w_r_bar_dot
+    cdef real candidate_dot, z_bar_dot, w_z_bar_dot, r_sij, w_n_bar
     # t = b
     # t_4 = b_dot
     for s in range(batch):
@@ -513,220 +515,232 @@ cdef void gru_tangent_backward(
     gemm(batch, 3*n, m, <real>1, x, m, 1, U_dot, 1, m, t_4, 3*n, 1)
     # t_4 += U x_dot
     gemm(batch, 3*n, m, <real>1, x_dot, m, 1, U, 1, m, t_4, 3*n, 1)
-    # w_z = W_h[1]
-    # u_z = t[1]
-    # t_2 = sigmoid'(w_z + u_z)
-    # z = sigmoid(w_z + u_z)
-    # w_r = W_h[0]
-    # u_r = t[0]
-    # r = sigmoid(w_r + u_r)
-    # w_n = W_h[2]
-    # u_n = t[2]
-    # t_5 = tanh'(r (.) (w_n + c) + u_n)
-    # t_6 = sigmoid'(w_r + u_r)
-    # t_8 = tanh''(r (.) (w_n + c) + u_n)
-    # candidate = tanh(r (.) (w_n + c) + u_n)
-    # w_z_dot = t_3[1]
-    # u_z_dot = t_4[1]
-    # z_dot = t_2 (.) (w_z_dot + u_z_dot)
-    # h_bar_dot += z_dot (.) y_bar + z (.) y_bar_dot
-    for s in range(batch):
-        if interrupted(s): return
-        for i in range(n):
-            r_si = W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i]
-            r_2 = sigmoid_d1(r_si)
-            t_2[s*n + i] = r_2
-            z_si = sigmoid(r_si)
-            z[s*n + i] = z_si
-            r_3 = W_h[s*3*n + i] + t[s*3*n + i]
-            r_4 = sigmoid(r_3)
-            r[s*n + i] = r_4
-            r_5 = r_4*(W_h[(s*3 + 2)*n + i] + c[i]) + t[(s*3 + 2)*n + i]
-            t_5[s*n + i] = tanh_d1(r_5)
-            t_6[s*n + i] = sigmoid_d1(r_3)
-            t_8[s*n + i] = tanh_d2(r_5)
-            if (
-                h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
-                U_bar_dot is not NULL or b_bar_dot is not NULL
-            ):
-                candidate[s*n + i] = tanh(r_5)
-                if h_bar_dot is not NULL:
+    if (
+        h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
+        U_bar_dot is not NULL or b_bar_dot is not NULL or c_bar_dot is not NULL
+    ):
+        # w_z = W_h[1]
+        # u_z = t[1]
+        # t_2 = sigmoid'(w_z + u_z)
+        # z = sigmoid(w_z + u_z)
+        # w_r = W_h[0]
+        # u_r = t[0]
+        # r = sigmoid(w_r + u_r)
+        # w_n = W_h[2]
+        # u_n = t[2]
+        # t_5 = tanh'(r (.) (w_n + c) + u_n)
+        # t_6 = sigmoid'(w_r + u_r)
+        # candidate = tanh(r (.) (w_n + c) + u_n)
+        # t_8 = tanh''(r (.) (w_n + c) + u_n)
+        # w_r_dot = t_3[0]
+        # u_r_dot = t_4[0]
+        # r_dot = t_6 (.) (w_r_dot + u_r_dot)
+        # candidate_bar = (1 - z) (.) y_bar
+        # u_n_bar = t_5 (.) candidate_bar
+        # w_n_dot = t_3[2]
+        # u_n_dot = t_4[2]
+        # w_z_dot = t_3[1]
+        # u_z_dot = t_4[1]
+        # z_dot = t_2 (.) (w_z_dot + u_z_dot)
+        # candidate_bar_dot = -z_dot (.) y_bar + (1 - z) (.) y_bar_dot
+        # u_n_bar_dot = t_8 (.) (r_dot (.) (w_n + c) + r (.) (w_n_dot + c_dot) + u_n_dot) (.)
+        #     candidate_bar + t_5 (.) candidate_bar_dot
+        # w_n_bar_dot = r_dot (.) u_n_bar + r (.) u_n_bar_dot
+        # h_bar_dot += z_dot (.) y_bar + z (.) y_bar_dot
+        for s in range(batch):
+            if interrupted(s): return
+            for i in range(n):
+                r_si = W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i]
+                r_2 = sigmoid_d1(r_si)
+                z_si = sigmoid(r_si)
+                r_3 = W_h[s*3*n + i] + t[s*3*n + i]
+                r_4 = sigmoid(r_3)
+                r_5 = W_h[(s*3 + 2)*n + i] + c[i]
+                r_6 = r_4*r_5 + t[(s*3 + 2)*n + i]
+                r_7 = tanh_d1(r_6)
+                r_8 = sigmoid_d1(r_3)
+                r_9 = tanh_d2(r_6)
+                if h_bar_dot is not NULL or W_bar_dot is not NULL or c_bar_dot is not NULL:
                     z_dot = r_2*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])
-                    h_bar_dot[s*n + i] += z_dot*y_bar[s*n + i] + z_si*y_bar_dot[s*n + i]
-    if (
-        h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
-        U_bar_dot is not NULL
-    ):
-        # w_r_bar_2 = e_0 (x) w_r_bar
-        fill(3*batch*n, <real>0, w_r_bar_2)
-        for s in range(batch):
-            for i in range(n):
-                candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
-                u_n_bar = t_5[s*n + i]*candidate_bar
-                r_bar = (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar
-                w_r_bar = t_6[s*n + i]*r_bar
-                w_r_bar_2[s*3*n + i] += w_r_bar
-        # w_z_bar_2 = e_1 (x) w_z_bar
-        fill(3*batch*n, <real>0, w_z_bar_2)
-        for s in range(batch):
-            for i in range(n):
-                z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
-                w_z_bar = t_2[s*n + i]*z_bar
-                w_z_bar_2[(s*3 + 1)*n + i] += w_z_bar
-    if (
-        h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
-        U_bar_dot is not NULL or b_bar_dot is not NULL
-    ):
-        # w_r_bar_dot_2 = e_0 (x) w_r_bar_dot
-        fill(3*batch*n, <real>0, w_r_bar_dot_2)
-        for s in range(batch):
-            if interrupted(s): return
-            for i in range(n):
-                candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
-                u_n_bar = t_5[s*n + i]*candidate_bar
-                r_bar = (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar
-                r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
-                z_dot = t_2[s*n + i]*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])
-                candidate_bar_dot = -z_dot*y_bar[s*n + i] + (<real>1 - z[s*n + i])*y_bar_dot[s*n + i]
-                u_n_bar_dot = (
-                    t_8[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])*candidate_bar
-                    + t_5[s*n + i]*candidate_bar_dot
-                )
-                r_bar_dot = (
-                    (t_3[(s*3 + 2)*n + i] + c_dot[i])*u_n_bar
-                    + (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar_dot
-                )
-                w_r_bar_dot = (
-                    sigmoid_d2(W_h[s*3*n + i] + t[s*3*n + i])*(t_3[s*3*n + i] + t_4[s*3*n + i])*r_bar
-                    + t_6[s*n + i]*r_bar_dot
-                )
-                w_r_bar_dot_2[s*3*n + i] += w_r_bar_dot
-        # w_z_bar_dot_2 = e_1 (x) w_z_bar_dot
-        fill(3*batch*n, <real>0, w_z_bar_dot_2)
-        for s in range(batch):
-            if interrupted(s): return
-            for i in range(n):
-                z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
-                r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
-                candidate_dot = t_5[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])
-                z_bar_dot = (
-                    h_dot[s*n + i]*y_bar[s*n + i]
-                    + h[s*n + i]*y_bar_dot[s*n + i]
-                    - candidate_dot*y_bar[s*n + i]
-                    - candidate[s*n + i]*y_bar_dot[s*n + i]
-                )
-                w_z_bar_dot = (
-                    sigmoid_d2(W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i])*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])*z_bar
-                    + t_2[s*n + i]*z_bar_dot
-                )
-                w_z_bar_dot_2[(s*3 + 1)*n + i] += w_z_bar_dot
-    if c_bar_dot is not NULL:
-        # c_bar_dot += sum_s w_n_bar_dot
-        for s in range(batch):
-            for i in range(n):
-                r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
-                candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
-                u_n_bar = t_5[s*n + i]*candidate_bar
-                z_dot = t_2[s*n + i]*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])
-                candidate_bar_dot = -z_dot*y_bar[s*n + i] + (<real>1 - z[s*n + i])*y_bar_dot[s*n + i]
-                u_n_bar_dot = (
-                    t_8[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])*candidate_bar
-                    + t_5[s*n + i]*candidate_bar_dot
-                )
-                w_n_bar_dot = r_dot*u_n_bar + r[s*n + i]*u_n_bar_dot
-                c_bar_dot[i] += w_n_bar_dot
-    if (
-        h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
-        U_bar_dot is not NULL or b_bar_dot is not NULL
-    ):
-        # t_11 = w_r_bar_dot_2 + w_z_bar_dot_2
-        # t_10 = w_r_bar_2 + w_z_bar_2
-        # t_7 = w_r_bar_2 + w_z_bar_2
-        # t_9 = w_r_bar_dot_2 + w_z_bar_dot_2
-        for s in range(batch):
-            for i in range(3):
-                for j in range(n):
-                    r_sij = w_r_bar_dot_2[(s*3 + i)*n + j] + w_z_bar_dot_2[(s*3 + i)*n + j]
-                    if (
-                        h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
-                        U_bar_dot is not NULL
-                    ):
-                        r_2 = w_r_bar_2[(s*3 + i)*n + j] + w_z_bar_2[(s*3 + i)*n + j]
-                    if x_bar_dot is not NULL or U_bar_dot is not NULL or b_bar_dot is not NULL:
-                        t_11[(s*3 + i)*n + j] = r_sij
-                        if x_bar_dot is not NULL or U_bar_dot is not NULL:
-                            t_10[(s*3 + i)*n + j] = r_2
-                    if h_bar_dot is not NULL or W_bar_dot is not NULL:
-                        t_7[(s*3 + i)*n + j] = r_2
-                        t_9[(s*3 + i)*n + j] = r_sij
-        if h_bar_dot is not NULL or W_bar_dot is not NULL:
-            # t_7 += e_2 (x) w_n_bar
+                    z_dot_y_bar = z_dot*y_bar[s*n + i]
+                if (
+                    h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
+                    U_bar_dot is not NULL or b_bar_dot is not NULL
+                ):
+                    t_2[s*n + i] = r_2
+                    z[s*n + i] = z_si
+                    r[s*n + i] = r_4
+                    t_5[s*n + i] = r_7
+                    t_6[s*n + i] = r_8
+                    candidate[s*n + i] = tanh(r_6)
+                    t_8[s*n + i] = r_9
+                if h_bar_dot is not NULL or W_bar_dot is not NULL or c_bar_dot is not NULL:
+                    r_dot = r_8*(t_3[s*3*n + i] + t_4[s*3*n + i])
+                    r_10 = <real>1 - z_si
+                    candidate_bar = r_10*y_bar[s*n + i]
+                    u_n_bar = r_7*candidate_bar
+                    candidate_bar_dot = -z_dot_y_bar + r_10*y_bar_dot[s*n + i]
+                    u_n_bar_dot = (
+                        r_9*(r_dot*r_5 + r_4*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])*candidate_bar
+                        + r_7*candidate_bar_dot
+                    )
+                    w_n_bar_dot[s*n + i] = r_dot*u_n_bar + r_4*u_n_bar_dot
+                    if h_bar_dot is not NULL:
+                        h_bar_dot[s*n + i] += z_dot_y_bar + z_si*y_bar_dot[s*n + i]
+        if (
+            h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
+            U_bar_dot is not NULL
+        ):
+            # w_r_bar_2 = e_0 (x) w_r_bar
+            fill(3*batch*n, <real>0, w_r_bar_2)
             for s in range(batch):
                 for i in range(n):
                     candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
                     u_n_bar = t_5[s*n + i]*candidate_bar
-                    w_n_bar = r[s*n + i]*u_n_bar
-                    t_7[(s*3 + 2)*n + i] += w_n_bar
-            # t_9 += e_2 (x) w_n_bar_dot
+                    r_bar = (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar
+                    w_r_bar = t_6[s*n + i]*r_bar
+                    w_r_bar_2[s*3*n + i] += w_r_bar
+            # w_z_bar_2 = e_1 (x) w_z_bar
+            fill(3*batch*n, <real>0, w_z_bar_2)
             for s in range(batch):
                 for i in range(n):
+                    z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
+                    w_z_bar = t_2[s*n + i]*z_bar
+                    w_z_bar_2[(s*3 + 1)*n + i] += w_z_bar
+        if (
+            h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
+            U_bar_dot is not NULL or b_bar_dot is not NULL
+        ):
+            # w_r_bar_dot_2 = e_0 (x) w_r_bar_dot
+            fill(3*batch*n, <real>0, w_r_bar_dot_2)
+            for s in range(batch):
+                if interrupted(s): return
+                for i in range(n):
+                    candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
+                    u_n_bar = t_5[s*n + i]*candidate_bar
+                    r_bar = (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar
                     r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
-                    candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
-                    u_n_bar = t_5[s*n + i]*candidate_bar
                     z_dot = t_2[s*n + i]*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])
                     candidate_bar_dot = -z_dot*y_bar[s*n + i] + (<real>1 - z[s*n + i])*y_bar_dot[s*n + i]
                     u_n_bar_dot = (
                         t_8[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])*candidate_bar
                         + t_5[s*n + i]*candidate_bar_dot
                     )
-                    w_n_bar_dot = r_dot*u_n_bar + r[s*n + i]*u_n_bar_dot
-                    t_9[(s*3 + 2)*n + i] += w_n_bar_dot
-        if x_bar_dot is not NULL or U_bar_dot is not NULL:
-            # t_10 += e_2 (x) u_n_bar
-            for s in range(batch):
-                for i in range(n):
-                    candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
-                    u_n_bar = t_5[s*n + i]*candidate_bar
-                    t_10[(s*3 + 2)*n + i] += u_n_bar
-        if x_bar_dot is not NULL or U_bar_dot is not NULL or b_bar_dot is not NULL:
-            # t_11 += e_2 (x) u_n_bar_dot
-            for s in range(batch):
-                for i in range(n):
-                    r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
-                    candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
-                    z_dot = t_2[s*n + i]*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])
-                    candidate_bar_dot = -z_dot*y_bar[s*n + i] + (<real>1 - z[s*n + i])*y_bar_dot[s*n + i]
-                    u_n_bar_dot = (
-                        t_8[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])*candidate_bar
-                        + t_5[s*n + i]*candidate_bar_dot
+                    r_bar_dot = (
+                        (t_3[(s*3 + 2)*n + i] + c_dot[i])*u_n_bar
+                        + (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar_dot
                     )
-                    t_11[(s*3 + 2)*n + i] += u_n_bar_dot
-        if h_bar_dot is not NULL:
-            # h_bar_dot += W_dot^T t_7
-            gemm(batch, n, 3*n, <real>1, t_7, 3*n, 1, W_dot, n, 1, h_bar_dot, n, 1)
-            # h_bar_dot += W^T t_9
-            gemm(batch, n, 3*n, <real>1, t_9, 3*n, 1, W, n, 1, h_bar_dot, n, 1)
-        if x_bar_dot is not NULL:
-            # x_bar_dot += U_dot^T t_10
-            gemm(batch, m, 3*n, <real>1, t_10, 3*n, 1, U_dot, m, 1, x_bar_dot, m, 1)
-            # x_bar_dot += U^T t_11
-            gemm(batch, m, 3*n, <real>1, t_11, 3*n, 1, U, m, 1, x_bar_dot, m, 1)
-        if W_bar_dot is not NULL:
-            # W_bar_dot += sum_s t_7 h_dot^T
-            gemm(3*n, n, batch, <real>1, t_7, 1, 3*n, h_dot, n, 1, W_bar_dot, n, 1)
-            # W_bar_dot += sum_s t_9 h^T
-            gemm(3*n, n, batch, <real>1, t_9, 1, 3*n, h, n, 1, W_bar_dot, n, 1)
-        if U_bar_dot is not NULL:
-            # U_bar_dot += sum_s t_10 x_dot^T
-            gemm(3*n, m, batch, <real>1, t_10, 1, 3*n, x_dot, m, 1, U_bar_dot, m, 1)
-            # U_bar_dot += sum_s t_11 x^T
-            gemm(3*n, m, batch, <real>1, t_11, 1, 3*n, x, m, 1, U_bar_dot, m, 1)
-        if b_bar_dot is not NULL:
-            # b_bar_dot += sum_s t_11
+                    w_r_bar_dot = (
+                        sigmoid_d2(W_h[s*3*n + i] + t[s*3*n + i])*(t_3[s*3*n + i] + t_4[s*3*n + i])*r_bar
+                        + t_6[s*n + i]*r_bar_dot
+                    )
+                    w_r_bar_dot_2[s*3*n + i] += w_r_bar_dot
+            # w_z_bar_dot_2 = e_1 (x) w_z_bar_dot
+            fill(3*batch*n, <real>0, w_z_bar_dot_2)
+            for s in range(batch):
+                if interrupted(s): return
+                for i in range(n):
+                    z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
+                    r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
+                    candidate_dot = t_5[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])
+                    z_bar_dot = (
+                        h_dot[s*n + i]*y_bar[s*n + i]
+                        + h[s*n + i]*y_bar_dot[s*n + i]
+                        - candidate_dot*y_bar[s*n + i]
+                        - candidate[s*n + i]*y_bar_dot[s*n + i]
+                    )
+                    w_z_bar_dot = (
+                        sigmoid_d2(W_h[(s*3 + 1)*n + i] + t[(s*3 + 1)*n + i])*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])*z_bar
+                        + t_2[s*n + i]*z_bar_dot
+                    )
+                    w_z_bar_dot_2[(s*3 + 1)*n + i] += w_z_bar_dot
+        if c_bar_dot is not NULL:
+            # c_bar_dot += sum_s w_n_bar_dot
+            for s in range(batch):
+                for i in range(n):
+                    c_bar_dot[i] += w_n_bar_dot[s*n + i]
+        if (
+            h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
+            U_bar_dot is not NULL or b_bar_dot is not NULL
+        ):
+            # t_7 = w_r_bar_2 + w_z_bar_2
+            # t_9 = w_r_bar_dot_2 + w_z_bar_dot_2
+            # t_10 = w_r_bar_2 + w_z_bar_2
+            # t_11 = w_r_bar_dot_2 + w_z_bar_dot_2
             for s in range(batch):
                 for i in range(3):
                     for j in range(n):
-                        b_bar_dot[i*n + j] += t_11[(s*3 + i)*n + j]
+                        r_sij = w_r_bar_dot_2[(s*3 + i)*n + j] + w_z_bar_dot_2[(s*3 + i)*n + j]
+                        if (
+                            h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
+                            U_bar_dot is not NULL
+                        ):
+                            r_2 = w_r_bar_2[(s*3 + i)*n + j] + w_z_bar_2[(s*3 + i)*n + j]
+                        if x_bar_dot is not NULL or U_bar_dot is not NULL or b_bar_dot is not NULL:
+                            t_11[(s*3 + i)*n + j] = r_sij
+                            if x_bar_dot is not NULL or U_bar_dot is not NULL:
+                                t_10[(s*3 + i)*n + j] = r_2
+                        if h_bar_dot is not NULL or W_bar_dot is not NULL:
+                            t_7[(s*3 + i)*n + j] = r_2
+                            t_9[(s*3 + i)*n + j] = r_sij
+            if h_bar_dot is not NULL or W_bar_dot is not NULL:
+                # t_7 += e_2 (x) w_n_bar
+                for s in range(batch):
+                    for i in range(n):
+                        candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
+                        u_n_bar = t_5[s*n + i]*candidate_bar
+                        w_n_bar = r[s*n + i]*u_n_bar
+                        t_7[(s*3 + 2)*n + i] += w_n_bar
+                # t_9 += e_2 (x) w_n_bar_dot
+                for s in range(batch):
+                    for i in range(n):
+                        t_9[(s*3 + 2)*n + i] += w_n_bar_dot[s*n + i]
+            if x_bar_dot is not NULL or U_bar_dot is not NULL:
+                # t_10 += e_2 (x) u_n_bar
+                for s in range(batch):
+                    for i in range(n):
+                        candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
+                        u_n_bar = t_5[s*n + i]*candidate_bar
+                        t_10[(s*3 + 2)*n + i] += u_n_bar
+            if x_bar_dot is not NULL or U_bar_dot is not NULL or b_bar_dot is not NULL:
+                # t_11 += e_2 (x) u_n_bar_dot
+                for s in range(batch):
+                    for i in range(n):
+                        r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
+                        candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
+                        z_dot = t_2[s*n + i]*(t_3[(s*3 + 1)*n + i] + t_4[(s*3 + 1)*n + i])
+                        candidate_bar_dot = -z_dot*y_bar[s*n + i] + (<real>1 - z[s*n + i])*y_bar_dot[s*n + i]
+                        u_n_bar_dot = (
+                            t_8[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])*candidate_bar
+                            + t_5[s*n + i]*candidate_bar_dot
+                        )
+                        t_11[(s*3 + 2)*n + i] += u_n_bar_dot
+            if h_bar_dot is not NULL:
+                # h_bar_dot += W_dot^T t_7
+                gemm(batch, n, 3*n, <real>1, t_7, 3*n, 1, W_dot, n, 1, h_bar_dot, n, 1)
+                # h_bar_dot += W^T t_9
+                gemm(batch, n, 3*n, <real>1, t_9, 3*n, 1, W, n, 1, h_bar_dot, n, 1)
+            if x_bar_dot is not NULL:
+                # x_bar_dot += U_dot^T t_10
+                gemm(batch, m, 3*n, <real>1, t_10, 3*n, 1, U_dot, m, 1, x_bar_dot, m, 1)
+                # x_bar_dot += U^T t_11
+                gemm(batch, m, 3*n, <real>1, t_11, 3*n, 1, U, m, 1, x_bar_dot, m, 1)
+            if W_bar_dot is not NULL:
+                # W_bar_dot += sum_s t_7 h_dot^T
+                gemm(3*n, n, batch, <real>1, t_7, 1, 3*n, h_dot, n, 1, W_bar_dot, n, 1)
+                # W_bar_dot += sum_s t_9 h^T
+                gemm(3*n, n, batch, <real>1, t_9, 1, 3*n, h, n, 1, W_bar_dot, n, 1)
+            if U_bar_dot is not NULL:
+                # U_bar_dot += sum_s t_10 x_dot^T
+                gemm(3*n, m, batch, <real>1, t_10, 1, 3*n, x_dot, m, 1, U_bar_dot, m, 1)
+                # U_bar_dot += sum_s t_11 x^T
+                gemm(3*n, m, batch, <real>1, t_11, 1, 3*n, x, m, 1, U_bar_dot, m, 1)
+            if b_bar_dot is not NULL:
+                # b_bar_dot += sum_s t_11
+                for s in range(batch):
+                    for i in range(3):
+                        for j in range(n):
+                            b_bar_dot[i*n + j] += t_11[(s*3 + i)*n + j]
 
 
 cdef void gru_tangent_backward_float64(const Py_ssize_t* size, void** array) noexcept nogil:
@@ -913,7 +927,7 @@ tangent_backward = Kernel(
     b_bar_dot: (3, n), added to, not computed where NULL
     c_bar_dot: (n), added to, not computed where NULL
 
-cost: batch*n*(42*m + 42*n + 173) flops
+cost: 6*batch*n*(7*m + 7*n + 24) flops
 9*batch*n calls of elementwise functions
 8*(3*batch*m + 5*batch*n + 9*m*n + 9*n^2 + 12*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
@@ -942,7 +956,7 @@ cost: batch*n*(42*m + 42*n + 173) flops
         Argument("c_bar_dot", "result", (Leaf("c_bar_dot", ("n",)),)),
     ),
     mode="accumulate",
-    workspace=Derived("40*batch*n", lambda batch, n, m: 40*batch*n),
+    workspace=Derived("41*batch*n", lambda batch, n, m: 41*batch*n),
     float64=<size_t>&gru_tangent_backward_float64,
     float32=<size_t>&gru_tangent_backward_float32,
 )

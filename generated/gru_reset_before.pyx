@@ -543,6 +543,7 @@ cdef void gru_reset_before_tangent_backward(
     # z = sigmoid(w_z + u_z)
     # w_r = W_h[0]
     # u_r = t[0]
+    # t_5 = sigmoid'(w_r + u_r)
     # r = sigmoid(w_r + u_r)
     # r_h = r (.) h
     # w_r_dot = t_3[0]
@@ -551,7 +552,6 @@ cdef void gru_reset_before_tangent_backward(
     # t_8 = r_dot (.) h + r (.) h_dot
     # u_n_dot = t_4[2]
     # t_9 = t_4[2]
-    # t_5 = sigmoid'(w_r + u_r)
     # t_12 = sigmoid''(w_r + u_r)
     # t_13 = sigmoid''(w_z + u_z)
     for s in range(batch):
@@ -584,6 +584,7 @@ cdef void gru_reset_before_tangent_backward(
     # t_9 += V t_8
     gemm(batch, n, n, <real>1, t_8, n, 1, V, 1, n, t_9, n, 1)
     # u_n = t[2]
+    # t_7 = tanh'(t_6 + u_n)
     # candidate_bar = (1 - z) (.) y_bar
     # u_n_bar = t_7 (.) candidate_bar
     # w_z_dot = t_3[1]
@@ -592,7 +593,6 @@ cdef void gru_reset_before_tangent_backward(
     # candidate_bar_dot = -z_dot (.) y_bar + (1 - z) (.) y_bar_dot
     # u_n_bar_dot = tanh''(t_6 + u_n) (.) t_9 (.) candidate_bar + t_7 (.)
     #     candidate_bar_dot
-    # t_7 = tanh'(t_6 + u_n)
     # candidate = tanh(t_6 + u_n)
     for s in range(batch):
         if interrupted(s): return

@@ -298,8 +298,8 @@ cdef void independent_rnn_tangent_backward(
         U_bar_dot is not NULL or b_bar_dot is not NULL
     ):
         # z = w (.) h + U_x + b
-        # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
         # z_bar = tanh'(z) (.) y_bar
+        # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
         # h_bar_dot += w_dot (.) z_bar + w (.) z_bar_dot
         for s in range(batch):
             if interrupted(s): return

@@ -376,10 +376,10 @@ cdef void leaky_rnn_tangent_backward(
         h_bar_dot is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
         U_bar_dot is not NULL or b_bar_dot is not NULL or alpha_bar_dot is not NULL
     ):
+        # tanh_d1_z = tanh'(z)
+        # z_bar = tanh_d1_z (.) alpha y_bar
         # z_bar_dot = tanh''(z) (.) z_dot (.) alpha y_bar + tanh_d1_z (.) (alpha_dot y_bar +
         #     alpha y_bar_dot)
-        # z_bar = tanh_d1_z (.) alpha y_bar
-        # tanh_d1_z = tanh'(z)
         # h_bar_dot += -alpha_dot y_bar + t y_bar_dot
         for s in range(batch):
             if interrupted(s): return

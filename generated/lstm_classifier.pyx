@@ -369,8 +369,8 @@ cdef void lstm_classifier_observe(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_3, largest = j, candidate
         t_2[s] = anchor(t[s*prediction_k + k_3])
-    # t_4 = exp(t_3)
     # t_3 = t - t_2 1
+    # t_4 = exp(t_3)
     for s in range(batch):
         if interrupted(s): return
         for i in range(prediction_k):

@@ -375,9 +375,9 @@ cdef void mlp_tangent_backward(
         output_W_bar_dot is not NULL
     ):
         # hidden_z = hidden_W_x + hidden_b
+        # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
         # hidden_z_bar_dot = tanh''(hidden_z) (.) hidden_z_dot (.) hidden_bar +
         #     tanh'(hidden_z) (.) hidden_bar_dot
-        # hidden_z_bar = tanh'(hidden_z) (.) hidden_bar
         # hidden_dot = tanh'(hidden_z) (.) hidden_z_dot
         # hidden = tanh(hidden_z)
         for s in range(batch):
@@ -600,8 +600,8 @@ cdef void mlp_gradient(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k_2, largest = j, candidate
         t[s] = anchor(output[s*output_n + k_2])
-    # t_3 = exp(t_2)
     # t_2 = output - t 1
+    # t_3 = exp(t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(output_n):

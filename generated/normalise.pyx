@@ -313,10 +313,10 @@ cdef void normalise_tangent_backward(
     if x_bar_dot is not NULL or alpha_bar_dot is not NULL:
         # t = quotient_1(alpha, sqrt(x_x))
         # t_2 = sqrt'(x_x)
-        # t_6 = quotient_1_2(alpha, sqrt(x_x))
         # t_3 = t alpha_dot + 2 quotient_2(alpha, sqrt(x_x)) (t_2 x_dot_x)
         # t_4 = alpha / sqrt(x_x)
         # t_5 = t_2 (quotient_2(alpha, sqrt(x_x)) x_y_bar)
+        # t_6 = quotient_1_2(alpha, sqrt(x_x))
         # t_8 = 2 sqrt''(x_x) x_dot_x (quotient_2(alpha, sqrt(x_x)) x_y_bar) + t_2 ((t_6
         #     alpha_dot + 2 quotient_2_2(alpha, sqrt(x_x)) (t_2 x_dot_x)) x_y_bar +
         #     quotient_2(alpha, sqrt(x_x)) t_7)

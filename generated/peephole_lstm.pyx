@@ -532,7 +532,7 @@ cdef void peephole_lstm_tangent_backward(
     #     U_bar_dot: (4, n, m), added to, not computed where NULL
     #     b_bar_dot: (4, n), added to, not computed where NULL
     #     p_bar_dot: (3, n), added to, not computed where NULL
-    # cost: n*(56*batch*m + 56*batch*n + 606*batch + 3) flops
+    # cost: n*(56*batch*m + 56*batch*n + 329*batch + 3) flops
     # 15*batch*n calls of elementwise functions
     # 8*(3*batch*m + 10*batch*n + 12*m*n + 12*n^2 + 21*n) bytes of arguments, results and
     #     saved values in float64
@@ -549,8 +549,8 @@ cdef void peephole_lstm_tangent_backward(
     cdef real* t_7 = workspace + 17*batch*n
     cdef real* t_8 = workspace + 22*batch*n
     cdef real* t_9 = workspace + 4*batch*n
-    cdef real* tanh_d2_c_next = workspace + 18*batch*n
-    cdef real* t_10 = workspace + 19*batch*n
+    cdef real* t_10 = workspace + 18*batch*n
+    cdef real* c_next_bar_dot = workspace + 19*batch*n
     cdef real* t_11 = workspace + 20*batch*n
     cdef real* t_12 = workspace + 21*batch*n
     cdef real* t_13 = workspace + 26*batch*n
@@ -559,10 +559,10 @@ cdef void peephole_lstm_tangent_backward(
     cdef real* p_o_bar_dot = workspace + 30*batch*n + 2*n
     cdef Py_ssize_t s, i, j
     cdef real tanh_d1_g_si, r, r_si, r_2, r_3, tanh_g_si, c_next, tanh_d1_c_next_si
-    cdef real r_4, r_5, r_6, tanh_c_next_si, r_7, r_8, tanh_d2_c_next_si, r_9
-    cdef real r_10, r_11, r_12 = 0, r_13 = 0, o_bar = 0, c_next_bar = 0, r_14 = 0, i_bar = 0
-    cdef real r_15 = 0, r_16 = 0, r_17 = 0, r_18 = 0, c_next_dot = 0, r_19 = 0, o_bar_dot = 0, c_next_bar_dot = 0
-    cdef real i_bar_dot = 0, c_c_next_bar = 0, f_bar = 0, f_bar_dot = 0, g_bar, g_bar_dot
+    cdef real r_4, r_5, r_6, tanh_c_next_si, r_7, r_8, r_9, r_10
+    cdef real r_11, r_12, r_13, c_next_dot, r_14, r_15, o_bar_dot, o_bar
+    cdef real r_16, c_next_bar_dot_si, r_17, r_18, c_next_bar = 0, r_19 = 0, i_bar = 0, i_bar_dot = 0
+    cdef real c_c_next_bar = 0, f_bar = 0, f_bar_dot = 0, g_bar, g_bar_dot
     # t = b
     # t_9 = b_dot
     for s in range(batch):
@@ -605,29 +605,28 @@ cdef void peephole_lstm_tangent_backward(
         # tanh_c_next = tanh(c_next)
         # t_6 = sigmoid'(i + p_i (.) c)
         # t_7 = sigmoid'(f + p_f (.) c)
-        # tanh_d2_c_next = tanh''(c_next)
-        # t_10 = sigmoid''(o + p_o (.) c_next)
-        # t_11 = sigmoid''(i + p_i (.) c)
-        # t_12 = sigmoid''(f + p_f (.) c)
-        # p_i_dot = p_dot[0]
-        # o_bar = t_5 (.) tanh_c_next (.) y_bar_0
-        # c_next_bar = y_bar_1 + tanh_d1_c_next (.) t_4 (.) y_bar_0 + p_o (.) o_bar
-        # i_bar = t_6 (.) tanh_g (.) c_next_bar
-        # i_dot = t_9[0]
-        # g_dot = t_9[2]
+        # o_dot = t_9[3]
+        # p_o_dot = p_dot[2]
         # f_dot = t_9[1]
         # p_f_dot = p_dot[1]
+        # i_dot = t_9[0]
+        # p_i_dot = p_dot[0]
+        # g_dot = t_9[2]
         # c_next_dot = t_7 (.) (f_dot + p_f_dot (.) c + p_f (.) c_dot) (.) c + t_3 (.) c_dot +
         #     t_6 (.) (i_dot + p_i_dot (.) c + p_i (.) c_dot) (.) tanh_g + t_2 (.) tanh_d1_g
         #     (.) g_dot
-        # o_dot = t_9[3]
-        # p_o_dot = p_dot[2]
-        # o_bar_dot = t_10 (.) (o_dot + p_o_dot (.) c_next + p_o (.) c_next_dot) (.)
-        #     tanh_c_next (.) y_bar_0 + t_5 (.) (tanh_d1_c_next (.) c_next_dot (.) y_bar_0 +
-        #     tanh_c_next (.) y_bar_dot_0)
-        # c_next_bar_dot = y_bar_dot_1 + tanh_d2_c_next (.) c_next_dot (.) t_4 (.) y_bar_0 +
+        # t_10 = sigmoid''(o + p_o (.) c_next) (.) (o_dot + p_o_dot (.) c_next + p_o (.)
+        #     c_next_dot) (.) tanh_c_next (.) y_bar_0
+        # o_bar = t_5 (.) tanh_c_next (.) y_bar_0
+        # o_bar_dot = t_10 + t_5 (.) (tanh_d1_c_next (.) c_next_dot (.) y_bar_0 + tanh_c_next
+        #     (.) y_bar_dot_0)
+        # c_next_bar_dot = y_bar_dot_1 + tanh''(c_next) (.) c_next_dot (.) t_4 (.) y_bar_0 +
         #     tanh_d1_c_next (.) (t_5 (.) (o_dot + p_o_dot (.) c_next + p_o (.) c_next_dot)
         #     (.) y_bar_0 + t_4 (.) y_bar_dot_0) + p_o_dot (.) o_bar + p_o (.) o_bar_dot
+        # t_11 = sigmoid''(i + p_i (.) c)
+        # t_12 = sigmoid''(f + p_f (.) c)
+        # c_next_bar = y_bar_1 + tanh_d1_c_next (.) t_4 (.) y_bar_0 + p_o (.) o_bar
+        # i_bar = t_6 (.) tanh_g (.) c_next_bar
         # i_bar_dot = t_11 (.) (i_dot + p_i_dot (.) c + p_i (.) c_dot) (.) tanh_g (.)
         #     c_next_bar + t_6 (.) (tanh_d1_g (.) g_dot (.) c_next_bar + tanh_g (.)
         #     c_next_bar_dot)
@@ -655,10 +654,38 @@ cdef void peephole_lstm_tangent_backward(
                 tanh_c_next_si = tanh(c_next)
                 r_7 = sigmoid_d1(r)
                 r_8 = sigmoid_d1(r_2)
-                tanh_d2_c_next_si = tanh_d2(c_next)
-                r_9 = sigmoid_d2(r_4)
-                r_10 = sigmoid_d2(r)
-                r_11 = sigmoid_d2(r_2)
+                r_9 = tanh_c_next_si*y_bar_0[s*n + i]
+                r_10 = tanh_d1_g_si*t_9[(s*4 + 2)*n + i]
+                r_11 = t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i]
+                r_12 = (
+                    t_9[(s*4 + 1)*n + i]
+                    + p_dot[1*n + i]*s_1[s*n + i]
+                    + p[1*n + i]*s_dot_1[s*n + i]
+                )
+                r_13 = r_8*r_12
+                c_next_dot = (
+                    r_13*s_1[s*n + i]
+                    + r_3*s_dot_1[s*n + i]
+                    + r_7*r_11*tanh_g_si
+                    + r_si*r_10
+                )
+                r_14 = t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot
+                r_15 = sigmoid_d2(r_4)*r_14*r_9
+                o_bar_dot = (
+                    r_15
+                    + r_6*(tanh_d1_c_next_si*c_next_dot*y_bar_0[s*n + i] + tanh_c_next_si*y_bar_dot_0[s*n + i])
+                )
+                o_bar = r_6*r_9
+                r_16 = r_5*y_bar_0[s*n + i]
+                c_next_bar_dot_si = (
+                    y_bar_dot_1[s*n + i]
+                    + tanh_d2(c_next)*c_next_dot*r_16
+                    + tanh_d1_c_next_si*(r_6*r_14*y_bar_0[s*n + i] + r_5*y_bar_dot_0[s*n + i])
+                    + p_dot[2*n + i]*o_bar
+                    + p[2*n + i]*o_bar_dot
+                )
+                r_17 = sigmoid_d2(r)
+                r_18 = sigmoid_d2(r_2)
                 if (
                     s_bar_dot_0 is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
                     U_bar_dot is not NULL or b_bar_dot is not NULL or p_bar_dot is not NULL
@@ -673,55 +700,26 @@ cdef void peephole_lstm_tangent_backward(
                     tanh_c_next[s*n + i] = tanh_c_next_si
                     t_6[s*n + i] = r_7
                     t_7[s*n + i] = r_8
-                    tanh_d2_c_next[s*n + i] = tanh_d2_c_next_si
-                    t_10[s*n + i] = r_9
-                    t_11[s*n + i] = r_10
-                    t_12[s*n + i] = r_11
+                    t_10[s*n + i] = r_15
+                    c_next_bar_dot[s*n + i] = c_next_bar_dot_si
+                    t_11[s*n + i] = r_17
+                    t_12[s*n + i] = r_18
                 if s_bar_dot_1 is not NULL:
-                    r_12 = r_5*y_bar_0[s*n + i]
-                    r_13 = tanh_c_next_si*y_bar_0[s*n + i]
-                    o_bar = r_6*r_13
-                    c_next_bar = y_bar_1[s*n + i] + tanh_d1_c_next_si*r_12 + p[2*n + i]*o_bar
-                    r_14 = tanh_g_si*c_next_bar
-                    i_bar = r_7*r_14
-                    r_15 = t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i]
-                    r_16 = tanh_d1_g_si*t_9[(s*4 + 2)*n + i]
-                    r_17 = (
-                        t_9[(s*4 + 1)*n + i]
-                        + p_dot[1*n + i]*s_1[s*n + i]
-                        + p[1*n + i]*s_dot_1[s*n + i]
-                    )
-                    r_18 = r_8*r_17
-                    c_next_dot = (
-                        r_18*s_1[s*n + i]
-                        + r_3*s_dot_1[s*n + i]
-                        + r_7*r_15*tanh_g_si
-                        + r_si*r_16
-                    )
-                    r_19 = t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot
-                    o_bar_dot = (
-                        r_9*r_19*r_13
-                        + r_6*(tanh_d1_c_next_si*c_next_dot*y_bar_0[s*n + i] + tanh_c_next_si*y_bar_dot_0[s*n + i])
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next_si*c_next_dot*r_12
-                        + tanh_d1_c_next_si*(r_6*r_19*y_bar_0[s*n + i] + r_5*y_bar_dot_0[s*n + i])
-                        + p_dot[2*n + i]*o_bar
-                        + p[2*n + i]*o_bar_dot
-                    )
-                    i_bar_dot = r_10*r_15*r_14 + r_7*(r_16*c_next_bar + tanh_g_si*c_next_bar_dot)
+                    c_next_bar = y_bar_1[s*n + i] + tanh_d1_c_next_si*r_16 + p[2*n + i]*o_bar
+                    r_19 = tanh_g_si*c_next_bar
+                    i_bar = r_7*r_19
+                    i_bar_dot = r_17*r_11*r_19 + r_7*(r_10*c_next_bar + tanh_g_si*c_next_bar_dot_si)
                     c_c_next_bar = s_1[s*n + i]*c_next_bar
                     f_bar = r_8*c_c_next_bar
                     f_bar_dot = (
-                        r_11*r_17*c_c_next_bar
-                        + r_8*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot)
+                        r_18*r_12*c_c_next_bar
+                        + r_8*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot_si)
                     )
                     s_bar_dot_1[s*n + i] += (
                         p_dot[i]*i_bar
                         + p[i]*i_bar_dot
-                        + r_18*c_next_bar
-                        + r_3*c_next_bar_dot
+                        + r_13*c_next_bar
+                        + r_3*c_next_bar_dot_si
                         + p_dot[1*n + i]*f_bar
                         + p[1*n + i]*f_bar_dot
                     )
@@ -783,27 +781,9 @@ cdef void peephole_lstm_tangent_backward(
                         + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
                         + p[2*n + i]*o_bar
                     )
-                    c_next_dot = (
-                        t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
-                        + t_3[s*n + i]*s_dot_1[s*n + i]
-                        + t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]
-                        + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
-                    )
-                    c_next = t_3[s*n + i]*s_1[s*n + i] + t_2[s*n + i]*tanh_g[s*n + i]
-                    o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                        + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(t_5[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*y_bar_0[s*n + i] + t_4[s*n + i]*y_bar_dot_0[s*n + i])
-                        + p_dot[2*n + i]*o_bar
-                        + p[2*n + i]*o_bar_dot
-                    )
                     g_bar_dot = (
                         tanh_d2(t[(s*4 + 2)*n + i])*t_9[(s*4 + 2)*n + i]*t_2[s*n + i]*c_next_bar
-                        + tanh_d1_g[s*n + i]*(t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*c_next_bar + t_2[s*n + i]*c_next_bar_dot)
+                        + tanh_d1_g[s*n + i]*(t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*c_next_bar + t_2[s*n + i]*c_next_bar_dot[s*n + i])
                     )
                     t_13[(s*4 + 2)*n + i] += g_bar_dot
             # t_13 += e_0 (x) i_bar_dot
@@ -815,27 +795,9 @@ cdef void peephole_lstm_tangent_backward(
                         + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
                         + p[2*n + i]*o_bar
                     )
-                    c_next_dot = (
-                        t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
-                        + t_3[s*n + i]*s_dot_1[s*n + i]
-                        + t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]
-                        + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
-                    )
-                    c_next = t_3[s*n + i]*s_1[s*n + i] + t_2[s*n + i]*tanh_g[s*n + i]
-                    o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                        + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(t_5[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*y_bar_0[s*n + i] + t_4[s*n + i]*y_bar_dot_0[s*n + i])
-                        + p_dot[2*n + i]*o_bar
-                        + p[2*n + i]*o_bar_dot
-                    )
                     i_bar_dot = (
                         t_11[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]*c_next_bar
-                        + t_6[s*n + i]*(tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]*c_next_bar + tanh_g[s*n + i]*c_next_bar_dot)
+                        + t_6[s*n + i]*(tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]*c_next_bar + tanh_g[s*n + i]*c_next_bar_dot[s*n + i])
                     )
                     t_13[s*4*n + i] += i_bar_dot
             # t_13 += e_1 (x) f_bar_dot
@@ -847,33 +809,14 @@ cdef void peephole_lstm_tangent_backward(
                         + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
                         + p[2*n + i]*o_bar
                     )
-                    c_next_dot = (
-                        t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
-                        + t_3[s*n + i]*s_dot_1[s*n + i]
-                        + t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]
-                        + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
-                    )
-                    c_next = t_3[s*n + i]*s_1[s*n + i] + t_2[s*n + i]*tanh_g[s*n + i]
-                    o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                        + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(t_5[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*y_bar_0[s*n + i] + t_4[s*n + i]*y_bar_dot_0[s*n + i])
-                        + p_dot[2*n + i]*o_bar
-                        + p[2*n + i]*o_bar_dot
-                    )
                     f_bar_dot = (
                         t_12[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]*c_next_bar
-                        + t_7[s*n + i]*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot)
+                        + t_7[s*n + i]*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot[s*n + i])
                     )
                     t_13[(s*4 + 1)*n + i] += f_bar_dot
             # t_13 += e_3 (x) o_bar_dot
             for s in range(batch):
                 for i in range(n):
-                    c_next = t_3[s*n + i]*s_1[s*n + i] + t_2[s*n + i]*tanh_g[s*n + i]
                     c_next_dot = (
                         t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
                         + t_3[s*n + i]*s_dot_1[s*n + i]
@@ -881,7 +824,7 @@ cdef void peephole_lstm_tangent_backward(
                         + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
                     )
                     o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
+                        t_10[s*n + i]
                         + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
                     )
                     t_13[(s*4 + 3)*n + i] += o_bar_dot
@@ -907,27 +850,9 @@ cdef void peephole_lstm_tangent_backward(
                         + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
                         + p[2*n + i]*o_bar
                     )
-                    c_next_dot = (
-                        t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
-                        + t_3[s*n + i]*s_dot_1[s*n + i]
-                        + t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]
-                        + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
-                    )
-                    c_next = t_3[s*n + i]*s_1[s*n + i] + t_2[s*n + i]*tanh_g[s*n + i]
-                    o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                        + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(t_5[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*y_bar_0[s*n + i] + t_4[s*n + i]*y_bar_dot_0[s*n + i])
-                        + p_dot[2*n + i]*o_bar
-                        + p[2*n + i]*o_bar_dot
-                    )
                     i_bar_dot = (
                         t_11[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]*c_next_bar
-                        + t_6[s*n + i]*(tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]*c_next_bar + tanh_g[s*n + i]*c_next_bar_dot)
+                        + t_6[s*n + i]*(tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]*c_next_bar + tanh_g[s*n + i]*c_next_bar_dot[s*n + i])
                     )
                     p_i_bar_dot[i] += s_1[s*n + i]*i_bar_dot
             # p_f_bar_dot = sum_s c_dot (.) f_bar
@@ -951,27 +876,9 @@ cdef void peephole_lstm_tangent_backward(
                         + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
                         + p[2*n + i]*o_bar
                     )
-                    c_next_dot = (
-                        t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
-                        + t_3[s*n + i]*s_dot_1[s*n + i]
-                        + t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]
-                        + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
-                    )
-                    c_next = t_3[s*n + i]*s_1[s*n + i] + t_2[s*n + i]*tanh_g[s*n + i]
-                    o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                        + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(t_5[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*y_bar_0[s*n + i] + t_4[s*n + i]*y_bar_dot_0[s*n + i])
-                        + p_dot[2*n + i]*o_bar
-                        + p[2*n + i]*o_bar_dot
-                    )
                     f_bar_dot = (
                         t_12[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]*c_next_bar
-                        + t_7[s*n + i]*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot)
+                        + t_7[s*n + i]*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot[s*n + i])
                     )
                     p_f_bar_dot[i] += s_1[s*n + i]*f_bar_dot
             # p_o_bar_dot = sum_s c_next_dot (.) o_bar
@@ -997,7 +904,7 @@ cdef void peephole_lstm_tangent_backward(
                         + t_2[s*n + i]*tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]
                     )
                     o_bar_dot = (
-                        t_10[s*n + i]*(t_9[(s*4 + 3)*n + i] + p_dot[2*n + i]*c_next + p[2*n + i]*c_next_dot)*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
+                        t_10[s*n + i]
                         + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
                     )
                     p_o_bar_dot[i] += c_next*o_bar_dot
@@ -1227,7 +1134,7 @@ tangent_backward = Kernel(
     b_bar_dot: (4, n), added to, not computed where NULL
     p_bar_dot: (3, n), added to, not computed where NULL
 
-cost: n*(56*batch*m + 56*batch*n + 606*batch + 3) flops
+cost: n*(56*batch*m + 56*batch*n + 329*batch + 3) flops
 15*batch*n calls of elementwise functions
 8*(3*batch*m + 10*batch*n + 12*m*n + 12*n^2 + 21*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),

@@ -226,8 +226,8 @@ cdef void rotation_rnn_backward(
         a_bar is not NULL or b_bar is not NULL or U_bar_0 is not NULL or
         U_bar_1 is not NULL
     ):
-        # u_bar = saved_t_2 (.) y_bar_0
         # v_bar = saved_t (.) y_bar_1
+        # u_bar = saved_t_2 (.) y_bar_0
         # p_bar = b (.) v_bar + a (.) u_bar
         # s_bar_0 += p_bar
         # q_bar = a (.) v_bar - b (.) u_bar
@@ -384,14 +384,14 @@ cdef void rotation_rnn_tangent_backward(
         a_bar_dot is not NULL or b_bar_dot is not NULL or U_bar_dot_0 is not NULL or
         U_bar_dot_1 is not NULL
     ):
-        # u_bar = tanh'(a (.) p - b (.) q + u) (.) y_bar_0
-        # u_bar_dot = tanh''(a (.) p - b (.) q + u) (.) (a_dot (.) p + a (.) p_dot - b_dot (.)
-        #     q - b (.) q_dot + u_dot) (.) y_bar_0 + tanh'(a (.) p - b (.) q + u) (.)
-        #     y_bar_dot_0
         # v_bar = tanh'(b (.) p + a (.) q + v) (.) y_bar_1
         # v_bar_dot = tanh''(b (.) p + a (.) q + v) (.) (b_dot (.) p + b (.) p_dot + a_dot (.)
         #     q + a (.) q_dot + v_dot) (.) y_bar_1 + tanh'(b (.) p + a (.) q + v) (.)
         #     y_bar_dot_1
+        # u_bar = tanh'(a (.) p - b (.) q + u) (.) y_bar_0
+        # u_bar_dot = tanh''(a (.) p - b (.) q + u) (.) (a_dot (.) p + a (.) p_dot - b_dot (.)
+        #     q - b (.) q_dot + u_dot) (.) y_bar_0 + tanh'(a (.) p - b (.) q + u) (.)
+        #     y_bar_dot_0
         # p_bar_dot = b_dot (.) v_bar + b (.) v_bar_dot + a_dot (.) u_bar + a (.) u_bar_dot
         # s_bar_dot_0 += p_bar_dot
         # q_bar_dot = a_dot (.) v_bar + a (.) v_bar_dot - b_dot (.) u_bar - b (.) u_bar_dot

@@ -293,8 +293,8 @@ cdef void vanilla_rnn_tangent_backward(
     gemm(batch, n, m, <real>1, x, m, 1, U_dot, 1, m, z_dot, n, 1)
     # z_dot += U x_dot
     gemm(batch, n, m, <real>1, x_dot, m, 1, U, 1, m, z_dot, n, 1)
-    # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     # z_bar = tanh'(z) (.) y_bar
+    # z_bar_dot = tanh''(z) (.) z_dot (.) y_bar + tanh'(z) (.) y_bar_dot
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):

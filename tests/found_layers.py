@@ -67,6 +67,19 @@ def a_difference_that_cancels_torch(torch, noisy, x2, *, n, m, k):
     return noisy(torch.sqrt(x2 * x2 + 1e-12) - x2)
 
 
+lambda_log = elementwise_function("lambda_log", lambda t: sympy.log(1 + sympy.log(1 + t**2) ** 2))
+
+
+@layer
+def a_logarithm_of_nearly_one(*, w: R(2)) -> R(2):
+    """The formula keeps its digits, log(1 + u) of the oracle did not."""
+    return lambda_log(w / 20)
+
+
+def a_logarithm_of_nearly_one_torch(torch, noisy, w, *, n, m, k):
+    return noisy(torch.log1p(torch.log1p((w / 20) ** 2) ** 2))
+
+
 @layer
 def a_norm_of_numbers_whose_squares_are_subnormal(*, W: R(n, m)) -> R():
     """In float32, where no digits are left, the root's second derivative overflows."""

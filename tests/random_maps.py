@@ -86,8 +86,8 @@ def hooked_pairing(trial: Trial, x: str, y: str, scale: float) -> Iterator[Findi
         pushed, pulled = applied(hooked, at, e), applied(hooked.adjoint, at, bar)
         left, right = pairing(tuple(pushed), bar), pairing(tuple(pulled), e)
         terms = size(pushed, bar) + size(pulled, e) + scale * (total(bar) + total(e))
-        # entries are sums of terms of `scale`, and of others up to 10^(DIGITS / 2) times as large
-        if not abs(left - right) <= terms * mp.mpf(10) ** (-DIGITS // 2):
+        # exact but for floats in a scalar formula, of which SymPy's products are rounded
+        if not abs(left - right) <= terms * ROUNDINGS * 2**-52:
             yield Finding("maps", f"{hooked.name}: <w, B e> = {left}, <B* w, e> = {right}")
 
 

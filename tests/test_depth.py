@@ -11,13 +11,16 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from derive import Hom, R, dims, layer, tanh, variable
+from derive import Hom, R, cell, dims, layer, norm, recurrent, sqrt, tanh, variable
 from derive.abbreviations import DEPTH, LENGTH, abbreviated
 from derive.kernels.emit import emit
 from derive.kernels.interpret import Interpreted
 from derive.kernels.loops import Let, instances
 from derive.kernels.lower import lower
+from derive.latex.document import derivation
 from derive.layers import Layer
+from derive.library.losses import squared_loss
+from derive.library.rnn import readout
 from derive.programs import programs
 from derive.proofs.components import to_sympy
 from derive.proofs.proof import Undecided, prove
@@ -82,9 +85,30 @@ def named(count: int) -> Layer:
     return loop
 
 
+def doubled(count: int) -> Layer:
+    """Each step reads the one before twice: written out, its text would double."""
+
+    @layer
+    def product(x: R(n), *, w: R(n)) -> R(n):
+        return reduce(lambda h, _: h * tanh(w * h), range(count), x)
+
+    return product
+
+
+def squared_roots(count: int) -> Layer:
+    """What is rewritten before it is derived, again and again."""
+
+    @layer
+    def roots(x: R(n)) -> R():
+        return reduce(lambda h, _: sqrt(1 + h * h), range(count), norm(x))
+
+    return roots
+
+
 KINDS: dict[str, Callable[[int], Layer]] = {
-    f.__name__: f for f in (composed, horner, summed, affine, named)
+    f.__name__: f for f in (composed, horner, summed, affine, named, doubled)
 }
+DERIVED = {**KINDS, "squared_roots": squared_roots}
 
 
 @pytest.mark.parametrize("kind", ["composed", "horner", "summed", "named"])
@@ -132,6 +156,7 @@ def test_deep_kernels_compute_what_the_formula_says(kind: str) -> None:
             "horner": lambda h: h * x + 1,
             "summed": lambda h, k=k: h + np.tanh((k + 1) * x),
             "affine": lambda h: np.tanh(W @ h + b),
+            "doubled": lambda h: h * np.tanh(w * h),
         }.get(kind, np.tanh)(expected)
     f = KINDS[kind](count)
     given = {a.name: {"x": x[None], "w": w, "W": W, "b": b}[a.name] for a in f.arguments}
@@ -139,6 +164,25 @@ def test_deep_kernels_compute_what_the_formula_says(kind: str) -> None:
     found = np.asarray(made[0] if isinstance(made, tuple) else made).reshape(3)
     tolerance = 4 * count * np.finfo(float).eps
     assert np.max(abs(found - expected)) <= tolerance * np.max(abs(expected))
+
+
+@pytest.mark.parametrize("kind", DERIVED)
+def test_the_derivation_is_written(kind: str) -> None:
+    """Every equation asserted; twice the operations are at most 2.2 times the text."""
+    short, long = (len(derivation(DERIVED[kind](count)).tex) for count in (20, 40))
+    assert long <= 2.2 * short
+
+
+def test_the_derivation_of_a_network_with_a_deep_cell_is_written() -> None:
+    """What is too deep for a line is written with names for its parts, in all three algorithms."""
+
+    @cell
+    def deep(h: R(n), x: R(n), *, b: R(n)) -> R(n):
+        return reduce(lambda g, _: tanh(b * g), range(64), h + x)
+
+    network = recurrent("network", deep, prediction=readout, loss=squared_loss)
+    text = derivation(network).tex
+    assert r"\Lambda_{i}" in text and r"t_{2} &=" in text
 
 
 def test_ten_thousand_operations() -> None:

@@ -87,6 +87,8 @@ WRITTEN = {
     "differences": (h - (w + b), "h - (w + b)"),
     "signs": (-h + 2 * w - b / 3, r"-h + 2 w - \frac{1}{3} b"),
     "ones": (x + 0.25 - x2, r"x + \frac{1}{4}\,\mathbf{1} - x_{2}"),
+    "a power of a half": (x / 2**60, r"\frac{1}{1152921504606846976} x"),
+    "a small decimal": (x / 2**20, r"9.5367431640625 \cdot 10^{-7} x"),
     "a decimal": (inner(x, x) + 1e-5, r"\langle x, x \rangle + 10^{-5}"),
     "sizes": (x / m - n * x2, r"\frac{1}{m} x - n x_{2}"),
     "a root of a size": (x / sympy.sqrt(m), r"\frac{1}{\sqrt{m}} x"),

@@ -303,7 +303,7 @@ class _Lowering:
         for sink in guarded:
             entry = nest.store(self.targets[sink], roots[sink], self._adds(sink), asked[sink])
             body += self._asked(asked[sink], entry)
-        formulas = dict.fromkeys(line for s in ordered for line in self._formulas(s, nest))
+        formulas = dict.fromkeys(line for s in sinks for line in self._formulas(s, nest))
         step = Step(tuple(formulas), tuple(nest.loops(merged(body))))
         yield from self._asked(outer, [step])
 

@@ -47,6 +47,7 @@ from .loops import (
 Memory = Mapping[Node, Buffer]
 Known: TypeAlias = "MutableMapping[tuple[Node, Place], Scalar]"
 Selected: TypeAlias = "MutableMapping[tuple[Node, Place], sympy.Symbol]"
+NESTED = 8  # operations of one statement within each other: Cython takes twice as long for each
 WIDE = 128  # terms of a sum that one statement adds up: a compiler goes down them by recursion
 
 
@@ -141,6 +142,7 @@ class Points:
         self.own = own  # what this nest makes: it has them at hand and does not load them
         self.uses: dict[tuple[Node, Place], int] = {}
         self.known: Known = {}
+        self.nested: dict[tuple[Node, Place], int] = {}
         self.selected: Selected = {}
         self.lets: list[Statement] = []
         self.used: dict[str, int] = {}
@@ -178,8 +180,11 @@ class Points:
     def _named(self, node: Node, place: Place, root: bool) -> Scalar:
         """The scalar of an expression whose operands are known, by name where it is to have one."""
         scalar = self._scalar(node, place)
+        within = [] if self.loads(node) else self.reads(node, place, select=True)
+        self.nested[node, place] = 1 + max((self.nested.get(x, 0) for x in within), default=-1)
         if not self._wants_name(node, place, scalar, root):
             return scalar
+        self.nested[node, place] = 0
         name = self.indices.scalar(spoken(node, self.names, "r"), place, self.used)
         self.lets += _summed_up(name, scalar)
         return Local(name)
@@ -188,6 +193,8 @@ class Points:
         if isinstance(scalar, (Local, Number, Load, Position)):
             return False
         if isinstance(scalar, Sum) and len(scalar.terms) > WIDE:
+            return True
+        if self.nested[node, place] >= NESTED and not root:
             return True
         named = node in self.names and not root
         return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))

@@ -11,7 +11,7 @@ Stages order the sinks: in a stage first the loop nests, one for each shape, the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy
@@ -41,6 +41,7 @@ from .products import (
 )
 
 ALWAYS = "always"
+LONG = 32  # operations that are not done again in another loop nest
 WIDE = 64  # terms of a sum within a sum that are written as terms of the outer one
 
 
@@ -252,22 +253,39 @@ class Schedule:
             yield base(operand.operand)  # type: ignore[attr-defined]
 
     def _store_shared(self) -> None:
-        """Stores every value of some psi that two loop nests would compute.
+        """Stores what two loop nests would compute: every value of some psi, and what is long.
 
         One that is found moves no stage, and nothing below it is computed twice any more that is
         not stored already: its operands come before it.
         """
         self._stages()
-        roots: dict[tuple[object, ...], list[Node]] = {}
-        for sink in self.sinks:
-            for key, root in self._nests_of(sink):
-                roots.setdefault(key, []).append(root)
-        nests = Counter(node for together in roots.values() for node in self._fused(together))
+        nests, work = self._nests(), dict[Node, int]()
         for node in self.order:
-            if isinstance(node, Elementwise) and nests[node] > 1 and node not in self.stored:
+            made = not self.in_memory(node)
+            work[node] = min(LONG, 1 + sum(work[x] for x in node.operands)) if made else 0
+            long = work[node] == LONG and isinstance(node, (LinearCombination, Contraction))
+            costly = isinstance(node, Elementwise) or (long and not is_rearranged(node))
+            if made and costly and len(nests.get(node, ())) > 1:
                 self.stored[node] = Sink(node, node, [], None)
+                work[node] = 0
         self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
         self._stages()
+
+    def _nests(self) -> dict[Node, set[tuple[object, ...]]]:
+        """The loop nests that compute an expression in place, two of them where there are more."""
+        nests: dict[Node, set[tuple[object, ...]]] = {}
+        for sink in self.sinks:
+            for key, root in self._nests_of(sink):
+                nests.setdefault(root, set()).add(key)
+        roots = dict.fromkeys(nests)
+        rests = [root for root in roots if root not in self._stage]  # of sums, without the sums
+        for node in (*rests, *reversed(self.order)):
+            if node in nests and (node in roots or not self.in_memory(node)):
+                for operand in node.operands:
+                    if not self.in_memory(operand):
+                        own = nests.setdefault(operand, set())
+                        own.update(list(nests[node] - own)[: 2 - len(own)])
+        return nests
 
     def owner(self, node: Node) -> Sink | None:
         """The sink that an expression is stored by."""
@@ -286,17 +304,6 @@ class Schedule:
             for operand in total.operands:
                 if not self.in_memory(operand):
                     yield ("sum", id(total)), operand
-
-    def _fused(self, roots: Sequence[Node]) -> Iterator[Node]:
-        """The expressions that a nest computes in place for its roots, these included."""
-        stack, seen = list(roots), set(roots)
-        yield from seen
-        while stack:
-            for operand in stack.pop().operands:
-                if operand not in seen and not self.in_memory(operand):
-                    seen.add(operand)
-                    stack.append(operand)
-                    yield operand
 
     # --- who asks
 

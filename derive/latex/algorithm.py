@@ -17,8 +17,10 @@ from ..expressions import Node, Variable, linear_combination, variable
 from ..kernels.loops import Step
 from ..kernels.lower import Kernel, Line, in_order
 from ..reference import Array, flat_arrays, values_of
-from ..walk import rewrite, storage
+from ..walk import rewrite, storage, topological
 from .claims import FalseEquation
+
+LONGEST = 64  # operations in a formula that is written out where a name would do
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ def _returned(kernel: Kernel, known: Set[str]) -> Iterator[Assignment]:
 def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
     """What was kept under a name that the user did not give, in the user's names.
 
-    What is too deep for one line keeps its name.
+    What is too long for a line or two keeps its name.
     """
     own = {node: variable(name, node.space) for node, name in kernel.program.names.items()}
     kept = {node: x for node, x in saved_nodes(kernel).items() if node not in own}
     found: dict[Node, Node] = {}
     for node, x in kept.items():
         formula = rewrite([node], own.get)[node]
-        if abbreviated((formula,), {}):
+        if abbreviated((formula,), {}, longest=LONGEST):
             own[node] = x
         else:
             found[x] = formula
@@ -123,7 +125,9 @@ def run(kernel: Kernel, case: Case) -> dict[str, Array]:
         found = values_of(list(nodes), case.values, case.sizes)
         known.update(zip(nodes.values(), found, strict=True))
     for line in assignments(kernel):
-        (right,) = values_of([line.right], known, case.sizes)
+        names = (x for x in topological(line.right) if isinstance(x, Variable))
+        read = {x: known[x] for x in names if x in known}
+        (right,) = values_of([line.right], read, case.sizes)
         known[line.target] = known.get(line.target, 0.0) + right if line.adds else right
     return {x.name: value for x, value in known.items()}
 

@@ -75,6 +75,18 @@ class Equation:
     optional: bool = False
 
 
+def in_names(roots: Sequence[Node], names: Mapping[Node, str]) -> tuple[list[Equation], list[Node]]:
+    """What has these names as equations, operands first, and the roots in these names."""
+    known: dict[Node, Node] = {}
+    equations = []
+    for node, name in names.items():
+        short, x = rewrite([node], known.get)[node], variable(name, node.space)
+        equations.append(Equation(Side(x, node), Side(short, node)))
+        known[node] = x
+    new = rewrite(roots, known.get)
+    return equations, [new[root] for root in roots]
+
+
 Measured = tuple[Array, float]  # entries, how far they may be off
 
 

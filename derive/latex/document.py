@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from ..checks.sampling import Point
-from ..expressions import Jet, Node, Tuple
+from ..expressions import Jet, Node, Tuple, Variable
 from ..layers import Layer, require_layer
 from ..levels import Recurrent
 from ..mistakes import called
@@ -59,13 +59,19 @@ class Document:
     @property
     def views(self) -> list[dict[str, Any]]:
         """The blocks as the template is given them."""
-        typesetter = Typesetter(self.writer)
+        typesetter = Typesetter(self.writer, self._variables())
         views = [typesetter.block(block) for block in self.blocks]
         forms = used_forms(self.writer).items()
         declared = [f"{_typed_name(name)}: form({text})" for name, text in forms]
         introduced = [Prose(FORMS), Verbatim(typed("\n".join(declared)))] if declared else []
         place = self._place_of_forms()
         return [*views[:place], *map(typesetter.block, introduced), *views[place:]]
+
+    def _variables(self) -> set[str]:
+        """The names of all variables that the equations show."""
+        sides = (side.shown for e in self.equations for side in (e.left, e.right))
+        nodes = topological(*(shown for shown in sides if isinstance(shown, Node)))
+        return {x.name for x in nodes if isinstance(x, Variable)}
 
     def _place_of_forms(self) -> int:
         """Before the first order, else before the second section."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ..abbreviations import abbreviated
 from ..expressions import Node, Tuple, Variable, is_zero, zero
 from ..spaces import Real, leaves
+from .algorithm import LONGEST
 from .blocks import Asserted, Block, Display, Heading, Prose
-from .claims import Difference, Equation, Side
+from .claims import Difference, Equation, Side, in_names
 from .definitions import Closing
 from .labels import Labels
 from .problem import Problem
@@ -47,12 +49,22 @@ class Steps:
         p = self.problem
         declared, laws = p.opened(p.layer.output), p.layer.rewrites
         if laws:
+            sides = [p.opened(side) for x in laws for side in (x.before, x.after)]
+            parts, short = in_names((declared, *sides), self._names(declared, *sides))
+            shown = [Side(a, b) for a, b in zip(short, (declared, *sides), strict=True)]
             value = Side(self.labels.value, p.closing(p.output))
-            yield Display((Equation(value, Side(declared, declared), "as declared"),))
+            yield Display((*parts, Equation(value, shown[0], "as declared")))
             yield Prose("Before it is derived, this is rewritten:")
-            pairs = ((p.opened(x.before), p.opened(x.after), x.law) for x in laws)
-            yield Display(tuple(Equation(Side(a, a), Side(b, b), law) for a, b, law in pairs))
+            rows = zip(shown[1::2], shown[2::2], laws, strict=True)
+            yield Display(tuple(Equation(a, b, x.law) for a, b, x in rows))
             yield Prose("so that it becomes")
+
+    def _names(self, *roots: Node) -> Mapping[Node, str]:
+        """Names for parts of what is too long to be written out."""
+        p = self.problem
+        taken = {x.name for x in p.variables()} | {x.variable.name for x in p.definitions.lines}
+        taken |= p.layer.words | set(map(str, p.layer.sizes))
+        return abbreviated(roots, {}, taken, longest=LONGEST)
 
     def formula(self) -> Iterator[Block]:
         """The parts of direct products, every line, then what the layer is."""
@@ -184,11 +196,18 @@ class Steps:
         if is_zero(meaning(found)):
             return
         only = shown(found)
+        if abbreviated((only,), {}):
+            only = self._moving(meaning)(found)
         expanded = shown.add(p.back.bars).add(p.second_back.bars)(found)
         right_side = Side(expanded, meaning(found), otherwise=only)
         states = {x.name for x in p.layer.state}
         lemma = "lemma 2.2.2" if {left, right} <= states else "lemma 2.3.2"
         yield Equation(self._moved_adjoint(left, right), right_side, lemma)
+
+    def _moving(self, meaning: Closing) -> Closing:
+        """Tangents by their names but those that are zero."""
+        dots = self.problem.tangents.moved.values()
+        return Closing({dot: zero(dot.space) for dot in dots if is_zero(meaning(dot))})
 
     def _moved_adjoint(self, left: str, right: str) -> Side:
         """The hooked map's adjoint: how the adjoint by one argument moves with another."""

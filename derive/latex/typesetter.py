@@ -5,7 +5,7 @@ Widths are estimates in points at 10 pt (`lines.width`) of the page that the tem
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from itertools import pairwise
@@ -13,9 +13,9 @@ from itertools import pairwise
 from ..abbreviations import abbreviated
 from ..expressions import Node
 from ..text import Writer
-from .algorithm import Assignment
+from .algorithm import LONGEST, Assignment
 from .blocks import Algorithm, Asserted, Display, Heading, Prose, Verbatim
-from .claims import Equation, Shown, Side, Sums
+from .claims import Equation, Shown, Side, Sums, in_names
 from .lines import broken, width
 from .typography import enclosed, parenthesised
 
@@ -38,10 +38,10 @@ class Row:
 
 
 class Typesetter:
-    """Sets blocks in the names of one writer; `sizes` writes batch and sizes in costs."""
+    """Sets blocks in the names of one writer; no part of a formula gets a name that is `taken`."""
 
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
+    def __init__(self, writer: Writer, taken: Collection[str] = ()) -> None:
+        self.writer, self._taken = writer, taken
 
     @singledispatchmethod
     def block(self, block: object) -> dict[str, object]:
@@ -85,6 +85,7 @@ class Typesetter:
         found: list[Row] = []
         last: Side | None = None
         for equation in equations:
+            equation, parts = self._in_parts(equation)
             lines = self._lines(equation, available)
             if lines and last == equation.left and not equation.reason:
                 joined = f"{found[-1].right} = {lines[0]}"
@@ -94,14 +95,24 @@ class Typesetter:
             elif lines:
                 left = "" if last == equation.left else self.shown(equation.left)
                 found += _rows(left, "=", lines, equation.reason)
+            found += self.rows(parts) if parts else []
             last = equation.left if lines else last
         return found
+
+    def _in_parts(self, equation: Equation) -> tuple[Equation, list[Equation]]:
+        """An equation that must be printed, and those of the parts that it is too deep without."""
+        right = equation.right
+        if equation.optional or right.otherwise is not None:
+            return equation, []
+        roots = _formulas(right.shown)
+        parts, short = in_names(roots, abbreviated(roots, {}, self._taken))
+        return replace(equation, right=replace(right, shown=_with(right.shown, short))), parts
 
     def _lines(self, equation: Equation, room: float) -> list[str]:
         """The right side in lines; none for what is left out since it is long."""
         right = equation.right
         lossy = equation.optional or right.otherwise is not None
-        if lossy and isinstance(right.shown, Node) and abbreviated((right.shown,), {}):
+        if lossy and isinstance(right.shown, Node) and _is_long(right.shown):
             return [] if right.otherwise is None else in_lines(self.pieces(right.otherwise), room)
         lines = in_lines(self.pieces(right.shown), room)
         short = len(lines) <= LINES and all(width(line) <= room for line in lines)
@@ -158,6 +169,30 @@ class Typesetter:
         left = r"\text{keep}" if line.saved else self.writer(line.target)
         sign = r"\ " if line.saved else r"\mathrel{+}=" if line.adds else r"\gets"
         return _rows(left, sign, in_lines(self.writer.terms(line.shown), room), "")
+
+
+def _formulas(shown: Shown) -> tuple[Node, ...]:
+    """The expressions that a side shows."""
+    if isinstance(shown, Sums):
+        return tuple(node for _, node in shown.parts)
+    if isinstance(shown, tuple):
+        return tuple(node for pair in shown for node in pair)
+    return (shown,) if isinstance(shown, Node) else ()
+
+
+def _with(shown: Shown, formulas: Sequence[Node]) -> Shown:
+    """The side with other expressions."""
+    if isinstance(shown, Sums):
+        signs = (sign for sign, _ in shown.parts)
+        return Sums(tuple(zip(signs, formulas, strict=True)))
+    if isinstance(shown, tuple):
+        return tuple(zip(formulas[::2], formulas[1::2], strict=True))
+    return formulas[0] if formulas else shown
+
+
+def _is_long(node: Node) -> bool:
+    """Too deep, or of more operations than LINES have room for."""
+    return bool(abbreviated((node,), {}, longest=LONGEST))
 
 
 def in_lines(pieces: Sequence[str], room: float) -> list[str]:

@@ -94,7 +94,14 @@ class Numbers(LatexPrinter):
         digits = number * 10**places
         if abs(digits) == 1:
             return f"{'-' if digits < 0 else ''}10^{{-{places}}}"
-        return str(number.evalf(len(str(abs(digits))))).rstrip("0")
+        if abs(digits) >= 10**DIGITS:
+            return str(super()._print_Rational(number))
+        text, _, power = str(number.evalf(len(str(abs(digits))))).partition("e")
+        shown = text.rstrip("0")
+        return rf"{shown.rstrip('.')} \cdot 10^{{{int(power)}}}" if power else shown
+
+
+DIGITS = 17  # of a float
 
 
 def _decimal(number: sympy.Rational) -> str | None:
