@@ -13,7 +13,7 @@ import sympy
 
 from .elementwise import shipped
 from .elementwise.digits import AccuracyWarning, check_given, loss
-from .elementwise.operations import Formula, Operation, operation
+from .elementwise.operations import Formula, Operation, OperationError, operation
 from .expressions import (
     Elementwise,
     Gradient,
@@ -76,6 +76,12 @@ def _at(psi: Operation, values: Sequence[Any]) -> sympy.Expr | float:
     return number
 
 
+DEEP = (
+    "its formula has more operations within each other than SymPy can go down; write the steps in "
+    "the layer, each an operation on arrays: there may be thousands of these"
+)
+
+
 @called
 def elementwise_function(
     name: str,
@@ -102,9 +108,13 @@ def elementwise_function(
     >>> gaussian(variable("x", R(dims("n")))).space == R(dims("n"))
     True
     """
-    psi = operation(name, formula, stable=stable, derivatives=derivatives)
-    check_given(psi)
-    if found := loss(psi):
+    try:
+        psi = operation(name, formula, stable=stable, derivatives=derivatives)
+        check_given(psi)
+        found = loss(psi)
+    except RecursionError:
+        raise OperationError(f"{name}: {DEEP}") from None
+    if found:
         warnings.warn(str(found), AccuracyWarning, stacklevel=2)
     return function(psi)
 

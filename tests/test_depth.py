@@ -10,9 +10,23 @@ from functools import reduce
 
 import numpy as np
 import pytest
+import sympy
 
-from derive import Hom, R, cell, dims, layer, norm, recurrent, sqrt, tanh, variable
+from derive import (
+    Hom,
+    R,
+    cell,
+    dims,
+    elementwise_function,
+    layer,
+    norm,
+    recurrent,
+    sqrt,
+    tanh,
+    variable,
+)
 from derive.abbreviations import DEPTH, LENGTH, abbreviated
+from derive.elementwise.operations import OperationError
 from derive.kernels.emit import emit
 from derive.kernels.interpret import Interpreted
 from derive.kernels.loops import Let, instances
@@ -202,6 +216,12 @@ def test_the_proof_says_that_it_is_too_deep() -> None:
         prove(composed(100))
     with pytest.raises(SpaceError, match="deeper than SymPy can go down"):
         to_sympy(composed(LONG), {n: 1})
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_a_scalar_formula_that_is_too_deep_is_refused_in_words(count: int) -> None:
+    with pytest.raises(OperationError, match="f: .*write the steps in the layer"):
+        elementwise_function("f", lambda t: reduce(lambda h, _: sympy.sin(h) + 1, range(count), t))
 
 
 def test_names_bound_depth_and_length() -> None:

@@ -73,6 +73,7 @@ class Letters:
 
     def __init__(self, given: Mapping[str, str] | None = None, names: Iterable[str] = ()) -> None:
         self._symbols = dict(given or {})
+        self._looks = set(self._symbols.values())
         for name in names:
             self(name)
         self._own = frozenset(self._symbols)
@@ -84,6 +85,7 @@ class Letters:
             more = (f"{typed}_{{({number})}}" for number in count(2))
             free = (look for look in chain(looks, more) if not self.is_taken(look))
             self._symbols[name] = next(free)
+            self._looks.add(self._symbols[name])
         return self._symbols[name]
 
     @property
@@ -97,7 +99,7 @@ class Letters:
 
     def is_taken(self, look: str) -> bool:
         """Some name looks like this."""
-        return look in self._symbols.values()
+        return look in self._looks
 
 
 def _ascii(name: str) -> str:
