@@ -89,3 +89,49 @@ def a_norm_of_numbers_whose_squares_are_subnormal(*, W: R(n, m)) -> R():
 
 def a_norm_of_numbers_whose_squares_are_subnormal_torch(torch, noisy, W, *, n, m, k):
     return noisy(torch.sqrt(((W / ((10**20 + 1) / 3)) ** 2).sum()))
+
+
+@layer
+def a_sum_that_is_mapped_and_added(x: R(n), *, A: Hom(R(n), R(n)), b: R(n)) -> R(n):
+    """The gradient by b read A where no loop ran: the sum of x_bar was made nowhere."""
+    h = x + b
+    return A @ h + h
+
+
+def a_sum_that_is_mapped_and_added_torch(torch, noisy, x, A, b, *, n, m, k):
+    h = x + b
+    return noisy(A @ h + h)
+
+
+@layer
+def a_sum_that_is_mapped_and_added_nonlinearly(x: R(n), *, A: Hom(R(n), R(n)), b: R(n)) -> R(n):
+    """The same behind a function."""
+    h = x + b
+    return tanh(A @ h) + h
+
+
+def a_sum_that_is_mapped_and_added_nonlinearly_torch(torch, noisy, x, A, b, *, n, m, k):
+    h = x + b
+    return noisy(torch.tanh(A @ h) + h)
+
+
+@layer
+def a_difference_of_states(x: R(n), z: R(n), *, A: Hom(R(n), R(n))) -> R(n):
+    """The same, both states, as a gate."""
+    h = x - z
+    return sigmoid(A @ h) * h
+
+
+def a_difference_of_states_torch(torch, noisy, x, z, A, *, n, m, k):
+    h = x - z
+    return noisy(torch.sigmoid(A @ h) * h)
+
+
+@layer
+def a_sum_beyond_the_border(x: R(m)) -> R():
+    """tanh was taken of what is read beyond the array, before the guard."""
+    return form("beyond", x=(i,), to=(), ranges={i: m + 1})(tanh(x))
+
+
+def a_sum_beyond_the_border_torch(torch, noisy, x, *, n, m, k):
+    return noisy(torch.tanh(x).sum())

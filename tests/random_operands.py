@@ -77,6 +77,14 @@ def _hom(drawing: Drawing, shapes: list[Shape]) -> str | None:
     return drawing.argument((*made, *shapes[0]), text, "parameter")
 
 
+def _endomorphism(drawing: Drawing, shapes: list[Shape]) -> str | None:
+    """A linear map from the first operand's space to itself, a parameter."""
+    if len(shapes[0]) not in (1, 2):
+        return None
+    space = space_of(shapes[0])
+    return drawing.argument((*shapes[0], *shapes[0]), f"Hom({space}, {space})", "parameter")
+
+
 def _hom_of_pair(drawing: Drawing, shapes: list[Shape]) -> str:
     """A linear map from the direct product of the two first operands' spaces."""
     made = (drawing.size(),)
@@ -112,6 +120,7 @@ def _filters_back(drawing: Drawing, shapes: list[Shape]) -> str:
 TAKES: dict[str, Callable[[Drawing, list[Shape]], str | None]] = {
     "any": lambda d, shapes: d.term(lambda s: True, lambda: d.one([(), (d.size(),)])),
     "like": lambda d, shapes: d.of_shape(shapes[0]),
+    "new like": lambda d, shapes: d.argument(shapes[0]),
     "positive": _any_positive,
     "positive like": _positive_like,
     "scalar": lambda d, shapes: d.of_shape(()),
@@ -128,6 +137,7 @@ TAKES: dict[str, Callable[[Drawing, list[Shape]], str | None]] = {
     "index": _index((), (dims("k"),)),
     "hom": _hom,
     "hom of pair": _hom_of_pair,
+    "endomorphism": _endomorphism,
     "signal": _image(2),
     "image": _image(3),
     "filters": _filters,

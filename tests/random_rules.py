@@ -174,12 +174,31 @@ FORMS = (
     Rule("forms", 'form("spread", x=(i,), to=(i, j), ranges={{j: {n}}})({0})',
          "{0}[:, None] * torch.ones({n}, dtype={0}.dtype)", ("vector", "sizes"),
          lambda a, b: (a[0], b[0])),
+    Rule("forms", 'form("beyond", x=(i,), to=(), ranges={{i: {a0} + 1}})({0})', "{0}.sum()",
+         ("vector",), number),
+    Rule("forms", 'form("before", x=(i - 1,), to=(i,), ranges={{i: {a0} + 2}})({0})',
+         "torch.nn.functional.pad({0}, (1, 1))", ("vector",), lambda a: (a[0] + 2,)),
     Rule("head", 'form("head", x=(i,), to=(i,), ranges={{i: 2}})({0})', "{0}[:2]", ("vector",),
          lambda a: (sympy.Integer(2),)),
     Rule("no operands", '{0} + form("eye", to=(i, i), ranges={{i: {a0}}})()',
          "{0} + torch.eye({a0}, dtype={0}.dtype)", ("square",), same),
     Rule("no operands", 'scale({0}, form("ones", to=(i,), ranges={{i: {n}}})())',
          "{0} * torch.ones({n}, dtype={0}.dtype)", ("scalar", "sizes"), lambda a, b: b[:1]),
+)  # fmt: skip
+
+TENSORDOT = "torch.tensordot({1}, {0}, {0}.ndim)"
+NETWORKS = (
+    Rule("networks", "{0} + {1}", "{0} + {1}", ("any", "new like"), same),
+    *(
+        Rule("networks", text.format("({1} @ {0})"), oracle.format(TENSORDOT),
+             ("any", "endomorphism"), same)
+        for text, oracle in (
+            ("{} + {{0}}", "{} + {{0}}"),
+            ("tanh{} + {{0}}", "torch.tanh({}) + {{0}}"),
+            ("sigmoid{} * {{0}}", "torch.sigmoid({}) * {{0}}"),
+            ("{{0}} - relu{}", "{{0}} - torch.relu({})"),
+        )
+    ),
 )  # fmt: skip
 
 
@@ -246,4 +265,5 @@ COEFFICIENTS: tuple[tuple[str, Any, Any], ...] = (
     ("large numbers", "sympy.Rational(1, 10**20)", "1e-20"),
     ("large numbers", "sympy.sqrt(2) / 10**12", "(2**0.5 / 10**12)"),
 )
-GROUPS = (ENTRYWISE, ENTRYWISE, NUMBERS, ZEROS, ROWS, PRODUCTS, PRODUCTS, FORMS, FORMS, IMAGES)
+GROUPS = (ENTRYWISE, ENTRYWISE, NUMBERS, ZEROS, ROWS, PRODUCTS, PRODUCTS, FORMS, FORMS, IMAGES,
+          NETWORKS)  # fmt: skip

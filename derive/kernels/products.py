@@ -71,8 +71,19 @@ def _linear_access(node: Contraction, operand: int) -> bool:
 
 
 def visits_again(node: Contraction, operand: int) -> bool:
-    """A sum reads an entry of this operand more than once."""
-    return not set(node.form.free) <= set(node.access(operand))
+    """A sum reads an entry of this operand more than once, or beyond its borders, too.
+
+    What is beyond them is zero, whatever a formula of the operand would give there.
+    """
+    return not set(node.form.free) <= set(node.access(operand)) or _may_leave(node, operand)
+
+
+def _may_leave(node: Contraction, operand: int) -> bool:
+    """An access that may be outside of the operand."""
+    extents = dict(node.form.extents)
+    shape = node.filled[operand].space.shape  # type: ignore[attr-defined]
+    pairs = zip(node.access(operand), shape, strict=True)
+    return not all(stays_inside(entry, axis, extents) for entry, axis in pairs)
 
 
 # --- windows

@@ -207,11 +207,15 @@ class Schedule:
     def _absorbed(self, wanted: Mapping[Node, None]) -> set[Node]:
         """Sums that go straight into the buffer of the combination or result they belong to."""
         absorbed: set[Node] = set()
-        tops = [node for node in self.added if node not in wanted and node not in self.known]
+        tops = [
+            node
+            for node in self.added
+            if node not in wanted and node not in self.known and self.consumers[node] == 1
+        ]
         for node in (*wanted, *tops):
             absorbed.update(term for term in self._own_sums(node) if term not in wanted)
         for node in tops:
-            if is_sum(node) and self.consumers[node] == 1:
+            if is_sum(node):
                 absorbed.add(node)
         return absorbed
 

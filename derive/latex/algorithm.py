@@ -7,7 +7,7 @@ NumPy, and their results are compared with the derivation's.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Container, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from ..abbreviations import abbreviated
@@ -27,7 +27,8 @@ LONGEST = 64  # operations in a formula that is written out where a name would d
 class Assignment:
     """target = right or target += right, in names; `saved` where it is kept for another kernel.
 
-    `shown` is the right side with what was kept as the formula that it is.
+    `shown` is the right side with what was kept as the formula that it is; `named` that what is
+    kept here is read by its name.
     """
 
     target: Variable
@@ -35,10 +36,14 @@ class Assignment:
     right: Node
     shown: Node
     saved: bool
+    named: bool = False
 
 
-def assignments(kernel: Kernel) -> Iterator[Assignment]:
-    """The lines of a kernel in order, each of them once, in names that stand before it."""
+def assignments(kernel: Kernel, read: Container[str] = ()) -> Iterator[Assignment]:
+    """The lines of a kernel in order, each of them once, in names that stand before it.
+
+    `read` are the names of what other kernels read of what is kept here (`read_by_name`).
+    """
     given = {**_argument_nodes(kernel), **saved_nodes(kernel)}
     saved = {buffer.name for buffer in kernel.saved}
     known = {x.name for x in given.values()}
@@ -54,7 +59,9 @@ def assignments(kernel: Kernel) -> Iterator[Assignment]:
         target = variable(line.target, line.right.space)
         right = _in_names(line, ChainMap(given, named))
         shown = rewrite([right], formulas.get)[right]
-        yield Assignment(target, line.sign == "+=", right, shown, line.target in saved)
+        kept = line.target in saved
+        by_name = kept and line.target in read
+        yield Assignment(target, line.sign == "+=", right, shown, kept, by_name)
         known.add(line.target)
         named |= {n: variable(line.target, n.space) for n in nodes.get(line.target, ())}
     yield from _returned(kernel, known)
@@ -85,6 +92,13 @@ def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
         else:
             found[x] = formula
     return found
+
+
+def read_by_name(kernel: Kernel) -> set[str]:
+    """What a kernel reads of what was kept, too long to be written where it is read."""
+    own, formulas = set(kernel.program.names), _kept_formulas(kernel)
+    kept = saved_nodes(kernel).items()
+    return {x.name for node, x in kept if x not in formulas and node not in own}
 
 
 def saved_nodes(kernel: Kernel) -> dict[Node, Variable]:

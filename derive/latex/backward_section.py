@@ -14,8 +14,8 @@ from ..maps import substituted
 from .blocks import Block, Display, Heading, Prose
 from .claims import Equation, Side, Sums
 from .definitions import Closing
-from .letters import symbol
-from .looks import below, short_name
+from .letters import below, symbol
+from .looks import short_name
 from .network_problem import NetworkProblem
 from .parts import Part
 from .unrolled import Floor, added, gradients, paired

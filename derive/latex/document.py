@@ -27,8 +27,8 @@ from .notebook import formulas, markdown
 from .problem import Problem
 from .recursions import recursions
 from .sections import FIRST_ORDER, Sections
-from .typesetter import Typesetter
-from .writer import latex_writer, used_forms
+from .typesetter import Typesetter, shown_formulas
+from .writer import latex_writer, symbols_of, used_forms
 
 FORMS = (
     "A multilinear map is declared by which entries of its arguments, and of its result, are read "
@@ -68,10 +68,10 @@ class Document:
         return [*views[:place], *map(typesetter.block, introduced), *views[place:]]
 
     def _variables(self) -> set[str]:
-        """The names of all variables that the equations show."""
-        sides = (side.shown for e in self.equations for side in (e.left, e.right))
-        nodes = topological(*(shown for shown in sides if isinstance(shown, Node)))
-        return {x.name for x in nodes if isinstance(x, Variable)}
+        """The names of all variables that the equations show, and of what has a symbol."""
+        nodes = topological(*(x for e in self.equations for x in shown_formulas(e)))
+        names = {x.name for x in nodes if isinstance(x, Variable)}
+        return names | symbols_of(self.writer).keys()
 
     def _place_of_forms(self) -> int:
         """Before the first order, else before the second section."""

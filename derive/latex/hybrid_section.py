@@ -21,7 +21,8 @@ from ..terms import Term, total
 from .backward_section import TOTAL
 from .blocks import Block, Display, Heading, Prose
 from .claims import Equation, Side, Sums
-from .looks import below, free_letter
+from .letters import below
+from .looks import free_letter
 from .onestep import Key, applied, as_term, start, stored, times_lambda
 from .online_section import OnlineSection
 from .unrolled import Backward, Unrolled

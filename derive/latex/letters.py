@@ -52,6 +52,26 @@ def escaped(name: str) -> str:
     return rf"\mathit{{{_plain(_ascii(name))}}}"
 
 
+def below(look: str, script: str) -> str:
+    r"""A look with one more subscript.
+
+    >>> print(below(r"c_{\\mathrm{next}}", "i"), below("h", "i-1"))
+    c_{\\mathrm{next},i} h_{i-1}
+    """
+    start = _subscript(look)
+    return f"{look}_{{{script}}}" if start is None else f"{look[:-1]},{script}}}"
+
+
+def _subscript(look: str) -> int | None:
+    """Where the subscript begins that a look ends with."""
+    depth = 0
+    for place in reversed(range(len(look))):
+        depth += (look[place] == "}") - (look[place] == "{")
+        if depth == 0:
+            return place if place and look[place - 1 : place + 1] == "_{" else None
+    return None
+
+
 def word(name: str) -> str:
     r"""A function's name: one letter or a Greek one as a symbol, a word upright.
 
@@ -68,10 +88,16 @@ def word(name: str) -> str:
 class Letters:
     """Symbols of names, no two alike: a name whose symbol is taken is set as it is typed.
 
-    `given` says what some names look like.
+    `given` says what some names look like, `times` to which time of a sequence some belong.
     """
 
-    def __init__(self, given: Mapping[str, str] | None = None, names: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, str] | None = None,
+        names: Iterable[str] = (),
+        times: Mapping[str, str] | None = None,
+    ) -> None:
+        self.times = dict(times or {})
         self._symbols = dict(given or {})
         self._looks = set(self._symbols.values())
         for name in names:
@@ -87,6 +113,14 @@ class Letters:
             self._symbols[name] = next(free)
             self._looks.add(self._symbols[name])
         return self._symbols[name]
+
+    def at_time(self, name: str, others: Iterable[str]) -> None:
+        """A name for what is made of others: at their time, the nearest of several, if any."""
+        times = sorted({self.times[x] for x in others if x in self.times}, key=len)
+        if times and name not in self._symbols:
+            self.times[name] = times[0]
+            self._symbols[name] = below(symbol(name), times[0])
+            self._looks.add(self._symbols[name])
 
     @property
     def looks(self) -> dict[str, str]:

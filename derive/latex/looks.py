@@ -17,7 +17,7 @@ from ..levels import Level, Place, Recurrent
 from ..maps import free_name
 from ..resize import resized_layer
 from ..spaces import dims
-from .letters import Letters
+from .letters import Letters, below
 
 
 def words_of(place: Place) -> Iterator[str]:
@@ -90,32 +90,12 @@ def _without(prefix: str, name: str, words: Container[str]) -> str:
     return short if short.isidentifier() and short not in words else name
 
 
-def below(look: str, script: str) -> str:
-    r"""A look with one more subscript.
-
-    >>> print(below(r"c_{\\mathrm{next}}", "i"), below("h", "i-1"))
-    c_{\\mathrm{next},i} h_{i-1}
-    """
-    start = _subscript(look)
-    return f"{look}_{{{script}}}" if start is None else f"{look[:-1]},{script}}}"
-
-
-def _subscript(look: str) -> int | None:
-    """Where the subscript begins that a look ends with."""
-    depth = 0
-    for place in reversed(range(len(look))):
-        depth += (look[place] == "}") - (look[place] == "{")
-        if depth == 0:
-            return place if place and look[place - 1 : place + 1] == "_{" else None
-    return None
-
-
 @dataclass(eq=False)
 class Times:
     """Variables at times, as they are shown: z of a place at the time i is z_{i}.
 
     `scripts` tells places apart where they call something alike, or always, but for names that are
-    `scripted`; `symbols` has the look of every name that was made.
+    `scripted`; `symbols` has the look of every name that was made, `times` its time.
     """
 
     letters: Letters
@@ -123,6 +103,7 @@ class Times:
     scripted: Container[str] = ()
     always: bool = False
     symbols: dict[str, str] = field(default_factory=dict)
+    times: dict[str, str] = field(default_factory=dict)
     _owners: dict[str, str] = field(default_factory=dict)
     _made: dict[tuple[Variable, str, str], Variable] = field(default_factory=dict)
 
@@ -134,6 +115,7 @@ class Times:
             if script and x.name not in self.scripted and (self.always or other):
                 look = below(look, script)
             self._made[x, time, place] = self.named(x, below(look, time))
+            self.times[self._made[x, time, place].name] = time
         return self._made[x, time, place]
 
     def named(self, x: Variable, look: str) -> Variable:

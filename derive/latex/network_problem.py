@@ -22,8 +22,8 @@ from ..spaces import R, leaves
 from ..walk import topological
 from .claims import Difference, Equation
 from .labels import Labels
-from .letters import Letters, symbol
-from .looks import Times, below, free_letter, loss_of, short_name, shortened
+from .letters import Letters, below, symbol
+from .looks import Times, free_letter, loss_of, short_name, shortened
 from .parts import Part
 from .problem import SEED, Problem
 from .steps import Steps

@@ -8,7 +8,7 @@ from functools import cached_property
 from ..expressions import Node, Variable, variable
 from ..influence import shape_of
 from ..maps import substituted
-from .looks import below
+from .letters import below
 from .network_problem import NetworkProblem
 from .onestep import Key, OneStep, matrices
 from .parts import Part

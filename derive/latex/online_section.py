@@ -19,7 +19,7 @@ from ..walk import topological
 from .backward_section import TOTAL, BackwardSection
 from .blocks import Asserted, Block, Display, Heading, Prose
 from .claims import Equation, Side
-from .looks import below
+from .letters import below
 from .onestep import (
     Key,
     applied,

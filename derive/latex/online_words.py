@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .domains import space_latex
-from .looks import below
+from .letters import below
 from .onestep import Key
 from .online_names import OnlineNames
 

@@ -23,7 +23,7 @@ from .claims import Equation, Side, check
 from .domains import space_latex
 from .escapes import plain
 from .hybrid_section import HybridSection
-from .looks import below
+from .letters import below
 from .network_problem import NetworkProblem
 from .online_section import OnlineSection
 from .parts import Part
@@ -65,7 +65,9 @@ def recursions(network: Recurrent) -> tuple[tuple[Block, ...], Writer]:
     problem = NetworkProblem(network)
     blocks = tuple(Recursions(problem).blocks())
     symbols = problem.letters.looks | problem.times.symbols
-    return blocks, latex_writer({}, symbols=symbols, family=BATCH, called=network.called)
+    times = problem.times.times
+    writer = latex_writer({}, symbols=symbols, family=BATCH, called=network.called, times=times)
+    return blocks, writer
 
 
 class Recursions:

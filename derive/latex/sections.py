@@ -16,7 +16,7 @@ from ..layers import Layer
 from ..networks import Network
 from ..programs import BATCH, programs, result_letter
 from ..roles import FIXED, GIVEN, MASK, PARAMETER, STATE
-from .algorithm import assignments
+from .algorithm import assignments, read_by_name
 from .algorithm import check as check_algorithm
 from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
 from .domains import space_latex
@@ -122,10 +122,12 @@ class Sections:
             r"$\mathrel{+}=$ adds to what the array holds; what is kept by forward is read by "
             "backward."
         )
-        for program in made:
-            kernel = lower(program)
+        kernels = [lower(program) for program in made]
+        read = set().union(*map(read_by_name, kernels))
+        for kernel in kernels:
             check_algorithm(kernel, case)
-            yield Algorithm(plain(program.name), tuple(assignments(kernel)), self._cost(kernel))
+            lines = tuple(assignments(kernel, read))
+            yield Algorithm(plain(kernel.program.name), lines, self._cost(kernel))
 
     def _cost(self, kernel: Kernel) -> str:
         """Flops and calls, in closed form."""

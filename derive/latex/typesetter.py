@@ -18,6 +18,7 @@ from .blocks import Algorithm, Asserted, Display, Heading, Prose, Verbatim
 from .claims import Equation, Shown, Side, Sums, in_names
 from .lines import broken, width
 from .typography import enclosed, parenthesised
+from .writer import at_time
 
 TEXT = 483.0  # of a line on the page
 REASON = 122.0  # of the column of reasons
@@ -41,7 +42,7 @@ class Typesetter:
     """Sets blocks in the names of one writer; no part of a formula gets a name that is `taken`."""
 
     def __init__(self, writer: Writer, taken: Collection[str] = ()) -> None:
-        self.writer, self._taken = writer, taken
+        self.writer, self._taken = writer, set(taken)
 
     @singledispatchmethod
     def block(self, block: object) -> dict[str, object]:
@@ -83,9 +84,13 @@ class Typesetter:
         available = TEXT - MARGIN - column - SIGN
         available -= REASON + GAP if any(e.reason for e in equations) else 0.0
         found: list[Row] = []
+        waiting: list[Equation] = []  # behind the last of the equations of one left side
         last: Side | None = None
-        for equation in equations:
-            equation, parts = self._in_parts(equation)
+        for whole in equations:
+            if whole.left != last:
+                found += self._rest(waiting)
+            equation, parts = self._in_parts(whole)
+            waiting += parts
             lines = self._lines(equation, available)
             if lines and last == equation.left and not equation.reason:
                 joined = f"{found[-1].right} = {lines[0]}"
@@ -95,9 +100,14 @@ class Typesetter:
             elif lines:
                 left = "" if last == equation.left else self.shown(equation.left)
                 found += _rows(left, "=", lines, equation.reason)
-            found += self.rows(parts) if parts else []
             last = equation.left if lines else last
-        return found
+        return [*found, *self._rest(waiting)]
+
+    def _rest(self, parts: list[Equation]) -> list[Row]:
+        """The rows of the parts that wait, which is over then."""
+        rows = self.rows(tuple(parts)) if parts else []
+        parts.clear()
+        return rows
 
     def _in_parts(self, equation: Equation) -> tuple[Equation, list[Equation]]:
         """An equation that must be printed, and those of the parts that it is too deep without."""
@@ -105,7 +115,12 @@ class Typesetter:
         if equation.optional or right.otherwise is not None:
             return equation, []
         roots = _formulas(right.shown)
-        parts, short = in_names(roots, abbreviated(roots, {}, self._taken))
+        names = abbreviated(roots, {}, self._taken)
+        self._taken.update(names.values())
+        parts, short = in_names(roots, names)
+        for part, name in zip(parts, names.values(), strict=True):
+            for shown in _formulas(part.right.shown):
+                at_time(self.writer, name, shown)
         return replace(equation, right=replace(right, shown=_with(right.shown, short))), parts
 
     def _lines(self, equation: Equation, room: float) -> list[str]:
@@ -165,9 +180,12 @@ class Typesetter:
     # --- algorithms
 
     def _assigned(self, line: Assignment, room: float) -> list[Row]:
-        """target <- right, or target += right; what is only kept has no name."""
-        left = r"\text{keep}" if line.saved else self.writer(line.target)
-        sign = r"\ " if line.saved else r"\mathrel{+}=" if line.adds else r"\gets"
+        """target <- right, or target += right; what is kept has a name where that is read."""
+        name = self.writer(line.target)
+        keep = rf"\text{{keep }}{name}" if line.named else r"\text{keep}"
+        left = keep if line.saved else name
+        nameless = line.saved and not line.named
+        sign = r"\ " if nameless else r"\mathrel{+}=" if line.adds else r"\gets"
         return _rows(left, sign, in_lines(self.writer.terms(line.shown), room), "")
 
 
@@ -188,6 +206,13 @@ def _with(shown: Shown, formulas: Sequence[Node]) -> Shown:
     if isinstance(shown, tuple):
         return tuple(zip(formulas[::2], formulas[1::2], strict=True))
     return formulas[0] if formulas else shown
+
+
+def shown_formulas(equation: Equation) -> Iterator[Node]:
+    """The expressions that an equation may show."""
+    for side in (equation.left, equation.right):
+        yield from _formulas(side.shown)
+        yield from () if side.otherwise is None else (side.otherwise,)
 
 
 def _is_long(node: Node) -> bool:

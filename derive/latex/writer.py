@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import sympy
 
-from ..expressions import Node
+from ..expressions import Node, Variable
 from ..forms import LATEST, Called, Form
 from ..text import Writer
+from ..walk import topological
 from .jets import IsParameter, Jets, after_the_first
 from .letters import Letters
 from .linear_algebra import LinearAlgebra
@@ -24,6 +25,7 @@ def latex_writer(
     is_parameter: IsParameter = after_the_first,
     taken: Iterable[str] = (),
     called: Called = LATEST,
+    times: Mapping[str, str] | None = None,
 ) -> Writer:
     r"""A writer in LaTeX, expressions with a name shown by it.
 
@@ -34,6 +36,7 @@ def latex_writer(
     is_parameter  whether the slot of an uninterpreted function is a parameter: nabla, not D
     called        the user's names of forms
     taken         names that get their symbol first, in order: the arguments of a layer
+    times         to which time of a sequence some names belong
 
     >>> from derive import Hom, R, dims, tanh, variable
     >>> n, m = dims("n m")
@@ -41,11 +44,24 @@ def latex_writer(
     >>> print(latex_writer({}).formula(tanh(z) * (W @ x)))
     \tanh(z) \odot (W x)
     """
-    letters = Letters(symbols, [*taken, *names.values()])
+    letters = Letters(symbols, [*taken, *names.values()], times)
     notation = LinearAlgebra(
         letters, Jets(letters, is_parameter), FormNames(letters, forms, called)
     )
     return Writer(names, family, notation)
+
+
+def symbols_of(writer: Writer) -> dict[str, str]:
+    """The symbols that a writer in LaTeX has given so far, by name."""
+    assert isinstance(writer.notation, LinearAlgebra)
+    return writer.notation.letters.looks
+
+
+def at_time(writer: Writer, name: str, shown: Node) -> None:
+    """A name for an expression: where that stands at a time, the name is shown at it."""
+    assert isinstance(writer.notation, LinearAlgebra)
+    others = [x.name for x in topological(shown) if isinstance(x, Variable)]
+    writer.notation.letters.at_time(name, others)
 
 
 def used_forms(writer: Writer) -> dict[str, str]:
