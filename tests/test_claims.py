@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from derive import R, dims
+from derive import R, dims, tanh
+from derive.abbreviations import abbreviated
 from derive.checks.sampling import Point
 from derive.expressions import linear_combination, variable
-from derive.latex.claims import Equation, FalseEquation, Side, check
+from derive.latex.claims import Equation, FalseEquation, Side, check, in_names
+from derive.maps import substituted
 
 n = dims("n")
 X = variable("x", R(n))
@@ -46,3 +48,17 @@ def test_what_is_no_number_is_refused_without_a_warning(entry) -> None:
         warnings.simplefilter("error")
         with pytest.raises(FalseEquation, match="is off by nan"):
             check("f", [same], point(1.0, entry))
+
+
+def test_parts_put_back_in_their_places_are_the_whole() -> None:
+    """The names of `in_names` replaced by what they stand for, from the last to the first."""
+    whole = X
+    for _ in range(7):
+        whole = tanh(whole * X + 1)
+    names = abbreviated((whole, whole * X), {}, longest=5)
+    parts, short = in_names((whole, whole * X), names)
+    assert len(parts) == len(names) > 3 and short[0] is not whole
+    for part in reversed(parts):
+        assert part.right.meaning in names
+        short = [substituted(x, {part.left.shown: part.right.shown}) for x in short]
+    assert short == [whole, whole * X]

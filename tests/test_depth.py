@@ -4,6 +4,7 @@ Chains of 2,000 operations go through the stages under Python's own limit of 1,0
 counted (nodes, statements, characters), never timed.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from functools import reduce
@@ -197,7 +198,18 @@ def test_the_derivation_of_a_network_with_a_deep_cell_is_written() -> None:
 
     network = recurrent("network", deep, prediction=readout, loss=squared_loss)
     text = derivation(network).tex
-    assert r"\Lambda_{i}" in text and r"t_{2} &=" in text
+    named = re.findall(r"^\\quad (t_\{[^}]*\}) &=", text, re.MULTILINE)
+    assert len(named) == len(set(named)) > 12
+    assert all(name.endswith("i}") for name in named), "each at the time of what it is part of"
+
+
+def test_what_is_kept_under_a_name_is_introduced_by_it() -> None:
+    """What backward reads by name, since it is too long to be written there, forward keeps so."""
+    text = derivation(doubled(8)).tex
+    algorithms = text.partition("The algorithm that is compiled")[2]
+    used = set(re.findall(r"saved\\_t\\_\d+", algorithms))
+    kept = set(re.findall(r"keep \}\\mathrm\{(saved\\_t\\_\d+)\}", algorithms))
+    assert used == kept and len(used) > 2
 
 
 def test_ten_thousand_operations() -> None:
