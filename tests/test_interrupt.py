@@ -35,11 +35,15 @@ def signalled(number: int = signal.SIGINT, times: int = 1) -> Iterator[list[floa
             os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=send)
+    previous = signal.getsignal(number)
+    if number == signal.SIGINT:  # which a process in the background of a shell ignores
+        signal.signal(number, signal.default_int_handler)
     thread.start()
     try:
         yield sent
     finally:
         thread.join()
+        signal.signal(number, previous)
 
 
 def interrupted(run: Callable[[], Any]) -> None:
