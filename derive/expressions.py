@@ -188,6 +188,17 @@ class Contraction(Node):
         """Each entry of the result is one product of entries."""
         return self.form.is_pointwise(self.opened, array_space(self, "a contraction").shape)
 
+    @cached_property
+    def is_entrywise(self) -> bool:
+        """A product entry by entry: each operand, of the result's shape, is read where it is."""
+        shape = array_space(self, "a contraction").shape
+        return (
+            self.is_pointwise
+            and not self.selectors
+            and all(self.access(k) == self.output for k in range(len(self.filled)))
+            and all(array_space(x, "a product").shape == shape for x in self.filled)
+        )
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tuple(Node):

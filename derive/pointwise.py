@@ -69,9 +69,8 @@ def _made(node: Node, operands: list[sympy.Expr]) -> sympy.Expr | None:
         if psi.rewritten.has(sympy.Piecewise):
             return None
         return psi.rewritten.xreplace(dict(zip(psi.arguments, operands, strict=True)))
-    if isinstance(node, Contraction) and node.is_pointwise and not node.selectors:
-        plain = all(node.access(k) == node.output for k in range(len(node.filled)))
-        return sympy.Mul(*operands) if plain else None
+    if isinstance(node, Contraction) and node.is_entrywise:
+        return sympy.Mul(*operands)
     return None
 
 

@@ -30,9 +30,8 @@ def _as_power(node: Node) -> tuple[Node, sympy.Rational] | None:
     body = body_of(node)
     if isinstance(body, sympy.Pow) and body.base == T and body.exp.is_Rational:
         return node.operands[0], body.exp
-    if isinstance(node, Contraction) and node.is_pointwise and len(set(node.filled)) == 1:
-        plain = all(node.access(k) == node.output for k in range(len(node.filled)))
-        return (node.filled[0], sympy.Integer(len(node.filled))) if plain else None
+    if isinstance(node, Contraction) and node.is_entrywise and len(set(node.filled)) == 1:
+        return node.filled[0], sympy.Integer(len(node.filled))
     return None
 
 

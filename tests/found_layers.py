@@ -67,6 +67,7 @@ def a_difference_that_cancels_torch(torch, noisy, x2, *, n, m, k):
     return noisy(torch.sqrt(x2 * x2 + 1e-12) - x2)
 
 
+lambda_half = elementwise_function("lambda_half", lambda t: sympy.cos(t - sympy.Rational(1, 2)))
 lambda_log = elementwise_function("lambda_log", lambda t: sympy.log(1 + sympy.log(1 + t**2) ** 2))
 
 
@@ -135,3 +136,35 @@ def a_sum_beyond_the_border(x: R(m)) -> R():
 
 def a_sum_beyond_the_border_torch(torch, noisy, x, *, n, m, k):
     return noisy(torch.tanh(x).sum())
+
+
+@layer
+def a_part_of_an_array_under_a_law(*, w0: R(m)) -> R(2):
+    """sigmoid(h) - 1/2 is tanh(h/2)/2: the head of w0 was taken for w0 itself."""
+    return lambda_half(sigmoid(form("head", x=(i,), to=(i,), ranges={i: 2})(w0)))
+
+
+def a_part_of_an_array_under_a_law_torch(torch, noisy, w0, *, n, m, k):
+    return noisy(torch.cos(torch.sigmoid(w0[:2]) - 0.5))
+
+
+@layer
+def a_root_of_squares_of_a_part(x0: R(m)) -> R(2):
+    """The same for a power of a power."""
+    return sqrt(form("heads", x=(i,), y=(i,), to=(i,), ranges={i: 2})(x0, x0) + 1)
+
+
+def a_root_of_squares_of_a_part_torch(torch, noisy, x0, *, n, m, k):
+    return noisy(torch.sqrt(x0[:2] ** 2 + 1))
+
+
+@layer
+def a_logarithm_of_what_float32_can_not_square(x0: R(n)) -> R(n):
+    """-1/u^2 is below the numbers of float32, and is not compared in it."""
+    t1 = (-1e15 / 7) * x0
+    return log(1 + t1 * t1)
+
+
+def a_logarithm_of_what_float32_can_not_square_torch(torch, noisy, x0, *, n, m, k):
+    t1 = noisy((-1e15 / 7) * x0)
+    return noisy(torch.log1p(t1**2))

@@ -22,7 +22,8 @@ from random_trials import BATCH_SIZE, Trial, failure
 from derive.build import build_runtime, load_kernels
 from derive.compile import CompileError, Module, compile_modules
 from derive.kernels.emit import emit
-from derive.reference import flat_arrays
+from derive.reference import flat_arrays, values_of
+from derive.walk import topological
 
 QUICK = ("-O0",)
 
@@ -93,24 +94,38 @@ def run(trial: Trial, module: Any, dtype: Any) -> list[Any]:
 
 
 def known_in_float32(trial: Trial) -> bool:
-    """Whether PyTorch itself has the values in float32, within half of what is allowed.
+    """Whether float32 has room for the programs' numbers, and PyTorch the values in it.
 
-    Numbers below the normal ones count as zeros: they have few digits, and their roots' derivatives
-    overflow.
+    PyTorch's are within half of what is allowed.
     """
+    if not in_range(trial, np.finfo(np.float32)):
+        return False
     if trial.torch is None:
         most = max(scales(trial.expected).values())
         return most < 1e30 and max(trial.moved.values()) < 1e2
-    trial.torch.set_flush_denormal(True)
     try:
         found = trial.oracle(dtype="float32")
     except RuntimeError:  # it mixes dtypes in the second derivative of a largest entry
         return False
-    finally:
-        trial.torch.set_flush_denormal(False)
     scale = scales(trial.expected)
     unit = ROUNDINGS * float(np.finfo(np.float32).eps) / 2
     return all(
         distance(found[name], group, scale[name], TINY[np.float32]) <= unit * trial.moved[name]
         for name, group in trial.expected.items()
     )
+
+
+def in_range(trial: Trial, dtype: np.finfo) -> bool:
+    """No number on the way to a result is beyond a dtype's, or has lost its digits by smallness.
+
+    Second derivatives are such: -1/u^2 of log u, where u is 10^20, is no number of float32.
+    """
+    for program in trial.programs.values():
+        given = {a.variable: trial.values[a.name] for a in program.arguments}
+        nodes = topological(*(r.node for r in program.results))
+        with np.errstate(all="ignore"):
+            values = values_of(nodes, given, trial.sizes)
+        sizes = (np.abs(part) for value in values for part in flat_arrays(value))
+        if any(((s > dtype.max) | ((s > 0) & (s < dtype.tiny))).any() for s in sizes):
+            return False
+    return True

@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from random_shrinking import alike, shrunk
 from random_trials import Trial, failure
 
 from derive.compile import NATIVE
+from derive.elementwise.digits import AccuracyWarning
 from derive.loading import load_file
 
 PER_BUNDLE = 25
@@ -67,18 +69,31 @@ REFUSED = {  # what is refused as it should be: such a draft is rejected
     "entry by entry, no inverse": "a negative power of a square matrix",
 }
 
+NOT_FINITE = ("off by inf", "off by nan", "= nan", "= inf", "= -inf", "= +inf")
+
 
 def tried(draft: Draft, folder: Path, torch: Any) -> Trial | Finding | str:
     """A draft declared in a file of its own and tried, or why it can't be declared."""
     file = folder / f"{draft.name}.py"
     file.write_text(source([draft]), "utf-8")
     try:
-        module = load_file(file)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", AccuracyWarning)
+            module = load_file(file)
     except Exception as error:
-        reasons = (why for said, why in REFUSED.items() if said in str(error))
-        return next(reasons, None) or failure("declared", error)
+        return refused(str(error)) or failure("declared", error)
     layer, function = (getattr(module, f"{draft.name}{end}") for end in ("", "_torch"))
-    return Trial(layer, function, torch=torch).run()
+    trial = Trial(layer, function, torch=torch).run()
+    first = trial.findings[0].message if trial.findings else ""
+    overflows = any("overflows" in str(warning.message) for warning in said)
+    if overflows and any(word in first for word in NOT_FINITE):
+        return "its formula overflows, as a warning said"
+    return refused(first) or trial
+
+
+def refused(message: str) -> str:
+    """Why a layer is refused as it should be; nothing where it should not."""
+    return next((why for said, why in REFUSED.items() if said in message), "")
 
 
 def run(
