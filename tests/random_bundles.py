@@ -6,7 +6,7 @@ not emitted or does not compile is halved until the layer that is to blame is al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,12 +120,14 @@ def in_range(trial: Trial, dtype: np.finfo) -> bool:
 
     Second derivatives are such: -1/u^2 of log u, where u is 10^20, is no number of float32.
     """
+    return not any(((s > dtype.max) | ((s > 0) & (s < dtype.tiny))).any() for s in numbers(trial))
+
+
+def numbers(trial: Trial) -> Iterator[np.ndarray]:
+    """The absolute values of all numbers that the programs come by."""
     for program in trial.programs.values():
         given = {a.variable: trial.values[a.name] for a in program.arguments}
         nodes = topological(*(r.node for r in program.results))
         with np.errstate(all="ignore"):
             values = values_of(nodes, given, trial.sizes)
-        sizes = (np.abs(part) for value in values for part in flat_arrays(value))
-        if any(((s > dtype.max) | ((s > 0) & (s < dtype.tiny))).any() for s in sizes):
-            return False
-    return True
+        yield from (np.abs(part) for value in values for part in flat_arrays(value))

@@ -69,6 +69,7 @@ REFUSED = {  # what is refused as it should be: such a draft is rejected
     "entry by entry, no inverse": "a negative power of a square matrix",
 }
 
+SQUARED = 1e154  # its square is beyond the floats, which scalar formulas go by up to there
 NOT_FINITE = ("off by inf", "off by nan", "= nan", "= inf", "= -inf", "= +inf")
 
 
@@ -86,8 +87,11 @@ def tried(draft: Draft, folder: Path, torch: Any) -> Trial | Finding | str:
     trial = Trial(layer, function, torch=torch).run()
     first = trial.findings[0].message if trial.findings else ""
     overflows = any("overflows" in str(warning.message) for warning in said)
-    if overflows and any(word in first for word in NOT_FINITE):
-        return "its formula overflows, as a warning said"
+    if any(word in first for word in NOT_FINITE):
+        if overflows:
+            return "its formula overflows, as a warning said"
+        if any((part > SQUARED).any() for part in random_bundles.numbers(trial)):
+            return "a square of its numbers is beyond the floats"
     return refused(first) or trial
 
 
