@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import pickle
 import platform
 import re
 import shutil
@@ -80,9 +81,17 @@ def compiled(
         with _turn:
             if cache not in _made[layer]:
                 module = _kernels(layer, cache, progress)
-                referable(module, reference(layer, cache))
+                referable(module, reference(layer, cache, again))
                 _made[layer][cache] = module
     return _made[layer][cache]
+
+
+def again(held: bytes, cache: Path | None) -> ModuleType:
+    """The kernels of a layer that was pickled.
+
+    Whoever reads it finds them in the cache, or builds them; the same process has the same ones.
+    """
+    return compiled(pickle.loads(held), cache=cache)
 
 
 def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType:

@@ -87,6 +87,12 @@ class Node(Refusals, Shown):
         return linear_combination([(coefficient(other), elementwise(shipped.reciprocal, self))])
 
     def __pow__(self, exponent: object) -> Node:
+        if isinstance(exponent, Node):
+            raise SpaceError(
+                f"{self.space} ** {exponent.space}: an exponent is a number; for one in each entry "
+                "declare power = elementwise_function('power', lambda a, b: a**b) and write "
+                "power(x, y)"
+            )
         return _no_inverse_meant(self, coefficient(exponent))
 
     def __matmul__(self, other: Node | tuple[Node, ...]) -> Node:
@@ -691,7 +697,7 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
     if codomain is None:
         raise SpaceError(
             f"{operator.space} @ {x.space}: the last axes of the map must be the argument's; "
-            f"declare a map on {x.space} as Hom({x.space}, codomain)"
+            f"{_fix_of_map(operator, x)}"
         )
     if isinstance(operator, Elementwise) and _is_power(operator) and is_square(operator.space):
         raise SpaceError(
@@ -699,6 +705,18 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
             "A @ (A @ x) to apply the map again, (A * A) @ x for the squares of its entries"
         )
     return _applied(operator, x, codomain)
+
+
+def _fix_of_map(operator: Node, x: Node) -> str:
+    """What was meant by a map that does not fit its argument."""
+    if codomain_of(x.space, operator.space) is not None:
+        return "a map stands on the left: A @ x"
+    if isinstance(operator.space, Real) and not operator.space.shape:
+        return (
+            "A @ B of two arrays of one space is the number <A, B>; to apply one map after the "
+            "other write A @ (B @ x)"
+        )
+    return f"declare a map on {x.space} as Hom({x.space}, codomain)"
 
 
 def _is_power(node: Elementwise) -> bool:

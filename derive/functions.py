@@ -115,7 +115,7 @@ def elementwise_function(
     except RecursionError:
         raise OperationError(f"{name}: {DEEP}") from None
     if found:
-        warnings.warn(str(found), AccuracyWarning, stacklevel=2)
+        warnings.warn(str(found), AccuracyWarning, stacklevel=3)  # and `called`
     return function(psi)
 
 

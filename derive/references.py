@@ -1,7 +1,4 @@
-"""What the pickle of `layer.compile()` holds: the layer's declaration, to be compiled again.
-
-Whoever reads it finds the kernels in the cache, or builds them; the same process has the same ones.
-"""
+"""What the pickle of `layer.compile()` holds: the layer's declaration, to be compiled again."""
 
 from __future__ import annotations
 
@@ -10,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from .hooks import compiled
 from .layers import Layer
 from .runtime.pickling import Reference
 
 
-def reference(layer: Layer, cache: Path | None) -> Callable[[], Reference]:
-    """What makes the reference when it is wanted.
+def reference(
+    layer: Layer, cache: Path | None, again: Callable[[bytes, Path | None], ModuleType]
+) -> Callable[[], Reference]:
+    """What makes the reference when it is wanted: `again` of the layer's pickle and the cache.
 
     It has the layer's pickle and not the layer, which may go while its kernels stay.
     """
@@ -35,8 +33,3 @@ def reference(layer: Layer, cache: Path | None) -> Callable[[], Reference]:
         return again, (held, cache)
 
     return found
-
-
-def again(held: bytes, cache: Path | None) -> ModuleType:
-    """The kernels of a layer that was pickled."""
-    return compiled(pickle.loads(held), cache=cache)

@@ -4,6 +4,7 @@ import copy
 import importlib
 import pickle
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from sequence_points import BATCH, parameters, sequences
 
 from derive import Layer
 from derive.build import load_kernels
+from derive.cache import again
 from derive.compile import EXTENSION
 from derive.kernels import plain_edge
 from derive.kernels.evaluated import evaluated_module
+from derive.library.dense import dense
 from derive.library.networks import elman
 from derive.references import reference
 from derive.runtime.pickling import Kernels, referable
@@ -65,6 +68,14 @@ def test_another_process_loads_them_or_builds_them_again(tmp_path: Path) -> None
     assert elsewhere(read_and_called, held) == (45.0, 45.0)
 
 
+@pytest.mark.usefixtures("surroundings")
+def test_a_process_that_has_imported_nothing_reads_them(tmp_path: Path) -> None:
+    held = pickle.dumps(dense.compile(cache=tmp_path / "cache").forward)
+    program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).name)"
+    found = subprocess.run([sys.executable, "-c", program], input=held, capture_output=True)
+    assert found.stdout.decode().strip() == "dense.forward", found.stderr.decode()
+
+
 def test_kernels_of_the_reference_are_copied_as_themselves() -> None:
     kernels = evaluated_module(power(2), plain_edge)
     assert copy.deepcopy(kernels.forward) is kernels.forward
@@ -103,7 +114,7 @@ def test_a_layer_that_is_not_pickled_is_named_with_its_kernels() -> None:
     layer = power(2)
     local = Local(layer.name, layer.arguments, layer.output)
     kernels = evaluated_module(layer, plain_edge)
-    referable(kernels, reference(local, None))
+    referable(kernels, reference(local, None, again))
     for held in (kernels, kernels.forward):
         with pytest.raises(pickle.PicklingError, match="their layer can't: LookupError: not today"):
             pickle.dumps(held)

@@ -53,18 +53,20 @@ class Equality:
 
     holds: bool
     reason: str
+    known: bool = True
 
     def __bool__(self) -> bool:
         return self.holds
 
     def __str__(self) -> str:
-        return f"{'equal' if self.holds else 'not known to be equal'}: {self.reason}"
+        said = "equal" if self.holds else "not equal" if self.known else "not known to be equal"
+        return f"{said}: {self.reason}"
 
 
 ONE_FORM = Equality(True, "one normal form")
 PROVED = Equality(True, "proved in a prime field")
 DIFFERS = Equality(False, "differs at a point")
-UNDECIDED = Equality(False, "not decided")
+UNDECIDED = Equality(False, "not decided", known=False)
 OTHER_SPACES = Equality(False, "of different spaces")
 
 

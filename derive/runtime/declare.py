@@ -307,9 +307,14 @@ def batch_sentence(leaves: Sequence[Leaf], shapes: Sequence[tuple[int, ...]]) ->
     pairs = [(leaf, len(shape)) for leaf, shape in zip(leaves, shapes, strict=False)]
     batched = [(leaf.name, axes == len(leaf.extents)) for leaf, axes in pairs if leaf.batch >= 0]
     has, lacks = ([n for n, has in batched if has is want] for want in (True, False))
+    shown = (
+        f"{leaf.name} of shape {_row(shape)} would be {_row(map(extent_name, leaf.extents))}"
+        for leaf, shape in zip(leaves, shapes, strict=False)
+        if leaf.name in lacks
+    )
     return (
         f"{', '.join(has)} with and {', '.join(lacks)} without the batch axis; "
-        "give it to all of them or to none"
+        f"give it to all of them or to none (with it {next(shown)})"
     )
 
 
