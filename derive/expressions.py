@@ -709,13 +709,13 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
 
 def _fix_of_map(operator: Node, x: Node) -> str:
     """What was meant by a map that does not fit its argument."""
-    if codomain_of(x.space, operator.space) is not None:
-        return "a map stands on the left: A @ x"
     if isinstance(operator.space, Real) and not operator.space.shape:
         return (
             "A @ B of two arrays of one space is the number <A, B>; to apply one map after the "
             "other write A @ (B @ x)"
         )
+    if codomain_of(x.space, operator.space) is not None:
+        return "a map stands on the left: A @ x"
     return f"declare a map on {x.space} as Hom({x.space}, codomain)"
 
 

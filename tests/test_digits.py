@@ -69,8 +69,9 @@ KEPT = {
 @pytest.mark.parametrize("name", LOST)
 def test_a_loss_is_warned_of_with_the_place_and_the_fix(name):
     formula, message = LOST[name]
-    with pytest.warns(AccuracyWarning, match=f"psi: at .*{message}"):
+    with pytest.warns(AccuracyWarning, match=f"psi: at .*{message}") as said:
         elementwise_function("psi", formula)
+    assert said[0].filename == __file__, "the warning is of the user's line"
 
 
 @pytest.mark.parametrize("name", KEPT)

@@ -221,6 +221,15 @@ EXPRESSIONS = {
         r"to the power -1: a power is entry by entry, no inverse; write 1 / A",
     ),
     "A**2 @ x": (lambda: A**2 @ x, r"the map is A\*\*p, a power entry by entry; write A @ \(A @ x"),
+    "x ** y": (
+        lambda: x**y,
+        r"an exponent is a number; .*elementwise_function\('power', lambda a, b",
+    ),
+    "A @ A @ x": (
+        lambda: A @ A @ x,
+        r"the number <A, B>; .* one map after the other write A @ \(B",
+    ),
+    "z @ W": (lambda: x @ variable("V", Hom(R(n), R(3))), r"a map stands on the left: A @ x"),
     "concatenate": (lambda: np.concatenate([x, y]), r"numpy\.concatenate .*; return a tuple"),
     "einsum": (lambda: np.einsum("i,i", x, x), r"numpy\.einsum .*; write form\("),
 }

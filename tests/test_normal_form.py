@@ -276,6 +276,8 @@ def test_equal_says_how_it_knows() -> None:
     assert equal((a + b) * c, a * c + b * c) == PROVED
     assert equal(log(exp(a)), a) == PROVED
     assert equal(a * b, a + b) == DIFFERS and not equal(a * b, a + b)
+    assert str(DIFFERS) == "not equal: differs at a point"
+    assert str(UNDECIDED) == "not known to be equal: not decided"
     assert equal(tanh(a), tanh(b)) == DIFFERS
     assert equal(a, A) == OTHER_SPACES
     assert equal(f(a), f(b)) == UNDECIDED
