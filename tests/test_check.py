@@ -20,9 +20,11 @@ from derive import (
     exp,
     form,
     indices,
+    inner,
     layer,
     library,
     log,
+    norm,
     relu,
     sqrt,
     tanh,
@@ -43,6 +45,8 @@ from derive.checks.sampling import (
     point_of,
     unequal_sizes,
 )
+from derive.kernels import plain_edge
+from derive.kernels.evaluated import evaluated_module
 from derive.programs import BATCH
 from derive.proofs.proof import Verdict
 
@@ -130,6 +134,18 @@ def test_the_library_holds(name: str) -> None:
     assert [found for found in check(library.layers()[name]) if not found.ok] == []
 
 
+def test_a_norm_at_zero_has_a_tolerance() -> None:
+    """The slope of the root is infinite there, and what it would carry is exact."""
+
+    @layer
+    def f(x: R(n), y: R(n)) -> R():
+        return norm(x) + inner(x, y)
+
+    found = check(f, evaluated_module(f, plain_edge))
+    assert all(finding.ok for finding in found)
+    assert not any(np.isnan(finding.tolerance) for finding in found)
+
+
 def test_a_finding_that_is_no_number_fails() -> None:
     assert not Finding("l", "law", "g", np.nan, 1.0).ok
     assert Finding("l", "law", "g", 0.0, 0.0).ok and not Finding("l", "law", "g", 1.0, 0.0).ok
@@ -140,6 +156,8 @@ def test_the_worst_finding_of_a_law_is_the_one_furthest_beyond_its_tolerance() -
     nan, other = Finding("l", "a", "i", np.nan, 1.0), Finding("l", "b", "g", 0.0, 0.0)
     assert worst([near, beyond, other]) == [beyond, other]
     assert worst([near, nan, beyond])[0] is nan
+    vague, off = Finding("l", "a", "j", 0.0, np.nan), Finding("l", "a", "k", 1e9, np.nan)
+    assert worst([vague, near, beyond])[0] is beyond and worst([near, off])[0] is off
     head, row, _ = table([near, beyond, other])
     assert head.split()[:3] == ["layer", "check", "worst"] and "FAIL" in row
 

@@ -239,3 +239,17 @@ def test_a_right_layer_is_written(name) -> None:
     """Whatever its third derivative is, and wherever it is real."""
     f = Layer.of("f", state={"x": x.space}, output=STEEP_OR_FAR[name])
     assert r"\end{document}" in derivation(f).tex
+
+
+def test_a_named_sum_that_is_returned_twice_is_written() -> None:
+    """The second result is a line of its own, in the kernel and in the document."""
+    m = dims("m")
+
+    @layer
+    def twice(x: R(n), *, W: Hom(R(n), R(m)), b: R(m)) -> R(m) * R(m) * R(m):
+        z = W @ x + b
+        return z, tanh(z), z
+
+    forward = next(p for p in programs(twice) if p.name == "forward")
+    assert "y_2 = z" in lower(forward).lines
+    assert derivation(twice).tex

@@ -65,9 +65,8 @@ class Finding:
     @property
     def excess(self) -> float:
         """The error in units of the tolerance: the findings of one law are ranked by it."""
-        if not self.tolerance:
-            return 0.0 if self.ok else np.inf
-        return np.inf if np.isnan(self.error) else self.error / self.tolerance
+        ratio = self.error / self.tolerance if self.tolerance > 0 else np.nan
+        return (0.0 if self.ok else np.inf) if np.isnan(ratio) else ratio
 
 
 def worst(findings: Iterable[Finding]) -> list[Finding]:

@@ -26,7 +26,7 @@ from ..expressions import (
     Tuple,
     Variable,
 )
-from ..reference import Sizes, Value, at_sizes, extent, values_of
+from ..reference import Array, Sizes, Value, at_sizes, extent, values_of
 from ..walk import topological
 
 FUNCTION = 8  # eps between two evaluations of one psi, 4 ulp each
@@ -94,8 +94,13 @@ def _(node: Elementwise, at: _At) -> Value:
     """4 ulp of psi, in the tails of a derivative 4 eps of its largest value; then psi' carries."""
     psi, z = node.operation, [np.asarray(at.value[x]) for x in node.arguments]
     own = FUNCTION * np.max(abs(at.value[node]), initial=0.0)
-    carried = (abs(psi.derivative(k)(*z)) * at.bound[x] for k, x in enumerate(node.arguments))
+    carried = (_carried(psi.derivative(k)(*z), at.bound[x]) for k, x in enumerate(node.arguments))
     return own + sum(carried)
+
+
+def _carried(slope: Array, bound: Array) -> Array:
+    """|psi'| times the bound of an argument: nothing of what is exact, also where psi' is none."""
+    return np.where(np.asarray(bound) == 0, 0.0, abs(slope) * bound)
 
 
 @_bound.register

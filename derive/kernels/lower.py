@@ -327,7 +327,8 @@ class _Lowering:
         assert sink.pointwise is not None
         below = nest.named_below(sink.pointwise)
         lets = [self._line(self.names[node], "=", node) for node in below]
-        copied = sink.result == "saved" or is_leaf(sink.node) or self._adds(sink)
+        again = sink.node in self.schedule.stored and self.schedule.owner(sink.node) is not sink
+        copied = sink.result == "saved" or again or is_leaf(sink.node) or self._adds(sink)
         shown = target if copied else self.names.get(sink.node, target)
         sign = "+=" if self._adds(sink) else "="
         by_name = not sink.sums and sink.pointwise in self.names
