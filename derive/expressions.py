@@ -711,8 +711,8 @@ def _fix_of_map(operator: Node, x: Node) -> str:
     """What was meant by a map that does not fit its argument."""
     if isinstance(operator.space, Real) and not operator.space.shape:
         return (
-            "A @ B of two arrays of one space is the number <A, B>; to apply one map after the "
-            "other write A @ (B @ x)"
+            "a number is no map: write scale(s, x); A @ B of two arrays of one space is the number "
+            "<A, B>, and one map after the other is A @ (B @ x)"
         )
     if codomain_of(x.space, operator.space) is not None:
         return "a map stands on the left: A @ x"

@@ -227,9 +227,9 @@ EXPRESSIONS = {
     ),
     "A @ A @ x": (
         lambda: A @ A @ x,
-        r"the number <A, B>; .* one map after the other write A @ \(B",
+        r"write scale\(s, x\); .*<A, B>, and one map after the other is A @ \(B",
     ),
-    "z @ W": (lambda: x @ variable("V", Hom(R(n), R(3))), r"a map stands on the left: A @ x"),
+    "x @ V": (lambda: x @ variable("V", Hom(R(n), R(3))), r"a map stands on the left: A @ x"),
     "concatenate": (lambda: np.concatenate([x, y]), r"numpy\.concatenate .*; return a tuple"),
     "einsum": (lambda: np.einsum("i,i", x, x), r"numpy\.einsum .*; write form\("),
 }

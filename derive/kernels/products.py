@@ -70,8 +70,8 @@ def _linear_access(node: Contraction, operand: int) -> bool:
     return len(set(entries)) == len(entries) and is_strided(node, operand)
 
 
-def visits_again(node: Contraction, operand: int) -> bool:
-    """A sum reads an entry of this operand more than once, or beyond its borders, too.
+def wants_memory(node: Contraction, operand: int) -> bool:
+    """A sum reads an entry of this operand more than once, or beyond its borders.
 
     What is beyond them is zero, whatever a formula of the operand would give there.
     """

@@ -1,8 +1,9 @@
 """What a kernel stores, and in which order: from a program's expressions to sinks in stages.
 
 An expression is *pointwise* where each of its entries is made from one entry of each operand; such
-expressions are fused into one loop nest and not stored.  What is summed over, what is read more
-than once at another place, and the results are stored.  A *sink* is a buffer with the expression
+expressions are fused into one loop nest and not stored, but for what two nests would compute and is
+a function's value or LONG.  What is summed over, what is read more than once at another place, and
+the results are stored.  A *sink* is a buffer with the expression
 that goes into it: a pointwise part, set first, and sums that are added to it in place.
 
 Stages order the sinks: in a stage first the loop nests, one for each shape, then the sums.
@@ -37,7 +38,7 @@ from .products import (
     laid_out,
     reads_in_place,
     strided_base,
-    visits_again,
+    wants_memory,
 )
 
 ALWAYS = "always"
@@ -241,7 +242,7 @@ class Schedule:
                 continue
             elsewhere = not reads_in_place(node, position) or is_rearranged(operand)
             if isinstance(node, Contraction) and is_sum(node):
-                again = position < len(node.filled) and visits_again(node, position)
+                again = position < len(node.filled) and wants_memory(node, position)
                 if product or again or (elsewhere and source is not operand):
                     yield source
                 elif position >= len(node.filled):

@@ -116,11 +116,14 @@ class Letters:
 
     def at_time(self, name: str, others: Iterable[str]) -> None:
         """A name for what is made of others: at their time, the nearest of several, if any."""
-        times = sorted({self.times[x] for x in others if x in self.times}, key=len)
-        if times and name not in self._symbols:
+        times = sorted(
+            {self.times[x] for x in others if x in self.times}, key=lambda t: (len(t), t)
+        )
+        look = below(symbol(name), times[0]) if times else ""
+        if look and name not in self._symbols and not self.is_taken(look):
             self.times[name] = times[0]
-            self._symbols[name] = below(symbol(name), times[0])
-            self._looks.add(self._symbols[name])
+            self._symbols[name] = look
+            self._looks.add(look)
 
     @property
     def looks(self) -> dict[str, str]:

@@ -216,7 +216,7 @@ def shown_formulas(equation: Equation) -> Iterator[Node]:
 
 
 def _is_long(node: Node) -> bool:
-    """Too deep, or of more operations than LINES have room for."""
+    """Too deep, or of more than LONGEST operations."""
     return bool(abbreviated((node,), {}, longest=LONGEST))
 
 
