@@ -4,6 +4,7 @@ Chains of 2,000 operations go through the stages under Python's own limit of 1,0
 counted (nodes, statements, characters), never timed.
 """
 
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from functools import reduce
 import numpy as np
 import pytest
 import sympy
+from growth import calls_of
 
 from derive import (
     Hom,
@@ -32,6 +34,8 @@ from derive.kernels.emit import emit
 from derive.kernels.interpret import Interpreted
 from derive.kernels.loops import Let, instances
 from derive.kernels.lower import lower
+from derive.latex.algorithm import assignments
+from derive.latex.definitions import Definition, derived
 from derive.latex.document import derivation
 from derive.layers import Layer
 from derive.library.losses import squared_loss
@@ -187,6 +191,24 @@ def test_the_derivation_is_written(kind: str) -> None:
     are numbered, get longer."""
     short, long = (len(derivation(DERIVED[kind](count)).tex) for count in (20, 40))
     assert long <= 2.4 * short
+
+
+def _lines(count: int) -> list[Definition]:
+    x = [variable(f"x_{k}", R(n)) for k in range(count)]
+    return [Definition(z, tanh(y)) for y, z in itertools.pairwise(x)]
+
+
+def test_lines_are_derived_and_assigned_by_work_in_proportion() -> None:
+    """Twice the lines are at most 2.2 times the calls: no line goes over those before it."""
+    v = variable("v", R(n))
+    lines = [_lines(count) for count in (200, 400)]
+    short, long = (
+        calls_of(lambda x=x: derived(x, {x[0].expression.operands[0]: v}, "d")) for x in lines
+    )
+    assert long <= 2.2 * short
+    backward = [lower(programs(composed(count))[2]) for count in (200, 400)]
+    short, long = (calls_of(lambda k=k: list(assignments(k))) for k in backward)
+    assert long <= 2.2 * short
 
 
 def test_the_derivation_of_a_network_with_a_deep_cell_is_written() -> None:

@@ -10,7 +10,6 @@ from collections import ChainMap
 from collections.abc import Container, Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from ..abbreviations import abbreviated
 from ..checks.cases import Case
 from ..checks.findings import EPS, largest
 from ..expressions import Node, Variable, linear_combination, variable
@@ -84,14 +83,14 @@ def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
     """
     own = {node: variable(name, node.space) for node, name in kernel.program.names.items()}
     kept = {node: x for node, x in saved_nodes(kernel).items() if node not in own}
-    found: dict[Node, Node] = {}
-    for node, x in kept.items():
-        formula = rewrite([node], own.get)[node]
-        if abbreviated((formula,), {}, longest=LONGEST):
-            own[node] = x
-        else:
-            found[x] = formula
-    return found
+    length: dict[Node, int] = {}  # in names; no formula is rewritten only to be measured
+    for node in topological(*kept):
+        length[node] = 1 if node in own else 1 + sum(length[x] for x in node.operands)
+        if length[node] > LONGEST:
+            length[node] = LONGEST + 1
+            if node in kept:
+                own[node], length[node] = kept[node], 1
+    return {x: rewrite([node], own.get)[node] for node, x in kept.items() if node not in own}
 
 
 def read_by_name(kernel: Kernel) -> set[str]:

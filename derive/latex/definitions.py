@@ -203,7 +203,12 @@ def derived(
     moved, found = dict(directions), list[Definition]()
     known: dict[Node, Node] = {}
     for line in lines:
-        along = tangents([line.expression], dict(moved))[line.expression]
+        read = {
+            x: moved[x]
+            for x in topological(line.expression)
+            if isinstance(x, Variable) and x in moved
+        }
+        along = tangents([line.expression], read)[line.expression]
         known[line.expression] = line.variable
         along = rewrite([along], known.get)[along]  # exp' is exp: its value has a name
         if not is_zero(along):
