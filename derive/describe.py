@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .abbreviations import abbreviated
 from .cells import Cell
 from .composing import recurrent
 from .expressions import is_zero
@@ -27,7 +26,7 @@ from .places import Place
 from .programs import Program, programs
 from .recurrent_forms import InfluenceForm, RecurrentForms, recurrent_forms
 from .text import Writer
-from .walk import topological
+from .words import computed, formula
 
 
 @dataclass(frozen=True)
@@ -128,36 +127,12 @@ def describe(layer: Layer) -> Description:
     )
 
 
-def formula(layer: Layer) -> list[str]:
-    """The layer's lines: each local in the order of its use, then what is returned."""
-    names = abbreviated((layer.output,), layer.names, layer.words)
-    writer = Writer(names)
-    named = [node for node in topological(layer.output) if node in names]
-    lines = [f"{names[node]} = {writer.formula(node)}" for node in named]
-    returned = writer(layer.output) if layer.output in layer.names else writer.formula(layer.output)
-    return [*lines, f"{layer.signature} = {returned}"]
-
-
-def computed(layer: Layer) -> list[str]:
-    """The laws that rewrite the formula and the lines that come of it; none where none does."""
-    if not layer.rewrites:
-        return []
-    laws = dict.fromkeys(found.law for found in layer.rewrites)
-    return [f"rewritten by {', '.join(laws)}:", *formula(layer.rewritten)]
-
-
 def rewrites(layer: Layer) -> Iterator[RewriteText]:
     """Each law that was applied, in order."""
     writer = Writer(layer.names)
     for found in layer.rewrites:
         texts = (writer.formula(found.before), writer.formula(found.after))
         yield RewriteText(found.law, *texts, found.domain)
-
-
-def spaces(layer: Layer) -> list[str]:
-    """Every argument with its space and role, and the space of the output."""
-    lines = [f"{a.name} in {a.variable.space}, {a.role}" for a in layer.arguments]
-    return [*lines, f"{layer.signature} in {layer.output.space}"]
 
 
 def maps(layer: Layer) -> Iterator[MapText]:

@@ -32,11 +32,11 @@ from .expressions import (
     parts,
     potential,
     tuple_of,
-    variable,
 )
 from .forms import LATEST, Access, extents_of, make_form
 from .mistakes import called, renamed
-from .spaces import Gram, Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
+from .riesz import riesz
+from .spaces import Hom, Indices, Product, R, Real, Size, Space, SpaceError, size
 from .walk import jet
 
 ONE = constant(sympy.S.One, R())
@@ -380,7 +380,7 @@ def outer(u: Node, x: Node) -> Node:
     left, right = array_space(u, "outer"), array_space(x, "outer")
     shape = (*left.shape, *right.shape)
     accesses = [axes(0, left.rank), axes(left.rank, len(shape)), axes(0, len(shape))]
-    return contraction(Hom(right, left), aligned(shape, accesses), 2, (u, flat(x)))
+    return contraction(Hom(right, left), aligned(shape, accesses), 2, (u, riesz(x)))
 
 
 @called
@@ -390,7 +390,7 @@ def inner(x: Node, y: Node) -> Node:
         array_or_product(operand, "inner")
     if x.space != y.space:
         raise SpaceError(f"inner: both arguments must be of one space, got {x.space} and {y.space}")
-    return dot(x, flat(y))
+    return dot(x, riesz(y))
 
 
 @called
@@ -411,36 +411,6 @@ def norm(x: Node) -> Node:
     """The norm of x in the inner product of its space; at zero its derivatives are 0, as stated."""
     array_or_product(x, "norm")
     return elementwise(shipped.root, inner(x, x))
-
-
-def flat(x: Node, inverse: bool = False) -> Node:
-    """The Riesz map: G x on every axis with a Gram matrix G, or G^-1 x for the inverse."""
-    if isinstance(x.space, Product):
-        return tuple_of(flat(part, inverse) for part in parts(x))
-    space = array_space(x, "flat")
-    for number, gram in enumerate(space.grams):
-        if gram is not None:
-            x = _along(gram.inverse if inverse else gram, space, number, x)
-    return x
-
-
-def _along(gram: Gram, space: Real, number: int, x: Node) -> Node:
-    """A Gram matrix applied on one axis."""
-    other = axis(space.rank)
-    read, to = axes(0, space.rank), list(axes(0, space.rank))
-    to[number] = other
-    extent = space.shape[number]
-    form_ = aligned((*space.shape, extent), [(other, axis(number)), read, tuple(to)])
-    return contraction(space, form_, 2, (gram_variable(gram, extent), x))
-
-
-def gram_variable(gram: Gram, extent: Size) -> Node:
-    """The Gram matrix, or its inverse, as given data."""
-    name = gram.name + ("_inverse" if gram.inverted else "")
-    return variable(name, Real((extent, extent), (None, None)))
-
-
-# --- arrays in another arrangement
 
 
 @called

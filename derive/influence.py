@@ -20,8 +20,9 @@ import sympy
 
 from .expressions import Node, Variable, constant, zero
 from .forms import Access
-from .functions import flat, only, select
+from .functions import only, select
 from .programs import BATCH, Program, Result
+from .riesz import riesz
 from .spaces import R, Real, Size, Space
 from .structure import Derivative, whole
 from .terms import Term, Ties, fresh_access, renamed, shape_of, ties, times, total, written
@@ -294,7 +295,7 @@ class Influence:
     def readout(self) -> Program:
         """nabla J += J* . eps for a cotangent of the state (thesis (5.12))."""
         t = self.transition
-        eps = storage(flat(t.eps))
+        eps = storage(riesz(t.eps))
         results, law = [], []
         for head, columns in self.total.items():
             stores = [s for s in self.stores if s.by == head.by]

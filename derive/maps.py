@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from .calculus import tangent, transpose
 from .expressions import Node, Variable, tuple_of, variable
-from .functions import flat
 from .hooks import Shown
 from .mistakes import refuse_attribute, refuse_operators
 from .normal_form import normalised
+from .riesz import riesz
 from .spaces import Space, SpaceError
 from .walk import rewrite, topological
 
@@ -69,8 +69,8 @@ class LinearMap(Shown):
         """L*, with <L* u, v> = <u, L v>; the adjoint of L* is L itself."""
         if self._adjoint is None:
             u = variable(self._dual_name(), self.codomain)
-            pulled = transpose(self.body, flat(u), [self.variable])[self.variable]
-            body = normalised(flat(pulled, inverse=True), self.body)
+            pulled = transpose(self.body, riesz(u), [self.variable])[self.variable]
+            body = normalised(riesz(pulled, inverse=True), self.body)
             self._adjoint = LinearMap(starred(self.name), u, body, self.taken)
             self._adjoint._adjoint = self
         return self._adjoint

@@ -12,11 +12,12 @@ import sympy
 
 from .calculus import cotangents, tangents
 from .expressions import Node, Variable, constant, variable
-from .functions import flat, gate, only, select, total_sum
+from .functions import gate, only, select, total_sum
 from .levels import Level, Recurrent
 from .maps import substituted
 from .programs import BATCH, Program, Result
 from .rewrites import rewritten
+from .riesz import riesz
 from .selections import Names, over_batch, plain_values, selected_sums
 from .spaces import R
 from .transitions import Transition, step
@@ -56,7 +57,7 @@ class Observation:
     def backward(self) -> Program:
         """D*g and nabla*g of a cotangent of the prediction, for a level below others."""
         bar, name = self.bar, f"{self.label}_backward"
-        results, law = self._pulled(self._read(self.heard), flat(bar), self.heard, f". {bar.name}")
+        results, law = self._pulled(self._read(self.heard), riesz(bar), self.heard, f". {bar.name}")
         return step(self.g, name, law, results, self.g.names)
 
     def hearing(self, above: Sequence[Transition]) -> Program:
@@ -104,7 +105,7 @@ class Observation:
         moved = tangents([root], dots)[root]
         start = constant(sympy.S.One, R()) if cotangent is None else cotangent
         pulled, _ = cotangents(moved, start, tuple(dots.values()))
-        every = [flat(pulled[dots[v]], inverse=True) for v in x]
+        every = [riesz(pulled[dots[v]], inverse=True) for v in x]
         plain = plain_values(every)
         sums = selected_sums([plain[bar] for bar in every], mask)
         bars = {v: sums[plain[bar]] for v, bar in zip(x, every, strict=True)}

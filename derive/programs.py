@@ -31,12 +31,13 @@ from .expressions import (
     linear_combination,
     variable,
 )
-from .functions import flat, total_sum
+from .functions import total_sum
 from .layers import Layer
 from .levels import Recurrent
 from .names import unused
 from .networks import Network
 from .normal_form import normal
+from .riesz import riesz
 from .roles import GIVEN, Argument
 from .spaces import R
 from .walk import depends_on, storage, topological
@@ -119,8 +120,8 @@ class Derivation:
         self.dots = tangents([output], self.x_dot)
         self.y_dot = self.dots[output]
         directions = tuple(self.x_dot.values())
-        pulled, summed = cotangents(self.y_dot, flat(self.y_bar), directions)
-        self.x_bar = {v: flat(pulled[self.x_dot[v]], inverse=True) for v in x}
+        pulled, summed = cotangents(self.y_dot, riesz(self.y_bar), directions)
+        self.x_bar = {v: riesz(pulled[self.x_dot[v]], inverse=True) for v in x}
         along = {**self.x_dot, self.y_bar: self.y_bar_dot}
         self.second = tangents(list(self.x_bar.values()), along)
         self.names = self._names(summed)
@@ -214,7 +215,7 @@ class Derivation:
         gradient = ", ".join(f"{v.name}_bar" for v in self.x_dot)
         results = [Result(name, mean, batched=False)]
         for v, v_dot in self.x_dot.items():
-            bar = flat(pulled[v_dot], inverse=True)
+            bar = riesz(pulled[v_dot], inverse=True)
             results.append(Result(f"{v.name}_bar", bar, self._is_batched(v)))
         law = [
             f"{name} += the mean over the batch of {self.layer.signature}",

@@ -20,12 +20,13 @@ import sympy
 from .calculus import cotangents, tangents
 from .cells import inputs_of
 from .expressions import Node, Variable, constant, linear_combination, variable, zero
-from .functions import flat, only, select
+from .functions import only, select
 from .layers import Layer
 from .levels import Place, Recurrent
 from .maps import variables_of
 from .names import unused
 from .programs import BATCH, Program, Result, saved_border, stored_parts
+from .riesz import riesz
 from .roles import GIVEN, Argument
 from .selections import (
     Masks,
@@ -92,8 +93,8 @@ class Transition:
         self.error = self.names.variable(f"{state.name}_error", self.h.space)
         self.eps_before, self.heard_before = f"{self.eps.name}_before", f"{self.heard.name}_before"
         moved = tangents([self.layer.output], dots)
-        pulled, summed = cotangents(moved[self.layer.output], flat(self.eps), tuple(dots.values()))
-        every = [flat(pulled[dots[v]], inverse=True) for v in x]
+        pulled, summed = cotangents(moved[self.layer.output], riesz(self.eps), tuple(dots.values()))
+        every = [riesz(pulled[dots[v]], inverse=True) for v in x]
         new = plain_values([self.layer.output, *every])
         self.output = new[self.layer.output]
         self.named = renamed(self._names(moved, summed), new)

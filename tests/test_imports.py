@@ -17,7 +17,7 @@ PICTURE = """spaces forms expressions walk calculus lift functions maps layers c
 transitions influence hybrid lower sequences emit build command"""
 ORDER = """hooks stable normal matching laws scalars conditions fold algebras exact_arrays
 cython_text relations limits equalities rewriting operations digits constants shipped
-mistakes spaces refusals forms accesses positions expressions terms combining walk
+mistakes spaces refusals forms accesses positions expressions riesz terms combining walk
 normal_form structure calculus lift functions windows pooling searching contractions
 pointwise powers_of_powers identities rewrites maps places names abbreviations roles
 validity layers rendering notation patterns plain_text text letters glyphs typography
@@ -28,9 +28,9 @@ cells declaration loading stages networks levels composing sharing looks program
 selections transitions observations influence parameters saving gradient_flow hybrid
 recurrent_forms gradients optimise targets algorithms sequence_fit products schedule
 loops source stopping nests sums rows lower driving cost recurrent_cost draft passes
-through_time views forward_gradients sequences describe emit execution interpret
+through_time views forward_gradients sequences words emit execution interpret
 plain_inputs plain_call plain_edge evaluated limited compiler compile build cache_folder
-references cache findings rounding sequence_runs sampling sequence_cases accuracy cases
+references cache describe findings rounding sequence_runs sampling sequence_cases accuracy cases
 oracles map_laws program_laws kernel_laws edge_laws sequence_calls online_laws
 sequence_laws check definitions pairing claims pullback labels problem parts algorithm
 onestep unrolled blocks entrywise steps network_problem backward_section escapes

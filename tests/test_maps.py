@@ -8,9 +8,9 @@ from points import EPS, close, draw_all, pairing
 from derive import Gram, Hom, R, SpaceError, inner, layer, scale, sigmoid, tanh, variable
 from derive.calculus import transpose
 from derive.expressions import is_zero
-from derive.functions import flat, gram_variable
 from derive.maps import LinearMap, free_name, variables_of
 from derive.reference import value
+from derive.riesz import gram_variable, riesz
 
 # A few hundred roundings, relative to the largest part of the sums that are compared.
 ROUNDING = 1000
@@ -137,8 +137,8 @@ def test_the_riesz_maps_are_inverse(space) -> None:
     v = variable("v", space)
     data = gram_data(np.random.default_rng(4))
     point = draw_all([v], SIZES) | data
-    assert close(value(flat(flat(v), inverse=True), point, SIZES), point[v], ROUNDING)
-    assert abs(pairing(value(flat(v), point, SIZES), point[v])) > 0
+    assert close(value(riesz(riesz(v), inverse=True), point, SIZES), point[v], ROUNDING)
+    assert abs(pairing(value(riesz(v), point, SIZES), point[v])) > 0
 
 
 # --- algebra

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..expressions import Node, Variable
-from ..functions import gram_variable
 from ..reference import Array, Value, values_of
+from ..riesz import gram_variable
 from ..spaces import Product, Real, Space
 from .findings import EPS, Finding, largest, vector
 from .rounding import values_and_bounds

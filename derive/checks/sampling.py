@@ -18,10 +18,10 @@ from ..elementwise.fold import evaluate
 from ..elementwise.operations import Operation
 from ..expressions import Argmax, Elementwise, Node, Variable, contraction, variable
 from ..forms import make_form
-from ..functions import gram_variable
 from ..layers import Layer
 from ..programs import BATCH
 from ..reference import Array, Sizes, Value, extent, flat_arrays, shape_of, values_of
+from ..riesz import gram_variable
 from ..roles import MASK
 from ..spaces import Gram, Indices, Product, R, Real, Space, leaves
 from ..walk import topological

@@ -9,7 +9,6 @@ from typing import Any
 import sympy
 
 from ..accesses import is_at_least_zero
-from ..describe import computed, formula, spaces
 from ..elementwise.operations import Operation
 from ..elementwise.scalars import CALLED
 from ..layers import Layer
@@ -18,6 +17,7 @@ from ..programs import Program, programs
 from ..rendering import render
 from ..roles import MASK, Argument
 from ..spaces import Indices, leaves
+from ..words import computed, formula, spaces
 from .cost import cost
 from .loops import (
     Apply,

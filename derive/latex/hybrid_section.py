@@ -13,9 +13,10 @@ from functools import cached_property
 
 from ..calculus import tangents
 from ..expressions import Node, Variable, linear_combination, variable
-from ..functions import dot, flat
+from ..functions import dot
 from ..influence import product, shape_of
 from ..maps import substituted
+from ..riesz import riesz
 from ..spaces import R
 from ..terms import Term, total
 from .backward_section import TOTAL
@@ -206,11 +207,11 @@ class HybridSection:
         parts = [("", read)]
         found = None if column.is_initial else cell.pulled(column.by)
         if found is not None:
-            sent = column.read(flat(found))
+            sent = column.read(riesz(found))
             shown = self.online.backward.shown_cell(cell, sent)
             parts.append((self.over, self._sent(shown) if general else shown))
             inside = backward.of_cell(cell, None, column.by)
-            right.append(dot(column.read(flat(inside)), u))
+            right.append(dot(column.read(riesz(inside)), u))
         by = self.online.names.theta if general else self.online.names.by(k)
         label = rf"\nabla_{{{by}}} {BLOCK}"
         side = Side(Sums(tuple(parts)), linear_combination([(1, x) for x in right]))

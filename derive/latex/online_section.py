@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..calculus import tangents
 from ..expressions import Node, Variable, variable, zero
-from ..functions import dot, flat
+from ..functions import dot
 from ..influence import product, shape_of
 from ..maps import substituted
+from ..riesz import riesz
 from ..spaces import R
 from ..terms import Term, total
 from ..walk import topological
@@ -205,7 +206,7 @@ class OnlineSection:
         """J* . u in coordinates: the sum over the components of the state."""
         x = self.one.columns[k].direction
         found = [
-            pulled(stored(s, self.h[a], J[a, kk]), x, flat(u))
+            pulled(stored(s, self.h[a], J[a, kk]), x, riesz(u))
             for (a, kk), s in self.J.items()
             if kk == k
             for u in [us[a]]
@@ -222,7 +223,7 @@ class OnlineSection:
         g, e = self.floor.prediction, self.backward.error(self.floor.prediction, self.i)
         value = g.value(self.backward.at_prediction(self.floor, self.i))
         moved = [tangents([y], self.moved(k))[y] for y in value]
-        left = added(R(), [dot(flat(e_), y) for e_, y in zip(e, moved, strict=True)])
+        left = added(R(), [dot(riesz(e_), y) for e_, y in zip(e, moved, strict=True)])
         right = dot(self.readout(k, [closed for _, closed in own], J), u)
         shown = self.readout(k, [shown for shown, _ in own], at_i)
         by = self.names.theta if general else self.names.by(k)
@@ -247,7 +248,7 @@ class OnlineSection:
         """nabla J = sum of nabla J_i, over the sequence."""
         sequence, column = self.p.sequence, self.one.columns[k]
         x = sequence.copy(column.by, 0) if column.is_initial else column.by
-        left = column.read(flat(self.p.gradients[x]))
+        left = column.read(riesz(self.p.gradients[x]))
         J, shares = self.over_steps(), []
         for t in sequence.times:
             at = {**sequence.at_prediction(self.floor, t), **self._errors(t)}

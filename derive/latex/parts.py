@@ -11,9 +11,9 @@ from functools import cached_property
 
 from ..cells import inputs_of
 from ..expressions import Node, Variable
-from ..functions import flat
 from ..levels import Place
 from ..maps import substituted
+from ..riesz import riesz
 from ..walk import rewrite, storage
 from .definitions import Closing, Definition, leaves_of
 from .looks import Times
@@ -75,7 +75,7 @@ class Part:
         """The adjoint by one array at the cotangent, in the names of the lines; None where zero."""
         dot = self.problem.dots.get(leaf)
         found = None if dot is None else self.problem.back.arrived.get(dot)
-        return None if found is None else flat(found, inverse=True)
+        return None if found is None else riesz(found, inverse=True)
 
     def closed(self, node: Node) -> Node:
         """An expression in the leaves and the cotangent alone."""

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..checks.sampling import Point, draw, point_of, unequal_sizes
 from ..expressions import Node, Tuple, Variable, tuple_of, variable, zero
-from ..functions import flat
 from ..layers import Layer
 from ..maps import dual_name, free_name, substituted
 from ..programs import result_letter
 from ..reference import Value
+from ..riesz import riesz
 from .definitions import Closing, Definitions, Derived, definitions, derived, leaves_of
 from .pullback import PullBack, pull_back, seeds_of
 
@@ -169,7 +169,7 @@ class Problem:
     def _read(self, name: str, directions: Mapping[Variable, Variable], back: PullBack) -> Node:
         def at(leaf: Variable) -> Node:
             found = back.arrived.get(directions[leaf])
-            return zero(leaf.space) if found is None else flat(found, inverse=True)
+            return zero(leaf.space) if found is None else riesz(found, inverse=True)
 
         return mapped(self.parts(name), at)
 

@@ -24,7 +24,7 @@ from ..expressions import (
     Variable,
     variable,
 )
-from ..functions import flat
+from ..riesz import riesz
 from ..walk import depends_on, storage, topological
 from .claims import Difference, Equation, Side
 from .definitions import Closing, Definition, Derived, leaves_of
@@ -192,4 +192,4 @@ def seeds_of(
 ) -> list[tuple[Variable, Node]]:
     """Each output's tangent with its cotangent in coordinates, G w."""
     pairs = zip(leaves_of(output), storage(w), strict=True)
-    return [(moved[y], flat(u)) for y, u in pairs if y in moved]
+    return [(moved[y], riesz(u)) for y, u in pairs if y in moved]

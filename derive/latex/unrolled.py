@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from ..calculus import tangents, transpose
 from ..expressions import Node, Variable, constant, linear_combination, variable, zero
-from ..functions import dot, flat, scale
+from ..functions import dot, scale
 from ..levels import FORWARD
+from ..riesz import riesz
 from ..spaces import R
 from .parts import Part, Values
 
@@ -124,12 +125,12 @@ def gradients(number: Node, xs: Sequence[Variable]) -> dict[Variable, Node]:
     dots = {x: variable(f"{x.name}_moved", x.space) for x in xs}
     moved = tangents([number], dots)[number]
     found = transpose(moved, ONE, tuple(dots.values()))
-    return {x: flat(found[dot_], inverse=True) for x, dot_ in dots.items()}
+    return {x: riesz(found[dot_], inverse=True) for x, dot_ in dots.items()}
 
 
 def paired(us: Sequence[Node], xs: Sequence[Node]) -> Node:
     """The sum of <u, x> in the inner products of the spaces."""
-    return linear_combination([(1, dot(flat(u), x)) for u, x in zip(us, xs, strict=True)])
+    return linear_combination([(1, dot(riesz(u), x)) for u, x in zip(us, xs, strict=True)])
 
 
 # --- BPTT over the steps
