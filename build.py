@@ -184,7 +184,10 @@ def require_venv() -> None:
 
 def require_compiler() -> None:
     sys.path.insert(0, str(HERE))  # where Python was started with -P
-    from derive.compiler import CompilerMissing, find_compiler  # imports what this file does
+    from derive.kernels.compiling.compiler import (
+        CompilerMissing,
+        find_compiler,
+    )  # imports what this file does
 
     try:
         find_compiler()

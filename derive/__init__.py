@@ -8,25 +8,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+# the public names by room, in the order of the rooms
 _HOMES = {
-    "spaces": "Gram Hom Index R SpaceError dims",
-    "forms": "indices",
-    "expressions": "variable",
-    "elementwise.digits": "AccuracyWarning",
-    "functions": """broadcast elementwise_function elu entry exp expectation expm1 form gelu inner
-        largest leaky_relu log log1p log_softmax log_softmax_entry log_sum_exp mean norm outer
-        relu scale sigmoid softmax softplus sqrt tanh total_sum transpose uninterpreted vec""",
-    "windows": "convolution crop embed per_channel transposed_convolution",
-    "pooling": "average_pool max_pool",
-    "roles": "Mask fixed given",
-    "layers": "Layer",
-    "cells": "Cell stack",
-    "declaration": "cell layer",
-    "proofs.components": "to_sympy",
-    "networks": "Network network with_fixed with_sizes",
-    "sharing": "with_shared",
-    "levels": "Recurrent",
-    "composing": "bidirectional deep recurrent",
+    "language.spaces": "Gram Hom Index R SpaceError dims",
+    "language.forms": "indices",
+    "language.expressions": "variable",
+    "language.scalars.digits": "AccuracyWarning",
+    "language.roles": "Mask fixed given",
+    "vocabulary.functions": """broadcast elementwise_function elu entry exp expectation expm1 form
+        gelu inner largest leaky_relu log log1p log_softmax log_softmax_entry log_sum_exp mean
+        norm outer relu scale sigmoid softmax softplus sqrt tanh total_sum transpose
+        uninterpreted vec""",
+    "vocabulary.windows": "convolution crop embed per_channel transposed_convolution",
+    "vocabulary.pooling": "average_pool max_pool",
+    "models.layers": "Layer",
+    "models.cells": "Cell stack",
+    "models.declaration": "cell layer",
+    "models.networks": "Network network with_fixed with_sizes",
+    "models.sharing": "with_shared",
+    "models.levels": "Recurrent",
+    "models.composing": "bidirectional deep recurrent",
     "training.sequence_fit": "SequenceGradient sequence_descent",
     "training.gradient_flow": "flow_of_gradients",
     "training.algorithms": "fit gradient gradient_descent",
@@ -34,12 +35,13 @@ _HOMES = {
     "training.optimise": "Adam GradientDescent constant cosine",
     "training.parameters": "flatten leaves map_tree",
     "training.saving": "load save",
-    "proofs.proof": "prove",
-    "proofs.equality": "equal",
-    "latex.document": "derivation",
-    "latex.chapter": "generic_results",
+    "evidence.proofs.components": "to_sympy",
+    "evidence.proofs.proof": "prove",
+    "evidence.proofs.equality": "equal",
+    "writing.documents.document": "derivation",
+    "writing.documents.chapter": "generic_results",
 }
-_HOOKED = ["cache", "latex.show"]  # rooms that register what `hooks` promises
+_HOOKED = ["tools.cache", "writing.typesetting.show"]  # rooms that register what `hooks` promises
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_EXPORTS)
 

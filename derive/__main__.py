@@ -2,6 +2,6 @@
 
 import sys
 
-from derive.cli.command import main
+from derive.tools.cli.command import main
 
 sys.exit(main())

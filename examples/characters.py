@@ -21,8 +21,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from derive import Adam, Hom, Index, R, cell, cosine, dims, fit, indices, recurrent, sigmoid, tanh
-from derive.expressions import Node, contraction
-from derive.forms import make_form
+from derive.language.expressions import Node, contraction
+from derive.language.forms import make_form
 from derive.library.losses import cross_entropy_index
 from derive.library.rnn import readout_of_pair
 from derive.training.sequence_fit import SequenceGradient

@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from derive import Adam, cosine, fit
+from derive.language.text import Writer
 from derive.library.networks import mlp
-from derive.text import Writer
 
 OUT = Path(__file__).resolve().parent.parent / "out"
 SPLITS, EPOCHS, BATCH, HIDDEN = 5, 60, 32, 128

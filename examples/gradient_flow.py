@@ -15,9 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from derive import recurrent
-from derive.levels import Recurrent
 from derive.library.losses import squared_loss
 from derive.library.rnn import gru, lstm, readout, readout_of_pair, vanilla_rnn
+from derive.models.levels import Recurrent
 from derive.training.gradient_flow import GradientFlow, flow_of_gradients
 
 OUT = Path(__file__).resolve().parent.parent / "out"

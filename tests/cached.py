@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from derive import Layer, R, cache, cache_folder, dims
+from derive import Layer, R, dims
+from derive.tools import cache, cache_folder
 
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 FORK = multiprocessing.get_context("fork")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from derive import Hom, Index, R, dims, fixed, form, indices, layer, mean, tanh
-from derive.expressions import axis, constant, contraction, zero
-from derive.forms import make_form
+from derive.language.expressions import axis, constant, contraction, zero
+from derive.language.forms import make_form
+from derive.language.reference import shape_of, value
+from derive.language.spaces import Indices, Product
 from derive.library.dense import affine, dense, dense_gelu, dense_sigmoid
 from derive.library.norms import bilinear, gated, layer_norm, normalise
-from derive.networks import network
-from derive.programs import BATCH
-from derive.reference import shape_of, value
-from derive.spaces import Indices, Product
+from derive.models.networks import network
+from derive.models.programs import BATCH
 
 n, m, p = dims("n m p")
 EPS = np.finfo(np.float64).eps

@@ -14,9 +14,9 @@ from declared import LAYERS
 from edge_kernels import HAND_WRITTEN, load
 from recurrent_networks import NETWORKS
 
-from derive.build import build_runtime, differing, load_kernels, texts
-from derive.compile import EXTENSION, Module, compile_modules, locked
-from derive.compiler import NATIVE
+from derive.kernels.compiling.compile import EXTENSION, Module, compile_modules, locked
+from derive.kernels.compiling.compiler import NATIVE
+from derive.tools.build import build_runtime, differing, load_kernels, texts
 
 # The library's kernels are compiled with all the project's flags; here the warnings are enough.
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")

@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from derive.kernels.loops import (
+from derive.kernels.lowering.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -27,7 +27,7 @@ from derive.kernels.loops import (
     Sum,
     Times,
 )
-from derive.kernels.lower import Kernel
+from derive.kernels.lowering.lower import Kernel
 
 NOTHING = Step((), ())
 ZERO = Number(sympy.S.Zero)

@@ -31,8 +31,8 @@ from derive import (
     tanh,
     total_sum,
 )
-from derive.expressions import argmax, contraction
-from derive.forms import make_form
+from derive.language.expressions import argmax, contraction
+from derive.language.forms import make_form
 
 n, m, k, p = dims("n m k p")
 H, X, Y = R(n), R(m), R(k)

@@ -3,9 +3,9 @@
 from dataclasses import fields
 from functools import cache, cached_property
 
-from derive.kernels.emit import Emitted, emit
-from derive.latex.document import Document, derivation
-from derive.layers import Layer
+from derive.kernels.printing.emit import Emitted, emit
+from derive.models.layers import Layer
+from derive.writing.documents.document import Document, derivation
 
 
 class Kept(Document):

@@ -32,9 +32,9 @@ from derive import (
     total_sum,
     variable,
 )
-from derive.expressions import argmax, contraction, held, tuple_of
-from derive.forms import make_form
-from derive.spaces import Indices
+from derive.language.expressions import argmax, contraction, held, tuple_of
+from derive.language.forms import make_form
+from derive.language.spaces import Indices
 
 n, m, k, r = dims("n m k r")
 SIZES = {n: 3, m: 4, k: 5, r: 2}

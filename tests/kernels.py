@@ -8,12 +8,12 @@ import numpy as np
 import sympy
 from points import draw
 
-from derive.checks.sampling import unequal_sizes
-from derive.kernels.lower import Kernel, lower
-from derive.layers import Layer
-from derive.programs import BATCH, Program, programs
-from derive.reference import flat_arrays, values_of
-from derive.roles import MASK
+from derive.evidence.checks.sampling import unequal_sizes
+from derive.kernels.lowering.lower import Kernel, lower
+from derive.language.reference import flat_arrays, values_of
+from derive.language.roles import MASK
+from derive.models.layers import Layer
+from derive.models.programs import BATCH, Program, programs
 
 # At most 60 roundings of eps/2, or 4 ulp of an elementwise function, lie on the way from an input
 # to an entry of a result, and no sum on it cancels by more than a factor 10: 300 eps, relative to

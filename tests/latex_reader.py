@@ -23,7 +23,7 @@ from latex_values import (
     times,
 )
 
-from derive.elementwise.shipped import shipped
+from derive.language.scalars.shipped import shipped
 
 
 def read(latex: str, symbols: Mapping[str, Value], functions, forms, **sizes: int) -> Value:

@@ -12,7 +12,7 @@ from onnx_cases import Case, Pairs, converts
 from onnx_entrywise import declared, number
 
 from derive import embed, form, softmax
-from derive.expressions import Node, axes
+from derive.language.expressions import Node, axes
 
 S, T, J, G, M = axes(0, 5)  # query, key, entry, group of heads, head within the group
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from derive import Layer, R
-from derive.expressions import Node, Variable, tuple_of, variable
-from derive.programs import BATCH, Program
-from derive.reference import flat_arrays, value
-from derive.roles import GIVEN, PARAMETER, STATE, Argument
+from derive.language.expressions import Node, Variable, tuple_of, variable
+from derive.language.reference import flat_arrays, value
+from derive.language.roles import GIVEN, PARAMETER, STATE, Argument
+from derive.models.programs import BATCH, Program
 
 Pairs = list[tuple[Node, Any]]
 CONVERTERS: dict[str, Callable[[Case], Pairs]] = {}

@@ -25,7 +25,7 @@ from derive import (
     sqrt,
     tanh,
 )
-from derive.expressions import Node, axes
+from derive.language.expressions import Node, axes
 
 # --- one argument; what the library ships, else the formula of ONNX's operator
 

@@ -24,7 +24,7 @@ from derive import (
     transposed_convolution,
     vec,
 )
-from derive.expressions import Node, axes
+from derive.language.expressions import Node, axes
 
 
 def extents(x: Node) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ import sympy
 from onnx_cases import Case, NotExpressible, Pairs, converts
 
 from derive import R, elementwise_function, relu, sigmoid, tanh
-from derive.expressions import Node, zero
-from derive.roles import PARAMETER, STATE
+from derive.language.expressions import Node, zero
+from derive.language.roles import PARAMETER, STATE
 
 State = tuple[Node, ...]
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from derive.expressions import Node, Variable
-from derive.reference import flat_arrays, shape_of
-from derive.spaces import Indices, Product, Space
-from derive.walk import topological
+from derive.language.expressions import Node, Variable
+from derive.language.reference import flat_arrays, shape_of
+from derive.language.spaces import Indices, Product, Space
+from derive.language.walk import topological
 
 EPS = float(np.finfo(np.float64).eps)
 

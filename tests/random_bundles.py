@@ -19,11 +19,11 @@ from random_drafts import SIZES
 from random_points import ROUNDINGS, TINY, Groups, distance, scales
 from random_trials import BATCH_SIZE, Trial, failure
 
-from derive.build import build_runtime, load_kernels
-from derive.compile import CompileError, Module, compile_modules
-from derive.kernels.emit import emit
-from derive.reference import flat_arrays, values_of
-from derive.walk import topological
+from derive.kernels.compiling.compile import CompileError, Module, compile_modules
+from derive.kernels.printing.emit import emit
+from derive.language.reference import flat_arrays, values_of
+from derive.language.walk import topological
+from derive.tools.build import build_runtime, load_kernels
 
 QUICK = ("-O0",)
 

@@ -12,8 +12,8 @@ import numpy as np
 from points import moved, pairing
 from random_points import NOISE, TINY, Finding, Groups, distance, mapped, scales
 
-from derive.programs import COTANGENT, TANGENT
-from derive.reference import flat_arrays
+from derive.language.reference import flat_arrays
+from derive.models.programs import COTANGENT, TANGENT
 
 if TYPE_CHECKING:
     from random_trials import Trial

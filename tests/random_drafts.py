@@ -134,7 +134,7 @@ from random_scalars import larger, smaller
 from sympy import floor
 
 from derive import *
-from derive.expressions import held
+from derive.language.expressions import held
 
 n, m, k = dims("n m k")
 i, j, h = indices("i j h")

@@ -29,8 +29,8 @@ from random_points import Finding
 from random_shrinking import alike, shrunk
 from random_trials import Trial, failure
 
-from derive.compile import NATIVE
-from derive.loading import load_file
+from derive.kernels.compiling.compile import NATIVE
+from derive.tools.loading import load_file
 
 PER_BUNDLE = 25
 

@@ -12,10 +12,10 @@ from points import pairing
 from random_drafts import SIZES
 from random_points import NOISE, ROUNDINGS, TINY, Finding, distance, mapped, scales
 
-from derive.programs import COTANGENT, TANGENT
-from derive.reference import flat_arrays, value
-from derive.roles import THETA
-from derive.spaces import leaves
+from derive.language.reference import flat_arrays, value
+from derive.language.roles import THETA
+from derive.language.spaces import leaves
+from derive.models.programs import COTANGENT, TANGENT
 
 if TYPE_CHECKING:
     from random_trials import Trial

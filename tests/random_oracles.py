@@ -15,9 +15,9 @@ from random_drafts import NUMBER
 from random_points import Groups
 
 from derive import Layer
-from derive.programs import COTANGENT, TANGENT, Program
-from derive.roles import THETA
-from derive.spaces import Product
+from derive.language.roles import THETA
+from derive.language.spaces import Product
+from derive.models.programs import COTANGENT, TANGENT, Program
 
 Values = Mapping[str, Any]  # by an argument's name: an array, or a tuple for a direct product
 

@@ -22,9 +22,9 @@ from random_oracles import Oracle
 from random_points import NOISE, ROUNDINGS, TINY, WORST, Finding, Groups, distance, rounded, scales
 
 from derive import Layer
-from derive.programs import BATCH, Program, programs
-from derive.reference import flat_arrays, values_of
-from derive.roles import MASK
+from derive.language.reference import flat_arrays, values_of
+from derive.language.roles import MASK
+from derive.models.programs import BATCH, Program, programs
 
 BATCH_SIZE = 2
 

@@ -23,17 +23,17 @@ from derive import (
     stack,
     tanh,
 )
-from derive.checks.sampling import unequal_sizes
-from derive.expressions import Variable, contraction
-from derive.forms import make_form
-from derive.hybrid import Hybrid
-from derive.influence import Influence
+from derive.calculus.maps import variables_of
+from derive.evidence.checks.sampling import unequal_sizes
+from derive.language.expressions import Variable, contraction
+from derive.language.forms import make_form
+from derive.language.reference import values_of
 from derive.library.rnn import lstm, vanilla_rnn
-from derive.maps import variables_of
-from derive.programs import BATCH, Program, Result
-from derive.reference import values_of
-from derive.selections import Names, masks_of
-from derive.transitions import Transition
+from derive.models.programs import BATCH, Program, Result
+from derive.recurrence.hybrid import Hybrid
+from derive.recurrence.influence import Influence
+from derive.recurrence.selections import Names, masks_of
+from derive.recurrence.transitions import Transition
 
 n, m, k, p = dims("n m k p")
 H, X, Y = R(n), R(m), R(k)

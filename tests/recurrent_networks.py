@@ -33,9 +33,9 @@ from derive import (
     with_fixed,
     with_shared,
 )
-from derive.expressions import contraction
-from derive.forms import make_form
-from derive.levels import Recurrent
+from derive.language.expressions import contraction
+from derive.language.forms import make_form
+from derive.language.spaces import Product, leaves
 from derive.library.losses import cross_entropy_index, squared_loss
 from derive.library.rnn import (
     gru,
@@ -46,7 +46,7 @@ from derive.library.rnn import (
     readout_of_pairs,
     vanilla_rnn,
 )
-from derive.spaces import Product, leaves
+from derive.models.levels import Recurrent
 
 n, m, k, p = dims("n m k p")
 H, X, Y, P = R(n), R(m), R(k), R(p)

@@ -10,9 +10,9 @@ from zlib import crc32
 
 import numpy as np
 
-from derive import reference
-from derive.checks import rounding
-from derive.expressions import Jet
+from derive.evidence.checks import rounding
+from derive.language import reference
+from derive.language.expressions import Jet
 
 
 @contextmanager

@@ -9,17 +9,17 @@ import sympy
 from points import EPS, draw
 
 from derive import Layer, library, variable
-from derive.calculus import tangents
-from derive.checks.sampling import point_of, unequal_sizes
-from derive.expressions import Node, tuple_of, zero
-from derive.forms import Access
-from derive.levels import Recurrent
-from derive.programs import BATCH
-from derive.reference import value, values_of
-from derive.spaces import Product, Space
-from derive.structure import Derivative
-from derive.terms import Term, total, written
-from derive.walk import storage
+from derive.calculus.calculus import tangents
+from derive.calculus.structure import Derivative
+from derive.calculus.terms import Term, total, written
+from derive.evidence.checks.sampling import point_of, unequal_sizes
+from derive.language.expressions import Node, tuple_of, zero
+from derive.language.forms import Access
+from derive.language.reference import value, values_of
+from derive.language.spaces import Product, Space
+from derive.language.walk import storage
+from derive.models.levels import Recurrent
+from derive.models.programs import BATCH
 
 ROWS = 2
 # The terms multiply and add what the tangent does in another order: some ten products, and sums of

@@ -7,7 +7,7 @@ import sympy
 from sympy import floor
 
 from derive import dims, indices
-from derive.accesses import is_at_least_zero, stays_inside
+from derive.language.accesses import is_at_least_zero, stays_inside
 
 n, m, p = dims("n m p")
 i, s = indices("i s")

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from derive import Hom, R, dims, fixed, layer, softplus, sqrt
-from derive.elementwise import shipped
-from derive.elementwise.operations import operation
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.interpreting.evaluated import evaluated_module
+from derive.language.reference import value, values_of
+from derive.language.scalars import shipped
+from derive.language.scalars.operations import operation
 from derive.library.dense import affine, dense, dense_gelu, dense_relu, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, layer_norm
-from derive.networks import network, with_fixed
-from derive.programs import BATCH
-from derive.reference import value, values_of
+from derive.models.networks import network, with_fixed
+from derive.models.programs import BATCH
 from derive.runtime import edge
 from derive.training.algorithms import (
     descend,

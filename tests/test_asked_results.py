@@ -10,8 +10,8 @@ from drawn_calls import by_result, generated, kernels_of, sizes_of, whole_call, 
 from kernels import unequal
 
 from derive import library
-from derive.kernels import plain_edge
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.interpreting import plain_edge
+from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.runtime import edge
 
 ALL = 6  # so many results have all their subsets tried

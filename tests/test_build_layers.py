@@ -7,8 +7,11 @@ import pytest
 from test_loading import FILE
 
 from derive import R, dims, layer
-from derive import build as subject
-from derive.build import (
+from derive.kernels.compiling.compile import EXTENSION
+from derive.kernels.printing.emit import HEADER
+from derive.language.names import UnusableName
+from derive.tools import build as subject
+from derive.tools.build import (
     build_layers,
     differing,
     load_kernels,
@@ -16,10 +19,7 @@ from derive.build import (
     texts,
     write_texts,
 )
-from derive.compile import EXTENSION
-from derive.kernels.emit import HEADER
-from derive.loading import BuildError, target
-from derive.names import UnusableName
+from derive.tools.loading import BuildError, target
 
 
 @pytest.fixture

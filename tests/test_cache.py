@@ -24,10 +24,10 @@ from cached import (
     value_of_two,
 )
 
-from derive import cache
-from derive import compile as compile_
-from derive.cache_folder import CacheError
-from derive.compile import EXTENSION, SCRATCH, CompileError
+from derive.kernels.compiling import compile as compile_
+from derive.kernels.compiling.compile import EXTENSION, SCRATCH, CompileError
+from derive.tools import cache
+from derive.tools.cache_folder import CacheError
 
 __all__ = ["surroundings"]
 pytestmark = pytest.mark.usefixtures("surroundings")

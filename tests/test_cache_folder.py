@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from cached import FORK, builds, elsewhere, power, surroundings, the_entry, value, value_of_two
 
-from derive import cache, cache_folder
-from derive.cache_folder import CacheError, Unwritable, place, usable
-from derive.compile import PACKAGE, SCRATCH, locked
+from derive.kernels.compiling.compile import PACKAGE, SCRATCH, locked
+from derive.tools import cache, cache_folder
+from derive.tools.cache_folder import CacheError, Unwritable, place, usable
 
 __all__ = ["surroundings"]
 pytestmark = pytest.mark.usefixtures("surroundings")

@@ -6,13 +6,13 @@ from formulas import ANALYTIC, FORMULAS, HELD, KINKED, SIZES, X, Y, h, x, x2
 from points import EPS, close, draw, draw_all, moved, pairing
 
 from derive import tanh, variable
-from derive.calculus import NotLinear, opened, tangent, tangents, transpose
-from derive.expressions import Contraction, Elementwise, held, is_zero, tuple_of, zero
-from derive.maps import variables_of
-from derive.proofs.equality import ONE_FORM, equal
-from derive.reference import value
-from derive.spaces import Indices
-from derive.walk import topological
+from derive.calculus.calculus import NotLinear, opened, tangent, tangents, transpose
+from derive.calculus.maps import variables_of
+from derive.evidence.proofs.equality import ONE_FORM, equal
+from derive.language.expressions import Contraction, Elementwise, held, is_zero, tuple_of, zero
+from derive.language.reference import value
+from derive.language.spaces import Indices
+from derive.language.walk import topological
 
 # Each formula takes fewer than 300 roundings of EPS/2 each from an input to an output, and no sum
 # of it cancels by more than a factor 10: 1500 EPS, relative to the largest entry of the group.

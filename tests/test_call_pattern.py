@@ -7,8 +7,8 @@ import pytest
 from drawn_calls import generated, known, sizes_of, whole_call
 from shipped import SINGLE
 
-from derive.kernels import plain_edge
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.interpreting import plain_edge
+from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.runtime import edge
 from derive.runtime.declare import Argument, Declaration, Leaf
 

@@ -22,12 +22,12 @@ from derive import (
     variable,
     with_shared,
 )
-from derive.calculus import tangent
-from derive.calculus import transpose as adjoint
+from derive.calculus.calculus import tangent
+from derive.calculus.calculus import transpose as adjoint
+from derive.calculus.maps import substituted
+from derive.language.reference import value
 from derive.library.dense import affine, dense, dense_sigmoid
 from derive.library.losses import cross_entropy, squared_loss
-from derive.maps import substituted
-from derive.reference import value
 from derive.training.targets import softmax
 
 # Both sides are sums of at most 6 products in each of 6 layers, in another order, and psi to 4 ulp.

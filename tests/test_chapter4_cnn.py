@@ -28,9 +28,9 @@ from derive import (
     variable,
     vec,
 )
-from derive.calculus import tangent, transpose
+from derive.calculus.calculus import tangent, transpose
+from derive.language.reference import value
 from derive.library.convolution import thesis_cnn_layer
-from derive.reference import value
 from derive.training.targets import softmax
 
 # Both sides are sums of at most 60 products in another order, and tanh to 4 ulp.

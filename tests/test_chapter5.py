@@ -41,8 +41,8 @@ from unknown_rnn import (
 )
 
 from derive import inner, log_softmax, variable
-from derive.expressions import Node
-from derive.reference import value
+from derive.language.expressions import Node
+from derive.language.reference import value
 
 layers = pytest.mark.parametrize("i", range(1, L + 1))
 blocks = pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from points import close, draw_all
 
 from derive import Layer, variable
-from derive.checks.sampling import unequal_sizes
+from derive.evidence.checks.sampling import unequal_sizes
+from derive.language.reference import value
 from derive.library.rnn import readout, vanilla_rnn
-from derive.reference import value
 
 # A map is one or two products of at most 5 numbers and a slope.
 ROUNDING = 32

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from derive import GradientDescent, Layer, recurrent, variable
+from derive.language.reference import value
 from derive.library.losses import cross_entropy
 from derive.library.networks import elman
 from derive.library.rnn import readout, vanilla_rnn
-from derive.reference import value
 
 # The two sides add the same products over 7 steps in another order; what cancels in a sum is less
 # than a factor 100: 1e-12 relative to the largest entry of the group leaves a factor 10.

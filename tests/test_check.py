@@ -7,14 +7,13 @@ import pytest
 import sympy
 from mpmath import mp, mpf
 
-import derive.checks.check as check_module
+import derive.evidence.checks.check as check_module
 from derive import (
     AccuracyWarning,
     Gram,
     Hom,
     Index,
     R,
-    cli,
     dims,
     elementwise_function,
     exp,
@@ -30,12 +29,12 @@ from derive import (
     tanh,
     variable,
 )
-from derive.checks.accuracy import errors
-from derive.checks.accuracy import findings as value_findings
-from derive.checks.check import check, proof_findings, table
-from derive.checks.findings import Finding, worst
-from derive.checks.oracles import STEP, quotients
-from derive.checks.sampling import (
+from derive.evidence.checks.accuracy import errors
+from derive.evidence.checks.accuracy import findings as value_findings
+from derive.evidence.checks.check import check, proof_findings, table
+from derive.evidence.checks.findings import Finding, worst
+from derive.evidence.checks.oracles import STEP, quotients
+from derive.evidence.checks.sampling import (
     MARGIN,
     NoPoint,
     Point,
@@ -45,10 +44,11 @@ from derive.checks.sampling import (
     point_of,
     unequal_sizes,
 )
-from derive.kernels import plain_edge
-from derive.kernels.evaluated import evaluated_module
-from derive.programs import BATCH
-from derive.proofs.proof import Verdict
+from derive.evidence.proofs.proof import Verdict
+from derive.kernels.interpreting import plain_edge
+from derive.kernels.interpreting.evaluated import evaluated_module
+from derive.models.programs import BATCH
+from derive.tools import cli
 
 n, m = dims("n m")
 H, X = R(n), R(m)
@@ -67,7 +67,7 @@ def softplus_gate(x: X, *, A: Hom(X, H), B: Hom(X, H), c: H) -> H:
 """
 WRONG = """
 from derive import R, dims, layer
-from derive.expressions import held
+from derive.language.expressions import held
 
 n = dims("n")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from derive import R, dims, tanh
-from derive.abbreviations import abbreviated
-from derive.checks.sampling import Point
-from derive.expressions import linear_combination, variable
-from derive.latex.claims import Equation, FalseEquation, Side, check, in_names
-from derive.maps import substituted
+from derive.calculus.maps import substituted
+from derive.evidence.checks.sampling import Point
+from derive.language.abbreviations import abbreviated
+from derive.language.expressions import linear_combination, variable
+from derive.writing.layers.claims import Equation, FalseEquation, Side, check, in_names
 
 n = dims("n")
 X = variable("x", R(n))

@@ -11,15 +11,16 @@ import pytest
 from derived import emitted
 from test_loading import FILE
 
-from derive import build, library
-from derive.build import texts, write_texts
-from derive.checks.check import check, proof_findings
-from derive.checks.findings import MEANINGS
-from derive.cli import command as subject
-from derive.cli import main
-from derive.cli.building import DERIVED_BY, EMITTED_BY, OF_NO_LAYER
-from derive.cli.parser import FAMILIES
-from derive.kernels.emit import HEADER
+from derive import library
+from derive.evidence.checks.check import check, proof_findings
+from derive.evidence.checks.findings import MEANINGS
+from derive.kernels.printing.emit import HEADER
+from derive.tools import build
+from derive.tools.build import texts, write_texts
+from derive.tools.cli import command as subject
+from derive.tools.cli import main
+from derive.tools.cli.building import DERIVED_BY, EMITTED_BY, OF_NO_LAYER
+from derive.tools.cli.parser import FAMILIES
 
 VERBS = ["list", "show", "build", "check", "latex", "new", "cache"]
 

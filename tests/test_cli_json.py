@@ -11,16 +11,17 @@ import pytest
 from derived import emitted
 from test_loading import FILE
 
-from derive import build, library
-from derive.build import texts
-from derive.checks.findings import Finding
-from derive.cli import caching, checking, main
-from derive.cli.reports import plain
+from derive import library
+from derive.evidence.checks.findings import Finding
+from derive.tools import build
+from derive.tools.build import texts
+from derive.tools.cli import caching, checking, main
+from derive.tools.cli.reports import plain
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "command_line.md").read_text("utf-8")
 WRONG = """
 from derive import R, dims, layer
-from derive.expressions import held
+from derive.language.expressions import held
 
 n = dims("n")
 
@@ -181,7 +182,7 @@ def test_build(capsys, quick, tmp_path):
 
 def test_build_of_the_library_tells_its_kernels(capsys, quick, monkeypatch, tmp_path):
     monkeypatch.setattr(build, "GENERATED", tmp_path)
-    monkeypatch.setattr("derive.cli.building.GENERATED", tmp_path)
+    monkeypatch.setattr("derive.tools.cli.building.GENERATED", tmp_path)
     found = document(capsys, "build")
     assert [kernel["layer"] for kernel in found["kernels"]] == sorted(library.layers())
     assert {Path(kernel["path"]).parent for kernel in found["kernels"]} == {tmp_path}

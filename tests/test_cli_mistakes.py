@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from test_loading import FILE, MISTAKES, PLACES
 
-from derive import build
-from derive.cli import main
+from derive.tools import build
+from derive.tools.cli import main
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_layer_called_like_a_module_of_python_is_said(capsys, tmp_path, verb):
 
 
 def test_kernels_that_are_not_built_are_said(capsys, monkeypatch):
-    monkeypatch.setattr("derive.cli.checking.import_module", _missing)
+    monkeypatch.setattr("derive.tools.cli.checking.import_module", _missing)
     said = said_of(capsys, "check", "dense")
     assert said == "the kernels of dense are not built (no dense); run: derive build\n"
 
@@ -113,7 +113,7 @@ def test_what_the_system_refuses_is_said_with_the_path(capsys, file, monkeypatch
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr("derive.cli.showing.target", refuse)
+    monkeypatch.setattr("derive.tools.cli.showing.target", refuse)
     assert said_of(capsys, "show", file) == f"{file}: Permission denied\n"
 
 

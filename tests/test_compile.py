@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from derive import compile as subject
-from derive import compiler as compiler_
-from derive.compile import CompileError, Module, compile_modules, file_hash
-from derive.compiler import CompilerMissing
+from derive.kernels.compiling import compile as subject
+from derive.kernels.compiling import compiler as compiler_
+from derive.kernels.compiling.compile import CompileError, Module, compile_modules, file_hash
+from derive.kernels.compiling.compiler import CompilerMissing
 
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 TEXT = """\
@@ -206,7 +206,7 @@ def test_builders_of_one_folder_take_turns(tmp_path):
     """Both wait for the test's lock; then one compiles and the other finds nothing to do."""
     module = write(tmp_path, "shared")
     program = (
-        "import sys; from pathlib import Path; from derive.compile import *\n"
+        "import sys; from pathlib import Path; from derive.kernels.compiling.compile import *\n"
         f"module = Module('shared', Path({str(module.source)!r}))\n"
         f"compile_modules([module], flags={QUICK!r}, progress=print)\n"
     )

@@ -12,9 +12,8 @@ import pytest
 from installing import contents
 from test_compile import QUICK, compiled, load, write
 
-from derive import build, compiler
-from derive.build import build_runtime
-from derive.compile import (
+from derive.kernels.compiling import compiler
+from derive.kernels.compiling.compile import (
     EXTENSION,
     LINK,
     RUNTIME,
@@ -22,8 +21,10 @@ from derive.compile import (
     compile_modules,
     is_made_of_its_texts,
 )
-from derive.compiler import LIMIT, CompilerMissing, find_compiler
-from derive.limited import Programs, Stopped
+from derive.kernels.compiling.compiler import LIMIT, CompilerMissing, find_compiler
+from derive.kernels.compiling.limited import Programs, Stopped
+from derive.tools import build
+from derive.tools.build import build_runtime
 
 
 def script(folder: Path, *lines: str) -> str:
@@ -136,7 +137,7 @@ def test_an_interrupt_ends_the_compiler(tmp_path, monkeypatch):
     module = write(tmp_path, "made")
     hangs = [f"sleep 100 & echo $! > '{tmp_path}/pid'; wait"]
     program = (
-        "from pathlib import Path; from derive.compile import *\n"
+        "from pathlib import Path; from derive.kernels.compiling.compile import *\n"
         f"compile_modules([Module('made', Path({str(module.source)!r}))], flags={QUICK!r})\n"
     )
     here = {**os.environ, "CC": script(tmp_path, *hangs)}

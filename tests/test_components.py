@@ -25,11 +25,11 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.expressions import constant, held, tuple_of
-from derive.proofs.components import gram_matrix
-from derive.reference import value
-from derive.spaces import Indices, leaves
-from derive.walk import storage
+from derive.evidence.proofs.components import gram_matrix
+from derive.language.expressions import constant, held, tuple_of
+from derive.language.reference import value
+from derive.language.spaces import Indices, leaves
+from derive.language.walk import storage
 
 TWO = {n: 2, m: 3}
 

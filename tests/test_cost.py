@@ -6,8 +6,8 @@ from declared import LAYERS
 from kernels import every, kernels_of, unequal
 from shipped import SINGLE
 
-from derive.kernels.cost import cost, count
-from derive.kernels.loops import (
+from derive.kernels.lowering.cost import cost, count
+from derive.kernels.lowering.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -21,7 +21,7 @@ from derive.kernels.loops import (
     Sum,
     Times,
 )
-from derive.programs import BATCH
+from derive.models.programs import BATCH
 
 B = BATCH
 ALL = LAYERS | SINGLE

@@ -18,17 +18,12 @@ from derive import (
     Hom,
     R,
     SpaceError,
-    calculus,
     dims,
     elementwise_function,
     given,
     inner,
     layer,
-    layers,
-    lift,
     log_sum_exp,
-    maps,
-    programs,
     scale,
     sigmoid,
     softplus,
@@ -36,12 +31,12 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.calculus import NotLinear
-from derive.checks.accuracy import findings as value_findings
-from derive.checks.check import map_findings, program_findings
-from derive.elementwise import operations
-from derive.elementwise.operations import Operation
-from derive.expressions import (
+from derive.calculus import calculus, lift, maps
+from derive.calculus.calculus import NotLinear
+from derive.calculus.maps import BilinearMap
+from derive.evidence.checks.accuracy import findings as value_findings
+from derive.evidence.checks.check import map_findings, program_findings
+from derive.language.expressions import (
     Contraction,
     Elementwise,
     Held,
@@ -59,9 +54,11 @@ from derive.expressions import (
     tuple_of,
     zero,
 )
-from derive.functions import largest
-from derive.layers import Layer
-from derive.maps import BilinearMap
+from derive.language.scalars import operations
+from derive.language.scalars.operations import Operation
+from derive.models import layers, programs
+from derive.models.layers import Layer
+from derive.vocabulary.functions import largest
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)

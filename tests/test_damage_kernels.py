@@ -27,16 +27,16 @@ from derive import (
     tanh,
     total_sum,
 )
-from derive.build import build_runtime, load_kernels
-from derive.checks.kernel_laws import KernelLaws
-from derive.compile import Module, compile_modules
-from derive.functions import largest
-from derive.kernels.emit import emit
-from derive.kernels.interpret import Interpreted
-from derive.kernels.loops import Call, Copy, Largest, Selected, Statement, Step, Where
-from derive.kernels.lower import Kernel, lower
-from derive.layers import Layer
-from derive.programs import programs
+from derive.evidence.checks.kernel_laws import KernelLaws
+from derive.kernels.compiling.compile import Module, compile_modules
+from derive.kernels.interpreting.interpret import Interpreted
+from derive.kernels.lowering.loops import Call, Copy, Largest, Selected, Statement, Step, Where
+from derive.kernels.lowering.lower import Kernel, lower
+from derive.kernels.printing.emit import emit
+from derive.models.layers import Layer
+from derive.models.programs import programs
+from derive.tools.build import build_runtime, load_kernels
+from derive.vocabulary.functions import largest
 
 n = dims("n")
 H = R(n)

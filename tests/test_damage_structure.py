@@ -21,18 +21,18 @@ from derive import (
     R,
     SpaceError,
     broadcast,
-    combining,
     dims,
     form,
     indices,
     layer,
     scale,
-    structure,
     tanh,
-    terms,
     total_sum,
 )
-from derive.expressions import (
+from derive.calculus import combining, structure, terms
+from derive.calculus.structure import _terms, _through
+from derive.calculus.terms import Term, scaled, times
+from derive.language.expressions import (
     Constant,
     Contraction,
     Elementwise,
@@ -41,9 +41,7 @@ from derive.expressions import (
     elementwise,
     is_zero,
 )
-from derive.forms import make_form
-from derive.structure import _terms, _through
-from derive.terms import Term, scaled, times
+from derive.language.forms import make_form
 
 n, m = dims("n m")
 H, X = R(n), R(m)

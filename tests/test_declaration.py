@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from derive import Hom, Index, R, SpaceError, dims, fixed, given, layer, network, tanh
-from derive.declaration import declarations
-from derive.layers import Layer
+from derive.models.declaration import declarations
+from derive.models.layers import Layer
 
 n, m = dims("n m")
 X, H = R(m), R(n)

@@ -35,13 +35,13 @@ from derive import (
     to_sympy,
     variable,
 )
-from derive.elementwise.shipped import shipped
-from derive.expressions import Node, constant, elementwise, held, is_zero, zero
-from derive.kernels.emit import emit
-from derive.lift import lift
-from derive.maps import substituted, variables_of
-from derive.programs import BATCH
-from derive.reference import values_of
+from derive.calculus.lift import lift
+from derive.calculus.maps import substituted, variables_of
+from derive.kernels.printing.emit import emit
+from derive.language.expressions import Node, constant, elementwise, held, is_zero, zero
+from derive.language.reference import values_of
+from derive.language.scalars.shipped import shipped
+from derive.models.programs import BATCH
 
 i, j = indices("i j")
 x, y, A = variable("x", H), variable("y", H), variable("A", R(n, n))

@@ -28,24 +28,24 @@ from derive import (
     tanh,
     variable,
 )
-from derive.abbreviations import DEPTH, LENGTH, abbreviated
-from derive.elementwise.operations import OperationError
-from derive.kernels.emit import emit
-from derive.kernels.interpret import Interpreted
-from derive.kernels.loops import Let, instances
-from derive.kernels.lower import lower
-from derive.latex.algorithm import assignments
-from derive.latex.definitions import Definition, derived
-from derive.latex.document import derivation
-from derive.layers import Layer
+from derive.evidence.proofs.components import to_sympy
+from derive.evidence.proofs.proof import Undecided, prove
+from derive.kernels.interpreting.interpret import Interpreted
+from derive.kernels.lowering.loops import Let, instances
+from derive.kernels.lowering.lower import lower
+from derive.kernels.printing.emit import emit
+from derive.language.abbreviations import DEPTH, LENGTH, abbreviated
+from derive.language.reference import value
+from derive.language.scalars.operations import OperationError
+from derive.language.spaces import SpaceError
+from derive.language.walk import rewrite, topological
 from derive.library.losses import squared_loss
 from derive.library.rnn import readout
-from derive.programs import programs
-from derive.proofs.components import to_sympy
-from derive.proofs.proof import Undecided, prove
-from derive.reference import value
-from derive.spaces import SpaceError
-from derive.walk import rewrite, topological
+from derive.models.layers import Layer
+from derive.models.programs import programs
+from derive.writing.documents.document import derivation
+from derive.writing.layers.algorithm import assignments
+from derive.writing.layers.definitions import Definition, derived
 
 n = dims("n")
 LONG = 2000

@@ -11,7 +11,6 @@ from derive import (
     Layer,
     R,
     SpaceError,
-    calculus,
     dims,
     elementwise_function,
     exp,
@@ -23,24 +22,26 @@ from derive import (
     tanh,
     variable,
 )
-from derive.checks.cases import Cases
-from derive.checks.findings import vector
-from derive.elementwise.operations import Operation
-from derive.expressions import Elementwise, LinearCombination, linear_combination
-from derive.kernels.lower import lower
-from derive.latex import algorithm, generic
-from derive.latex.blocks import Display
-from derive.latex.claims import Difference, Equation, FalseEquation, Side, check
-from derive.latex.definitions import definitions
-from derive.latex.document import derivation
-from derive.latex.letters import symbol
-from derive.latex.problem import Problem
-from derive.latex.sections import Sections
-from derive.latex.steps import Steps
-from derive.latex.theorem import meant
-from derive.programs import programs
-from derive.reference import values_of
-from derive.walk import topological
+from derive.calculus import calculus
+from derive.evidence.checks.cases import Cases
+from derive.evidence.checks.findings import vector
+from derive.kernels.lowering.lower import lower
+from derive.language.expressions import Elementwise, LinearCombination, linear_combination
+from derive.language.reference import values_of
+from derive.language.scalars.operations import Operation
+from derive.language.walk import topological
+from derive.models.programs import programs
+from derive.writing.documents.document import derivation
+from derive.writing.layers import algorithm
+from derive.writing.layers.blocks import Display
+from derive.writing.layers.claims import Difference, Equation, FalseEquation, Side, check
+from derive.writing.layers.definitions import definitions
+from derive.writing.layers.problem import Problem
+from derive.writing.layers.sections import Sections
+from derive.writing.layers.steps import Steps
+from derive.writing.theorems import generic
+from derive.writing.theorems.theorem import meant
+from derive.writing.typesetting.letters import symbol
 
 n = dims("n")
 ODD = {name: value for name, value in vars(declared).items() if isinstance(value, Layer)}

@@ -24,8 +24,8 @@ from derive import (
     total_sum,
     uninterpreted,
 )
-from derive.latex import pullback, steps
-from derive.latex.claims import FalseEquation
+from derive.writing.layers import pullback, steps
+from derive.writing.layers.claims import FalseEquation
 
 n, m = dims("n m")
 X, H = R(n), R(m)
@@ -154,7 +154,7 @@ def test_a_second_order_that_is_left_out_is_refused(monkeypatch) -> None:
 
 def test_second_tangents_that_are_left_out_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(pullback, "seeds_of", lambda *_: [])
-    monkeypatch.setattr("derive.latex.problem.seeds_of", lambda *_: [])
+    monkeypatch.setattr("derive.writing.layers.problem.seeds_of", lambda *_: [])
     with pytest.raises(FalseEquation):
         derivation(library.layers()["dense"])
 

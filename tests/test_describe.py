@@ -8,11 +8,11 @@ from declared import LAYERS
 from shipped import SINGLE
 
 from derive import library
-from derive.cells import Cell
-from derive.describe import RecurrentText, describe, lines, recurrent_gradients
-from derive.kernels.cost import cost
-from derive.kernels.lower import lower
-from derive.programs import programs
+from derive.kernels.lowering.cost import cost
+from derive.kernels.lowering.lower import lower
+from derive.models.cells import Cell
+from derive.models.programs import programs
+from derive.writing.describe import RecurrentText, describe, lines, recurrent_gradients
 
 ALL = LAYERS | SINGLE
 

@@ -10,16 +10,16 @@ from recurrent_networks import NETWORKS
 from test_notation_read import agree, operations_of
 
 from derive import Hom, R, dims, indices, variable
-from derive.checks.sampling import draw
-from derive.expressions import contraction, tuple_of
-from derive.forms import LATEST, Called, make_form
-from derive.latex.backward_section import BackwardSection
-from derive.latex.network_problem import NetworkProblem
-from derive.latex.online_section import OnlineSection
-from derive.latex.writer import latex_writer
-from derive.maps import variables_of
-from derive.reference import values_of
-from derive.spaces import R as Real
+from derive.calculus.maps import variables_of
+from derive.evidence.checks.sampling import draw
+from derive.language.expressions import contraction, tuple_of
+from derive.language.forms import LATEST, Called, make_form
+from derive.language.reference import values_of
+from derive.language.spaces import R as Real
+from derive.writing.sequences.backward_section import BackwardSection
+from derive.writing.sequences.network_problem import NetworkProblem
+from derive.writing.sequences.online_section import OnlineSection
+from derive.writing.typesetting.writer import latex_writer
 
 n, m, k = dims("n m k")
 i, j, s, t = indices("i j s t")

@@ -8,12 +8,12 @@ import sympy
 from sympy import Abs, Eq, Max, Min, Piecewise, cosh, erf, exp, log, sin, sqrt, tanh
 
 from derive import AccuracyWarning, R, dims, elementwise_function, variable
-from derive.checks.accuracy import exactly, spacing
-from derive.elementwise.algebras import Arrays
-from derive.elementwise.digits import check_given, loss
-from derive.elementwise.fold import evaluate
-from derive.elementwise.operations import OperationError
-from derive.elementwise.shipped import shipped
+from derive.evidence.checks.accuracy import exactly, spacing
+from derive.language.scalars.algebras import Arrays
+from derive.language.scalars.digits import check_given, loss
+from derive.language.scalars.fold import evaluate
+from derive.language.scalars.operations import OperationError
+from derive.language.scalars.shipped import shipped
 
 x = variable("x", R(dims("n")))
 LOST = {

@@ -8,12 +8,12 @@ import pytest
 from derived import derived
 
 from derive import Layer, R, derivation, dims, layer, library, tanh
-from derive.cli import main
-from derive.latex.chapter import generic_results
-from derive.latex.document import Document
-from derive.latex.escapes import plain, typed
-from derive.latex.pdf import LatexError, write_pdf
-from derive.latex.writer import latex_writer
+from derive.tools.cli import main
+from derive.tools.pdf import LatexError, write_pdf
+from derive.writing.documents.chapter import generic_results
+from derive.writing.documents.document import Document
+from derive.writing.typesetting.escapes import plain, typed
+from derive.writing.typesetting.writer import latex_writer
 
 n = dims("n")
 ODD = {name: value for name, value in vars(declared).items() if isinstance(value, Layer)}
@@ -165,9 +165,9 @@ def test_the_command_refuses_to_overwrite_a_file_of_the_users(tmp_path, capsys) 
 
 
 def test_the_command_says_which_equation_does_not_hold(monkeypatch, capsys, tmp_path) -> None:
-    monkeypatch.setattr("derive.latex.claims.EPS", 0.0)
-    monkeypatch.setattr("derive.checks.oracles.TRUNCATION", 0.0)
-    monkeypatch.setattr("derive.checks.oracles.EPS", 0.0)
+    monkeypatch.setattr("derive.writing.layers.claims.EPS", 0.0)
+    monkeypatch.setattr("derive.evidence.checks.oracles.TRUNCATION", 0.0)
+    monkeypatch.setattr("derive.evidence.checks.oracles.EPS", 0.0)
     assert main(["latex", "dense", "--out", str(tmp_path)]) == 1
     assert re.search(r"derive latex: dense: equation \d+ .* is off by", capsys.readouterr().err)
     assert not list(tmp_path.iterdir())

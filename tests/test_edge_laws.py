@@ -29,13 +29,19 @@ from derive import (
     total_sum,
     variable,
 )
-from derive.checks.check import check, edge_findings
-from derive.checks.edge_laws import AtPoint, EdgeLaws
-from derive.checks.findings import Finding
-from derive.expressions import Variable
-from derive.programs import programs
-from derive.proofs.edge_points import differing, edge_points, exactly, local, special_numbers
-from derive.proofs.proof import small_sizes
+from derive.evidence.checks.check import check, edge_findings
+from derive.evidence.checks.edge_laws import AtPoint, EdgeLaws
+from derive.evidence.checks.findings import Finding
+from derive.evidence.proofs.edge_points import (
+    differing,
+    edge_points,
+    exactly,
+    local,
+    special_numbers,
+)
+from derive.evidence.proofs.proof import small_sizes
+from derive.language.expressions import Variable
+from derive.models.programs import programs
 
 n, m = dims("n m")
 X, H = R(n), R(m)

@@ -27,9 +27,9 @@ from derive import (
     norm,
     softmax,
 )
-from derive.build import load_kernels, texts
-from derive.kernels import plain_edge
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.interpreting import plain_edge
+from derive.kernels.interpreting.evaluated import evaluated_module
+from derive.tools.build import load_kernels, texts
 
 n, a, b = dims("n a b")
 TABLE = Path(derive.__file__).parents[1] / "docs" / "edges.md"

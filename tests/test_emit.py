@@ -28,9 +28,9 @@ from derive import (
     tanh,
     variable,
 )
-from derive.kernels.emit import HEADER, emit
-from derive.layers import Layer
-from derive.names import RESERVED
+from derive.kernels.printing.emit import HEADER, emit
+from derive.language.names import RESERVED
+from derive.models.layers import Layer
 
 HERE = Path(__file__).resolve().parent
 n, m = dims("n m")
@@ -255,7 +255,7 @@ sys.path.insert(0, {tests!r})
 from derive import library
 {before}
 from declared import LAYERS
-from derive.kernels.emit import emit
+from derive.kernels.printing.emit import emit
 chosen = list((LAYERS | dict(library.layers())).values())
 made = {{}}
 for layer_ in {order}(chosen):

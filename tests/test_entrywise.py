@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 import derive
-from derive import Hom, Layer, R, calculus, derivation, dims, network, total_sum
-from derive.checks.sampling import Point
-from derive.latex.claims import FalseEquation, check
-from derive.latex.entrywise import equations, points
-from derive.latex.problem import Problem
-from derive.latex.scalar_functions import value
+from derive import Hom, Layer, R, derivation, dims, network, total_sum
+from derive.calculus import calculus
+from derive.evidence.checks.sampling import Point
 from derive.library.dense import dense
+from derive.writing.layers.claims import FalseEquation, check
+from derive.writing.layers.entrywise import equations, points
+from derive.writing.layers.problem import Problem
+from derive.writing.typesetting.scalar_functions import value
 
 n, m = dims("n m")
 NAMES = ["tanh", "sigmoid", "softplus", "gelu", "elu", "relu"]

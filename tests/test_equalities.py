@@ -6,10 +6,10 @@ import sympy
 from sympy import Abs, Eq, Max, Min, Ne, Or, Piecewise, Rational, cos, exp, log, sin, tanh
 
 from derive import Layer, R, dims, prove
-from derive.checks.accuracy import findings
-from derive.elementwise import equalities, operations
-from derive.elementwise.operations import OperationError, operation
-from derive.functions import function
+from derive.evidence.checks.accuracy import findings
+from derive.language.scalars import equalities, operations
+from derive.language.scalars.operations import OperationError, operation
+from derive.vocabulary.functions import function
 
 n = dims("n")
 CONTINUED = [

@@ -12,11 +12,12 @@ from cached import QUICK, power, surroundings
 from declared import LAYERS
 from kernels import DTYPES, ROUNDING, Runner, filled, least, relative, unequal
 
-from derive import Gram, Hom, Layer, R, cache, dims, tanh
-from derive import compile as compile_
-from derive.kernels import evaluated as subject
+from derive import Gram, Hom, Layer, R, dims, tanh
+from derive.kernels.compiling import compile as compile_
+from derive.kernels.interpreting import evaluated as subject
 from derive.library.networks import mlp
 from derive.runtime import edge
+from derive.tools import cache
 
 __all__ = ["surroundings"]
 n, m = dims("n m")

@@ -28,9 +28,9 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive import expressions as e
-from derive.proofs.equality import ONE_FORM, equal
-from derive.walk import jet, rewrite, storage, topological
+from derive.evidence.proofs.equality import ONE_FORM, equal
+from derive.language import expressions as e
+from derive.language.walk import jet, rewrite, storage, topological
 
 n, m, k = dims("n m k")
 X, H, Y = R(m), R(n), R(k)

@@ -9,8 +9,8 @@ import pytest
 import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 
-from derive.proofs.field import difference, vanishes
-from derive.proofs.prime_fields import SMALL, Point, field
+from derive.evidence.proofs.field import difference, vanishes
+from derive.evidence.proofs.prime_fields import SMALL, Point, field
 
 x, y, z = sp.symbols("x y z", real=True)
 u, v, w = sp.symbols("u v w", positive=True)

@@ -4,7 +4,7 @@ import pytest
 import sympy
 
 from derive import R, SpaceError, dims, form, indices, variable
-from derive.forms import canonical_index, extents_of, make_form
+from derive.language.forms import canonical_index, extents_of, make_form
 
 n, m, r = dims("n m r")
 i, j, s = indices("i j s")

@@ -9,9 +9,9 @@ import pytest
 from derived import derived
 
 from derive import derivation, library
-from derive.build import GENERATED
-from derive.latex.chapter import generic_results
-from derive.latex.document import Document
+from derive.tools.build import GENERATED
+from derive.writing.documents.chapter import generic_results
+from derive.writing.documents.document import Document
 
 MAKE = {name: lambda layer=layer: derived(layer) for name, layer in library.layers().items()}
 MAKE["generic_results"] = generic_results

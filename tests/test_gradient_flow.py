@@ -12,7 +12,7 @@ from linear_cells import linear
 from sequence_points import BATCH, SIZES, STEPS, Array, kernels, parameters, sequences, turning
 
 from derive import SpaceError, with_fixed
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.library.networks import bidirectional_rnn, elman, lstm_classifier
 from derive.runtime import edge
 from derive.training.gradient_flow import flow_of_gradients, step_derivatives

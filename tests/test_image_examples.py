@@ -18,7 +18,7 @@ from composed import evaluated
 
 from derive import network, transpose, with_shared
 from derive.library.dense import affine, dense, linear_layer
-from derive.resize import sizes_of
+from derive.models.resize import sizes_of
 from derive.training.algorithms import gradient
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -1,10 +1,13 @@
-"""The picture of the modules runs one way, and no layer is known by name outside the library."""
+"""The picture of the rooms runs one way, and no layer is known by name outside the library."""
 
 import ast
 import re
 import subprocess
 import sys
-from itertools import pairwise
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,38 +16,19 @@ import derive
 from derive import library
 
 ROOT = Path(derive.__file__).parent
-PICTURE = """spaces forms expressions walk calculus lift functions maps layers cells levels programs
-transitions influence hybrid lower sequences emit build command"""
-ORDER = """hooks stable normal matching laws scalars conditions fold algebras exact_arrays
-cython_text relations limits equalities rewriting operations digits constants shipped
-mistakes spaces refusals forms accesses positions expressions riesz terms combining walk
-normal_form structure calculus lift functions windows pooling searching contractions
-pointwise powers_of_powers identities rewrites maps places names abbreviations roles
-validity layers rendering notation patterns plain_text text letters glyphs typography
-diagonals lines powers ratios jets multilinear linear_algebra writer domains titles show
-scalar_functions reference components prime_fields scalar_graph scalar_rules branches
-field_values field edge_points quotients agreement proof equality initialise resize
-cells declaration loading stages networks levels composing sharing looks programs
-selections transitions observations influence parameters saving gradient_flow hybrid
-recurrent_forms gradients optimise targets algorithms sequence_fit products schedule
-loops source stopping nests sums rows lower driving cost recurrent_cost draft passes
-through_time views forward_gradients sequences words emit execution interpret
-plain_inputs plain_call plain_edge evaluated limited compiler compile build cache_folder
-references cache describe findings rounding sequence_runs sampling sequence_cases accuracy cases
-oracles map_laws program_laws kernel_laws edge_laws sequence_calls online_laws
-sequence_laws check definitions pairing claims pullback labels problem parts algorithm
-onestep unrolled blocks entrywise steps network_problem backward_section escapes
-online_names online_words online_section sections hybrid_section recursions typesetter
-notebook document interpreted theorem generic generic_recurrent chapter pdf options
-reports showing building checking writing starting caching parser command __main__"""
-PICTURE, ORDER = PICTURE.split(), ORDER.split()
-ROOMS = ["elementwise", "proofs", "training", "kernels", "checks", "cli", "latex"]
-BELOW = {
-    "library",
-    "declare",
-    "recurrence",
-    "pickling",
-}  # the layers, and what the compiled kernels stand on
+README = (ROOT.parent / "README.md").read_text("utf-8")
+# every room, each importing only what stands before it
+ORDER = (
+    *("runtime", "language.scalars", "language", "calculus"),
+    *("vocabulary", "vocabulary.rewriting", "models", "library", "training", "recurrence"),
+    *("kernels.compiling", "kernels.lowering", "kernels.sequences"),
+    *("kernels.printing", "kernels.interpreting"),
+    *("evidence.proofs", "evidence.checks"),
+    *("writing.typesetting", "writing.layers", "writing.sequences", "writing.theorems"),
+    *("writing.documents", "writing", "tools", "tools.cli"),
+)
+FRAMES = {"", "kernels", "evidence"}  # what holds rooms alone, and `derive` with its table of names
+BUILD = {"tools.packaging"}  # run by pip in a checkout; in no wheel
 # what a layer of the library shares its name with: a bilinear map, the function, a schedule, a
 # block that is full, the influence read out
 HOMONYMS = {
@@ -60,61 +44,104 @@ HOMONYMS = {
         "online_section",
     },
 }
-PLACES = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).glob("*.py"))]
-FILES = {path.stem: path for path in PLACES if path.stem != "__init__"}
-EVERY = [*FILES.values(), ROOT / "__init__.py", *(ROOT / "runtime").glob("*.py")]
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+    if path.parent != ROOT
+}
+MODULES = [name for name, path in FILES.items() if path.name != "__init__.py"]
 
 
-def imported(path: Path) -> set[str]:
-    """The modules of the project that a file imports anywhere, by their last names."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def room(module: str) -> str:
+    """The room that a file stands in."""
+    inside = FILES[module].name == "__init__.py" if module in FILES else False
+    return module if inside else module.rpartition(".")[0]
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """The modules and rooms of the project that a file imports anywhere, without `derive`."""
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
+    here = ("derive", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found.update(a.name.split(".")[-1] for a in node.names if "derive" in a.name)
-        if isinstance(node, ast.ImportFrom) and (node.level or "derive" in (node.module or "")):
-            module = (node.module or "").removeprefix("derive").removeprefix(".")
-            room = not module or module in ROOMS
-            found.update([a.name for a in node.names] if room else [module.split(".")[-1]])
-    return found
+            yield from (a.name.partition(".")[2] for a in node.names if a.name == "derive")
+        if isinstance(node, ast.ImportFrom):
+            base = here[: len(here) + 1 - node.level] if node.level else ()
+            whole = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            if whole.partition(".")[0] == "derive":
+                home = whole.partition(".")[2]
+                asked = (f"{home}.{a.name}".strip(".") for a in node.names)
+                yield from (name if name in FILES else home for name in asked)
 
 
-def test_the_order_holds_the_picture() -> None:
-    places = [ORDER.index(name) for name in PICTURE]
-    assert places == sorted(places) and len(set(ORDER)) == len(ORDER)
+def test_every_room_has_its_place() -> None:
+    rooms = {room(name) for name in FILES} - FRAMES - BUILD
+    assert rooms == set(ORDER) and len(set(ORDER)) == len(ORDER)
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))
+    packed = set(settings["tool"]["setuptools"]["packages"])
+    folders = {f"derive.{name}".strip(".") for name in {*rooms, *FRAMES}}
+    assert packed == folders | {"derive.templates", "derive.generated"}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_module_imports_what_stands_before_it(name: str) -> None:
-    assert name in ORDER, f"give {name} its place in the picture"
-    before = ORDER[: ORDER.index(name)]
-    assert imported(FILES[name]) - BELOW <= set(before)
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_what_stands_before_its_room(name: str) -> None:
+    stands = {found: place for place, found in enumerate(ORDER)} | dict.fromkeys(FRAMES, -1)
+    here = len(ORDER) if room(name) in BUILD else stands[room(name)]
+    for other in imported(FILES[name]):
+        assert stands[room(other)] <= here, f"{name} imports {other}"
 
 
-@pytest.mark.parametrize(("earlier", "later"), list(pairwise(PICTURE[:5])))
-def test_the_core_is_a_chain(earlier: str, later: str) -> None:
-    """Each room of the core stands on the one before, not beside it."""
-    reached = imported(FILES[later])
-    for name in reversed(ORDER):
-        reached |= imported(FILES[name]) if name in reached and name in FILES else set()
-    assert earlier in reached
+@pytest.mark.parametrize("place", ORDER)
+def test_no_room_has_a_circle(place: str) -> None:
+    own = {name for name in MODULES if room(name) == place}
+    order = TopologicalSorter({name: imported(FILES[name]) & own for name in sorted(own)})
+    assert set(order.static_order()) == own
+
+
+def test_the_picture_of_the_readme_is_the_code() -> None:
+    """Each arrow is an import, and every import goes along the arrows."""
+    (picture,) = re.findall(r"```\n(runtime .*?)```", README, re.DOTALL)
+    arrows: dict[str, set[str]] = {}
+    for line in picture.splitlines():
+        if found := re.match(r"(\w+) +(?:<- ((?:\w+, )*\w+)  )?", line):
+            arrows[found[1]] = set((found[2] or "").split(", ")) - {""}
+    reached: dict[str, set[str]] = {}
+    for name, below in arrows.items():
+        reached[name] = below.union(*(reached[other] for other in below))
+    found_arrows: dict[str, set[str]] = {name: set() for name in arrows}
+    for module in FILES:
+        floor = module.partition(".")[0]
+        found_arrows[floor] |= {name.partition(".")[0] for name in imported(FILES[module])}
+    for name, found_in_code in found_arrows.items():
+        assert arrows[name] <= found_in_code, name
+        assert found_in_code - {name, ""} <= reached[name], name
 
 
 def test_the_library_speaks_the_users_language() -> None:
-    for path in (ROOT / "library").glob("*.py"):
-        if path.stem != "__init__":
-            families = {family.stem for family in (ROOT / "library").glob("*.py")}
-            names = imported(path) - families
-            assert names <= set(derive.__all__), path
+    families = {name for name in MODULES if room(name) == "library"}
+    for name in families:
+        allowed = families | {"", "library"}
+        assert imported(FILES[name]) <= allowed, name
+        exported = _names_from_derive(FILES[name])
+        assert exported <= set(derive.__all__), name
 
 
-def test_module_names_are_one_each() -> None:
-    assert len(FILES) == len([path for path in PLACES if path.stem != "__init__"])
+def _names_from_derive(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "derive":
+            found.update(a.name for a in node.names)
+    return found
 
 
 def test_the_runtime_imports_nothing_of_derive() -> None:
-    own = {path.stem for path in (ROOT / "runtime").glob("*.py")}
-    for path in (ROOT / "runtime").glob("*.py"):
-        assert not imported(path) - own - {"runtime", "edge"}, path
+    for name in MODULES:
+        if room(name) == "runtime":
+            assert {room(other) for other in imported(FILES[name])} <= {"runtime"}, name
 
 
 def test_importing_derive_loads_neither_sympy_nor_jinja() -> None:
@@ -146,10 +173,11 @@ def words(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
-def test_no_layer_is_known_by_name(path: Path) -> None:
-    names = {name for name in library.layers() if path.stem not in HOMONYMS.get(name, ())}
-    assert not names & words(path)
+@pytest.mark.parametrize("module", [name for name in FILES if room(name) != "library"])
+def test_no_layer_is_known_by_name(module: str) -> None:
+    stem = module.rpartition(".")[2]
+    names = {name for name in library.layers() if stem not in HOMONYMS.get(name, ())}
+    assert not names & words(FILES[module])
 
 
 def test_no_template_knows_a_layer() -> None:

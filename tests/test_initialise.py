@@ -18,10 +18,10 @@ from composed import (
 from declared import LAYERS
 
 from derive import Hom, R, SpaceError, dims, form, indices, layer, tanh
+from derive.language.reference import shape_of
 from derive.library.norms import bilinear
-from derive.networks import network
-from derive.reference import shape_of
-from derive.training.initialise import fans_of
+from derive.models.initialise import fans_of
+from derive.models.networks import network
 
 
 @networks

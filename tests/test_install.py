@@ -26,11 +26,11 @@ from installing import (
     run,
 )
 
-from derive.compiler import find_compiler
+from derive.kernels.compiling.compiler import find_compiler
 
 HERE = Path(__file__).resolve().parent.parent
 BUILDERS = ("cython>=3.1", "setuptools>=77")
-SDIST = "from derive.packaging import build_sdist; print(build_sdist({!r}))"
+SDIST = "from derive.tools.packaging import build_sdist; print(build_sdist({!r}))"
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from declared import LAYERS
 from shipped import SINGLE
 
 from derive import R, broadcast, dims, layer, total_sum
-from derive.checks.check import by_layer
-from derive.checks.kernel_laws import KernelLaws
-from derive.kernels.interpret import InterpretationError, Interpreted
-from derive.kernels.loops import Asked, Buffer, Fill, For, Load, Step, Store
-from derive.kernels.lower import Kernel, lower
-from derive.programs import programs
+from derive.evidence.checks.check import by_layer
+from derive.evidence.checks.kernel_laws import KernelLaws
+from derive.kernels.interpreting.interpret import InterpretationError, Interpreted
+from derive.kernels.lowering.loops import Asked, Buffer, Fill, For, Load, Step, Store
+from derive.kernels.lowering.lower import Kernel, lower
+from derive.models.programs import programs
 
 EVERY = {**LAYERS, **SINGLE}
 n = dims("n")

@@ -13,12 +13,12 @@ import pytest
 from drawn_calls import generated
 from sequence_points import parameters
 
-from derive.kernels.loops import For, instances
-from derive.kernels.lower import lower
-from derive.kernels.stopping import stops
+from derive.kernels.lowering.loops import For, instances
+from derive.kernels.lowering.lower import lower
+from derive.kernels.printing.stopping import stops
 from derive.library.dense import dense
 from derive.library.networks import elman
-from derive.programs import programs
+from derive.models.programs import programs
 
 WITHIN = 1.0  # seconds: half of one between two looks at most, and a turn of the kernel's loops
 

@@ -13,10 +13,10 @@ from kernels import DTYPES, Runner, kernels_of
 from shipped import SINGLE
 
 from derive import library
-from derive.kernels.loops import Gemm
-from derive.networks import Network
-from derive.proofs.proof import prove
-from derive.spaces import Product
+from derive.evidence.proofs.proof import prove
+from derive.kernels.lowering.loops import Gemm
+from derive.language.spaces import Product
+from derive.models.networks import Network
 
 SIZES = {"batch": 5, "n": 3, "m": 4, "k": 6}
 SIZES |= {"o": 4, "c": 2, "l": 7, "p": 2, "q": 3, "t": 2, "v": 5}  # of images and of rows

@@ -6,15 +6,15 @@ import pytest
 import sympy
 from sympy import Float, Pow, Rational, cos, cosh, erf, exp, log, pi, sin, sinh, sqrt, tanh
 
-from derive.checks.accuracy import spacing
-from derive.elementwise.algebras import Arrays, Multiprecision
-from derive.elementwise.fold import evaluate
-from derive.elementwise.laws import LAWS, Law, rewritten
-from derive.elementwise.operations import operation
-from derive.elementwise.rewriting import plain
-from derive.elementwise.shipped import OPERATION_OF
-from derive.elementwise.stable import StableFunction
-from derive.proofs.field import vanishes
+from derive.evidence.checks.accuracy import spacing
+from derive.evidence.proofs.field import vanishes
+from derive.language.scalars.algebras import Arrays, Multiprecision
+from derive.language.scalars.fold import evaluate
+from derive.language.scalars.laws import LAWS, Law, rewritten
+from derive.language.scalars.operations import operation
+from derive.language.scalars.rewriting import plain
+from derive.language.scalars.shipped import OPERATION_OF
+from derive.language.scalars.stable import StableFunction
 
 t, a, b = sympy.symbols("t a b", real=True)
 every = pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)

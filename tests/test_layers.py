@@ -32,10 +32,10 @@ from derive import (
     variable,
     with_fixed,
 )
-from derive.expressions import tuple_of
-from derive.programs import BATCH, programs
-from derive.reference import value
-from derive.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
+from derive.language.expressions import tuple_of
+from derive.language.reference import value
+from derive.language.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
+from derive.models.programs import BATCH, programs
 
 
 @layer

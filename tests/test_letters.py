@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from derive.latex.letters import Letters, escaped, symbol, word
+from derive.writing.typesetting.letters import Letters, escaped, symbol, word
 
 SYMBOLS = {
     "x": "x",

@@ -24,8 +24,8 @@ from derive import (
     tanh,
     with_fixed,
 )
-from derive.checks.sampling import unequal_sizes
-from derive.levels import BACKWARD, FORWARD
+from derive.evidence.checks.sampling import unequal_sizes
+from derive.language.reference import value
 from derive.library.losses import cross_entropy_index, squared_loss
 from derive.library.rnn import (
     lstm,
@@ -35,7 +35,7 @@ from derive.library.rnn import (
     readout_of_pairs,
     vanilla_rnn,
 )
-from derive.reference import value
+from derive.models.levels import BACKWARD, FORWARD
 
 n, m, k = dims("n m k")
 H, X, Y = R(n), R(m), R(k)

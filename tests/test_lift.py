@@ -7,13 +7,13 @@ from formulas import FORMULAS, SIZES, H, W, X, b, x
 from points import close, draw, draw_all
 
 from derive import Index, SpaceError, tanh, uninterpreted, variable
-from derive.calculus import tangent, transpose
-from derive.expressions import Contraction, tuple_of
-from derive.lift import lift, lift_space, repeated
-from derive.maps import variables_of
-from derive.reference import flat_arrays, value
-from derive.spaces import Indices
-from derive.walk import topological
+from derive.calculus.calculus import tangent, transpose
+from derive.calculus.lift import lift, lift_space, repeated
+from derive.calculus.maps import variables_of
+from derive.language.expressions import Contraction, tuple_of
+from derive.language.reference import flat_arrays, value
+from derive.language.spaces import Indices
+from derive.language.walk import topological
 
 BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
 SEVERAL = (3, 1, 0)

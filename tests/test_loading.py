@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from derive import R, dims, layer, library
-from derive.loading import BuildError, layers_of, load_file, target, unique
+from derive.tools.loading import BuildError, layers_of, load_file, target, unique
 
 FILE = """
 from derive import R, dims, layer, tanh

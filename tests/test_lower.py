@@ -8,7 +8,7 @@ from kernels import every, kernels_of, unequal
 from shipped import SINGLE
 
 from derive import Hom, R, dims, form, indices, softmax, tanh, variable
-from derive.kernels.loops import (
+from derive.kernels.lowering.loops import (
     Accumulate,
     Asked,
     Buffer,
@@ -25,9 +25,9 @@ from derive.kernels.loops import (
     Step,
     Store,
 )
-from derive.kernels.lower import lower
-from derive.layers import Layer
-from derive.programs import BATCH, programs
+from derive.kernels.lowering.lower import lower
+from derive.models.layers import Layer
+from derive.models.programs import BATCH, programs
 
 n, m, k = dims("n m k")
 i, j, s = indices("i j s")

@@ -6,11 +6,11 @@ from formulas import SIZES, H, X, b, m, n, x
 from points import EPS, close, draw_all, pairing
 
 from derive import Gram, Hom, R, SpaceError, inner, layer, scale, sigmoid, tanh, variable
-from derive.calculus import transpose
-from derive.expressions import is_zero
-from derive.maps import LinearMap, free_name, variables_of
-from derive.reference import value
-from derive.riesz import gram_variable, riesz
+from derive.calculus.calculus import transpose
+from derive.calculus.maps import LinearMap, free_name, variables_of
+from derive.language.expressions import is_zero
+from derive.language.reference import value
+from derive.language.riesz import gram_variable, riesz
 
 # A few hundred roundings, relative to the largest part of the sums that are compared.
 ROUNDING = 1000

@@ -16,7 +16,6 @@ from derive import (
     Mask,
     R,
     SpaceError,
-    calculus,
     convolution,
     crop,
     derivation,
@@ -49,7 +48,8 @@ from derive import (
     with_shared,
     with_sizes,
 )
-from derive.elementwise.operations import OperationError
+from derive.calculus import calculus
+from derive.language.scalars.operations import OperationError
 from derive.library.dense import dense
 from derive.library.networks import mlp
 

@@ -27,19 +27,19 @@ from composed import (
 )
 
 from derive import Gram, Hom, R, SpaceError, dims, form, indices, inner, layer, tanh, transpose
-from derive.expressions import Variable, axis, contraction
-from derive.forms import make_form
+from derive.evidence.proofs.proof import prove
+from derive.language.expressions import Variable, axis, contraction
+from derive.language.forms import make_form
+from derive.language.reference import value
+from derive.language.spaces import Indices
+from derive.language.walk import topological
 from derive.library.dense import affine, dense, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, gated, layer_norm, normalise
-from derive.networks import Network, network, with_fixed, with_sizes
-from derive.programs import programs
-from derive.proofs.proof import prove
-from derive.reference import value
-from derive.sharing import with_shared
-from derive.spaces import Indices
+from derive.models.networks import Network, network, with_fixed, with_sizes
+from derive.models.programs import programs
+from derive.models.sharing import with_shared
 from derive.training.parameters import leaves
-from derive.walk import topological
 
 # Composition (3.1), heads and tails (3.2), (3.3), (3.4). Both sides evaluate the same operations on
 # the same arrays, so they are equal to the last bit.

@@ -37,7 +37,10 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.expressions import (
+from derive.calculus.maps import BilinearMap
+from derive.evidence.proofs.equality import DIFFERS, ONE_FORM, OTHER_SPACES, PROVED, UNDECIDED
+from derive.kernels.printing.emit import emit
+from derive.language.expressions import (
     Gradient,
     held,
     linear_combination,
@@ -46,13 +49,10 @@ from derive.expressions import (
     tuple_of,
     zero,
 )
-from derive.kernels.emit import emit
-from derive.maps import BilinearMap
-from derive.mistakes import SpaceError
-from derive.normal_form import FACTORS, TERMS, normal, normalised, ordered_form
-from derive.proofs.equality import DIFFERS, ONE_FORM, OTHER_SPACES, PROVED, UNDECIDED
-from derive.reference import values_of
-from derive.walk import jet, topological
+from derive.language.mistakes import SpaceError
+from derive.language.normal_form import FACTORS, TERMS, normal, normalised, ordered_form
+from derive.language.reference import values_of
+from derive.language.walk import jet, topological
 
 n, m = dims("n m")
 i, j, k = indices("i j k")
@@ -162,7 +162,7 @@ def test_an_order_of_a_form_does_not_depend_on_how_it_was_written() -> None:
     """Every order of the operands of A_ij A_jk B_ki has one form."""
     from itertools import permutations
 
-    from derive.forms import make_form
+    from derive.language.forms import make_form
 
     slots = [(i, j), (j, k), (k, i)]
     found = set()
@@ -223,7 +223,7 @@ def test_the_expressions_of_a_process_do_not_decide() -> None:
     """What was made before, and in which order, leaves the normal form and its text as they are."""
     code = (
         "from derive import R, dims, variable\n"
-        "from derive.normal_form import normalised\n"
+        "from derive.language.normal_form import normalised\n"
         "n = dims('n')\n"
         "a, b, c = (variable(x, R(n)) for x in 'abc')\n"
         "kept = [{0}]\n"

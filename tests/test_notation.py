@@ -27,8 +27,8 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.calculus import tangent
-from derive.latex.writer import latex_writer
+from derive.calculus.calculus import tangent
+from derive.writing.typesetting.writer import latex_writer
 
 named = latex_writer(dense.names)
 bare = latex_writer({})

@@ -7,8 +7,8 @@ from shipped import SINGLE
 from test_text import back, dense
 
 from derive import R, dims, form, indices, variable
-from derive.latex.multilinear import spelled
-from derive.latex.writer import latex_writer, unnamed_forms
+from derive.writing.typesetting.multilinear import spelled
+from derive.writing.typesetting.writer import latex_writer, unnamed_forms
 
 
 def maps(layer, name):

@@ -12,15 +12,15 @@ from formulas import FORMULAS
 from shipped import SINGLE
 
 from derive import Gram, Index, R, dims
-from derive.elementwise.shipped import shipped
-from derive.hooks import typeset
-from derive.latex.domains import space_latex
-from derive.latex.letters import escaped, symbol, word
-from derive.latex.lines import broken, width
-from derive.latex.scalar_functions import defined, definition
-from derive.latex.titles import title
-from derive.latex.typography import PREAMBLE
-from derive.latex.writer import latex_writer
+from derive.language.hooks import typeset
+from derive.language.scalars.shipped import shipped
+from derive.writing.typesetting.domains import space_latex
+from derive.writing.typesetting.letters import escaped, symbol, word
+from derive.writing.typesetting.lines import broken, width
+from derive.writing.typesetting.scalar_functions import defined, definition
+from derive.writing.typesetting.titles import title
+from derive.writing.typesetting.typography import PREAMBLE
+from derive.writing.typesetting.writer import latex_writer
 
 NAMES = """x alpha theta1 hidden_W W_hidden_bar z_bar_dot z_dot_delta centred log_likelihood i_dot
 G_inverse leaky_relu x__1 centred_bar"""

@@ -9,9 +9,8 @@ from latex_values import Unreadable
 from points import draw
 from shipped import SINGLE
 
-from derive.checks.sampling import unequal_sizes
-from derive.elementwise.shipped import shipped
-from derive.expressions import (
+from derive.evidence.checks.sampling import unequal_sizes
+from derive.language.expressions import (
     Argmax,
     Contraction,
     Elementwise,
@@ -20,13 +19,14 @@ from derive.expressions import (
     contraction,
     variable,
 )
-from derive.forms import LATEST
-from derive.latex.letters import symbol, word
-from derive.latex.writer import latex_writer, unnamed_forms
-from derive.patterns import is_over_all
-from derive.reference import shape_of, values_of
-from derive.spaces import Indices, Real
-from derive.walk import topological
+from derive.language.forms import LATEST
+from derive.language.patterns import is_over_all
+from derive.language.reference import shape_of, values_of
+from derive.language.scalars.shipped import shipped
+from derive.language.spaces import Indices, Real
+from derive.language.walk import topological
+from derive.writing.typesetting.letters import symbol, word
+from derive.writing.typesetting.writer import latex_writer, unnamed_forms
 
 EPS = float(np.finfo(float).eps)
 EVERY = SINGLE | LAYERS

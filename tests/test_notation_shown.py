@@ -10,13 +10,13 @@ from test_notation_read import expressions
 from test_text import dense
 
 from derive import Gram, Hom, Index, R, dims, elementwise_function, library, tanh, variable
-from derive.elementwise import shipped
-from derive.hooks import typeset
-from derive.latex.domains import space_latex
-from derive.latex.scalar_functions import defined, definition
-from derive.latex.writer import latex_writer
-from derive.maps import LinearMap
-from derive.spaces import Product
+from derive.calculus.maps import LinearMap
+from derive.language.hooks import typeset
+from derive.language.scalars import shipped
+from derive.language.spaces import Product
+from derive.writing.typesetting.domains import space_latex
+from derive.writing.typesetting.scalar_functions import defined, definition
+from derive.writing.typesetting.writer import latex_writer
 
 n, m, k, batch, hidden_n = dims("n m k batch hidden_n")
 EVERY = SINGLE | LAYERS

@@ -6,11 +6,11 @@ import pytest
 from derived import derived
 
 from derive import Hom, R, derivation, dims, layer, library, sigmoid, softplus
-from derive.hooks import typeset
-from derive.latex.chapter import generic_results
-from derive.latex.lines import width
-from derive.latex.show import LINE
+from derive.language.hooks import typeset
 from derive.library.dense import dense
+from derive.writing.documents.chapter import generic_results
+from derive.writing.typesetting.lines import width
+from derive.writing.typesetting.show import LINE
 
 FORMULA = re.compile(r"\$\$\n\\begin\{aligned\}\n(.*?)\n\\end\{aligned\}\n\$\$", re.DOTALL)
 MATHJAX = 5 * 1024  # the characters of a formula that it takes, its maxBuffer

@@ -8,13 +8,13 @@ import sympy
 from conftest import QUICK, built
 
 from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, total_sum, variable
-from derive.build import load_kernels, texts
-from derive.elementwise.cython_text import literal
-from derive.elementwise.operations import OperationError, operation
-from derive.expressions import coefficient, linear_combination
-from derive.latex.scalar_functions import definition
-from derive.latex.writer import latex_writer
-from derive.text import Writer
+from derive.language.expressions import coefficient, linear_combination
+from derive.language.scalars.cython_text import literal
+from derive.language.scalars.operations import OperationError, operation
+from derive.language.text import Writer
+from derive.tools.build import load_kernels, texts
+from derive.writing.typesetting.scalar_functions import definition
+from derive.writing.typesetting.writer import latex_writer
 
 n, m = dims("n m")
 NUMBERS = [1 / 3, 1.0507009873554805, 1e-10, 3e300, 1e-320, 10.0**12, 2**31, -0.1, 12345678901.5]

@@ -14,8 +14,8 @@ import random_bundles  # noqa: E402
 from kernels import Runner  # noqa: E402
 from onnx_cases import Case, apart, cases, converted  # noqa: E402
 
-from derive.programs import programs  # noqa: E402
-from derive.reference import flat_arrays  # noqa: E402
+from derive.language.reference import flat_arrays  # noqa: E402
+from derive.models.programs import programs  # noqa: E402
 
 # By operator, how many are right, wrong, refused, not expressible.  Refused are scalar functions
 # that are not known (acos, ceil, ..); not expressible other dtypes than float32 and float64, and

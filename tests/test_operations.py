@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import sympy
 
-from derive.checks.accuracy import exactly, spacing
-from derive.compile import Module, compile_modules
-from derive.elementwise.algebras import Arrays, Multiprecision
-from derive.elementwise.cython_text import cython_body
-from derive.elementwise.fold import evaluate
-from derive.elementwise.operations import Operation, OperationError, operation
-from derive.elementwise.scalars import FUNCTIONS
-from derive.elementwise.shipped import leaky, power, shipped
+from derive.evidence.checks.accuracy import exactly, spacing
+from derive.kernels.compiling.compile import Module, compile_modules
+from derive.language.scalars.algebras import Arrays, Multiprecision
+from derive.language.scalars.cython_text import cython_body
+from derive.language.scalars.fold import evaluate
+from derive.language.scalars.operations import Operation, OperationError, operation
+from derive.language.scalars.scalars import FUNCTIONS
+from derive.language.scalars.shipped import leaky, power, shipped
 
 POSITIVE = {"log", "root", "share", "sqrt", "log1p", "log_expm1", "log1mexp"}
 REACH = {"log_normal_cdf": 38}  # further out 1 + erf has more digits than 720 to cancel

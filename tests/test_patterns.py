@@ -9,18 +9,18 @@ from test_notation_read import agree, forms_of, operations_of
 from test_text import back
 
 from derive import R, dims, elementwise_function, form, indices, tanh, variable
-from derive.calculus import tangent
-from derive.elementwise.shipped import shipped
-from derive.expressions import Contraction, argmax, contraction, is_zero
-from derive.forms import LATEST, Called, make_form
-from derive.latex.multilinear import spelled
-from derive.latex.pairing import moves
-from derive.latex.writer import latex_writer, used_forms
-from derive.patterns import pattern
-from derive.reference import values_of
-from derive.spaces import Indices
-from derive.text import Writer
-from derive.walk import topological
+from derive.calculus.calculus import tangent
+from derive.language.expressions import Contraction, argmax, contraction, is_zero
+from derive.language.forms import LATEST, Called, make_form
+from derive.language.patterns import pattern
+from derive.language.reference import values_of
+from derive.language.scalars.shipped import shipped
+from derive.language.spaces import Indices
+from derive.language.text import Writer
+from derive.language.walk import topological
+from derive.writing.layers.pairing import moves
+from derive.writing.typesetting.multilinear import spelled
+from derive.writing.typesetting.writer import latex_writer, used_forms
 
 n, m, k = dims("n m k")
 SIZES = {n: 3, m: 4, k: 5}

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from derive import derivation, library
-from derive.cli import main, writing
-from derive.latex.document import Document
-from derive.latex.escapes import plain, spelled, typed
-from derive.latex.pdf import MARK, Pdf, check_own, write_pdf
-from derive.loading import BuildError
+from derive.tools.cli import main, writing
+from derive.tools.loading import BuildError
+from derive.tools.pdf import MARK, Pdf, check_own, write_pdf
+from derive.writing.documents.document import Document
+from derive.writing.typesetting.escapes import plain, spelled, typed
 
 pdflatex = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="needs pdflatex: texlive-latex-base"

@@ -16,15 +16,15 @@ from drawn_calls import generated
 from sequence_points import BATCH, parameters, sequences
 
 from derive import Layer
-from derive.build import load_kernels
-from derive.cache import again
-from derive.compile import EXTENSION
-from derive.kernels import plain_edge
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.compiling.compile import EXTENSION
+from derive.kernels.interpreting import plain_edge
+from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.library.dense import dense
 from derive.library.networks import elman
-from derive.references import reference
 from derive.runtime.pickling import Kernels, referable
+from derive.tools.build import load_kernels
+from derive.tools.cache import again
+from derive.tools.references import reference
 
 COPIES = [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
 

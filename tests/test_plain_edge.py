@@ -17,8 +17,8 @@ from kernels import DTYPES, Runner, filled, least, unequal
 from test_edge_refusals import INPUT_REFUSALS, OUTPUT_REFUSALS, OVERLAPS, Subclass, refuse
 from test_evaluated import CHOSEN, REFUSED
 
-from derive.kernels import plain_edge
-from derive.kernels.evaluated import evaluated_module
+from derive.kernels.interpreting import plain_edge
+from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.runtime import edge
 from derive.runtime.declare import Argument, Leaf
 

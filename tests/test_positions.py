@@ -5,9 +5,10 @@ import pytest
 import sympy
 from declared import sliced
 
-from derive import Gram, R, SpaceError, calculus, dims, prove, variable
-from derive.reference import values_of
-from derive.spaces import Real
+from derive import Gram, R, SpaceError, dims, prove, variable
+from derive.calculus import calculus
+from derive.language.reference import values_of
+from derive.language.spaces import Real
 
 n, m = dims("n m")
 SIZES = {n: 5, m: 4}

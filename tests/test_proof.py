@@ -14,23 +14,23 @@ from derive import (
     Index,
     Layer,
     R,
-    calculus,
     dims,
     elementwise_function,
     entry,
     inner,
     layer,
     log,
-    maps,
     scale,
     sigmoid,
     softplus,
     sqrt,
     tanh,
 )
-from derive.calculus import NotLinear, _tangent, pull
-from derive.elementwise.operations import Operation
-from derive.expressions import (
+from derive.calculus import calculus, maps
+from derive.calculus.calculus import NotLinear, _tangent, pull
+from derive.calculus.maps import LinearMap
+from derive.evidence.proofs.proof import Oracle, Undecided, prove, prove_at, small_sizes
+from derive.language.expressions import (
     Contraction,
     Elementwise,
     LinearCombination,
@@ -40,8 +40,7 @@ from derive.expressions import (
     linear_combination,
     tuple_of,
 )
-from derive.maps import LinearMap
-from derive.proofs.proof import Oracle, Undecided, prove, prove_at, small_sizes
+from derive.language.scalars.operations import Operation
 
 n, m, k = dims("n m k")
 H, X, Y = R(n), R(m), R(k)
@@ -340,7 +339,7 @@ def test_a_direction_that_is_forgotten_is_refuted(monkeypatch) -> None:
         B.body = maps.substituted(B.body, {B.left: scaled(2, B.left)})
         return B
 
-    monkeypatch.setattr("derive.layers.second_derivative_map", damaged)
+    monkeypatch.setattr("derive.models.layers.second_derivative_map", damaged)
     assert first_bad(probe) is not None
 
 

@@ -9,11 +9,11 @@ import sympy
 from test_recurrent_cost import block, costs, form, m, n, q
 
 from derive import library
-from derive.kernels.draft import STEPS, Steps
-from derive.kernels.through_time import bptt
+from derive.kernels.sequences.draft import STEPS, Steps
+from derive.kernels.sequences.through_time import bptt
 from derive.library.networks import elman
 from derive.library.rnn import vanilla_rnn
-from derive.programs import BATCH
+from derive.models.programs import BATCH
 
 PAGE = Path(__file__).parents[1] / "docs" / "recurrent.md"
 COLUMNS = {"vanilla_rnn": 1, "lstm": 2}  # of the table

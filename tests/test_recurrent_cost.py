@@ -10,13 +10,19 @@ from kernels import unequal
 from test_cost import performed
 
 from derive import library, recurrent
-from derive.describe import recurrent_gradients
-from derive.hybrid import TIMES, Hybrid
-from derive.influence import Influence
-from derive.kernels.draft import Steps
-from derive.kernels.emit import emit
-from derive.kernels.recurrent_cost import BLOCK, bptt_cost, hybrid_cost, leading, rtrl_cost
-from derive.programs import BATCH
+from derive.kernels.printing.emit import emit
+from derive.kernels.sequences.draft import Steps
+from derive.kernels.sequences.recurrent_cost import (
+    BLOCK,
+    bptt_cost,
+    hybrid_cost,
+    leading,
+    rtrl_cost,
+)
+from derive.models.programs import BATCH
+from derive.recurrence.hybrid import TIMES, Hybrid
+from derive.recurrence.influence import Influence
+from derive.writing.describe import recurrent_gradients
 
 n, m, upper, k = sympy.symbols("n m upper_n prediction_k")
 block = sympy.Symbol("block")

@@ -10,23 +10,24 @@ from derived import derived
 from recurrent_networks import NETWORKS
 from test_derivation import claims, wrong
 
-from derive import calculus, derivation, library, structure
-from derive.elementwise.operations import Operation
-from derive.expressions import linear_combination
-from derive.latex import generic_recurrent as chapter5
-from derive.latex.backward_section import BackwardSection
-from derive.latex.claims import FalseEquation, check
-from derive.latex.hybrid_section import HybridSection
-from derive.latex.network_problem import NetworkProblem
-from derive.latex.onestep import OneStep
-from derive.latex.online_section import OnlineSection
-from derive.latex.parts import Part
-from derive.latex.recursions import FUTURE, LEVELS, NOTHING, UNOBSERVED, equations_of
-from derive.latex.theorem import meant
-from derive.levels import BACKWARD
-from derive.reference import values_of
-from derive.sharing import parted
-from derive.spaces import leaves
+from derive import derivation, library
+from derive.calculus import calculus, structure
+from derive.language.expressions import linear_combination
+from derive.language.reference import values_of
+from derive.language.scalars.operations import Operation
+from derive.language.spaces import leaves
+from derive.models.levels import BACKWARD
+from derive.models.sharing import parted
+from derive.writing.layers.claims import FalseEquation, check
+from derive.writing.sequences.backward_section import BackwardSection
+from derive.writing.sequences.hybrid_section import HybridSection
+from derive.writing.sequences.network_problem import NetworkProblem
+from derive.writing.sequences.onestep import OneStep
+from derive.writing.sequences.online_section import OnlineSection
+from derive.writing.sequences.parts import Part
+from derive.writing.sequences.recursions import FUTURE, LEVELS, NOTHING, UNOBSERVED, equations_of
+from derive.writing.theorems import generic_recurrent as chapter5
+from derive.writing.theorems.theorem import meant
 
 SLOW = {"lstm_on_gru", "peephole_lstm"}  # 30 s and 13 s, and nothing that the others have not
 SHORT = [name for name in NETWORKS if name not in SLOW]

@@ -32,8 +32,8 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.expressions import constant, held, tuple_of
-from derive.reference import value
+from derive.language.expressions import constant, held, tuple_of
+from derive.language.reference import value
 
 # Sums of at most 60 products on both sides, and functions within a few ulp.
 ROUNDING = 200

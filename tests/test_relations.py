@@ -22,8 +22,8 @@ from sympy import (
     sign,
 )
 
-from derive.elementwise.operations import operation
-from derive.elementwise.relations import KINKS, plain_condition
+from derive.language.scalars.operations import operation
+from derive.language.scalars.relations import KINKS, plain_condition
 
 a, b, t = sympy.symbols("a b t", real=True)
 CONDITIONS = [

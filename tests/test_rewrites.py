@@ -29,7 +29,6 @@ from derive import (
     norm,
     prove,
     scale,
-    searching,
     sigmoid,
     softmax,
     softplus,
@@ -39,10 +38,11 @@ from derive import (
     transpose,
     variable,
 )
-from derive.expressions import Node
-from derive.identities import LAWS
-from derive.reference import values_of
-from derive.rewrites import rewritten
+from derive.language.expressions import Node
+from derive.language.reference import values_of
+from derive.vocabulary.rewriting import searching
+from derive.vocabulary.rewriting.identities import LAWS
+from derive.vocabulary.rewriting.rewrites import rewritten
 
 n, m = dims("n m")
 i, j, k = indices("i j k")

@@ -34,7 +34,7 @@ from sympy import (
 )
 
 from derive import Layer, R, dims, elementwise_function
-from derive.build import load_kernels, texts
+from derive.tools.build import load_kernels, texts
 
 n = dims("n")
 H = R(n)

@@ -9,11 +9,11 @@ import sympy
 from sympy import Eq, Ne, Piecewise, Rational
 from sympy.codegen.cfunctions import expm1, log1p
 
-from derive.elementwise.algebras import Arrays, Multiprecision
-from derive.elementwise.cython_text import Cython, Text, cython_body
-from derive.elementwise.fold import evaluate
-from derive.elementwise.normal import normal_cdf, normal_gelu
-from derive.elementwise.scalars import ScalarError
+from derive.language.scalars.algebras import Arrays, Multiprecision
+from derive.language.scalars.cython_text import Cython, Text, cython_body
+from derive.language.scalars.fold import evaluate
+from derive.language.scalars.normal import normal_cdf, normal_gelu
+from derive.language.scalars.scalars import ScalarError
 
 a, b, t = sympy.symbols("a b t", real=True)
 EXPRESSIONS = [

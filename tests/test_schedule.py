@@ -23,8 +23,7 @@ from derive import (
     total_sum,
     variable,
 )
-from derive.expressions import Contraction, Elementwise
-from derive.kernels.loops import (
+from derive.kernels.lowering.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -40,11 +39,12 @@ from derive.kernels.loops import (
     Step,
     Store,
 )
-from derive.kernels.products import as_product
-from derive.kernels.schedule import Schedule, prepared
-from derive.layers import Layer
-from derive.programs import BATCH
-from derive.walk import storage, topological
+from derive.kernels.lowering.products import as_product
+from derive.kernels.lowering.schedule import Schedule, prepared
+from derive.language.expressions import Contraction, Elementwise
+from derive.language.walk import storage, topological
+from derive.models.layers import Layer
+from derive.models.programs import BATCH
 
 n, m, k, p = dims("n m k p")
 i, j, s, t = indices("i j s t")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from derive import library
-from derive.spaces import Indices
+from derive.language.spaces import Indices
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is an optional oracle: pip install 'layerwise[oracle]'"

@@ -10,8 +10,8 @@ from recurrent_networks import NETWORKS
 from sequence_points import SIZES, STEPS, Array, kernels, parameters, sequences, turning
 
 from derive import Adam, GradientDescent, NotFinite, fit
+from derive.language.reference import flat_arrays
 from derive.library.networks import elman
-from derive.reference import flat_arrays
 from derive.training.gradient_flow import flow_of_gradients
 from derive.training.parameters import leaves, map_tree
 from derive.training.sequence_fit import SequenceGradient, sequence_descent

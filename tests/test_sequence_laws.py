@@ -13,16 +13,16 @@ import pytest
 from recurrent_networks import NETWORKS
 
 from derive import recurrent
-from derive.checks.check import check
-from derive.checks.sequence_laws import SequenceLaws
-from derive.expressions import linear_combination
-from derive.kernels.evaluated import EvaluatedKernel
-from derive.kernels.lower import Kernel
-from derive.kernels.sequences import Made, sequences
-from derive.levels import Recurrent
+from derive.evidence.checks.check import check
+from derive.evidence.checks.sequence_laws import SequenceLaws
+from derive.kernels.interpreting.evaluated import EvaluatedKernel
+from derive.kernels.lowering.lower import Kernel
+from derive.kernels.sequences.sequences import Made, sequences
+from derive.language.expressions import linear_combination
 from derive.library.losses import squared_loss
 from derive.library.rnn import gru_reset_before, readout, vanilla_rnn
-from derive.programs import Program
+from derive.models.levels import Recurrent
+from derive.models.programs import Program
 from derive.runtime import edge
 from derive.runtime.recurrence import Recurrence
 

@@ -28,14 +28,14 @@ from derive import (
     with_shared,
     with_sizes,
 )
-from derive.build import load_kernels, texts
-from derive.checks.check import check
+from derive.evidence.checks.check import check
+from derive.language.reference import value, values_of
 from derive.library.convolution import convolutional, flattening
 from derive.library.dense import affine, dense, dense_sigmoid, residual
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import gated
-from derive.networks import Network
-from derive.reference import value, values_of
+from derive.models.networks import Network
+from derive.tools.build import load_kernels, texts
 from derive.training.algorithms import gradient, gradient_descent
 from derive.training.targets import softmax
 

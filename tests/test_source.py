@@ -9,9 +9,8 @@ import pytest
 import sympy
 from sympy import floor
 
-from derive.elementwise.shipped import exp, sigmoid, tanh
-from derive.kernels.loops import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
-from derive.kernels.source import (
+from derive.kernels.lowering.loops import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
+from derive.kernels.printing.source import (
     broken,
     entry,
     flat,
@@ -21,6 +20,7 @@ from derive.kernels.source import (
     real_number,
     scalar,
 )
+from derive.language.scalars.shipped import exp, sigmoid, tanh
 
 n, m, k = sympy.symbols("n m k", integer=True, positive=True)
 i, j, s = sympy.symbols("i j s", integer=True, nonnegative=True)

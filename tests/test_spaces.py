@@ -4,7 +4,7 @@ import pytest
 import sympy
 
 from derive import Gram, Hom, Index, R, SpaceError, dims
-from derive.spaces import Product, Real, codomain_of, leaves, size, substitute
+from derive.language.spaces import Product, Real, codomain_of, leaves, size, substitute
 
 n, m, k = dims("n m k")
 X, H, Y = R(m), R(n), R(k)

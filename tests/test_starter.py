@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from derive import Hom, R
-from derive.cli import main
-from derive.cli.starting import starter
-from derive.loading import target
+from derive.tools.cli import main
+from derive.tools.cli.starting import starter
+from derive.tools.loading import target
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from recurrent_networks import NETWORKS, OFFLINE, ONLINE, data, flat, parameters
 
-from derive.checks.sequence_runs import reference_runs
+from derive.evidence.checks.sequence_runs import reference_runs
 
 TIMES, BATCH = 7, 4
 FILLS = (np.nan, np.inf)

@@ -22,15 +22,15 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.expressions import Elementwise, contraction
-from derive.forms import make_form
-from derive.functions import broadcast, scale
+from derive.calculus.structure import Derivative, whole
+from derive.calculus.terms import Term, ties
+from derive.language.expressions import Elementwise, contraction
+from derive.language.forms import make_form
+from derive.language.spaces import Real
+from derive.language.walk import storage
 from derive.library.rnn import gru, gru_reset_before, lstm
-from derive.programs import BATCH
-from derive.spaces import Real
-from derive.structure import Derivative, whole
-from derive.terms import Term, ties
-from derive.walk import storage
+from derive.models.programs import BATCH
+from derive.vocabulary.functions import broadcast, scale
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)

@@ -13,13 +13,9 @@ from recurrent_cells import flip
 from structured import dense, is_inside, place
 
 from derive import Index, R, dims, indices, variable
-from derive.accesses import stays_inside
-from derive.combining import added, combined, summed
-from derive.expressions import constant, contraction
-from derive.forms import make_form
-from derive.reference import value
-from derive.structure import Derivative, whole
-from derive.terms import (
+from derive.calculus.combining import added, combined, summed
+from derive.calculus.structure import Derivative, whole
+from derive.calculus.terms import (
     Term,
     aligned_to,
     fresh_access,
@@ -31,6 +27,10 @@ from derive.terms import (
     total,
     written,
 )
+from derive.language.accesses import stays_inside
+from derive.language.expressions import constant, contraction
+from derive.language.forms import make_form
+from derive.language.reference import value
 
 n, m, p = dims("n m p")
 SIZES = {n: 3, m: 4, p: 5}

@@ -18,8 +18,8 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.calculus import tangent, transpose
-from derive.text import Writer
+from derive.calculus.calculus import tangent, transpose
+from derive.language.text import Writer
 
 
 @layer

@@ -20,10 +20,10 @@ from recurrent_cells import (
 )
 
 from derive import bidirectional
+from derive.language.reference import value, values_of
 from derive.library.rnn import readout_of_both, vanilla_rnn
-from derive.reference import value, values_of
-from derive.selections import Names, masks_of
-from derive.transitions import Transition
+from derive.recurrence.selections import Names, masks_of
+from derive.recurrence.transitions import Transition
 
 STEP = 1e-30
 # Between two evaluations of one cell lie at most 30 roundings and 4 ulp of ten nonlinear functions;

@@ -7,10 +7,10 @@ single functions; both are expressions, and equal ones are one object.
 import pytest
 
 from derive import Layer, R, dims, uninterpreted, variable
-from derive.calculus import tangent, transpose
-from derive.expressions import is_zero, zero
-from derive.normal_form import normal
-from derive.walk import jet, rewrite
+from derive.calculus.calculus import tangent, transpose
+from derive.language.expressions import is_zero, zero
+from derive.language.normal_form import normal
+from derive.language.walk import jet, rewrite
 
 SIZES = dims("n1 n2 n3 n4")
 E1, E2, E3, E4 = (R(n) for n in SIZES)

@@ -38,17 +38,17 @@ from derive import (
     variable,
     vec,
 )
-from derive.calculus import transpose as adjoint
-from derive.checks.cases import Cases
-from derive.checks.check import by_layer, check
-from derive.checks.kernel_laws import KernelLaws
-from derive.kernels.interpret import Interpreted
-from derive.kernels.loops import Largest, Select
-from derive.kernels.lower import lower
+from derive.calculus.calculus import transpose as adjoint
+from derive.evidence.checks.cases import Cases
+from derive.evidence.checks.check import by_layer, check
+from derive.evidence.checks.kernel_laws import KernelLaws
+from derive.evidence.proofs.proof import prove_at, small_sizes
+from derive.kernels.interpreting.interpret import Interpreted
+from derive.kernels.lowering.loops import Largest, Select
+from derive.kernels.lowering.lower import lower
+from derive.language.reference import value
 from derive.library.convolution import max_pooling
-from derive.programs import programs
-from derive.proofs.proof import prove_at, small_sizes
-from derive.reference import value
+from derive.models.programs import programs
 
 n, c = dims("n c")
 layers = pytest.mark.parametrize("name", LAYERS)

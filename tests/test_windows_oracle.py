@@ -10,6 +10,7 @@ from kernels import Runner, unequal
 from windowed import LAYERS, compiled_windows
 
 from derive import network, with_sizes
+from derive.language.reference import value
 from derive.library.convolution import (
     convolutional,
     flattening,
@@ -19,7 +20,6 @@ from derive.library.convolution import (
 from derive.library.dense import affine
 from derive.library.losses import cross_entropy_index
 from derive.library.networks import cnn
-from derive.reference import value
 from derive.training.algorithms import gradient
 
 # Two float64 evaluations of the same formula, each off by fewer than 1000 roundings of 1.1e-16.

@@ -7,10 +7,10 @@ the maps of single functions by hand, those of any expression by the calculus.
 from collections.abc import Iterable
 
 from derive import R, dims, uninterpreted, variable
-from derive.calculus import tangent, transpose
-from derive.expressions import Jet, LinearCombination, Node, constant, linear_combination
-from derive.normal_form import normal
-from derive.walk import jet, rebuild, rewrite, topological
+from derive.calculus.calculus import tangent, transpose
+from derive.language.expressions import Jet, LinearCombination, Node, constant, linear_combination
+from derive.language.normal_form import normal
+from derive.language.walk import jet, rebuild, rewrite, topological
 
 n_h, n_x, n_y, n_theta, n_zeta = dims("n_h n_x n_y n_theta n_zeta")
 Eh, Ex, Ey, HT, HP = (R(size) for size in (n_h, n_x, n_y, n_theta, n_zeta))

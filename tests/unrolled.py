@@ -23,12 +23,12 @@ from recurrent_cells import (
     sizes_of,
 )
 
-from derive.expressions import Node, Variable
-from derive.influence import Store, shape_of
-from derive.lift import lift
-from derive.maps import variables_of
-from derive.reference import values_of
-from derive.walk import storage
+from derive.calculus.lift import lift
+from derive.calculus.maps import variables_of
+from derive.language.expressions import Node, Variable
+from derive.language.reference import values_of
+from derive.language.walk import storage
+from derive.recurrence.influence import Store, shape_of
 
 MOVES = sympy.Symbol("moves", integer=True, positive=True)
 STEP = 1e-30

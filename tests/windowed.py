@@ -26,7 +26,7 @@ from derive import (
     transposed_convolution,
     vec,
 )
-from derive.build import load_kernels, texts
+from derive.tools.build import load_kernels, texts
 
 o, c, n, l, p, q, g = dims("o c n l p q g")  # noqa: E741 -- the thesis's letters
 i, j, s = indices("i j s")

@@ -14,18 +14,18 @@ from typing import Any, Literal
 import numpy as np
 import sympy
 
-from ..elementwise.operations import Operation
-from ..expressions import Node, Variable
-from ..layers import Layer
-from ..lift import lift_space
-from ..maps import LinearMap
-from ..networks import Network, Stage
-from ..programs import BATCH
-from ..reference import Sizes, Value, bind_sizes, flat_arrays, value
-from ..roles import FIXED
-from ..spaces import R, SpaceError
-from ..spaces import leaves as array_spaces
-from ..walk import topological
+from ..calculus.lift import lift_space
+from ..calculus.maps import LinearMap
+from ..language.expressions import Node, Variable
+from ..language.reference import Sizes, Value, bind_sizes, flat_arrays, value
+from ..language.roles import FIXED
+from ..language.scalars.operations import Operation
+from ..language.spaces import R, SpaceError
+from ..language.spaces import leaves as array_spaces
+from ..language.walk import topological
+from ..models.layers import Layer
+from ..models.networks import Network, Stage
+from ..models.programs import BATCH
 from .gradients import check_finite, clip_by_norm, clip_by_value
 from .optimise import GradientDescent, Optimiser
 from .parameters import Array, Tree, leaves, map_tree, pruned

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from ..cells import inputs_of
-from ..layers import Layer
-from ..levels import Recurrent
-from ..maps import LinearMap, substituted
-from ..programs import BATCH
-from ..reference import Value, flat_arrays, value
-from ..spaces import Real, SpaceError
-from ..spaces import leaves as array_spaces
+from ..calculus.maps import LinearMap, substituted
+from ..language.reference import Value, flat_arrays, value
+from ..language.spaces import Real, SpaceError
+from ..language.spaces import leaves as array_spaces
+from ..models.cells import inputs_of
+from ..models.layers import Layer
+from ..models.levels import Recurrent
+from ..models.programs import BATCH
 from .parameters import Array
 
 DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # the rows of a table

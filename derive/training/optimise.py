@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from derive.mistakes import called
+from derive.language.mistakes import called
 from derive.training.gradients import (
     NotFinite,
     check_gradient,

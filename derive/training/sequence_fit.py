@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference import Value, flat_arrays
+from ..language.reference import Value, flat_arrays
 from .algorithms import array_names, fit
 from .optimise import GradientDescent
 from .parameters import Array, Tree, map_tree

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..reference import Value, flat_arrays
-from ..spaces import Real, Space, SpaceError
+from ..language.reference import Value, flat_arrays
+from ..language.spaces import Real, Space, SpaceError
 from .parameters import Array
 
 

@@ -1,0 +1,263 @@
+"""The calculus: D is Leibniz, and the adjoint opens the other slot.
+
+`tangent` derives an expression along directions of its variables (thesis (2.2), (2.3)), one line a
+node.  `transpose` pairs an expression that is linear in some variables with a cotangent and moves
+every factor across the inner product, one line a node again.  Reverse mode is nowhere written: it
+is the transpose of the tangent.  Both walk each node once, so sharing is kept at every order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+
+from ..language.expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    Jet,
+    LinearCombination,
+    Node,
+    Potential,
+    Projection,
+    Tuple,
+    Variable,
+    contraction,
+    elementwise,
+    hadamard,
+    is_zero,
+    linear_combination,
+    projection,
+    tuple_of,
+    zero,
+)
+from ..language.spaces import SpaceError
+from ..language.walk import depends_on, jet, topological
+
+Tangents = Mapping[Node, Node]
+
+
+class NotLinear(TypeError):
+    """An expression was transposed in a variable in which it is not linear."""
+
+
+def tangents(roots: Iterable[Node], directions: Mapping[Variable, Node]) -> dict[Node, Node]:
+    """D e . v for every node e of the roots, v the directions of the variables (zero elsewhere).
+
+    Raises SpaceError where a direction is not of its variable's space.
+    Source: thesis (2.2) and the chain rule (2.3); the parameters' derivative nabla is the same map.
+    """
+    for x, v in directions.items():
+        spaces = [node.space if isinstance(node, Node) else repr(node) for node in (x, v)]
+        if not isinstance(x, Node) or spaces[0] != spaces[1]:
+            raise SpaceError(f"a direction of {x} is of {spaces[0]}, got {spaces[1]}")
+    roots = list(roots)
+    moved = depends_on(roots, directions)
+    along: dict[Node, Node] = dict(directions.items())
+    for node in topological(*roots):
+        if node not in along:
+            along[node] = _tangent(node, along) if node in moved else zero(node.space)
+    return along
+
+
+def tangent(node: Node, directions: Mapping[Variable, Node]) -> Node:
+    """D e . v for one expression."""
+    return tangents([node], directions)[node]
+
+
+@singledispatch
+def _tangent(node: Node, d: Tangents) -> Node:
+    raise TypeError(f"{type(node).__name__} has no derivative")
+
+
+@_tangent.register
+def _(node: Variable | Constant | Held | Argmax, d: Tangents) -> Node:
+    return zero(node.space)
+
+
+@_tangent.register
+def _(node: Potential, d: Tangents) -> Node:
+    return node.along(d[node.argument])
+
+
+@_tangent.register
+def _(node: LinearCombination, d: Tangents) -> Node:
+    return total(node, [(weight, d[term]) for weight, term in node.terms])
+
+
+@_tangent.register
+def _(node: Elementwise, d: Tangents) -> Node:
+    psi, z = node.operation, node.arguments
+    curved = [k for k in range(len(z)) if k not in psi.linear]
+    slopes = [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in curved]
+    return total(node, [*slopes, (1, linear_along(node, {k: d[z[k]] for k in psi.linear}))])
+
+
+@_tangent.register
+def _(node: Contraction, d: Tangents) -> Node:
+    return total(node, [(1, _with(node, k, d[x])) for k, x in enumerate(node.filled)])
+
+
+@_tangent.register
+def _(node: Tuple, d: Tangents) -> Node:
+    return tuple_of(d[component] for component in node.components)
+
+
+@_tangent.register
+def _(node: Projection, d: Tangents) -> Node:
+    return projection(d[node.operand], node.position)
+
+
+@_tangent.register
+def _(node: Jet, d: Tangents) -> Node:
+    given = node.directions
+    higher = [
+        (1, _jet(node, (*given, (k, d[x])), node.cotangent)) for k, x in enumerate(node.arguments)
+    ]
+    inner = [
+        (1, _jet(node, (*given[:k], (slot, d[v]), *given[k + 1 :]), node.cotangent))
+        for k, (slot, v) in enumerate(given)
+    ]
+    paired = [] if node.cotangent is None else [(1, _jet(node, node.directions, d[node.cotangent]))]
+    return total(node, [*higher, *inner, *paired])
+
+
+def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
+    """Psi with directions in slots that it is linear in, and zero in the others of these."""
+    own = node.operation.linear
+    if all(is_zero(v) for v in directions.values()):
+        return zero(node.space)
+    filled = [
+        directions.get(k, zero(z.space)) if k in own else z for k, z in enumerate(node.arguments)
+    ]
+    return elementwise(node.operation, *filled)
+
+
+def total(like: Node, terms: Iterable[tuple[object, Node]]) -> Node:
+    """The sum of the terms, which are of the space of `like`; zero where there is none."""
+    return linear_combination([*terms, (1, zero(like.space))])
+
+
+def _with(node: Contraction, position: int, operand: Node) -> Node:
+    """The contraction with another operand in that position."""
+    filled = [*node.filled[:position], operand, *node.filled[position + 1 :]]
+    return contraction(node.space, node.form, node.opened, filled, node.selectors)
+
+
+def _jet(node: Jet, directions: tuple[tuple[int, Node], ...], cotangent: Node | None) -> Node:
+    return jet(node.function, node.space, node.arguments, directions, node.opened, cotangent)
+
+
+# --- the adjoint
+
+
+def transpose(node: Node, cotangent: Node, variables: Iterable[Variable]) -> dict[Variable, Node]:
+    """L* . u for a node L . v that is linear in the variables v, for the standard inner product.
+
+    Raises NotLinear where the node is not linear in the variables, SpaceError where the cotangent
+    is not of its space.
+    """
+    if not isinstance(cotangent, Node) or cotangent.space != node.space:
+        found = cotangent.space if isinstance(cotangent, Node) else repr(cotangent)
+        raise SpaceError(f"a cotangent of an expression of {node.space} is of it, got {found}")
+    return dict(cotangents(node, cotangent, tuple(variables))[0])
+
+
+def cotangents(
+    node: Node, cotangent: Node, variables: tuple[Variable, ...]
+) -> tuple[dict[Variable, Node], dict[Node, Node]]:
+    """The cotangents of the variables, and that of every node between them and the root."""
+    dependent = depends_on([node], variables)
+    arrived: dict[Node, list[Node]] = {node: [cotangent]}
+    summed: dict[Node, Node] = {}
+    for inner in reversed(topological(node)):
+        if inner in dependent and inner in arrived:
+            u = total(inner, [(1, term) for term in arrived[inner]])
+            summed[inner] = u
+            for operand, share in pull(inner, u, dependent):
+                arrived.setdefault(operand, []).append(share)
+    return {v: summed.get(v, zero(v.space)) for v in variables}, summed
+
+
+@singledispatch
+def pull(node: Node, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    """For each operand that depends on the variables, what u becomes across this node."""
+    raise NotLinear(f"{type(node).__name__} depends on the variables, but is not linear in them")
+
+
+@pull.register
+def _(node: Variable, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    return []
+
+
+@pull.register
+def _(node: LinearCombination, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    if not all(x in dependent for x in node.operands):
+        raise NotLinear("a term of a sum does not depend on the variables; the map is affine")
+    return [(x, linear_combination([(w, u)])) for w, x in node.terms]
+
+
+@pull.register
+def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    open_slots = [k for k, x in enumerate(node.filled) if x in dependent]
+    if len(open_slots) != 1 or any(x in dependent for x in node.selectors):
+        raise NotLinear("a contraction depends on the variables in more than one slot")
+    (position,) = open_slots
+    return [(node.filled[position], opened(node, position, u))]
+
+
+@pull.register
+def _(node: Elementwise, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    psi, z = node.operation, node.arguments
+    if any(z[k] in dependent for k in range(len(z)) if k not in psi.linear):
+        raise NotLinear(f"{psi.name} depends on the variables, but is not linear in them")
+    if not all(z[k] in dependent or is_zero(z[k]) for k in psi.linear):
+        raise NotLinear(f"an argument of {psi.name} does not depend on the variables")
+    return [(z[k], linear_along(node, {k: u})) for k in psi.linear if z[k] in dependent]
+
+
+@pull.register
+def _(node: Tuple, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    if not all(x in dependent or is_zero(x) for x in node.components):
+        raise NotLinear("a component does not depend on the variables; the map is affine")
+    parted = enumerate(node.components)
+    return [(x, projection(u, k)) for k, x in parted if x in dependent]
+
+
+@pull.register
+def _(node: Projection, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    whole = node.operand.space.factors  # type: ignore[attr-defined]
+    filled = (u if k == node.position else zero(space) for k, space in enumerate(whole))
+    return [(node.operand, tuple_of(filled))]
+
+
+@pull.register
+def _(node: Jet, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
+    at = [k for k, (_, v) in enumerate(node.directions) if v in dependent]
+    paired = node.cotangent is not None and node.cotangent in dependent
+    if len(at) + paired != 1 or any(x in dependent for x in node.arguments):
+        raise NotLinear(f"{node.function}: the variables appear in more than one slot")
+    if paired:
+        assert node.opened is not None and node.cotangent is not None
+        back = (*node.directions, (node.opened, u))
+        space = node.cotangent.space
+        return [(node.cotangent, jet(node.function, space, node.arguments, back))]
+    (position,) = at
+    slot, v = node.directions[position]
+    rest = [*node.directions[:position], *node.directions[position + 1 :]]
+    if node.cotangent is not None:
+        assert node.opened is not None
+        rest, cotangent = [*rest, (node.opened, u)], node.cotangent
+    else:
+        cotangent = u
+    return [(v, jet(node.function, v.space, node.arguments, rest, slot, cotangent))]
+
+
+def opened(node: Contraction, position: int, u: Node) -> Node:
+    """The contraction with the slot of one operand open, and u in the slot that was."""
+    by_slot = dict(zip(node.slots, node.filled, strict=True)) | {node.opened: u}
+    slot = node.slots[position]
+    filled = [by_slot[k] for k in range(len(node.form.slots)) if k != slot]
+    return contraction(node.filled[position].space, node.form, slot, filled, node.selectors)

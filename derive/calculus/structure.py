@@ -1,0 +1,229 @@
+"""Structured derivatives: a derivative as a sum of terms  factors : in-index -> out-index.
+
+The derivative of an array expression e by a variable v is the matrix of the numbers  d e[o] / d
+v[i]: W x has the term x[l] at (k) <- (k, l) by W and the term W[k, l] at (k) <- (l) by x.  Like
+terms are added at every node.  The sum of the terms is the derivative that `calculus.tangents`
+takes along a direction, and nothing here knows a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import singledispatch
+
+import sympy
+
+from ..language.accesses import stays_inside
+from ..language.expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    LinearCombination,
+    Node,
+    Potential,
+    Projection,
+    Variable,
+    constant,
+    elementwise,
+    is_zero,
+)
+from ..language.forms import Access
+from ..language.spaces import R, Size, SpaceError
+from ..language.walk import depends_on, topological
+from .combining import added, summed
+from .terms import (
+    Extents,
+    Term,
+    fresh_access,
+    fresh_index,
+    indices_of,
+    renamed,
+    renamed_access,
+    replaced,
+    scaled,
+    shape_of,
+    ties,
+    times,
+    total,
+    written,
+)
+
+
+class Derivative:
+    """The terms of every node of some expressions, derived by one array.
+
+    `family` is the extent of an index that links no factors: that of the batch, which all of them
+    show.
+    """
+
+    def __init__(self, roots: Sequence[Node], by: Node, family: Size | None = None) -> None:
+        self.by, self.family = by, family
+        dependent = depends_on(roots, [by])
+        self.terms: dict[Node, tuple[Term, ...]] = {by: (self._identity(),)}
+        for node in topological(*roots):
+            if node not in self.terms:
+                self.terms[node] = added(_terms(node, self), family) if node in dependent else ()
+
+    def of(self, node: Node) -> tuple[Term, ...]:
+        """The terms of one of the nodes."""
+        return self.terms.get(node, ())
+
+    def _identity(self) -> Term:
+        access, extents = fresh_access(self.by.space.shape)  # type: ignore[attr-defined]
+        return Term(access, access, (), tuple(extents.items()))
+
+
+# --- the rules
+
+
+@singledispatch
+def _terms(node: Node, d: Derivative) -> list[Term]:
+    raise SpaceError(f"{type(node).__name__} has no structured derivative: it is uninterpreted")
+
+
+@_terms.register
+def _(node: Variable | Constant | Held | Argmax, d: Derivative) -> list[Term]:
+    return []
+
+
+@_terms.register
+def _(node: Potential, d: Derivative) -> list[Term]:
+    linear = node.along(node.argument)
+    assert isinstance(linear, Contraction)
+    return [moved for term in d.of(node.argument) for moved in _through(linear, 1, term)]
+
+
+@_terms.register
+def _(node: Projection, d: Derivative) -> list[Term]:
+    return []  # of a variable that is not the one to derive by
+
+
+@_terms.register
+def _(node: LinearCombination, d: Derivative) -> list[Term]:
+    return [scaled(weight, term) for weight, x in node.terms for term in d.of(x)]
+
+
+@_terms.register
+def _(node: Elementwise, d: Derivative) -> list[Term]:
+    psi, found = node.operation, []
+    for k, z in enumerate(node.arguments):
+        slope = elementwise(psi.derivative(k), *node.arguments) if d.of(z) else None
+        if slope is not None and not is_zero(slope):
+            found += [times(term, (term.out, slope)) for term in d.of(z)]
+    return found
+
+
+@_terms.register
+def _(node: Contraction, d: Derivative) -> list[Term]:
+    found = []
+    for k, x in enumerate(node.filled):
+        found += [moved for term in d.of(x) for moved in _through(node, k, term)]
+    return found
+
+
+# --- through a contraction
+
+
+def _through(node: Contraction, position: int, term: Term) -> list[Term]:
+    """The term of a contraction's operand as one of the contraction itself; none if never read."""
+    own = {index: fresh_index() for index, _ in node.form.extents}
+    running = {own[index]: extent for index, extent in node.form.extents}
+    picked = zip(node.form.bound, node.selectors, strict=True)
+    bound = tuple(
+        (own[i], selector, renamed_access(access, own)) for (i, access), selector in picked
+    )
+    free = {index: e for index, e in running.items() if index not in {i for i, _, _ in bound}}
+    place = renamed_access(node.access(position), own)
+    term = _plain_out(renamed(term), shape_of(node.filled[position]), place, free)
+    values = _met(term.out, place)
+    if values is None:
+        return []
+    term = _inside(term, values, running)
+    filled = ((renamed_access(node.access(k), own), x) for k, x in enumerate(node.filled))
+    others = [factor for k, factor in enumerate(filled) if k != position]
+    made = replace(times(term, *others), out=renamed_access(node.output, own))
+    extents = {i: e for i, e in (*term.extents, *running.items()) if i not in values}
+    return [summed(replaced(replace(made, bound=(*term.bound, *bound)), values, extents))]
+
+
+def _met(out: Access, place: Access) -> dict[sympy.Symbol, sympy.Expr] | None:
+    """What indices are where the out access of a term is read at a place; None if it never is."""
+    numbers: dict[sympy.Expr, sympy.Expr] = {}
+    for entry, at in zip(out, place, strict=True):
+        if entry.is_number:
+            at = at.xreplace(numbers)
+            if at.is_number and at != entry:
+                return None
+            numbers |= {} if at.is_number else {at: entry}
+    pairs = zip(out, place, strict=True)
+    own = {entry: at.xreplace(numbers) for entry, at in pairs if not entry.is_number}
+    return {**own, **numbers}
+
+
+def _inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
+    """The term with factors that are zero where it is read outside its axes, if nothing else is."""
+    read = [(i, extent) for i, extent in term.extents if i in term.out]
+    for index, extent in read:
+        known = any(index in access for access, _ in term.factors)
+        if not known and not stays_inside(values[index], extent, extents):
+            guard = ((index,), constant(sympy.S.One, R(extent)))
+            term = replace(term, factors=(*term.factors, guard))
+    return term
+
+
+def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) -> Term:
+    """The term with an out access of different running indices, and numbers where they are met.
+
+    Any other entry (one that is there twice, i + 1, the value of a selector) becomes an index of
+    its own, with a factor that is 1 where the index is that entry.
+    """
+    plain = dict(term.extents)
+    for index, _, _ in term.bound:
+        plain.pop(index)
+    for axis, (entry, at) in enumerate(zip(term.out, place, strict=True)):
+        if entry.is_number:
+            keeps = at.is_number or (at in free and bool((free[at] - 1 - entry).is_nonnegative))
+        else:
+            keeps = plain.pop(entry, None) is not None
+        if not keeps:
+            term = _with_index(term, axis, shape[axis])
+    return term
+
+
+def _with_index(term: Term, axis: int, extent: Size) -> Term:
+    """The term with an index of its own for an entry of its out access."""
+    index, entry = fresh_index(), term.out[axis]
+    access = (index, *indices_of(term, entry))
+    known = {**dict(term.extents), index: extent}
+    write = (entry, *access[1:])
+    ones = written(R(*(known[i] for i in access)), replace(term, factors=()), [], write)
+    out = (*term.out[:axis], index, *term.out[axis + 1 :])
+    return replace(times(term, (access, ones)), out=out, extents=tuple(known.items()))
+
+
+# --- dense blocks
+
+
+def whole(terms: Sequence[Term], shape: Sequence[Size], by: Sequence[Size]) -> tuple[Term, ...]:
+    """The terms as one where one of them is full but for the first axis, which is the batch's.
+
+    A diagonal beside a full matrix goes into it, and so does a product of two vectors.
+    """
+    if not any(_is_full(term) for term in terms):
+        return tuple(terms)
+    out, extents = fresh_access(shape)
+    into, more = fresh_access(by[1:])
+    space = R(*shape, *by[1:])
+    matrix = total(space, (written(space, t, [], (*t.out, *t.into[1:])) for t in terms))
+    access = (*out, *into)
+    full = Term(out, (out[0], *into), ((access, matrix),), tuple({**extents, **more}.items()))
+    alone = terms[0] if len(terms) == 1 and len(terms[0].factors) <= 1 else full
+    return (alone,)
+
+
+def _is_full(term: Term) -> bool:
+    plain = all(entry in dict(term.extents) for entry in (*term.out, *term.into))
+    return plain and ties(term) == {(0, 0)} and not term.bound

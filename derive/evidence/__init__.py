@@ -1,0 +1,1 @@
+"""That formula, reference, kernels and differences agree: proofs and numerical checks."""

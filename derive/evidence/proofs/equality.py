@@ -1,0 +1,303 @@
+"""Whether two expressions, or two maps, are equal, and how that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any, TypeAlias, TypeVar
+
+import mpmath as mp
+import numpy as np
+import sympy
+
+from ...calculus.maps import BilinearMap, LinearMap, free_name, substituted, variables_of
+from ...language.expressions import Argmax, Elementwise, Node, Variable, variable
+from ...language.mistakes import SpaceError, called
+from ...language.normal_form import normal
+from ...language.reference import Array, Sizes, Value, shape_of
+from ...language.spaces import Indices, Product, Real, Space
+from ...language.walk import topological
+from ...models.validity import extents_of
+from . import field
+from .components import Components, flat_components, gram_names, nested
+from .edge_points import DIGITS, exactly
+from .proof import NESTED, fitting
+
+Item: TypeAlias = Node | LinearMap | BilinearMap
+Indexed: TypeAlias = "dict[Variable, Array]"
+Key = TypeVar("Key", bound=Node)
+
+SCALES = (1.0, 1e-3, 20.0)  # of drawn entries; 1 + erf(-30) cancels 390 of DIGITS, no more
+FEW = 60  # digits in which points are looked for; a difference counts if more digits confirm it
+APART = mp.mpf(10) ** -9  # a relative difference: DIGITS leave many more right where none is lost
+CASES = 32  # settings of class indices that are tried: more are not decided
+PLACES = 96  # the same of argmaxes, which are only compared exactly: two of two rows of three
+BRANCHING = (
+    sympy.Piecewise,
+    sympy.Abs,
+    sympy.Max,
+    sympy.Min,
+    sympy.sign,
+    sympy.Heaviside,
+    sympy.DiracDelta,
+    sympy.floor,
+    sympy.ceiling,
+)
+LIMITED = (sympy.asin, sympy.acos, sympy.acosh, sympy.atanh)  # defined for some numbers alone
+
+
+@dataclass(frozen=True)
+class Equality:
+    """What is known of two expressions; it is true where they are equal for sure."""
+
+    holds: bool
+    reason: str
+    known: bool = True
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def __str__(self) -> str:
+        said = "equal" if self.holds else "not equal" if self.known else "not known to be equal"
+        return f"{said}: {self.reason}"
+
+
+ONE_FORM = Equality(True, "one normal form")
+PROVED = Equality(True, "proved in a prime field")
+DIFFERS = Equality(False, "differs at a point")
+UNDECIDED = Equality(False, "not decided", known=False)
+OTHER_SPACES = Equality(False, "of different spaces")
+
+
+@called
+def equal(left: Item, right: Item, seed: int = 0) -> Equality:
+    """Whether two expressions, or two linear or bilinear maps, are one function, and why.
+
+    "one normal form" holds for all sizes: the two are one by the laws of sums and products.
+    "proved in a prime field" is an identity in exact arithmetic at random points, at sizes 2 and
+    3, for all class indices and places of an argmax, up to poles (Schwartz 1980, Zippel 1979).
+    "differs at a point": their values at a drawn point are far apart, or one has none there.  What
+    is neither is "not decided": a law of sin or of an uninterpreted function, branches (relu) that
+    are not written alike, logarithms and roots of other numbers, more than NESTED operations
+    within each other.
+
+    Raises SpaceError for what is no expression and no map.
+
+    >>> from derive import R, dims, inner, norm, tanh, variable
+    >>> n = dims("n")
+    >>> v, w = variable("v", R(n)), variable("w", R(n))
+    >>> equal(v * w, w * v)
+    Equality(holds=True, reason='one normal form', known=True)
+    >>> equal((v + w) * v, v * v + w * v).reason, equal(v * w, v + w).reason
+    ('proved in a prime field', 'differs at a point')
+    """
+    for item in (left, right):
+        if not isinstance(item, (Node, LinearMap, BilinearMap)):
+            raise SpaceError(
+                "equal: expected two expressions or two maps, as in equal(x + y, y + x), got "
+                f"{item!r}; a number is written as an expression, 3 as 0 * x + 3"
+            )
+    if _spaces(left) != _spaces(right):
+        return OTHER_SPACES
+    a, b = _bodies(left, right)
+    new = normal(a, b)
+    return ONE_FORM if new[a] is new[b] else _compared(a, b, seed)
+
+
+def _spaces(item: Item) -> tuple[object, ...]:
+    if isinstance(item, LinearMap):
+        return LinearMap, item.domain, item.codomain
+    if isinstance(item, BilinearMap):
+        return BilinearMap, item.left.space, item.right.space, item.body.space
+    return Node, item.space
+
+
+def _bodies(left: Item, right: Item) -> tuple[Node, Node]:
+    """Both as expressions of the same variables."""
+    taken = [x for item in (left, right) for x in variables_of(_body(item))]
+    found: list[Node] = [_body(left), _body(right)]
+    for own, other in zip(_slots(left), _slots(right), strict=True):
+        v = variable(free_name(own.name, taken), own.space)
+        taken.append(v)
+        found = [substituted(found[0], {own: v}), substituted(found[1], {other: v})]
+    return found[0], found[1]
+
+
+def _body(item: Item) -> Node:
+    return item if isinstance(item, Node) else item.body
+
+
+def _slots(item: Item) -> tuple[Variable, ...]:
+    if isinstance(item, LinearMap):
+        return (item.variable,)
+    return (item.left, item.right) if isinstance(item, BilinearMap) else ()
+
+
+def _compared(left: Node, right: Node, seed: int) -> Equality:
+    """By values at points, then exactly, at small sizes."""
+    chosen = [(sizes, _settings(left, right, sizes)) for sizes in _small_sizes(left, right)]
+    cases = [(sizes, indexed) for sizes, settings in chosen for indexed in settings]
+    all_tried = bool(cases) and all(len(settings) <= CASES for _, settings in chosen)
+    try:
+        if any(_are_apart(left, right, sizes, indexed, seed) for sizes, indexed in cases):
+            return DIFFERS
+        deep = max(nested(left), nested(right)) > NESTED
+        if deep or not all_tried:
+            return UNDECIDED
+        proved = all(_are_one(left, right, sizes, indexed, seed) for sizes, indexed in cases)
+    except (ArithmeticError, TypeError):  # no point where both are defined; uninterpreted
+        return UNDECIDED
+    return PROVED if proved else UNDECIDED
+
+
+def _small_sizes(*roots: Node) -> Iterator[Sizes]:
+    """Two choices of unequal sizes, as far as there are any."""
+    spaces = [node.space for node in topological(*roots)]
+    extents = list(dict.fromkeys(extent for space in spaces for extent in extents_of(space)))
+    symbols = sorted({s for extent in extents for s in extent.free_symbols}, key=str)
+    chosen = (fitting(symbols, extents, shift) for shift in range(2 if symbols else 1))
+    return (sizes for sizes in chosen if sizes is not None)
+
+
+def _settings(left: Node, right: Node, sizes: Sizes) -> list[Indexed]:
+    """All values of the class indices, and no more than one beyond CASES."""
+    own = [x for x in variables_of(left, right) if isinstance(x.space, Indices)]
+    return _all_indices(own, sizes, CASES)
+
+
+def _all_indices(own: Sequence[Key], sizes: Sizes, most: int) -> list[dict[Key, Array]]:
+    """All values of these together, and no more than one beyond so many."""
+    each = [_index_arrays(x.space, sizes) for x in own if isinstance(x.space, Indices)]
+    every = product(*(islice(values, most + 1) for values in each))
+    return [dict(zip(own, values, strict=True)) for values in islice(every, most + 1)]
+
+
+def _index_arrays(space: Indices, sizes: Sizes) -> Iterator[Array]:
+    shape, bound = shape_of(space, sizes), int(space.bound.subs(sizes))
+    every = product(range(bound), repeat=int(np.prod(shape)))
+    return (np.reshape(entries, shape) for entries in every)
+
+
+# --- exactly
+
+
+class _Placed(Components):
+    """Components with every argmax at a place that is given, wherever the operand is largest."""
+
+    def __init__(self, sizes: Sizes, indexed: Indexed, places: Mapping[Argmax, Array]) -> None:
+        super().__init__(sizes, {x.name: value for x, value in indexed.items()}, seed=0)
+        self._places = places
+
+    def place_of(self, node: Argmax) -> Value:
+        """As given."""
+        return np.asarray(self._places[node], dtype=object)
+
+
+def _are_one(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
+    """Whether components and domains are one, at every place that an argmax may have.
+
+    What holds at every one of them, such as of a maximum that cancels, holds without conditions.
+    """
+    own = [node for node in topological(left, right) if isinstance(node, Argmax)]
+    settings = _all_indices(own, sizes, PLACES)
+    return len(settings) <= PLACES and all(
+        _agree(left, right, _Placed(sizes, indexed, places), seed) for places in settings
+    )
+
+
+def _agree(left: Node, right: Node, components: Components, seed: int) -> bool:
+    """Components are one, or are without branches and differ by zero; their domains are one."""
+    pair = [flat_components(components.of(node)) for node in (left, right)]
+    unlike = [(a, b) for a, b in zip(*pair, strict=True) if a != b]
+    if any(a.has(*BRANCHING) or b.has(*BRANCHING) for a, b in unlike):
+        return False
+    if _domain(left, components) != _domain(right, components):
+        return False
+    return field.difference([a for a, _ in unlike], [b for _, b in unlike], seed=seed) is None
+
+
+def _domain(root: Node, components: Components) -> set[sympy.Basic]:
+    """What must be positive, or in the range of an inverse function, for a value to be there.
+
+    Of each operation as it is written: SymPy makes exp(log(x)) the number x at once.
+    """
+    return {
+        limit
+        for node in topological(root)
+        if isinstance(node, Elementwise)
+        for wanted in _wanted(node.operation.body)
+        for entries in zip(*(components[z].ravel() for z in node.arguments), strict=True)
+        if not (limit := _put(wanted, node, entries)).is_nonnegative
+    }
+
+
+def _wanted(body: sympy.Expr) -> list[sympy.Expr]:
+    powers = (p.base for p in body.atoms(sympy.Pow) if not p.exp.is_integer and p.base != sympy.E)
+    inverse = (f for f in body.atoms(*LIMITED))
+    return [*powers, *(f.args[0] for f in body.atoms(sympy.log)), *inverse]
+
+
+def _put(wanted: sympy.Expr, node: Elementwise, entries: tuple[sympy.Expr, ...]) -> sympy.Expr:
+    return wanted.xreplace(dict(zip(node.operation.arguments, entries, strict=True)))
+
+
+# --- by numbers
+
+
+def _are_apart(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
+    """The values of the two at a drawn point differ, or one of them has none there.
+
+    More digits say the same: what too few of them make of a difference does not stay.
+    """
+    return any(
+        all(
+            _places_apart(left, right, point, sizes, digits) for digits in (FEW, DIGITS, 2 * DIGITS)
+        )
+        for point in _points(left, right, sizes, indexed, seed)
+    )
+
+
+def _places_apart(
+    left: Node, right: Node, point: Mapping[Variable, Value], sizes: Sizes, digits: int
+) -> set[int]:
+    pair = exactly([left, right], point, sizes, digits)
+    with mp.workdps(digits):
+        return {k for k, (a, b) in enumerate(zip(*pair, strict=True)) if _is_other(a, b)}
+
+
+def _is_other(a: Any, b: Any) -> bool:
+    """Two numbers that are apart, or a number and none; an infinity may be one by rounding."""
+    if mp.isfinite(a) and mp.isfinite(b):
+        return bool(abs(a - b) > APART * (1 + abs(a)))
+    return bool(mp.isfinite(a) and mp.isnan(b)) or bool(mp.isnan(a) and mp.isfinite(b))
+
+
+def _points(
+    left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int
+) -> Iterator[dict[Variable, Value]]:
+    """Moderate, small and large entries: of both signs, with these turned, and positive."""
+    variables, random = variables_of(left, right), np.random.default_rng(seed)
+    grams = gram_names(topological(left, right))
+    for scale in SCALES:
+        drawn = {x: _drawn(x.space, sizes, random, scale) for x in variables if x not in indexed}
+        for turn in (lambda v: v, np.negative, np.abs):
+            point = {x: _turned(turn, value) for x, value in drawn.items()}
+            point |= {
+                x: np.eye(len(drawn[x])) * (0.5 if grams[x.name].inverted else 2.0)
+                for x in drawn
+                if x.name in grams
+            }
+            yield point | indexed
+
+
+def _drawn(space: Space, sizes: Sizes, random: np.random.Generator, scale: float) -> Value:
+    if isinstance(space, Product):
+        return tuple(_drawn(factor, sizes, random, scale) for factor in space.factors)
+    assert isinstance(space, Real)
+    shape = shape_of(space, sizes)
+    return scale * random.uniform(0.5, 1.5, shape) * random.choice([-1.0, 1.0], shape)
+
+
+def _turned(turn: Any, value: Value) -> Value:
+    return tuple(_turned(turn, v) for v in value) if isinstance(value, tuple) else turn(value)

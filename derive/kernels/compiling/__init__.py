@@ -1,0 +1,1 @@
+"""The compilers: which they are, how long they may work, what they made."""

@@ -1,0 +1,326 @@
+"""Compile emitted Cython modules beside their source, and only those that changed.
+
+    NAME.pyx -- Cython, all modules in this process --> NAME.c -- gcc, a few at a time --> NAME.so
+
+C text and library are made in a private folder and the finished library is moved into place: no
+file that is half made or loaded is ever written to.  Beside ``NAME.pyx`` stay
+
+* ``NAME<ABI>.so``, the extension module;
+* ``NAME.build.json``, a hash of all that the module was made of, and a hash of the library;
+* ``NAME.build.log``, only after a failure: what Cython or the compiler said.
+
+Only the standard library is imported here, and Cython once there is something to compile: a build
+with nothing to do stays quick.
+"""
+
+import fcntl
+import hashlib
+import importlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .compiler import ANY, LIMIT, NATIVE, Compiler, find_compiler, seconds
+from .limited import Programs
+
+DIRECTIVES = {"boundscheck": False, "wraparound": False, "cdivision": True}
+MAC = sys.platform == "darwin"
+LINK = ("-bundle", "-undefined", "dynamic_lookup") if MAC else ("-shared",)
+EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
+SCRATCH = ".build-"
+PACKAGE = Path(__file__).resolve().parents[2]
+RUNTIME = PACKAGE / "runtime"
+LOAD = """
+import sys
+from importlib import util
+util.module_from_spec(util.spec_from_file_location(*sys.argv[1:]))
+"""
+"""Maps a library and calls its PyInit, but does not run the module: it may import others."""
+
+Progress = Callable[[str], object]
+
+
+class CompileError(Exception):
+    """Cython or the C compiler refused a module; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """An extension module to compile: its qualified name and its ``.pyx`` file."""
+
+    name: str
+    source: Path
+
+    def __post_init__(self) -> None:
+        if not all(part.isidentifier() for part in self.name.split(".")):
+            raise ValueError(f"a module's name is identifiers joined by dots, not {self.name!r}")
+        if self.source.name != f"{self.stem}.pyx":
+            expected = f"{self.stem}.pyx"
+            raise ValueError(f"module {self.name} is made of {expected}, not of {self.source.name}")
+
+    @property
+    def package(self) -> tuple[str, ...]:
+        return tuple(self.name.split(".")[:-1])
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module, the folder of its library, the hashes of its text and of all it is made of."""
+
+    module: Module
+    folder: Path
+    source_hash: str
+    key: str
+
+    def file(self, suffix: str) -> Path:
+        return self.folder / f"{self.module.stem}{suffix}"
+
+    def record(self) -> dict[str, str]:
+        """What decides the library, what any compiler would be given for it, and the library."""
+        texts, library = content_hash(self.module, ANY), file_hash(self.file(EXTENSION))
+        return {"module": self.module.name, "key": self.key, "texts": texts, "library": library}
+
+    def is_current(self, whatever: tuple[str, ...] = ()) -> bool:
+        """The library is what this record says; `whatever` are entries that may differ."""
+        try:
+            told = dict(json.loads(self.file(".build.json").read_text()))
+            return told == {**self.record(), **{name: told[name] for name in whatever}}
+        except (OSError, ValueError, TypeError, KeyError):  # not built yet, or damaged
+            return False
+
+
+def compile_modules(
+    modules: Sequence[Module],
+    *,
+    out: Path | None = None,
+    flags: tuple[str, ...] = NATIVE,
+    jobs: int = 2,
+    progress: Progress = lambda line: None,
+) -> list[Path]:
+    """Compile what changed, beside each source or into ``out``, and return all the libraries.
+
+    A module changed when one of these did: its text, its own ``.pxd``, a ``.pxd`` or ``.h`` of
+    ``derive/runtime``, Cython, the Python ABI, the compiler, the flags, the CPU features that they
+    stand for.  The C macro ``LAYERWISE_SOURCE_HASH`` is the SHA-256 of its ``.pyx``, as a string.
+    A library is loaded once, in a process of its own, before it is moved into place.  ``progress``
+    gets a line for each module compiled.  Processes take turns at a folder.
+
+    Raises ``CompilerMissing`` before any work, and ``CompileError`` after every module had its
+    turn; those that failed keep their former library, and the next call tries them again.
+    """
+    compiler = find_compiler(flags)
+    folders = [(out or module.source.parent).resolve() for module in modules]
+    targets = [
+        Target(module, folder, file_hash(module.source), content_hash(module, compiler))
+        for module, folder in zip(modules, folders, strict=True)
+    ]
+    with ExitStack() as locks:
+        for folder in sorted(set(folders)):
+            locks.enter_context(locked(folder))
+        return build_stale(targets, compiler, jobs, progress)
+
+
+def is_made_of_its_texts(module: Module) -> bool:
+    """There is a library beside the source that some compiler made of the texts as they are."""
+    return Target(module, module.source.parent, "", "").is_current(whatever=("key",))
+
+
+def build_stale(
+    targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress
+) -> list[Path]:
+    """Build the targets that are not current, and return all libraries; folders are `locked`."""
+    for target in targets:
+        target.file(".build.log").unlink(missing_ok=True)
+    stale = [target for target in targets if not target.is_current()]
+    if stale:
+        _build(stale, compiler, min(jobs, os.cpu_count() or 1), progress)
+        importlib.invalidate_caches()
+    return [target.file(EXTENSION) for target in targets]
+
+
+# ------------------------------------------------------------------ what a module is made of
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file; that of a ``.pyx`` is the source hash of its module."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def content_hash(module: Module, compiler: Compiler) -> str:
+    """The hash of all that decides a library: texts, versions, ABI, compiler, flags, CPU."""
+    own = [module.source, module.source.with_suffix(".pxd")]
+    texts = {path.name: path.read_bytes() for path in own if path.exists()}
+    return text_hash(module.name, texts, compiler)
+
+
+def text_hash(name: str, texts: Mapping[str, bytes], compiler: Compiler) -> str:
+    """The content hash of a module that is to be made of these texts, by file name."""
+    headers = sorted(path for path in RUNTIME.glob("*") if path.suffix in {".h", ".pxd"})
+    read = [*texts.items(), *((path.name, path.read_bytes()) for path in headers)]
+    hashes = [[file, hashlib.sha256(text).hexdigest()] for file, text in read]
+    parts = [name, hashes, DIRECTIVES, version("Cython"), EXTENSION, compiler.identity]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+# --------------------------------------------------------------------------------- the build
+
+
+@contextmanager
+def locked(folder: Path, mode: int = 0o777) -> Iterator[None]:
+    """Hold ``folder`` alone, made where it is missing; the system lets go when its holder dies."""
+    while True:
+        folder.mkdir(mode, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # removed just now
+        try:
+            is_locked = _lock(descriptor)
+            if not _is_at(descriptor, folder):
+                continue  # its last holder has removed it
+            for abandoned in folder.glob(f"{SCRATCH}*") if is_locked else ():
+                shutil.rmtree(abandoned, ignore_errors=True)  # its builder was killed
+            yield
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Wait for the lock.  False on a file system without locks: there the last move wins."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    return False
+
+
+def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress) -> None:
+    """Run Cython on one target after the other, and the compilers behind it."""
+    finishing: list[Future[None]] = []
+    programs = Programs(seconds())
+    with ExitStack() as scratches, ThreadPoolExecutor(jobs) as pool:
+        try:
+            for target in targets:
+                progress(f"compiling {target.module.name}")
+                scratch = TemporaryDirectory(dir=target.folder, prefix=SCRATCH)
+                folder = Path(scratches.enter_context(scratch))
+                c_file = _translate(target, folder, "-Werror" in compiler.flags)
+                finishing.append(pool.submit(_finish, target, c_file, compiler, programs))
+            failures = [failure for future in finishing if (failure := future.exception())]
+        except BaseException:
+            programs.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+    for failure in failures:
+        if not isinstance(failure, CompileError):
+            raise failure
+    if failures:
+        raise CompileError("\n\n".join(map(str, failures)))
+
+
+def _translate(target: Target, scratch: Path, strict: bool) -> Path | CompileError:
+    """Let Cython write the C file; where strict, a warning or a performance hint is an error."""
+    from Cython import Utils
+    from Cython.Compiler import Main
+
+    module, c_file = target.module, scratch / f"{target.module.stem}.c"
+    options = Main.CompilationOptions(
+        include_path=[str(PACKAGE.parent), str(_package_view(module, scratch))],
+        output_file=str(c_file),
+        emit_linenums=True,  # the compiler then names lines of the .pyx
+        language_level=3,
+        compiler_directives=DIRECTIVES,
+    )
+    Utils.clear_function_caches()  # it remembers which .pxd files were not there
+    with redirect_stderr(io.StringIO()) as said:
+        result = Main.compile(str(module.source.resolve()), options, full_module_name=module.name)
+    if result.num_errors or (strict and re.search(r"\.(pyx|pxd|pxi):\d+", said.getvalue())):
+        return _failure(target, said.getvalue())
+    return c_file
+
+
+def _package_view(module: Module, scratch: Path) -> Path:
+    """A folder where the module's package is its source folder, wherever that lies."""
+    source_folder = module.source.resolve().parent
+    if not module.package:
+        return source_folder
+    link = scratch.joinpath("packages", *module.package)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(source_folder, target_is_directory=True)
+    return scratch / "packages"
+
+
+def _finish(
+    target: Target, c_file: Path | CompileError, compiler: Compiler, programs: Programs
+) -> None:
+    """Compile the C file and move the library, then its manifest, into place."""
+    if isinstance(c_file, CompileError):
+        raise c_file
+    library, manifest = c_file.with_suffix(EXTENSION), c_file.with_suffix(".json")
+    folders = [sysconfig.get_path("include"), sysconfig.get_path("platinclude"), RUNTIME]
+    source_hash = f'-DLAYERWISE_SOURCE_HASH="{target.source_hash}"'
+    command = [*compiler.command, *compiler.flags, "-DNDEBUG", "-fPIC", source_hash]
+    command += [f"-I{folder}" for folder in folders]
+    command += [*LINK, str(c_file), "-o", str(library), "-lm"]
+    if fault := _compiled(command, programs) or _loaded(target.module, library, programs):
+        raise _failure(target, fault)
+    os.replace(library, target.file(EXTENSION))
+    manifest.write_text(json.dumps(target.record(), indent=1) + "\n")
+    os.replace(manifest, target.file(".build.json"))
+
+
+def _compiled(command: Sequence[str], programs: Programs) -> str:
+    """What the compiler said where it failed, else nothing."""
+    try:
+        done = programs.run(command)
+    except subprocess.TimeoutExpired:
+        return (
+            f"the compiler {command[0]} has not ended within {programs.seconds:g} s; correct CC, "
+            f"or set {LIMIT} to more"
+        )
+    silence = f"the compiler {command[0]} ended with {done.returncode} and said nothing"
+    said = done.stderr if done.stderr.strip() else silence
+    return said if done.returncode else ""
+
+
+def _loaded(module: Module, library: Path, programs: Programs) -> str:
+    """What is wrong with a library, found in a process of its own, which it may crash."""
+    made = "the compiler ended without an error, but"
+    if not library.exists():
+        return f"{made} there is no library; correct CC"
+    try:
+        done = programs.run([sys.executable, "-IS", "-c", LOAD, module.name, str(library)])
+    except subprocess.TimeoutExpired:
+        return f"{made} its library takes longer than {programs.seconds:g} s to load; correct CC"
+    said = done.stderr.strip().splitlines()[-1:] or [f"Python ended with {done.returncode}"]
+    return f"{made} its library can't be loaded; correct CC: {said[0]}" if done.returncode else ""
+
+
+def _failure(target: Target, said: str) -> CompileError:
+    log = target.file(".build.log")
+    log.write_text(said)
+    end = "\n".join(said.strip().splitlines()[-25:])
+    return CompileError(f"{target.module.name} does not compile (the whole is in {log}):\n{end}")

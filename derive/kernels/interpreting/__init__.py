@@ -1,0 +1,1 @@
+"""Kernels run in Python, statement by statement, behind the same edge."""

@@ -1,0 +1,433 @@
+"""What a kernel stores, and in which order: from a program's expressions to sinks in stages.
+
+An expression is *pointwise* where each of its entries is made from one entry of each operand; such
+expressions are fused into one loop nest and not stored, but for what two nests would compute and is
+a function's value or LONG.  What is summed over, what is read more than once at another place, and
+the results are stored.  A *sink* is a buffer with the expression
+that goes into it: a pointwise part, set first, and sums that are added to it in place.
+
+Stages order the sinks: in a stage first the loop nests, one for each shape, then the sums.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from ...language.expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    LinearCombination,
+    Node,
+    Projection,
+    Variable,
+    is_zero,
+    linear_combination,
+)
+from ...language.patterns import as_share, base, is_rearranged
+from ...language.walk import rebuild, topological
+from .products import as_product, is_sum, laid_out, reads_in_place, strided_base, wants_memory
+
+ALWAYS = "always"
+LONG = 32  # operations that are not done again in another loop nest
+WIDE = 64  # terms of a sum within a sum that are written as terms of the outer one
+
+
+def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
+    """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum.
+
+    Products with windows are products with what the windows show; shares of a sum of exponentials
+    are the exponentials that are summed, times one number.
+    """
+    order = topological(*roots)
+    uses = Counter(operand for node in order for operand in node.operands)
+    new: dict[Node, Node] = {}
+    for node in order:
+        if isinstance(node, Held):
+            new[node] = new[node.operand]
+        elif isinstance(node, LinearCombination) and node.terms:
+            new[node] = _flat_sum(node, new, lambda x: uses[x] == 1 and x not in names)
+        else:
+            made = laid_out(rebuild(node, [new[operand] for operand in node.operands]))
+            share = as_share(made)
+            new[node] = made if share is None else share
+    return new
+
+
+def _flat_sum(
+    node: LinearCombination, new: Mapping[Node, Node], once: Callable[[Node], bool]
+) -> Node:
+    """The sum with the terms of sums that are read here alone; one of more than WIDE is kept."""
+    terms: list[tuple[sympy.Expr, Node]] = []
+    for weight, x in node.terms:
+        inner = new[x] if once(x) else None
+        if isinstance(inner, LinearCombination) and 0 < len(inner.terms) <= WIDE:
+            terms += [(weight * w, t) for w, t in inner.terms]
+        else:
+            terms.append((weight, new[x]))
+    return linear_combination(terms) if terms else node
+
+
+def is_leaf(node: Node) -> bool:
+    """An argument, a component of one, or a number."""
+    return isinstance(node, (Variable, Projection, Constant)) or is_zero(node)
+
+
+@dataclass(eq=False)
+class Sink:
+    """A buffer's content: a pointwise part and weighted sums; who asks for it; its stage."""
+
+    node: Node
+    pointwise: Node | None
+    sums: list[tuple[sympy.Expr, Contraction]]
+    result: str | None
+    asked: frozenset[str] = frozenset()
+    pointwise_stage: int = 0
+    sum_stages: tuple[int, ...] = ()
+
+    @property
+    def stage(self) -> int:
+        """The stage in which the buffer is complete."""
+        return max([self.pointwise_stage, *self.sum_stages])
+
+    @property
+    def first_sum(self) -> Contraction | None:
+        """The sum that sets the buffer where no pointwise part does: the first to be made."""
+        if self.pointwise is not None or not self.sums:
+            return None
+        return self.sums[self.sum_stages.index(min(self.sum_stages))][1]
+
+
+class Schedule:
+    """The sinks of a program and their stages.
+
+    `results` are (pointer name, expression, readable): a result that is overwritten can be read
+    back, one that is added to cannot.  `known` are expressions that lie in memory already.
+    """
+
+    def __init__(self, results: list[tuple[str, Node, bool]], known: Iterable[Node]) -> None:
+        self.known = set(known)
+        self.results = [(name, node, readable) for name, node, readable in results]
+        added = [node for name, node, readable in results if not readable and name != "saved"]
+        self.added = dict.fromkeys(added)
+        self.order = topological(*(node for _, node, _ in results if not is_zero(node)))
+        self.consumers = self._consumers()
+        self.stored: dict[Node, Sink] = {}
+        self.copies: list[Sink] = []
+        self._choose()
+        self._store_shared()
+        self._ask()
+        self._stages()
+
+    @property
+    def sinks(self) -> list[Sink]:
+        """All sinks: the stored expressions in order, then results that are copies or sums."""
+        return [*self.stored.values(), *self.copies]
+
+    def in_memory(self, node: Node) -> bool:
+        """The expression can be loaded from a buffer."""
+        return is_leaf(node) or node in self.known or node in self.stored
+
+    # --- what is stored
+
+    def _live(self) -> Iterator[Node]:
+        """The expressions that are computed at all: not those below what lies in memory."""
+        roots = [n for _, n, _ in self.results if not is_zero(n)]
+        seen: dict[Node, None] = {}
+        stack = list(reversed(roots))
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen[node] = None
+                if node not in self.known:
+                    stack.extend(reversed(node.operands))
+        return (node for node in self.order if node in seen)
+
+    def _consumers(self) -> dict[Node, int]:
+        count: dict[Node, int] = {}
+        for node in self._live():
+            if node not in self.known:
+                for operand in node.operands:
+                    count[operand] = count.get(operand, 0) + 1
+        for _, node, _ in self.results:
+            count[node] = count.get(node, 0) + 1
+        return count
+
+    def _choose(self) -> None:
+        wanted: dict[Node, None] = {}
+        for node in self._live():
+            if node in self.known or is_leaf(node):
+                continue
+            for operand in self._read_from_memory(node):
+                wanted[operand] = None
+            if self._is_total(node) and not self._is_added(node):
+                wanted[node] = None
+        for _, node, readable in self.results:
+            if readable and not is_leaf(node) and node not in self.known and not is_zero(node):
+                wanted[node] = None
+        absorbed = self._absorbed(wanted)
+        for node in self.order:
+            alone = is_sum(node) and node not in absorbed and node in self.consumers
+            if (node in wanted or alone) and not self.in_memory(node):
+                self.stored[node] = self._sink(node, absorbed, None)
+        for name, node, readable in self.results:
+            if is_zero(node):
+                continue
+            if readable and node in self.stored and self.stored[node].result is None:
+                self.stored[node].result = name
+            else:
+                self.copies.append(self._sink(node, absorbed, name))
+
+    def _is_total(self, node: Node) -> bool:
+        """A sum of several sums that nobody else reads: they go into one buffer."""
+        return isinstance(node, LinearCombination) and len(list(self._own_sums(node))) > 1
+
+    def _is_added(self, node: Node) -> bool:
+        """The sums go straight into a result that is added to."""
+        return self.consumers[node] == 1 and node in self.added
+
+    def _own_sums(self, node: Node) -> Iterator[Node]:
+        if isinstance(node, LinearCombination):
+            for _, term in node.terms:
+                if is_sum(term) and term not in self.known and self.consumers[term] == 1:
+                    yield term
+
+    def _absorbed(self, wanted: Mapping[Node, None]) -> set[Node]:
+        """Sums that go straight into the buffer of the combination or result they belong to."""
+        absorbed: set[Node] = set()
+        tops = [
+            node
+            for node in self.added
+            if node not in wanted and node not in self.known and self.consumers[node] == 1
+        ]
+        for node in (*wanted, *tops):
+            absorbed.update(term for term in self._own_sums(node) if term not in wanted)
+        for node in tops:
+            if is_sum(node):
+                absorbed.add(node)
+        return absorbed
+
+    def _sink(self, node: Node, absorbed: set[Node], result: str | None) -> Sink:
+        if result is not None and self.in_memory(node):
+            return Sink(node, node, [], result)
+        if is_sum(node):
+            return Sink(node, None, [(sympy.S.One, node)], result)  # type: ignore[list-item]
+        if isinstance(node, LinearCombination):
+            own = [(w, t) for w, t in node.terms if t in absorbed]
+            rest = [(w, t) for w, t in node.terms if t not in absorbed]
+            if own:
+                pointwise = linear_combination(rest) if rest else None
+                return Sink(node, pointwise, own, result)  # type: ignore[arg-type]
+        return Sink(node, node, [], result)
+
+    def _read_from_memory(self, node: Node) -> Iterator[Node]:
+        """The operands of an expression that must be stored for it."""
+        product = isinstance(node, Contraction) and as_product(node)
+        for position, operand in enumerate(node.operands):
+            source = strided_base(operand) if product else base(operand)
+            if self.in_memory(source) or is_zero(source):
+                continue
+            elsewhere = not reads_in_place(node, position) or is_rearranged(operand)
+            if isinstance(node, Contraction) and is_sum(node):
+                again = position < len(node.filled) and wants_memory(node, position)
+                if product or again or (elsewhere and source is not operand):
+                    yield source
+                elif position >= len(node.filled):
+                    yield from self._read_from_memory_of_selector(operand)
+            elif isinstance(operand, Argmax):
+                yield from self._read_from_memory_of_selector(operand)
+            elif elsewhere:
+                yield source
+
+    def _read_from_memory_of_selector(self, operand: Node) -> Iterator[Node]:
+        searched = isinstance(operand, Argmax) and not self.in_memory(operand)
+        if searched and not self.in_memory(base(operand.operand)):  # type: ignore[attr-defined]
+            yield base(operand.operand)  # type: ignore[attr-defined]
+
+    def _store_shared(self) -> None:
+        """Stores what two loop nests would compute: every value of some psi, and what is long.
+
+        One that is found moves no stage, and nothing below it is computed twice any more that is
+        not stored already: its operands come before it.
+        """
+        self._stages()
+        nests, work = self._nests(), dict[Node, int]()
+        for node in self.order:
+            made = not self.in_memory(node)
+            work[node] = min(LONG, 1 + sum(work[x] for x in node.operands)) if made else 0
+            long = work[node] == LONG and isinstance(node, (LinearCombination, Contraction))
+            costly = isinstance(node, Elementwise) or (long and not is_rearranged(node))
+            if made and costly and len(nests.get(node, ())) > 1:
+                self.stored[node] = Sink(node, node, [], None)
+                work[node] = 0
+        self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
+        self._stages()
+
+    def _nests(self) -> dict[Node, set[tuple[object, ...]]]:
+        """The loop nests that compute an expression in place, two of them where there are more."""
+        nests: dict[Node, set[tuple[object, ...]]] = {}
+        for sink in self.sinks:
+            for key, root in self._nests_of(sink):
+                nests.setdefault(root, set()).add(key)
+        roots = dict.fromkeys(nests)
+        rests = [root for root in roots if root not in self._stage]  # of sums, without the sums
+        for node in (*rests, *reversed(self.order)):
+            if node in nests and (node in roots or not self.in_memory(node)):
+                for operand in node.operands:
+                    if not self.in_memory(operand):
+                        own = nests.setdefault(operand, set())
+                        own.update(list(nests[node] - own)[: 2 - len(own)])
+        return nests
+
+    def owner(self, node: Node) -> Sink | None:
+        """The sink that an expression is stored by."""
+        return self.stored.get(node)
+
+    def owns(self, sink: Sink) -> bool:
+        """The sink makes its pointwise part itself, rather than copying what is stored."""
+        return sink.pointwise is not None and (
+            self.stored.get(sink.node) is sink or not self.in_memory(sink.pointwise)
+        )
+
+    def _nests_of(self, sink: Sink) -> Iterator[tuple[tuple[object, ...], Node]]:
+        if sink.pointwise is not None and self.owns(sink):
+            yield _nest_of(sink), sink.pointwise
+        for _, total in sink.sums:
+            for operand in total.operands:
+                if not self.in_memory(operand):
+                    yield ("sum", id(total)), operand
+
+    # --- who asks
+
+    def _ask(self) -> None:
+        """Who asks for each sink; what nobody asks for, all that is made of it being stored, goes.
+
+        Results ask for themselves, and each sink, those that read it before it, for what it loads.
+        """
+        readable = {name: is_readable for name, _, is_readable in self.results}
+        asked: dict[Sink, set[str]] = {sink: set() for sink in self.sinks}
+        met: dict[tuple[Node, object], set[str]] = {}
+        for sink in reversed(self.sinks):
+            if sink.result is not None:
+                asked[sink].add(ALWAYS if readable[sink.result] else sink.result)
+            for source in self._sources(sink, asked[sink], met):
+                asked[source] |= asked[sink]
+        self.stored = {node: sink for node, sink in self.stored.items() if asked[sink]}
+        everyone = {name for name, _, readable in self.results if not readable and name != "saved"}
+        if any(readable for _, _, readable in self.results):
+            everyone = set()  # a call that asks for these alone is one, too
+        for sink in self.sinks:
+            names = asked[sink]
+            always = ALWAYS in names or (everyone and names >= everyone)
+            sink.asked = frozenset() if always else frozenset(names)
+
+    def _sources(
+        self, sink: Sink, asked: set[str], met: dict[tuple[Node, object], set[str]]
+    ) -> Iterator[Sink]:
+        """The stored expressions that a sink loads: not those that its own loop nest makes.
+
+        What a nest has `met` for the same askers is not gone through again.
+        """
+        nest = _nest_of(sink)
+        stack: list[tuple[Node, object]] = []
+        stack += [(operand, None) for _, total in sink.sums for operand in total.operands]
+        if sink.pointwise is not None:
+            own = self.stored.get(sink.pointwise) is sink
+            stack += [(x, nest) for x in (sink.pointwise.operands if own else [sink.pointwise])]
+        while stack:
+            node, within = stack.pop()
+            before = met.setdefault((node, within), set())
+            if node in self.known or before >= asked:
+                continue
+            before |= asked
+            source = self.stored.get(node)
+            if source is not None and not (within is not None and _at_hand(source, nest)):
+                yield source
+            else:
+                stack.extend((operand, within) for operand in node.operands)
+
+    # --- stages
+
+    def _stages(self) -> None:
+        self._stage: dict[Node, int] = {}
+        for node in self.order:
+            if node in self.stored:
+                self._place(self.stored[node])
+                self._stage[node] = self.stored[node].stage
+            else:
+                self._stage[node] = self._pointwise_stage(node)
+        for sink in self.copies:
+            self._place(sink)
+
+    def _place(self, sink: Sink) -> None:
+        """A sink's stages: its pointwise part, then its sums, which must not come before."""
+        node = sink.pointwise
+        sink.pointwise_stage = 0 if node is None else self._own_stage(node)
+        first = sink.pointwise_stage
+        sink.sum_stages = tuple(max(first, self._sum_stage(total)) for _, total in sink.sums)
+
+    def _own_stage(self, node: Node) -> int:
+        """The stage of a pointwise part, which may be a stored expression that is copied."""
+        if node in self._stage:
+            return self._stage[node] + (self._has_sums(node))
+        return self._pointwise_stage(node)
+
+    def _pointwise_stage(self, node: Node) -> int:
+        if is_leaf(node) or node in self.known:
+            return 0
+        stages = [0]
+        for position, operand in enumerate(node.operands):
+            stages.append(self._after(node, position, operand))
+        return max(stages)
+
+    def _after(self, node: Node, position: int, operand: Node) -> int:
+        """The first stage in which a pointwise expression can read an operand."""
+        if isinstance(operand, Argmax):
+            return self._finished(self._searched(operand))
+        if not reads_in_place(node, position) or is_rearranged(operand):
+            return self._finished(self._read(operand))
+        return self._stage.get(operand, 0) + self._has_sums(operand)
+
+    def _read(self, node: Node) -> Node:
+        """What is loaded for an expression read elsewhere: the nearest in memory, else its base."""
+        while is_rearranged(node) and not self.in_memory(node):
+            node = node.operands[0]
+        return node
+
+    def _searched(self, node: Argmax) -> Node:
+        """What is loaded for the place of a largest entry: what is searched, or what was kept."""
+        return node if self.in_memory(node) else self._read(node.operand)
+
+    def _finished(self, node: Node) -> int:
+        """The first stage after an expression is in memory."""
+        if is_leaf(node) or node in self.known:
+            return 0
+        return self._stage[node] + 1
+
+    def _has_sums(self, node: Node) -> int:
+        return 1 if node in self.stored and self.stored[node].sums else 0
+
+    def _sum_stage(self, node: Contraction) -> int:
+        stages = [0]
+        for operand in node.operands:
+            argmax = isinstance(operand, Argmax)
+            source = self._searched(operand) if argmax else self._read(operand)  # type: ignore[arg-type]
+            if not is_leaf(source) and source not in self.known:
+                stages.append(self._stage[source] + self._has_sums(source))
+        return max(stages)
+
+
+def _nest_of(sink: Sink) -> tuple[object, ...]:
+    """The loop nest that makes the pointwise part of a sink: one for each stage and shape."""
+    return sink.pointwise_stage, sink.node.space.shape  # type: ignore[attr-defined]
+
+
+def _at_hand(source: Sink, nest: tuple[object, ...]) -> bool:
+    """The loop nest makes the source, so that its sinks need not load it."""
+    return _nest_of(source) == nest and not source.sums

@@ -1,0 +1,1 @@
+"""Kernels over whole sequences, made of those of a step."""

@@ -1,0 +1,1 @@
+"""What a formula is written in: spaces, forms, expressions, their names and their text."""

@@ -1,0 +1,197 @@
+"""Formulas as a person writes them: W x + b, tanh'(z) (.) v, u x^T, <u, v>.
+
+`patterns` recognises what a node is in linear algebra, a `Notation` says what that looks like:
+plain text, or LaTeX.  An expression with a name is shown by it; a family's index (the batch) is not
+shown, only a sum over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import singledispatch
+
+import sympy
+
+from .abbreviations import abbreviated
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Held,
+    Jet,
+    LinearCombination,
+    Node,
+    Projection,
+    Tuple,
+    Variable,
+)
+from .hooks import printed
+from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
+from .patterns import arithmetic, as_share, norm_of, pattern
+from .plain_text import TEXT
+from .scalars import shipped
+
+
+class Writer:
+    """Writes expressions, each named one by its name; `family` is the extent of the hidden axis."""
+
+    def __init__(
+        self,
+        names: Mapping[Node, str],
+        family: sympy.Symbol | None = None,
+        notation: Notation = TEXT,
+    ) -> None:
+        self.names, self.family, self.notation = names, family, notation
+        self._prepared: dict[Node, Node] = {}
+
+    def formula(self, node: Node) -> str:
+        """The expression itself, its parts by name."""
+        return _write(self.prepared(node), self)[0]
+
+    def prepared(self, node: Node) -> Node:
+        """The expression as the notation would have it."""
+        if node not in self._prepared:
+            new = self.notation.prepared(self, node)
+            self._prepared |= {new.get(node, node): new.get(node, node), node: new.get(node, node)}
+        return self._prepared[node]
+
+    def __call__(self, node: Node, allowed: Allowed = ANY) -> str:
+        """The expression by name or in parentheses where the place asks for it."""
+        text, binding = self.written(node)
+        return text if binding in allowed else self.notation.parenthesised(text)
+
+    def written(self, node: Node) -> Written:
+        """The expression by name or as a formula, and what holds it together."""
+        if node in self.names:
+            return self.notation.name(self.names[node]), ATOM
+        return _write(self.prepared(node), self)
+
+    def whole(self, node: Node) -> str:
+        """The expression, and behind it the parts that it is too deep to be written with."""
+        names = abbreviated((node,), self.names)
+        writer = Writer(names, self.family, self.notation)
+        parts = [f"{t} = {writer.formula(x)}" for x, t in names.items() if x not in self.names]
+        where = f", where {'; '.join(reversed(parts))}" if parts else ""
+        return f"{writer.formula(node)}{where}"
+
+    def terms(self, node: Node) -> list[str]:
+        """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
+        node = self.prepared(node)
+        if not isinstance(node, LinearCombination) or not node.terms:
+            return [_write(node, self)[0]]
+        signed = _signed(node, self)
+        first = signed[0].removeprefix("+ ")
+        return [f"-{first[2:]}" if first.startswith("- ") else first, *signed[1:]]
+
+
+@printed.register
+def _(node: Node) -> str:
+    return Writer({}).whole(node)
+
+
+def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
+    """An identifier for an expression: its name, or what it is made of, as in W_x or tanh_d1_z."""
+    if node in names or isinstance(node, Variable):
+        return names.get(node, getattr(node, "name", otherwise))
+    parts = [names.get(x, getattr(x, "name", "")) for x in node.operands]
+    head = [node.operation.name] if isinstance(node, Elementwise) else []
+    if isinstance(node, Contraction) and len(node.filled) == 1 and node.summed:
+        head = ["sum"]
+    if isinstance(node, Contraction) and any(len(_running(e)) > 1 for e in node.access(0)):
+        head = ["windows"]
+    if isinstance(node, Argmax):
+        head = [f"argmax{node.position + 1}" if len(node.summed) > 1 else "argmax"]
+    simple = isinstance(node, (Elementwise, Contraction, Argmax)) and all(parts) and len(parts) <= 2
+    return "_".join([*head, *parts]) if simple else otherwise
+
+
+def _running(entry: sympy.Expr) -> list[sympy.Basic]:
+    """The indices in an entry of an access: sizes are at least one, indices may be zero."""
+    return [symbol for symbol in entry.free_symbols if not symbol.is_positive]
+
+
+@singledispatch
+def _write(node: Node, w: Writer) -> Written:
+    raise TypeError(f"{type(node).__name__} is no expression")
+
+
+@_write.register
+def _(node: Variable, w: Writer) -> Written:
+    return w.notation.variable(node), ATOM
+
+
+@_write.register
+def _(node: Constant, w: Writer) -> Written:
+    return w.notation.constant(w, node)
+
+
+@_write.register
+def _(node: LinearCombination, w: Writer) -> Written:
+    if not node.terms:
+        return "0", ATOM
+    text = " ".join(w.terms(node))
+    return text, (SUM if len(node.terms) > 1 or text.startswith("-") else PRODUCT)
+
+
+def _signed(node: LinearCombination, w: Writer) -> list[str]:
+    """The terms with their signs, those of a sum within the sum where it needs no parentheses."""
+    terms: list[str] = []
+    for weight, term in node.terms:
+        sign = "-" if weight.could_extract_minus_sign() else "+"
+        if weight == 1 and isinstance(term, LinearCombination) and _opens(term, w):
+            terms += _signed(term, w)
+        else:
+            terms.append(f"{sign} {w.notation.times(w, weight if sign == '+' else -weight, term)}")
+    return terms
+
+
+def _opens(term: LinearCombination, w: Writer) -> bool:
+    """A sum without a name, which needs no parentheses in front or behind a plus."""
+    return term not in w.names and bool(term.terms)
+
+
+@_write.register
+def _(node: Elementwise, w: Writer) -> Written:
+    psi, z, to = node.operation, node.arguments, w.notation
+    plain = arithmetic(node)
+    plain = as_share(node, shipped.reciprocal) if plain is None else plain
+    if plain is not None:
+        return w.written(plain)
+    x = norm_of(node, w.family) if z[0] not in w.names else None
+    written = to.norm(w, x) if x is not None else None
+    return written or to.monomial(w, node) or to.applied(w, psi, z)
+
+
+@_write.register
+def _(node: Tuple, w: Writer) -> Written:
+    return w.notation.tuple_(w, node.components)
+
+
+@_write.register
+def _(node: Projection, w: Writer) -> Written:
+    return w.notation.component(w, node.operand, node.position)
+
+
+@_write.register
+def _(node: Held, w: Writer) -> Written:
+    return w.notation.same(w, node.operand)
+
+
+@_write.register
+def _(node: Argmax, w: Writer) -> Written:
+    return w.notation.argmax(w, node)
+
+
+@_write.register
+def _(node: Jet, w: Writer) -> Written:
+    return w.notation.jet(w, node)
+
+
+@_write.register
+def _(node: Contraction, w: Writer) -> Written:
+    found, to = pattern(node, w.family), w.notation
+    written = found and getattr(to, found.name)(w, *found.arguments)
+    written = written or to.multilinear(w, node)
+    batch_sum = any(node.form.extent(i) == w.family for i in node.summed)
+    return to.family_sum(w, written) if batch_sum else written

@@ -1,0 +1,1 @@
+"""Layers, cells and networks, and the programs that they ask for."""

@@ -1,0 +1,1 @@
+"""Real-time recurrent learning, backpropagation through time and their hybrid, as formulas."""

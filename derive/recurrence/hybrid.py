@@ -1,0 +1,243 @@
+"""The exact hybrid of BPTT and RTRL: the sum of lemma 5.1.6 split at the start of a block.
+
+    J_{t0+k} = Lambda_{t0} . J_{t0} + sum_j Lambda_j . nabla f_j,    Lambda_j = D mu_{t0+k, j+1}
+
+Lambda is the identity at the block's end and goes down by Lambda_{j-1} = Lambda_j . D f_j (lemma
+5.1.4).  Lambda_j . nabla f_j is a product of factors: those with Lambda in them are kept for the
+times of a block, the others are what a step is given, and the sum over j is one product.
+Source: Schmidhuber 1992, cited by the thesis.
+
+A time is *linked* to the block's end where no reset lies between.  What is not linked is selected
+to be zero: factors, Lambda, and the influence at the block's start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import sympy
+
+from ..calculus.combining import added, summed
+from ..calculus.lift import lift, lift_space
+from ..calculus.terms import Term, fresh_access, renamed, total, written
+from ..language.expressions import Argmax, Node, Variable, constant, variable, zero
+from ..language.forms import Access
+from ..language.spaces import R
+from ..language.walk import rebuild, rewrite, storage
+from ..models.programs import BATCH, Program, Result
+from ..vocabulary.functions import only, select
+from .influence import Influence, Store, Tied, composed, identity, met, shape_of
+from .selections import is_family
+from .transitions import step
+
+TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Lambda_j . nabla f_j for one array of J: a term whose factors are kept over the times."""
+
+    store: Store
+    by: Node
+    term: Term
+
+
+class Hybrid:
+    """Lambda, its recursion, and the influence at the end of a block."""
+
+    def __init__(self, influence: Influence) -> None:
+        self.influence, self.step = influence, influence.step
+        self.transition = influence.transition
+        self.tied = self._closed()
+        self.stores = {
+            (a, b): self._lambda(a, b, tied) for (a, b), tied in sorted(self.tied.items())
+        }
+        self.before = {key: f"{s.variable.name}_before" for key, s in self.stores.items()}
+        names, label = self.transition.names, self.transition.label
+        self.linked, self.linking = names.mask(f"{label}_linked"), names.mask(f"{label}_linking")
+        self.linked_before = f"{self.linked.name}_before"
+        self.linking_times = names.variable(
+            f"{self.linking.name}_times", lift_space(self.linking.space, TIMES)
+        )
+        self.kept = list(self._kept())
+        self.factors: dict[Node, Variable] = {}
+        self.stacks: dict[Node, Variable] = {}
+        self.source_of: dict[Variable, str] = {self.linking_times: self.linking.name}
+        constant_in_time = storage(self.transition.initial)
+        nodes = [node for kept in self.kept for _, node in kept.term.factors]
+        nodes += [_read_by(pick) for kept in self.kept for _, pick, _ in kept.term.bound]
+        for node in dict.fromkeys(nodes):
+            if is_family(node) and node not in constant_in_time:
+                self._stack(node)
+
+    def _stack(self, node: Node) -> None:
+        """The values of a factor over a block: of an argument, a saved value, or kept for it."""
+        names, source = self.transition.names, self.transition.saved.get(node, node)
+        own = [s.variable for s in self.stores.values()]
+        if not isinstance(source, Variable) or source in own:
+            source = self.factors[node] = names.variable("factor", node.space)
+        stack = names.variable(f"{source.name}_times", lift_space(node.space, TIMES))
+        self.stacks[node], self.source_of[stack] = stack, source.name
+
+    # --- Lambda
+
+    def _closed(self) -> Tied:
+        """The axes that stay tied under Lambda = Lambda . D f from the identity on."""
+        found = self.step.identity()
+        while True:
+            new = dict(found)
+            for (b, c), terms in self.step.D.items():
+                for (a, d), known in found.items():
+                    if d == b:
+                        made = composed(known, met(terms))
+                        new[a, c] = new.get((a, c), made) & made
+            if new == found:
+                return found
+            found = new
+
+    def _lambda(self, a: int, b: int, tied: frozenset[tuple[int, int]]) -> Store:
+        h = self.step.h
+        stored = {p for _, p in tied}
+        left = (extent for p, extent in enumerate(shape_of(h[b])) if p not in stored)
+        several = f"_{a}{b}" if len(h) > 1 else ""
+        made = self.transition.names.variable(f"Lambda{several}", R(*shape_of(h[a]), *left))
+        return Store(made, a, (h[b],), tied)
+
+    def start(self) -> Program:
+        """Lambda = id, every sample linked."""
+        results = [
+            Result(s.variable.name, identity(s) if a == b else total(s.variable.space, ()))
+            for (a, b), s in self.stores.items()
+        ]
+        results.append(Result(self.linked.name, constant(sympy.S.One, self.linked.space)))
+        name = f"{self.transition.label}_identity"
+        return step(self.transition.layer, name, "Lambda = id", results)
+
+    def _times_lambda(self, s: Store, term: Term) -> Term:
+        """Lambda . L for a term of L: Lambda becomes one of its factors."""
+        term = renamed(term)
+        (x,) = s.by
+        out, extents = fresh_access(shape_of(self.step.h[s.component]))
+        tied = {q: term.out[p] for q, p in s.tied}
+        out = tuple(tied.get(q, index) for q, index in enumerate(out))
+        factor = (s.place(out, x, term.out), s.variable)
+        known = {i: e for i, e in extents.items() if i in out} | dict(term.extents)
+        return replace(term, out=out, factors=(factor, *term.factors), extents=tuple(known.items()))
+
+    def backward(self) -> Program:
+        """Lambda_{j-1} = Lambda_j . D f_j, and the factors of Lambda_j . nabla f_j."""
+        t = self.transition
+        assert t.reset is not None
+        linking, nothing = only(self.linked, t.active), zero(self.linked.space)
+        results = [
+            Result(self.before[key], select(linking, self._cut(self._before(key)), self._old(key)))
+            for key in self.stores
+        ]
+        results += [Result(x.name, only(linking, node)) for node, x in self.factors.items()]
+        results.append(Result(self.linking.name, linking))
+        results.append(Result(self.linked_before, t.hearing(nothing, self.linked, linking)))
+        new = rewrite([r.node for r in results], t.saved.get)
+        results = [replace(r, node=new[r.node]) for r in results]
+        law = ["Lambda_before = Lambda . D f", "factors of Lambda . nabla f"]
+        return step(t.layer, f"{t.label}_block_step", law, results, t.named)
+
+    def _cut(self, node: Node) -> Node:
+        """What goes down through a step that is not reset."""
+        reset = self.transition.reset
+        assert reset is not None
+        return select(reset, zero(node.space), node)
+
+    def _old(self, key: tuple[int, int]) -> Node:
+        """Lambda as it was, where the step is not active."""
+        return self.stores[key].variable
+
+    def _before(self, key: tuple[int, int]) -> Node:
+        a, c = key
+        new, found = self.stores[key], []
+        (x,) = new.by
+        for (b, d), terms in self.step.D.items():
+            if d == c and (a, b) in self.stores:
+                for term in terms:
+                    moved = self._times_lambda(self.stores[a, b], term)
+                    write = new.place(moved.out, x, moved.into)
+                    found.append(written(new.variable.space, moved, [], write))
+        return total(new.variable.space, found)
+
+    # --- J at the end of a block
+
+    def _kept(self) -> Iterator[Kept]:
+        """The terms of Lambda . nabla f, like ones added."""
+        for store in self.influence.stores:
+            for x in store.by:
+                k, terms = self.step.by.index(x), []
+                for (a, b), s in self.stores.items():
+                    if a == store.component:
+                        for term in self.step.nabla.get((b, k), ()):
+                            terms.append(summed(self._times_lambda(s, term)))
+                for term in added(terms, BATCH):
+                    yield Kept(store, x, term)
+
+    def end(self) -> Program:
+        """J = Lambda . J + sum over the times of the kept factors."""
+        t = self.transition
+        results = []
+        for new in self.influence.stores:
+            moved = [*self._carried(new)]
+            moved += [self._over_times(k) for k in self.kept if k.store is new]
+            name = self.influence.next[new]
+            results.append(Result(name, total(new.variable.space, moved)))
+        law = "J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j"
+        return step(t.layer, f"{t.label}_block_end", law, results, extra=(TIMES,))
+
+    def _carried(self, new: Store) -> Iterator[Node]:
+        blocks = {key: (self._term(s),) for key, s in self.stores.items()}
+        yield from self.influence.products(new, blocks)
+
+    def _term(self, s: Store) -> Term:
+        """Lambda itself as a term of a block."""
+        (x,) = s.by
+        into, extents = fresh_access(shape_of(x))
+        out, more = fresh_access(shape_of(self.step.h[s.component]))
+        tied = {q: into[p] for q, p in s.tied}
+        out = tuple(tied.get(q, index) for q, index in enumerate(out))
+        factor = (s.place(out, x, into), s.variable)
+        return Term(out, into, (factor,), tuple({**more, **extents}.items()))
+
+    def _over_times(self, kept: Kept) -> Node:
+        (time,), extents = fresh_access((TIMES,))
+        term, store = kept.term, kept.store
+        factors = tuple(
+            ((time, *access), self._linked(node)) if node in self.stacks else (access, node)
+            for access, node in term.factors
+        )
+        write = store.place(term.out, kept.by, term.into)
+        moved = replace(
+            term,
+            factors=factors,
+            extents=(*term.extents, *extents.items()),
+            bound=tuple((i, *self._picked(time, node, at)) for i, node, at in term.bound),
+        )
+        return written(store.variable.space, moved, [], write)
+
+    def _linked(self, node: Node) -> Node:
+        """The values of a factor over a block, of linked times alone; some are that already."""
+        stack = self.stacks[node]
+        return stack if node in self.factors else only(self.linking_times, stack)
+
+    def _picked(self, time: sympy.Symbol, selector: Node, access: Access) -> tuple[Node, Access]:
+        """A selector over the times of a block, and the access with the time in it."""
+        x = _read_by(selector)
+        if x not in self.stacks:
+            return selector, access
+        stack = self.stacks[x]
+        if x is selector:
+            return stack, (time, *access)
+        one = variable(stack.name, x.space)
+        (lifted,), _ = lift([rebuild(selector, [one])], [one], TIMES)
+        return lifted, (time, *access)
+
+
+def _read_by(selector: Node) -> Node:
+    """What is kept of a selector: itself, or the array whose largest entry it finds."""
+    return selector.operand if isinstance(selector, Argmax) else selector

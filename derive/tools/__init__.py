@@ -1,0 +1,1 @@
+"""The commands: building, the cache, LaTeX as PDF, the package itself."""

@@ -1,0 +1,1 @@
+"""The words of formulas: functions, products, convolution, pooling, and their laws."""

@@ -1,0 +1,1 @@
+"""Laws that a formula is rewritten by before it is derived."""

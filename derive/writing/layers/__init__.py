@@ -1,0 +1,1 @@
+"""The derivation of a layer, section by section, every equation asserted."""

@@ -1,0 +1,197 @@
+"""The third of the four steps: factors are moved across the inner product, one law a line.
+
+    <u, a (.) W v> = <a (.) u, W v> = <W^T (a (.) u), v>
+
+Each move opens the other slot of one form (`calculus.pull`); what is written here is only where a
+line ends and which law it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from functools import singledispatch
+
+from ...calculus.calculus import pull
+from ...language.expressions import (
+    Contraction,
+    Jet,
+    LinearCombination,
+    Node,
+    Variable,
+    linear_combination,
+)
+from ...language.forms import Access
+from ...language.patterns import pattern
+from ...language.spaces import Real, Space
+from ...language.walk import depends_on
+from ...vocabulary.functions import dot
+
+Pair = tuple[Node, Node]
+"""A cotangent u and an expression e, for <u, e>."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A sum of pairings, and the laws by which it follows from the line before."""
+
+    pairs: tuple[Pair, ...]
+    laws: tuple[str, ...]
+
+    @property
+    def node(self) -> Node:
+        """The number."""
+        return linear_combination([(1, dot(u, e)) for u, e in self.pairs])
+
+
+HADAMARD = r"$\odot$ moves across, (2.13)"
+DEFINITION = "the adjoint's definition"
+LINEARITY = "linearity"
+SELECTS = "the adjoint of a selection puts back"
+PUTS = "the adjoint of putting back selects"
+_MATRIX = "the adjoint of a matrix"
+_TRACE = r"$\alpha\operatorname{tr}A = \langle\alpha I, A\rangle$"
+_OF_TRACE = r"$\langle A, \alpha I\rangle = \alpha\operatorname{tr}A$"
+_DIAGONAL_PART = r"$\langle u, \operatorname{diag}A\rangle = \langle\operatorname{Diag}u, A\rangle$"
+_DIAGONAL_MATRIX = (
+    r"$\langle A, \operatorname{Diag}v\rangle = \langle\operatorname{diag}A, v\rangle$"
+)
+
+_OF_FACTOR = {
+    "image": (r"$\langle u, Ax\rangle = \langle u\,x^{\mathsf T}, A\rangle$", _MATRIX),
+    "transposed_image": (
+        r"$\langle u, A^{\mathsf T}x\rangle = \langle x\,u^{\mathsf T}, A\rangle$",
+        _MATRIX,
+    ),
+    "outer": (
+        r"$\langle A, u\,x^{\mathsf T}\rangle = \langle Ax, u\rangle$",
+        r"$\langle A, u\,x^{\mathsf T}\rangle = \langle A^{\mathsf T}u, x\rangle$",
+    ),
+}
+"""The laws by which the first factor of a pattern is set free, and the second."""
+
+_OF_PATTERN = {
+    "hadamard": HADAMARD,
+    **dict.fromkeys(("scalars", "inner", "scaled", "same"), LINEARITY),
+    "matrices": "the adjoint of a matrix product",
+    "total": r"$\alpha\langle\mathbf 1, v\rangle = \langle\alpha\mathbf 1, v\rangle$",
+    "constantly": r"$\langle u, \alpha\mathbf 1\rangle = \alpha\langle\mathbf 1, u\rangle$",
+    "transposed": "the adjoint of a transposition",
+    "slice_": "the adjoint of a projection embeds",
+    "embedded": "the adjoint of an embedding projects",
+    "of_ones": "the adjoint of a sum repeats",
+    "outer_of_ones": "the adjoint of a repetition sums",
+    **dict.fromkeys(("largest", "entry"), SELECTS),
+    "unit": PUTS,
+}
+
+
+def moves(u: Node, e: Node, directions: Set[Variable]) -> Iterator[Move]:
+    """<u, e> line by line, until only directions stand on the right.
+
+    e is linear in the directions; raises calculus.NotLinear where it is not.
+    """
+    pairs: tuple[Pair, ...] = ((u, e),)
+    dependent = depends_on([e], directions)
+    while any(right not in directions for _, right in pairs):
+        laws: dict[str, None] = {}
+        moved = [pair for pair in pairs for pair in _moved(pair, directions, dependent, laws)]
+        pairs = tuple(moved)
+        yield Move(pairs, tuple(laws))
+
+
+def _moved(
+    pair: Pair, directions: Set[Variable], dependent: set[Node], laws: dict[str, None]
+) -> Iterator[Pair]:
+    """One law's factors moved across; a sum is parted first."""
+    u, e = pair
+    if e in directions:
+        yield pair
+    elif isinstance(e, LinearCombination):
+        for operand, share in pull(e, u, dependent):
+            yield from _moved((share, operand), directions, dependent, laws)
+    else:
+        law = _law(e, dependent)
+        laws[law] = None
+        yield from _while(law, (u, e), directions, dependent)
+
+
+def _while(law: str, pair: Pair, directions: Set[Variable], dependent: set[Node]) -> Iterator[Pair]:
+    """The factors of one law, all of them."""
+    u, e = pair
+    if e in directions or isinstance(e, LinearCombination) or _law(e, dependent) != law:
+        yield pair
+        return
+    for operand, share in pull(e, u, dependent):
+        yield from _while(law, (share, operand), directions, dependent)
+
+
+@singledispatch
+def _law(node: Node, dependent: Set[Node]) -> str:
+    return "the components apart"
+
+
+@_law.register
+def _(node: Jet, dependent: Set[Node]) -> str:
+    return DEFINITION
+
+
+@_law.register
+def _(node: Contraction, dependent: Set[Node]) -> str:
+    slot = next(k for k, x in enumerate(node.filled) if x in dependent)
+    found = pattern(node)
+    if found is None:
+        return _of_form(node, slot)
+    if found.name in _OF_FACTOR:
+        return _OF_FACTOR[found.name][found.arguments.index(node.filled[slot])]
+    return _OF_PATTERN[found.name]
+
+
+def _of_form(node: Contraction, slot: int) -> str:
+    """The law for a form that is no pattern of linear algebra."""
+    if len(node.filled) > 1:
+        return "the adjoint of a partial map"
+    if node.selectors:
+        return _of_selection(node)
+    return _of_diagonal(node) or _of_axes(node) or DEFINITION
+
+
+def _of_selection(node: Contraction) -> str:
+    """Entries read at class indices are put back there, entries put there are read."""
+    bound = {index for index, _ in node.form.bound}
+    reads, puts = (
+        any(entry.free_symbols & bound for entry in access)
+        for access in (node.access(0), node.output)
+    )
+    return DEFINITION if reads == puts else SELECTS if reads else PUTS
+
+
+def _of_diagonal(node: Contraction) -> str | None:
+    """The diagonal part of a matrix, the diagonal matrix of a vector, the trace."""
+    access, output, space = node.access(0), node.output, node.filled[0].space
+    if _is_diagonal(access) and _is_square(space) and output in ((), access[:1]):
+        return _TRACE if not output else _DIAGONAL_PART
+    if _is_diagonal(output) and _is_square(node.space) and access in ((), output[:1]):
+        return _OF_TRACE if not access else _DIAGONAL_MATRIX
+    return None
+
+
+def _is_diagonal(access: Access) -> bool:
+    return len(access) == 2 and access[0] == access[1] and access[0].is_Symbol
+
+
+def _is_square(space: Space) -> bool:
+    return isinstance(space, Real) and space.shape == space.shape[:1] * 2
+
+
+def _of_axes(node: Contraction) -> str | None:
+    """Three axes and more in another order."""
+    ends = ((node.slots[0], node.filled[0].space), (node.opened, node.space))
+    plain = all(node.form.covers(slot, space.shape) for slot, space in ends)  # type: ignore[attr-defined]
+    permuted = plain and set(node.access(0)) == set(node.output)
+    return "the adjoint of a permutation of axes" if permuted else None
+
+
+def collected(arrived: Sequence[Node]) -> Node:
+    """The sum of what arrived at one variable."""
+    return linear_combination([(1, u) for u in arrived])

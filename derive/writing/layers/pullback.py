@@ -1,0 +1,195 @@
+"""The derivation of a layer's maps in four steps, for both orders by one and the same code.
+
+    1. derive the tangent              z_dot = D e . (..) for every line z = e
+    2. pair it with a cotangent        <w, y_dot>
+    3. move factors across             <z_bar, z_dot> = .. = <x_bar, x_dot> + ..
+    4. read off the adjoint            D* f . w = x_bar
+
+The second order is the same four steps for the lines together with their tangents, derived along a
+second direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from ...language.expressions import (
+    Contraction,
+    Elementwise,
+    Held,
+    Jet,
+    Node,
+    Potential,
+    Variable,
+    variable,
+)
+from ...language.riesz import riesz
+from ...language.walk import depends_on, storage, topological
+from .claims import Difference, Equation, Side
+from .definitions import Closing, Definition, Derived, leaves_of
+from .pairing import Move, Pair, collected, moves
+
+
+@dataclass(frozen=True)
+class PullBack:
+    """What step 3 found: a chain of equations for every line, and what arrived at each direction.
+
+    bars     the cotangents that got a name, in order
+    chains   for each line the cotangent's definition, if it has one, then its pairing moved
+    arrived  the adjoint's value for each direction
+    """
+
+    bars: tuple[Definition, ...]
+    chains: tuple[tuple[Equation, ...], ...]
+    arrived: Mapping[Variable, Node]
+
+
+def by_difference(
+    node: Node, directions: Mapping[Variable, Variable], closing: Closing, whole: bool = False
+) -> Difference:
+    """The derivative of an expression along directions, to be measured."""
+    return Difference(closing(node), tuple(directions.items()), whole)
+
+
+def tangent_equations(
+    lines: Iterable[Definition],
+    d: Derived,
+    directions: Mapping[Variable, Variable],
+    closing: Closing,
+) -> tuple[Equation, ...]:
+    """Step 1: z_dot = D e . (..) for every line, against differences."""
+    expressions = {line.variable: line.expression for line in lines}
+    origin = {d.moved[x]: x for x in expressions if x in d.moved}
+    found = []
+    for line in d.lines:
+        x = origin[line.variable]
+        left = Side(line.variable, by_difference(x, directions, closing))
+        right = Side(line.expression, closing(line.expression))
+        found.append(Equation(left, right, rule(expressions[x], d.moved)))
+    return tuple(found)
+
+
+def rule(expression: Node, moved: Mapping[Variable, Variable]) -> str:
+    """Which rules of differentiation a line follows."""
+    dependent = depends_on([expression], moved)
+    nodes = [node for node in topological(expression) if node in dependent]
+    rules = []
+    if any(_several(node, dependent) for node in nodes):
+        rules.append("product rule")
+    if any(isinstance(node, Elementwise) for node in nodes):
+        rules.append("chain rule, (2.10)")
+    if any(isinstance(node, Jet) for node in nodes):
+        rules.append("chain rule (2.3)")
+    if any(isinstance(node, Potential) for node in nodes):
+        rules.append("the gradient in terms of the value itself")
+    if any(type(node) is Held for node in topological(expression)):
+        rules.append("the shift is held fixed, since $f$ does not depend on it")
+    return "; ".join(rules) or "linearity"
+
+
+def _several(node: Node, dependent: Set[Node]) -> bool:
+    return isinstance(node, Contraction) and sum(x in dependent for x in node.filled) > 1
+
+
+# --- step 3
+
+
+class _Names:
+    """Names of cotangents: one that is already defined keeps its name."""
+
+    def __init__(self, known: Iterable[Definition]) -> None:
+        self.known = {line.expression: line.variable for line in known}
+        self.new: list[Definition] = []
+
+    def of(self, u: Node, name: str) -> Variable:
+        """A variable that stands for a cotangent."""
+        if isinstance(u, Variable):
+            return u
+        if u not in self.known:
+            self.known[u] = variable(name, u.space)
+            self.new.append(Definition(self.known[u], u))
+        return self.known[u]
+
+
+def pull_back(
+    d: Derived,
+    seeds: Iterable[tuple[Variable, Node]],
+    closing: Closing,
+    names: Mapping[Variable, str],
+    known: Iterable[Definition] = (),
+) -> PullBack:
+    """Step 3: from the last line to the first, each line's pairing with its cotangent is moved.
+
+    seeds   the tangent of each output with its cotangent
+    names   what the cotangent of a tangent is called
+    known   cotangents that have a name already
+    """
+    arrived: dict[Variable, list[Node]] = {}
+    for y_dot, w in seeds:
+        arrived.setdefault(y_dot, []).append(w)
+    bars, chains = _Names(known), list[tuple[Equation, ...]]()
+    directions = set(d.moved.values())
+    for line in reversed(d.lines):
+        if line.variable in arrived and isinstance(line.expression, Variable):
+            arrived.setdefault(line.expression, []).extend(arrived.pop(line.variable))
+        elif line.variable in arrived:
+            u = collected(arrived.pop(line.variable))
+            before = len(bars.new)
+            bar = bars.of(u, names[line.variable])
+            defined = [by_definition(x, closing.add([x])) for x in bars.new[before:]]
+            last, chain = _chain(bar, line, directions, closing)
+            chains.append((*defined, *(() if _only_projects(line.expression) else chain)))
+            for share, x_dot in last:
+                assert isinstance(x_dot, Variable)
+                arrived.setdefault(x_dot, []).append(share)
+    ends = {x_dot: collected(shares) for x_dot, shares in arrived.items()}
+    return PullBack(tuple(bars.new), tuple(chains), ends)
+
+
+def _only_projects(node: Node) -> bool:
+    """A part of an array, which is put back where it was: no line says so."""
+    return isinstance(node, Contraction) and len(node.operands) == 1 and node.is_pointwise
+
+
+def by_definition(line: Definition, closing: Closing) -> Equation:
+    """z_bar = what arrived at z_dot."""
+    meaning = closing(line.expression)
+    return Equation(Side(line.variable, meaning), Side(line.expression, meaning), "collected")
+
+
+def _chain(
+    u: Variable, line: Definition, directions: Set[Variable], closing: Closing
+) -> tuple[tuple[Pair, ...], tuple[Equation, ...]]:
+    """<u, z_dot> = <u, e> = ..; the last pairings, and the equations."""
+    first = ((u, line.variable),)
+    left = paired(first, closing)
+    steps = [Move(((u, line.expression),), (r"the tangent inserted",))]
+    steps += moves(u, line.expression, directions)
+    equations = tuple(
+        Equation(left, paired(step.pairs, closing), "; ".join(step.laws) or "linearity")
+        for step in steps
+    )
+    return steps[-1].pairs, equations
+
+
+def paired(pairs: tuple[Pair, ...], closing: Closing) -> Side:
+    """A sum of pairings."""
+    return Side(pairs, closing(Move(pairs, ()).node))
+
+
+def totals(
+    seeds: Iterable[tuple[Variable, Node]], arrived: Mapping[Variable, Node], closing: Closing
+) -> Equation:
+    """The whole of step 3: <w, y_dot> = <x_bar, x_dot> + .."""
+    left = tuple((w, y_dot) for y_dot, w in seeds)
+    right = tuple((u, x_dot) for x_dot, u in arrived.items())
+    return Equation(paired(left, closing), paired(right, closing), "each line in the one before")
+
+
+def seeds_of(
+    output: Node, moved: Mapping[Variable, Variable], w: Node
+) -> list[tuple[Variable, Node]]:
+    """Each output's tangent with its cotangent in coordinates, G w."""
+    pairs = zip(leaves_of(output), storage(w), strict=True)
+    return [(moved[y], riesz(u)) for y, u in pairs if y in moved]

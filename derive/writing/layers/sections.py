@@ -1,0 +1,157 @@
+"""The sections of a layer's document: declaration, derivation, algorithm and its cost."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from collections.abc import Callable, Iterator
+
+import sympy
+
+from ...evidence.checks.cases import Cases
+from ...kernels.lowering.cost import count, shortest
+from ...kernels.lowering.lower import Kernel, lower
+from ...language.expressions import Variable
+from ...language.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
+from ...models.layers import Layer
+from ...models.networks import Network
+from ...models.programs import BATCH, programs, result_letter
+from ..typesetting.domains import space_latex
+from ..typesetting.escapes import plain, typed
+from ..typesetting.letters import word
+from ..typesetting.typography import value
+from .algorithm import assignments, read_by_name
+from .algorithm import check as check_algorithm
+from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
+from .entrywise import equations as scalar_equations
+from .labels import Labels
+from .problem import SEED, Problem
+from .steps import Steps
+
+FIRST_ORDER = Heading("First order")
+ASSERTED = (
+    "All derivatives are taken at the point of ${value}$. Numbers in parentheses are those of "
+    "A. L. Caterini, A Novel Mathematical Framework for the Analysis of Neural Networks, 2017. "
+    "Each equation has been asserted in double precision at one point{sizes}: both sides agree up "
+    "to rounding, and tangents with central differences."
+)
+
+
+PLURALS = {
+    STATE: "States",
+    PARAMETER: "Parameters",
+    GIVEN: "Given",
+    MASK: "Masks",
+    FIXED: "Fixed",
+}
+SAID = {FIXED: " What is fixed is one for all points of a batch, and no derivative is taken by it."}
+
+
+class Sections:
+    """The blocks of a document, in its letters."""
+
+    def __init__(self, problem: Problem, letters: Callable[[str], str]) -> None:
+        self.problem, self.layer, self.letters = problem, problem.layer, letters
+        self.steps = Steps(problem, Labels(problem.layer, letters=letters))
+
+    def blocks(self) -> Iterator[Block]:
+        """Declaration, spaces and formula, first and second order, algorithm."""
+        yield from self._declaration()
+        yield from self._formula()
+        yield FIRST_ORDER
+        if self.layer.differentiable:
+            yield from self.steps.first_order()
+            yield Heading("Second order")
+            yield from self.steps.second_order()
+        else:
+            yield Prose("There is nothing to derive by: all arguments are given or fixed.")
+        yield from self.algorithms()
+
+    def _declaration(self) -> Iterator[Block]:
+        """The user's own text, and the spaces."""
+        source = source_of(self.layer)
+        if source:
+            yield Heading("Declaration")
+            yield Verbatim(typed(source))
+        yield Heading("Spaces and formula")
+        for role in dict.fromkeys(a.role for a in self.layer.arguments):
+            names = [a.variable for a in self.layer.arguments if a.role == role]
+            what = PLURALS[role] if len(names) > 1 else role.capitalize()
+            yield Prose(f"{what}: {self._in(names)}.{SAID.get(role, '')}")
+
+    def _in(self, variables: list[Variable]) -> str:
+        """x in E, W in H."""
+        pairs = ((self.letters(x.name), space_latex(x.space, self.letters)) for x in variables)
+        return ", ".join(rf"${x} \in {space}$" for x, space in pairs)
+
+    def _formula(self) -> Iterator[Block]:
+        """The lines, the scalar functions, a network's loss, what was asserted."""
+        yield from self.steps.rewriting()
+        yield from self.steps.formula()
+        scalars = tuple(scalar_equations(self.layer))
+        if scalars:
+            yield Prose("The functions are applied entry by entry, with")
+            yield Display(scalars)
+        yield from self._loss()
+        point = self.problem.point
+        sizes = ", ".join(f"${self.letters(str(n))} = {count}$" for n, count in point.sizes.items())
+        said = f" with {sizes}" if sizes else ""
+        yield Prose(ASSERTED.format(value=self.steps.labels.value, sizes=said))
+
+    def _loss(self) -> Iterator[Block]:
+        """What a network's output is compared with, and how."""
+        if isinstance(self.layer, Network) and self.layer.loss is not None:
+            loss = self.layer.loss
+            output = self.letters(result_letter(self.layer))
+            others = [a.variable for a in loss.function.arguments if a.variable is not loss.input]
+            of_input = [x for x in others if x in self.layer.state]
+            data = self._in([x for x in others if x not in of_input])
+            target = f", compared with the input {self._in(of_input)} itself" if of_input else ""
+            yield Prose(
+                f"The loss $J$ of one point is ${word(loss.name)}$ of the output ${output}$"
+                f"{target}{f', given {data}' if data else ''}."
+            )
+
+    def algorithms(self) -> Iterator[Block]:
+        """The kernels' lines, run as they are printed, and what they cost."""
+        made = programs(self.layer)
+        case = Cases(self.layer, made, SEED).four
+        yield Heading("The algorithm that is compiled")
+        yield Prose(
+            rf"For each of ${batch_letter(self.layer)}$ points of a batch. A line with "
+            r"$\mathrel{+}=$ adds to what the array holds; what is kept by forward is read by "
+            "backward."
+        )
+        kernels = [lower(program) for program in made]
+        read = set().union(*map(read_by_name, kernels))
+        for kernel in kernels:
+            check_algorithm(kernel, case)
+            lines = tuple(assignments(kernel, read))
+            yield Algorithm(plain(kernel.program.name), lines, self._cost(kernel))
+
+    def _cost(self, kernel: Kernel) -> str:
+        """Flops and calls, in closed form."""
+        flops, calls = (self._closed(expression) for expression in count(kernel))
+        called = f" and ${calls}$ calls of elementwise functions" if calls != "0" else ""
+        return f"${flops}$ floating-point operations{called}."
+
+    def _closed(self, expression: sympy.Expr) -> str:
+        """A number of operations in closed form; TeX breaks a line within plain brackets."""
+        batch = batch_letter(self.layer)
+        text = value(
+            shortest(expression), lambda name: batch if name == BATCH.name else self.letters(name)
+        )
+        return text.replace(r"\left(", "(").replace(r"\right)", ")")
+
+
+def source_of(layer: Layer) -> str:
+    """The text of the declaration, where it can be read."""
+    if layer.place is None:
+        return ""
+    lines = linecache.getlines(str(layer.place.file))[layer.place.line - 1 :]
+    return "".join(inspect.getblock(lines)).rstrip() if lines else ""
+
+
+def batch_letter(layer: Layer) -> str:
+    """B, or a letter that nothing else has: the number of points of a batch."""
+    return next(letter for letter in ("B", "N", r"\beta") if letter not in layer.words)

@@ -1,0 +1,1 @@
+"""The derivation of a recurrent network: BPTT, RTRL and their hybrid."""

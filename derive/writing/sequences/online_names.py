@@ -1,0 +1,150 @@
+"""What the blocks of RTRL are called: D_{c} f_{h,i}, J^{W}_{h,i}, and the matrices with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from ...calculus.maps import substituted
+from ...language.expressions import Node, Variable, variable
+from ...recurrence.influence import shape_of
+from ..typesetting.letters import below
+from .network_problem import NetworkProblem
+from .onestep import Key, OneStep, matrices
+from .parts import Part
+
+
+class OnlineNames:
+    """The names of a cell's blocks at its step to the time i, and its expressions in them."""
+
+    def __init__(self, problem: NetworkProblem, cell: Part) -> None:
+        self.p, self.cell = problem, cell
+        self.i, self.times, self.letters = problem.i, problem.times, problem.letters
+        self.one = OneStep(cell, problem.network.learned)
+        self.J, self.h = self.one.influences(), cell.states
+        self._shown_J: dict[tuple[Key, str], Variable] = {}
+
+    def component(self, a: int) -> str:
+        """The index of a component of the state; none where there is one."""
+        return self.letters(self.h[a].name) if len(self.h) > 1 else ""
+
+    def f(self, a: int) -> str:
+        """f_i, or its component f_{c,i}."""
+        script = self.component(a)
+        return below(f"{self.cell.f}_{{{script}}}" if script else self.cell.f, self.i)
+
+    def D(self, a: int, b: int) -> str:
+        """D f_i, or a block of it, by component."""
+        script = self.component(b)
+        return f"{{D_{{{script}}} {self.f(a)}}}" if script else f"{{D {self.f(a)}}}"
+
+    def by(self, k: int) -> str:
+        """A parameter, a slice of one, or the initial state."""
+        column = self.one.columns[k]
+        look = self.letters(column.by.name)
+        if column.is_initial:
+            return below(look, "0")
+        return look if column.position is None else rf"\pi_{{{column.position + 1}}} {look}"
+
+    def nabla(self, a: int, k: int) -> str:
+        """nabla f_i by a parameter, or a component of it."""
+        return rf"{{\nabla_{{{self.by(k)}}} {self.f(a)}}}"
+
+    def J_look(self, key: Key, time: str) -> str:
+        """J of a component by a parameter at a time."""
+        script, by = self.component(key[0]), self.by(key[1])
+        return below(f"J^{{{by}}}_{{{script}}}" if script else f"J^{{{by}}}", time)
+
+    def J_at(self, key: Key, time: str) -> Variable:
+        """J at a time, as it is shown."""
+        if (key, time) not in self._shown_J:
+            made = self.times.named(self.J[key].variable, self.J_look(key, time))
+            self._shown_J[key, time] = made
+        return self._shown_J[key, time]
+
+    # --- one formula for all parameters
+
+    @cached_property
+    def is_general(self) -> bool:
+        """The recursion is the same formula for every parameter, in blocks with names."""
+        supports = {k: [a for a, kk in self.J if kk == k] for _, k in self.J}
+        same = all(rows == list(range(len(self.h))) for rows in supports.values())
+        names = all(self.has_names(key) for key in self.J)
+        return same and names and not self.one.initial and len(supports) == len(self.one.columns)
+
+    @cached_property
+    def theta(self) -> str:
+        """The letter of any parameter."""
+        words = self.cell.place.function.words
+        return next(look for look in (r"\theta", r"\vartheta", r"\pi") if look[1:] not in words)
+
+    def general(self, node: Node, k: int, times: Sequence[str]) -> Node:
+        """An expression by one column as that for any parameter."""
+        new: dict[Node, Node] = {}
+        for a in range(len(self.h)):
+            for time in times:
+                new[self.J_at((a, k), time)] = self.J_of_any((a, k), time)
+            block = self.named.get(self.one.immediate(a, k))
+            if isinstance(block, Variable):
+                new[block] = self.times.named(block, rf"{{\nabla_{{{self.theta}}} {self.f(a)}}}")
+        return substituted(node, new)
+
+    def J_of_any(self, key: Key, time: str) -> Variable:
+        """J by any parameter."""
+        script = self.component(key[0])
+        look = below(f"J^{{{self.theta}}}_{{{script}}}", time)
+        return self.times.named(self.J[key].variable, look)
+
+    def column_of(self, a: int) -> int:
+        """A column that stands for all: of a matrix, with an immediate derivative."""
+        found = [k for k in range(len(self.one.columns)) if (a, k) in self.one.nabla]
+        ranks = [len(shape_of(self.one.columns[k].direction)) for k in found]
+        return found[ranks.index(max(ranks))] if found else 0
+
+    # --- matrices with a name
+
+    def has_names(self, key: Key) -> bool:
+        """The blocks of a full J are called by name where there are several components."""
+        return len(self.h) > 1 and not self.J[key].tied
+
+    @cached_property
+    def named(self) -> dict[Node, Node]:
+        """The matrices that have a name: blocks of D f and nabla f, and what several of them read.
+
+        With one component the dense blocks of D f only, since all else is short.
+        """
+        found: dict[Node, Node] = {}
+        for a, b in self.one.D:
+            if len(self.h) > 1 or self.one.is_dense((a, b)):
+                node = self.one.block(a, b)
+                found[node] = self.times.named(variable("D", node.space), self.D(a, b))
+        for a, k in self.one.nabla if len(self.h) > 1 else ():
+            node = self.one.immediate(a, k)
+            if not isinstance(node, Variable) and node not in self.shared:
+                found[node] = self.times.named(variable("nabla", node.space), self.nabla(a, k))
+        return found | self.shared
+
+    @cached_property
+    def shared(self) -> dict[Node, Node]:
+        """The matrices Q that the immediate derivatives have in common."""
+        blocks = {self.one.block(*key) for key in self.one.D}
+        every = [m for terms in self.one.nabla.values() for m in matrices(terms)]
+        own = [node for node in dict.fromkeys(every) if node not in blocks]
+        looks = ["Q"] if len(own) == 1 else [f"Q_{{{k + 1}}}" for k in range(len(own))]
+        return {
+            node: self.times.named(variable("Q", node.space), below(look, self.i))
+            for node, look in zip(own, looks, strict=True)
+        }
+
+    def shown(self, node: Node, time: str = "", own: Node | None = None) -> Node:
+        """An expression in names at the step to i; J at `time`, the time before by default.
+
+        `own` is what is being defined, and not called by its name.
+        """
+        before = f"{self.i}-1"
+        names = {k: x for k, x in self.named.items() if k is not own}
+        short = self.cell.shortened(node, names)
+        J: dict[Node, Node] = {
+            s.variable: self.J_at(key, time or before) for key, s in self.J.items()
+        }
+        return self.cell.shown(short, self.times, self.i, before, J)

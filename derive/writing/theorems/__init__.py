@@ -1,0 +1,1 @@
+"""The general results, for functions that are not interpreted."""

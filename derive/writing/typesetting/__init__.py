@@ -1,0 +1,1 @@
+"""How spaces, expressions and maps look in LaTeX."""
