@@ -15,10 +15,13 @@ _HOMES = {
     "language.expressions": "variable",
     "language.scalars.digits": "AccuracyWarning",
     "language.roles": "Mask fixed given",
-    "vocabulary.functions": """broadcast elementwise_function elu entry exp expectation expm1 form
-        gelu inner largest leaky_relu log log1p log_softmax log_softmax_entry log_sum_exp mean
-        norm outer relu scale sigmoid softmax softplus sqrt tanh total_sum transpose
-        uninterpreted vec""",
+    "vocabulary.functions": """elementwise_function elu exp expm1 gelu leaky_relu log log1p
+        relu sigmoid softplus sqrt tanh""",
+    "vocabulary.linear": "broadcast inner mean norm outer scale total_sum transpose vec",
+    "vocabulary.forming": "form",
+    "vocabulary.rows": """entry expectation largest log_softmax log_softmax_entry log_sum_exp
+        softmax""",
+    "vocabulary.abstract": "uninterpreted",
     "vocabulary.windows": "convolution crop embed per_channel transposed_convolution",
     "vocabulary.pooling": "average_pool max_pool",
     "models.layers": "Layer",

@@ -58,7 +58,7 @@ from derive.language.scalars import operations
 from derive.language.scalars.operations import Operation
 from derive.models import layers, programs
 from derive.models.layers import Layer
-from derive.vocabulary.functions import largest
+from derive.vocabulary.rows import largest
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)

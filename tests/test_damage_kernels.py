@@ -36,7 +36,7 @@ from derive.kernels.printing.emit import emit
 from derive.models.layers import Layer
 from derive.models.programs import programs
 from derive.tools.build import build_runtime, load_kernels
-from derive.vocabulary.functions import largest
+from derive.vocabulary.rows import largest
 
 n = dims("n")
 H = R(n)

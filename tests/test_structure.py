@@ -30,7 +30,7 @@ from derive.language.spaces import Real
 from derive.language.walk import storage
 from derive.library.rnn import gru, gru_reset_before, lstm
 from derive.models.programs import BATCH
-from derive.vocabulary.functions import broadcast, scale
+from derive.vocabulary.linear import broadcast, scale
 
 n, m, k = dims("n m k")
 H, X = R(n), R(m)

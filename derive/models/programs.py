@@ -37,7 +37,7 @@ from ..language.riesz import riesz
 from ..language.roles import GIVEN, Argument
 from ..language.spaces import R
 from ..language.walk import depends_on, storage, topological
-from ..vocabulary.functions import total_sum
+from ..vocabulary.linear import total_sum
 from .layers import Layer
 from .levels import Recurrent
 from .networks import Network

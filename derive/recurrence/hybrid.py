@@ -26,7 +26,7 @@ from ..language.forms import Access
 from ..language.spaces import R
 from ..language.walk import rebuild, rewrite, storage
 from ..models.programs import BATCH, Program, Result
-from ..vocabulary.functions import only, select
+from ..vocabulary.selecting import only, select
 from .influence import Influence, Store, Tied, composed, identity, met, shape_of
 from .selections import is_family
 from .transitions import step

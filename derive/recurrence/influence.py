@@ -36,7 +36,7 @@ from ..language.riesz import riesz
 from ..language.spaces import R, Real, Size, Space
 from ..language.walk import storage
 from ..models.programs import BATCH, Program, Result
-from ..vocabulary.functions import only, select
+from ..vocabulary.selecting import only, select
 from .transitions import Transition, step
 
 Blocks = dict[tuple[int, int], tuple[Term, ...]]

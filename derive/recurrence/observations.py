@@ -17,8 +17,9 @@ from ..language.riesz import riesz
 from ..language.spaces import R
 from ..models.levels import Level, Recurrent
 from ..models.programs import BATCH, Program, Result
-from ..vocabulary.functions import gate, only, select, total_sum
+from ..vocabulary.linear import total_sum
 from ..vocabulary.rewriting.rewrites import rewritten
+from ..vocabulary.selecting import gate, only, select
 from .selections import Names, over_batch, plain_values, selected_sums
 from .transitions import Transition, step
 

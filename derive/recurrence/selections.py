@@ -26,7 +26,7 @@ from ..models.cells import inputs_of
 from ..models.layers import Layer
 from ..models.levels import FORWARD, Place, Recurrent
 from ..models.programs import BATCH
-from ..vocabulary.functions import gate, only, select
+from ..vocabulary.selecting import gate, only, select
 
 
 class Names:

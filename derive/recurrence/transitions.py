@@ -29,7 +29,7 @@ from ..models.cells import inputs_of
 from ..models.layers import Layer
 from ..models.levels import Place, Recurrent
 from ..models.programs import BATCH, Program, Result, saved_border, stored_parts
-from ..vocabulary.functions import only, select
+from ..vocabulary.selecting import only, select
 from .selections import (
     Masks,
     Names,

@@ -22,7 +22,7 @@ from ..language.mistakes import called
 from ..language.scalars import shipped
 from ..language.scalars.operations import operation
 from ..language.spaces import Indices, R, Size, SpaceError
-from .functions import form
+from .forming import form
 from .windows import Extents, Numbers, Windows, as_sizes, kept_axes, windows_on
 
 

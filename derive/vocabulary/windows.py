@@ -17,7 +17,7 @@ from ..language.expressions import Node, array_space, contraction, variable
 from ..language.forms import LATEST, Access, indices, make_form
 from ..language.mistakes import called
 from ..language.spaces import R, Real, Size, SpaceError, size
-from .functions import form
+from .forming import form
 
 CHANNELS, GROUPS, FILTERS = indices("c g o")
 Numbers = int | Sequence[int]

@@ -16,19 +16,9 @@ import sympy
 from ...language.expressions import Contraction, Held, Node, contraction, scaled_part, variable
 from ...language.forms import make_form
 from ...language.spaces import R, Real, SpaceError, dims
-from ..functions import (
-    exp,
-    inner,
-    log,
-    log_softmax,
-    log_sum_exp,
-    norm,
-    repeated,
-    row_sums,
-    scale,
-    softmax,
-    sqrt,
-)
+from ..functions import exp, log, sqrt
+from ..linear import inner, norm, scale
+from ..rows import log_softmax, log_sum_exp, repeated, row_sums, softmax
 from .contractions import reads_inside, sum_of_diagonal
 from .powers_of_powers import T, body_of, inverses, power_of_power, product_of_roots
 from .searching import DEPTH, as_formula, is_same, outline, within

@@ -25,7 +25,7 @@ from ...language.forms import Access
 from ...language.patterns import pattern
 from ...language.spaces import Real, Space
 from ...language.walk import depends_on
-from ...vocabulary.functions import dot
+from ...vocabulary.linear import dot
 
 Pair = tuple[Node, Node]
 """A cotangent u and an expression e, for <u, e>."""

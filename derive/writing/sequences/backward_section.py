@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ...calculus.maps import substituted
 from ...language.expressions import LinearCombination, Node, Variable, variable
-from ...vocabulary.functions import scale
+from ...vocabulary.linear import scale
 from ..layers.blocks import Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side, Sums
 from ..layers.definitions import Closing

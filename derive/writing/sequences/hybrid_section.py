@@ -18,7 +18,7 @@ from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.riesz import riesz
 from ...language.spaces import R
 from ...recurrence.influence import product, shape_of
-from ...vocabulary.functions import dot
+from ...vocabulary.linear import dot
 from ..layers.blocks import Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side, Sums
 from ..typesetting.letters import below

@@ -16,7 +16,7 @@ from ...language.riesz import riesz
 from ...language.spaces import R
 from ...language.walk import topological
 from ...recurrence.influence import product, shape_of
-from ...vocabulary.functions import dot
+from ...vocabulary.linear import dot
 from ..layers.blocks import Asserted, Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side
 from ..typesetting.letters import below

@@ -14,7 +14,7 @@ from ...language.expressions import Node, Variable, constant, linear_combination
 from ...language.riesz import riesz
 from ...language.spaces import R
 from ...models.levels import FORWARD
-from ...vocabulary.functions import dot, scale
+from ...vocabulary.linear import dot, scale
 from .parts import Part, Values
 
 STEPS = 3

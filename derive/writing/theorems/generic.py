@@ -15,7 +15,9 @@ from ...calculus.calculus import tangent
 from ...language.expressions import Node, constant, variable
 from ...language.spaces import R
 from ...language.walk import jet
-from ...vocabulary.functions import inner, log_softmax, softmax, uninterpreted
+from ...vocabulary.abstract import uninterpreted
+from ...vocabulary.linear import inner
+from ...vocabulary.rows import log_softmax, softmax
 from ..layers.problem import Problem
 from .theorem import E1, EI, EL, ENEXT, HI, SPACES, Theorem, layer_of
 

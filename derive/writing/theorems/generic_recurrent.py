@@ -13,7 +13,9 @@ from typing import Any
 from ...language.expressions import Node, constant, variable
 from ...language.spaces import R
 from ...language.walk import jet
-from ...vocabulary.functions import inner, log_softmax, softmax, uninterpreted
+from ...vocabulary.abstract import uninterpreted
+from ...vocabulary.linear import inner
+from ...vocabulary.rows import log_softmax, softmax
 from ..layers.problem import Problem
 from .generic import MARKS
 from .theorem import EH, EY, HP, HT, SPACES, Theorem, layer_of

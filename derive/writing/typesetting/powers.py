@@ -24,7 +24,7 @@ from ...language.scalars import shipped
 from ...language.scalars.operations import Operation
 from ...language.spaces import R, Real
 from ...language.walk import rebuild, topological
-from ...vocabulary.functions import scale
+from ...vocabulary.linear import scale
 
 WRITTEN = (
     shipped.reciprocal,
