@@ -30,6 +30,7 @@ from derive import (
 )
 from derive.evidence.proofs.equality import ONE_FORM, equal
 from derive.language import expressions as e
+from derive.language import nodes
 from derive.language.walk import jet, rewrite, storage, topological
 
 n, m, k = dims("n m k")
@@ -67,12 +68,12 @@ def test_other_names_and_spaces_are_other_expressions() -> None:
 
 def test_expressions_that_nobody_holds_are_forgotten() -> None:
     gc.collect()  # what earlier tests left
-    before = len(e._interned)
+    before = len(nodes._interned)
     made = [variable(f"t{number}", X) * 2 for number in range(100)]
-    assert len(e._interned) >= before + 200
+    assert len(nodes._interned) >= before + 200
     del made
     gc.collect()
-    assert len(e._interned) <= before + 2
+    assert len(nodes._interned) <= before + 2
 
 
 # --- sums

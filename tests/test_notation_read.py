@@ -17,6 +17,7 @@ from derive.language.expressions import (
     Variable,
     argmax,
     contraction,
+    together,
     variable,
 )
 from derive.language.forms import LATEST
@@ -88,7 +89,7 @@ def either(one, other):
 def places_of(node: Argmax, sizes):
     """Where an array is largest: for each index of the window its values."""
     x = variable("x", node.operand.space)
-    every = [argmax(node.form, one.space, x, one.position) for one in node.together]
+    every = [argmax(node.form, one.space, x, one.position) for one in together(node)]
 
     def places(array):
         found = values_of(every, {x: np.broadcast_to(array, shape_of(x.space, sizes))}, sizes)

@@ -24,6 +24,7 @@ from ..language.expressions import (
     Projection,
     Tuple,
     Variable,
+    along,
     contraction,
     elementwise,
     hadamard,
@@ -79,7 +80,7 @@ def _(node: Variable | Constant | Held | Argmax, d: Tangents) -> Node:
 
 @_tangent.register
 def _(node: Potential, d: Tangents) -> Node:
-    return node.along(d[node.argument])
+    return along(node, d[node.argument])
 
 
 @_tangent.register

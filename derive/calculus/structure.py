@@ -26,6 +26,7 @@ from ..language.expressions import (
     Potential,
     Projection,
     Variable,
+    along,
     constant,
     elementwise,
     is_zero,
@@ -91,7 +92,7 @@ def _(node: Variable | Constant | Held | Argmax, d: Derivative) -> list[Term]:
 
 @_terms.register
 def _(node: Potential, d: Derivative) -> list[Term]:
-    linear = node.along(node.argument)
+    linear = along(node, node.argument)
     assert isinstance(linear, Contraction)
     return [moved for term in d.of(node.argument) for moved in _through(linear, 1, term)]
 

@@ -29,6 +29,7 @@ from ..language.expressions import (
     constant,
     is_zero,
     linear_combination,
+    together,
     variable,
 )
 from ..language.names import unused
@@ -314,7 +315,7 @@ def saved_border(adjoints: list[Node], y_bar: Variable, places: bool = True) -> 
 def stored_parts(node: Node, places: bool = True) -> list[Node]:
     """An expression itself, or what it only rearranges; nothing for arguments and constants."""
     if isinstance(node, Argmax):
-        return list(node.together) if places else stored_parts(node.operand, places)
+        return list(together(node)) if places else stored_parts(node.operand, places)
     if isinstance(node, (Variable, Constant, Projection)) or is_zero(node):
         return []
     if isinstance(node, Contraction) and node.is_pointwise and len(node.filled) == 1:

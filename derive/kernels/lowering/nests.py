@@ -17,6 +17,7 @@ from ...language.expressions import (
     LinearCombination,
     Node,
     is_zero,
+    together,
 )
 from ...language.forms import Access
 from ...language.names import Allocator
@@ -283,7 +284,7 @@ class Points:
     def _largest(self, node: Argmax, place: Place) -> Statement:
         extents = tuple(node.form.extent(index) for index in node.summed)
         found = tuple(self._index("k", extent) for extent in extents)
-        self.selected.update(zip(((one, place) for one in node.together), found, strict=True))
+        self.selected.update(zip(((one, place) for one in together(node)), found, strict=True))
         running = tuple(self._index("j", extent) for extent in extents)
         moved = dict(zip((*node.form.slots[1], *node.summed), (*place, *running), strict=True))
         inner = Points(self.memory, self.names, self.indices, self.own)

@@ -10,7 +10,7 @@ from itertools import chain, count
 
 import sympy
 
-from ...language.expressions import Argmax, Contraction, Node
+from ...language.expressions import Argmax, Contraction, Node, together
 from ...language.forms import LATEST, Access, Called, Form, make_form
 from ...language.notation import APPLIED, ATOM, DOT, TIGHT, Writes, Written
 from ...language.patterns import is_over_all
@@ -53,8 +53,8 @@ class FormNames:
         first = next(iter(node.selectors), None)
         if (
             isinstance(first, Argmax)
-            and len(first.together) > 1
-            and node.selectors == first.together
+            and len(together(first)) > 1
+            and node.selectors == together(first)
         ):
             return f"; {self.places(w, first)}"
         return "".join(f"{', ' if k else '; '}{w(x)}" for k, x in enumerate(node.selectors))
