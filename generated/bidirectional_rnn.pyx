@@ -177,13 +177,12 @@ cdef void bidirectional_rnn_observed_loss(
     gemm(batch, prediction_k, backward_n, <real>1,
          backward_h, backward_n, 1, prediction_U, 1, backward_n, t, prediction_k, 1)
     # t_2 = <t, t>
+    # losses += select(weight, 1/2 weight t_2, 0)
     for s in range(batch):
         total = <real>0
         for i in range(prediction_k):
             total += t[s*prediction_k + i]*t[s*prediction_k + i]
         t_2[s] = total
-    # losses += select(weight, 1/2 weight t_2, 0)
-    for s in range(batch):
         losses[s] += select(weight[s], weight[s]*t_2[s]/2, <real>0)
 
 
@@ -362,12 +361,11 @@ cdef void bidirectional_rnn_observe(
         for s in range(batch):
             losses[s] += select(weight[s], weight[s]*t_2[s]/2, <real>0)
     # h_error = 0, where select(weight, 0, 1)
+    # backward_h_error = 0, where select(weight, 0, 1)
     for s in range(batch):
         if select(weight[s], <real>0, <real>1) != 0:
             for i in range(n):
                 h_error[s*n + i] = <real>0
-    # backward_h_error = 0, where select(weight, 0, 1)
-    for s in range(batch):
         if select(weight[s], <real>0, <real>1) != 0:
             for i in range(backward_n):
                 backward_h_error[s*backward_n + i] = <real>0

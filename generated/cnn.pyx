@@ -1380,14 +1380,13 @@ cdef void cnn_loss(
         for i in range(output_n):
             t_3[s*output_n + i] = difference(output[s*output_n + i], t_2[s])
     # t_4 = <1, exp(t_3)>
+    # J = -t_3[k] + log(t_4)
     for s in range(batch):
         if interrupted(s): return
         total = <real>0
         for i in range(output_n):
             total += exp(t_3[s*output_n + i])
         t_4[s] = total
-    # J = -t_3[k] + log(t_4)
-    for s in range(batch):
         k_6 = checked_index(&k[s], output_n)
         J[s] = -t_3[s*output_n + k_6] + anchor(log(t_4[s]))
 

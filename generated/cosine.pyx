@@ -84,23 +84,8 @@ cdef void cosine_forward(
     cdef Py_ssize_t s, i
     cdef real total, r, r_s, r_2
     # x_y = <x, y>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*y[s*n + i]
-        x_y[s] = total
     # x_x = <x, x>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x[s*n + i]
-        x_x[s] = total
     # y_y = <y, y>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += y[s*n + i]*y[s*n + i]
-        y_y[s] = total
     # J = x_y / (sqrt(x_x) sqrt(y_y))
     # saved_t = quotient_2(x_y, sqrt(x_x) sqrt(y_y))
     # saved_t_2 = sqrt(y_y)
@@ -109,6 +94,18 @@ cdef void cosine_forward(
     # saved_t_5 = sqrt(x_x)
     # saved_t_6 = sqrt'(y_y)
     for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*y[s*n + i]
+        x_y[s] = total
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*x[s*n + i]
+        x_x[s] = total
+        total = <real>0
+        for i in range(n):
+            total += y[s*n + i]*y[s*n + i]
+        y_y[s] = total
         r = root(x_x[s])
         r_s = root(y_y[s])
         r_2 = r*r_s
@@ -161,50 +158,43 @@ cdef void cosine_tangent(
     cdef Py_ssize_t s, i
     cdef real total, r, r_s, r_2
     # x_y = <x, y>
+    # x_x = <x, x>
+    # y_y = <y, y>
+    # t = <x_dot, y>
+    # t += <x, y_dot>
+    # x_dot_x = <x_dot, x>
+    # y_dot_y = <y_dot, y>
+    # J_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x)
+    #     sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y[s*n + i]
         x_y[s] = total
-    # x_x = <x, x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # y_y = <y, y>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*y[s*n + i]
         y_y[s] = total
-    # t = <x_dot, y>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*y[s*n + i]
         t[s] = total
-    # t += <x, y_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_dot[s*n + i]
         t[s] += total
-    # x_dot_x = <x_dot, x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         x_dot_x[s] = total
-    # y_dot_y = <y_dot, y>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y_dot[s*n + i]*y[s*n + i]
         y_dot_y[s] = total
-    # J_dot = quotient_1(x_y, sqrt(x_x) sqrt(y_y)) t + quotient_2(x_y, sqrt(x_x)
-    #     sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y) y_dot_y))
-    for s in range(batch):
         r = root(x_x[s])
         r_s = root(y_y[s])
         r_2 = r*r_s
@@ -317,10 +307,10 @@ cdef void cosine_tangent_backward(
     cdef real* x_x = workspace
     cdef real* y_y = workspace + batch
     cdef real* x_y = workspace + 2*batch
-    cdef real* t = workspace + 6*batch
-    cdef real* x_dot_x = workspace + 3*batch
-    cdef real* y_dot_y = workspace + 4*batch
-    cdef real* t_2 = workspace + 5*batch
+    cdef real* t = workspace + 3*batch
+    cdef real* x_dot_x = workspace + 4*batch
+    cdef real* y_dot_y = workspace + 5*batch
+    cdef real* t_2 = workspace + 6*batch
     cdef real* t_3 = workspace + 7*batch
     cdef real* t_4 = workspace + 8*batch
     cdef real* t_5 = workspace + 9*batch
@@ -330,47 +320,12 @@ cdef void cosine_tangent_backward(
     cdef real total, r, r_s, r_2, r_3, r_4, r_5, r_6
     cdef real r_7, r_8, r_9, r_10 = 0, r_11 = 0, r_12 = 0, r_13 = 0, r_14 = 0
     # x_x = <x, x>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x[s*n + i]
-        x_x[s] = total
     # y_y = <y, y>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += y[s*n + i]*y[s*n + i]
-        y_y[s] = total
     # x_y = <x, y>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*y[s*n + i]
-        x_y[s] = total
     # x_dot_x = <x_dot, x>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x_dot[s*n + i]*x[s*n + i]
-        x_dot_x[s] = total
     # y_dot_y = <y_dot, y>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += y_dot[s*n + i]*y[s*n + i]
-        y_dot_y[s] = total
     # t_2 = <x_dot, y>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x_dot[s*n + i]*y[s*n + i]
-        t_2[s] = total
     # t_2 += <x, y_dot>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*y_dot[s*n + i]
-        t_2[s] += total
     # t = sqrt'(x_x) (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
     # t_3 = 2 sqrt''(x_x) x_dot_x (sqrt(y_y) (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar))
     #     + sqrt'(x_x) (2 sqrt'(y_y) y_dot_y (quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar)
@@ -388,6 +343,34 @@ cdef void cosine_tangent_backward(
     #     sqrt(x_x) sqrt(y_y)) (2 sqrt'(x_x) x_dot_x sqrt(y_y) + 2 sqrt(x_x) (sqrt'(y_y)
     #     y_dot_y))) J_bar + quotient_2(x_y, sqrt(x_x) sqrt(y_y)) J_bar_dot))
     for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*x[s*n + i]
+        x_x[s] = total
+        total = <real>0
+        for i in range(n):
+            total += y[s*n + i]*y[s*n + i]
+        y_y[s] = total
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*y[s*n + i]
+        x_y[s] = total
+        total = <real>0
+        for i in range(n):
+            total += x_dot[s*n + i]*x[s*n + i]
+        x_dot_x[s] = total
+        total = <real>0
+        for i in range(n):
+            total += y_dot[s*n + i]*y[s*n + i]
+        y_dot_y[s] = total
+        total = <real>0
+        for i in range(n):
+            total += x_dot[s*n + i]*y[s*n + i]
+        t_2[s] = total
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*y_dot[s*n + i]
+        t_2[s] += total
         r = root(x_x[s])
         r_s = root(y_y[s])
         r_2 = r*r_s
@@ -480,19 +463,17 @@ cdef void cosine_gradient(
     cdef Py_ssize_t s, i
     cdef real total, r, r_s, r_2 = 0, r_3 = 0
     # x_y = <x, y>
+    # x_x = <x, x>
+    # y_y = <y, y>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y[s*n + i]
         x_y[s] = total
-    # x_x = <x, x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # y_y = <y, y>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*y[s*n + i]

@@ -79,14 +79,13 @@ cdef void cross_entropy_forward(
             t_2[s*n + i] = r
             t_3[s*n + i] = exp(r)
     # t_4 = <1, t_3>
+    # t_5 = log(t_4)
+    # t_6 = 1 / t_4
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_3[s*n + i]
         t_4[s] = total
-    # t_5 = log(t_4)
-    # t_6 = 1 / t_4
-    for s in range(batch):
         t_5[s] = anchor(log(t_4[s]))
         if saved is not NULL:
             t_6[s] = share(t_4[s])
@@ -137,7 +136,7 @@ cdef void cross_entropy_tangent(
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*n + batch
-    cdef real* t_5 = workspace
+    cdef real* t_5 = workspace + batch*n + 2*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total
     # t = x[argmax(x)]
@@ -155,22 +154,19 @@ cdef void cross_entropy_tangent(
         for i in range(n):
             t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # t_5 = <t_2 (.) t_4 1, x_dot>
+    # J_dot = -1 <1, y (.) (x_dot - t_5 1)>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # t_5 = <t_2 (.) t_4 1, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
         t_5[s] = total
-    # J_dot = -1 <1, y (.) (x_dot - t_5 1)>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*(x_dot[s*n + i] - t_5[s])
@@ -257,12 +253,14 @@ cdef void cross_entropy_tangent_backward(
     cdef real* t_2 = workspace + 3*batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*n + 3*batch
-    cdef real* t_5 = workspace
+    cdef real* t_5 = workspace + batch*n + 4*batch
     cdef real* t_6 = workspace + batch
     cdef real* t_7 = workspace + 2*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total, r
     # t = x[argmax(x)]
+    # t_6 = <1, y (.) J_bar 1>
+    # t_7 = <1, y (.) J_bar_dot 1>
     for s in range(batch):
         if interrupted(s): return
         k = 0
@@ -271,14 +269,10 @@ cdef void cross_entropy_tangent_backward(
             if j == 0 or candidate > largest or (candidate != candidate and largest == largest):
                 k, largest = j, candidate
         t[s] = anchor(x[s*n + k])
-    # t_6 = <1, y (.) J_bar 1>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*J_bar[s]
         t_6[s] = total
-    # t_7 = <1, y (.) J_bar_dot 1>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += y[s*n + i]*J_bar_dot[s]
@@ -289,16 +283,14 @@ cdef void cross_entropy_tangent_backward(
         for i in range(n):
             t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # t_5 = <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # t_5 = <t_2 (.) t_4 1, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
@@ -482,7 +474,7 @@ cost: 7*batch*n flops
         Argument("J_dot", "result", (Leaf("J_dot", ("batch",)),)),
     ),
     mode="overwrite",
-    workspace=Derived("batch*n + 2*batch", lambda batch, n: batch*n + 2*batch),
+    workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
     float64=<size_t>&cross_entropy_tangent_float64,
     float32=<size_t>&cross_entropy_tangent_float32,
 )
@@ -542,7 +534,7 @@ cost: 17*batch*n flops
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*n + 4*batch", lambda batch, n: batch*n + 4*batch),
+    workspace=Derived("batch*n + 5*batch", lambda batch, n: batch*n + 5*batch),
     float64=<size_t>&cross_entropy_tangent_backward_float64,
     float32=<size_t>&cross_entropy_tangent_backward_float32,
 )

@@ -75,14 +75,13 @@ cdef void cross_entropy_index_forward(
             t_2[s*n + i] = r
             t_3[s*n + i] = exp(r)
     # t_4 = <1, t_3>
+    # y = -t_2[k] + log(t_4)
+    # t_5 = 1 / t_4
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_3[s*n + i]
         t_4[s] = total
-    # y = -t_2[k] + log(t_4)
-    # t_5 = 1 / t_4
-    for s in range(batch):
         k_3 = checked_index(&k[s], n)
         y[s] = -t_2[s*n + k_3] + anchor(log(t_4[s]))
         if saved is not NULL:
@@ -147,16 +146,14 @@ cdef void cross_entropy_index_tangent(
         for i in range(n):
             t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # y_dot += <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # y_dot += <t_2 (.) t_4 1, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
@@ -239,7 +236,7 @@ cdef void cross_entropy_index_tangent_backward(
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*n + batch
-    cdef real* t_5 = workspace
+    cdef real* t_5 = workspace + batch*n + 2*batch
     cdef Py_ssize_t s, k_2, j, i, k_3
     cdef real largest, candidate, total, r
     # t = x[argmax(x)]
@@ -257,16 +254,14 @@ cdef void cross_entropy_index_tangent_backward(
         for i in range(n):
             t_2[s*n + i] = exp(difference(x[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # t_5 = <t_2 (.) t_4 1, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # t_5 = <t_2 (.) t_4 1, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]*t_4[s]*x_dot[s*n + i]
@@ -492,7 +487,7 @@ cost: batch*(11*n + 1) flops
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "n")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*n + 2*batch", lambda batch, n: batch*n + 2*batch),
+    workspace=Derived("batch*n + 3*batch", lambda batch, n: batch*n + 3*batch),
     float64=<size_t>&cross_entropy_index_tangent_backward_float64,
     float32=<size_t>&cross_entropy_index_tangent_backward_float32,
 )

@@ -413,14 +413,13 @@ cdef void deep_bidirectional_lstm_observed_loss(
         for i in range(upper_prediction_k):
             t_3[s*upper_prediction_k + i] = difference(t[s*upper_prediction_k + i], t_2[s])
     # t_4 = <1, exp(t_3)>
+    # losses += select(weight, -weight (t_3[k] - log(t_4)), 0)
     for s in range(batch):
         if interrupted(s): return
         total = <real>0
         for i in range(upper_prediction_k):
             total += exp(t_3[s*upper_prediction_k + i])
         t_4[s] = total
-    # losses += select(weight, -weight (t_3[k] - log(t_4)), 0)
-    for s in range(batch):
         k_3 = checked_index(&k[s], upper_prediction_k)
         losses[s] += select(weight[s], -weight[s]*(t_3[s*upper_prediction_k + k_3] - anchor(log(t_4[s]))), <real>0)
 
@@ -851,13 +850,13 @@ cdef void deep_bidirectional_lstm_observe(
     #     2*upper_backward_n*upper_prediction_k + 2*upper_n*upper_prediction_k +
     #     2*upper_prediction_k) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*upper_backward_n + batch*upper_n + 2*batch*upper_prediction_k + batch
+    cdef real* t_2 = workspace + batch*upper_backward_n + batch*upper_n + batch*upper_prediction_k + batch
     cdef real* t_3 = workspace + batch*upper_backward_n + batch*upper_n + 2*batch*upper_prediction_k + 2*batch
     cdef real* t_4 = workspace + batch*upper_backward_n + batch*upper_n + 3*batch*upper_prediction_k + 2*batch
-    cdef real* t_5 = workspace + batch*upper_backward_n + batch*upper_n + 2*batch*upper_prediction_k + batch
+    cdef real* t_5 = workspace + batch*upper_backward_n + batch*upper_n + batch*upper_prediction_k + batch
     cdef real* t_6 = workspace + batch*upper_backward_n + batch*upper_n + 4*batch*upper_prediction_k + 2*batch
     cdef real* t_7 = workspace + batch*upper_prediction_k
-    cdef real* t_8 = workspace + batch*upper_backward_n + batch*upper_n + batch*upper_prediction_k + batch
+    cdef real* t_8 = workspace + batch*upper_backward_n + batch*upper_n + batch*upper_prediction_k + 2*batch
     cdef real* t_9 = workspace
     cdef real* t_10 = workspace + batch*upper_prediction_k + batch
     cdef real* t_11 = workspace + batch*upper_n + batch*upper_prediction_k + batch
@@ -887,13 +886,12 @@ cdef void deep_bidirectional_lstm_observe(
     gemm(batch, upper_prediction_k, upper_backward_n, <real>1,
          upper_backward_s_0, upper_backward_n, 1, upper_prediction_U, 1, upper_backward_n, t, upper_prediction_k, 1)
     # t_8 = t_7 e_k
+    # t_2 = t[argmax(t)]
     fill(batch*upper_prediction_k, <real>0, t_8)
     for s in range(batch):
+        if interrupted(s): return
         k_2 = checked_index(&k[s], upper_prediction_k)
         t_8[s*upper_prediction_k + k_2] += t_7[s]
-    # t_2 = t[argmax(t)]
-    for s in range(batch):
-        if interrupted(s): return
         k_3 = 0
         for j in range(upper_prediction_k):
             candidate = t[s*upper_prediction_k + j]
@@ -910,14 +908,13 @@ cdef void deep_bidirectional_lstm_observe(
             if losses is not NULL:
                 t_3[s*upper_prediction_k + i] = r
     # t_5 = <1, t_4>
+    # t_6 = 1 / t_5
+    # losses += select(weight, -weight (t_3[k] - log(t_5)), 0)
     for s in range(batch):
         total = <real>0
         for i in range(upper_prediction_k):
             total += t_4[s*upper_prediction_k + i]
         t_5[s] = total
-    # t_6 = 1 / t_5
-    # losses += select(weight, -weight (t_3[k] - log(t_5)), 0)
-    for s in range(batch):
         t_6[s] = share(t_5[s])
         if losses is not NULL:
             k_4 = checked_index(&k[s], upper_prediction_k)
@@ -949,12 +946,11 @@ cdef void deep_bidirectional_lstm_observe(
             for i in range(upper_prediction_k):
                 upper_prediction_c_bar[i] += t_9[s*upper_prediction_k + i]
     # upper_s_error_0 = 0, where select(weight, 0, 1)
+    # upper_backward_s_error_0 = 0, where select(weight, 0, 1)
     for s in range(batch):
         if select(weight[s], <real>0, <real>1) != 0:
             for i in range(upper_n):
                 upper_s_error_0[s*upper_n + i] = <real>0
-    # upper_backward_s_error_0 = 0, where select(weight, 0, 1)
-    for s in range(batch):
         if select(weight[s], <real>0, <real>1) != 0:
             for i in range(upper_backward_n):
                 upper_backward_s_error_0[s*upper_backward_n + i] = <real>0
@@ -1012,7 +1008,7 @@ cdef void deep_bidirectional_lstm_upper_forward_backward(
     #     upper_forward_saved_sigmoid_upper_forward_f: (batch, upper_n), given
     #     upper_s_bar_before: (batch, upper_n) * (batch, upper_n), overwritten
     #     upper_forward_delta_value: (batch, 4, upper_n), overwritten
-    # cost: batch*upper_n*(8*upper_n + 29) flops
+    # cost: batch*upper_n*(8*upper_n + 25) flops
     # 8*(22*batch*upper_n + batch + 4*upper_n^2) bytes of arguments, results and saved
     #     values in float64
     cdef real* t = workspace
@@ -1029,6 +1025,19 @@ cdef void deep_bidirectional_lstm_upper_forward_backward(
     #     upper_forward_saved_sigmoid_upper_forward_f (.) (t +
     #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
     #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2), 0)
+    # t_3 = e_2 (x) (upper_forward_saved_tanh_d1_upper_forward_g (.)
+    #     upper_forward_saved_sigmoid_upper_forward_i (.) (t +
+    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
+    # t_3 += e_0 (x) (upper_forward_saved_sigmoid_d1_upper_forward_i (.)
+    #     upper_forward_saved_tanh_upper_forward_g (.) (t +
+    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
+    # t_3 += e_1 (x) (upper_forward_saved_sigmoid_d1_upper_forward_f (.) upper_forward_c
+    #     (.) (t + upper_forward_saved_tanh_d1_upper_forward_c_next (.)
+    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
+    # t_3 += e_3 (x) (upper_forward_saved_sigmoid_d1_upper_forward_o (.)
+    #     upper_forward_saved_tanh_upper_forward_c_next (.) t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(upper_n):
@@ -1037,32 +1046,10 @@ cdef void deep_bidirectional_lstm_upper_forward_backward(
                 + select(upper_forward_reached[s], <real>0, upper_s_bar_1[s*upper_n + i])
                 + select(upper_forward_reached[s], upper_forward_saved_sigmoid_upper_forward_f[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i]), <real>0)
             )
-    # t_3 = e_2 (x) (upper_forward_saved_tanh_d1_upper_forward_g (.)
-    #     upper_forward_saved_sigmoid_upper_forward_i (.) (t +
-    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
-    fill(4*batch*upper_n, <real>0, t_3)
-    for s in range(batch):
-        for i in range(upper_n):
-            t_3[(s*4 + 2)*upper_n + i] += upper_forward_saved_tanh_d1_upper_forward_g[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_i[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
-    # t_3 += e_0 (x) (upper_forward_saved_sigmoid_d1_upper_forward_i (.)
-    #     upper_forward_saved_tanh_upper_forward_g (.) (t +
-    #     upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
-    for s in range(batch):
-        for i in range(upper_n):
-            t_3[s*4*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_i[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_g[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
-    # t_3 += e_1 (x) (upper_forward_saved_sigmoid_d1_upper_forward_f (.) upper_forward_c
-    #     (.) (t + upper_forward_saved_tanh_d1_upper_forward_c_next (.)
-    #     upper_forward_saved_sigmoid_upper_forward_o (.) t_2))
-    for s in range(batch):
-        for i in range(upper_n):
-            t_3[(s*4 + 1)*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_f[s*upper_n + i]*upper_s_1[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
-    # t_3 += e_3 (x) (upper_forward_saved_sigmoid_d1_upper_forward_o (.)
-    #     upper_forward_saved_tanh_upper_forward_c_next (.) t_2)
-    for s in range(batch):
-        for i in range(upper_n):
-            t_3[(s*4 + 3)*upper_n + i] += upper_forward_saved_sigmoid_d1_upper_forward_o[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_c_next[s*upper_n + i]*t_2[s*upper_n + i]
+            t_3[(s*4 + 2)*upper_n + i] = upper_forward_saved_tanh_d1_upper_forward_g[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_i[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
+            t_3[s*4*upper_n + i] = upper_forward_saved_sigmoid_d1_upper_forward_i[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_g[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
+            t_3[(s*4 + 1)*upper_n + i] = upper_forward_saved_sigmoid_d1_upper_forward_f[s*upper_n + i]*upper_s_1[s*upper_n + i]*(t[s*upper_n + i] + upper_forward_saved_tanh_d1_upper_forward_c_next[s*upper_n + i]*upper_forward_saved_sigmoid_upper_forward_o[s*upper_n + i]*t_2[s*upper_n + i])
+            t_3[(s*4 + 3)*upper_n + i] = upper_forward_saved_sigmoid_d1_upper_forward_o[s*upper_n + i]*upper_forward_saved_tanh_upper_forward_c_next[s*upper_n + i]*t_2[s*upper_n + i]
     # upper_forward_delta_value = select(upper_forward_reached 1, t_3, 0)
     for s in range(batch):
         if interrupted(s): return
@@ -1204,7 +1191,7 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
     #     upper_backward_s_bar_before: (batch, upper_backward_n) * (batch, upper_backward_n),
     #         overwritten
     #     upper_backward_delta_value: (batch, 4, upper_backward_n), overwritten
-    # cost: batch*upper_backward_n*(8*upper_backward_n + 29) flops
+    # cost: batch*upper_backward_n*(8*upper_backward_n + 25) flops
     # 8*(22*batch*upper_backward_n + batch + 4*upper_backward_n^2) bytes of arguments,
     #     results and saved values in float64
     cdef real* t = workspace
@@ -1221,6 +1208,19 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
     #     select(upper_backward_reached 1, upper_backward_saved_sigmoid_upper_backward_f
     #     (.) (t + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
     #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2), 0)
+    # t_3 = e_2 (x) (upper_backward_saved_tanh_d1_upper_backward_g (.)
+    #     upper_backward_saved_sigmoid_upper_backward_i (.) (t +
+    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
+    # t_3 += e_0 (x) (upper_backward_saved_sigmoid_d1_upper_backward_i (.)
+    #     upper_backward_saved_tanh_upper_backward_g (.) (t +
+    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
+    # t_3 += e_1 (x) (upper_backward_saved_sigmoid_d1_upper_backward_f (.)
+    #     upper_backward_c (.) (t + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
+    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
+    # t_3 += e_3 (x) (upper_backward_saved_sigmoid_d1_upper_backward_o (.)
+    #     upper_backward_saved_tanh_upper_backward_c_next (.) t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(upper_backward_n):
@@ -1229,32 +1229,10 @@ cdef void deep_bidirectional_lstm_upper_backward_backward(
                 + select(upper_backward_reached[s], <real>0, upper_backward_s_bar_1[s*upper_backward_n + i])
                 + select(upper_backward_reached[s], upper_backward_saved_sigmoid_upper_backward_f[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i]), <real>0)
             )
-    # t_3 = e_2 (x) (upper_backward_saved_tanh_d1_upper_backward_g (.)
-    #     upper_backward_saved_sigmoid_upper_backward_i (.) (t +
-    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
-    fill(4*batch*upper_backward_n, <real>0, t_3)
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            t_3[(s*4 + 2)*upper_backward_n + i] += upper_backward_saved_tanh_d1_upper_backward_g[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_i[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
-    # t_3 += e_0 (x) (upper_backward_saved_sigmoid_d1_upper_backward_i (.)
-    #     upper_backward_saved_tanh_upper_backward_g (.) (t +
-    #     upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            t_3[s*4*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_i[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_g[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
-    # t_3 += e_1 (x) (upper_backward_saved_sigmoid_d1_upper_backward_f (.)
-    #     upper_backward_c (.) (t + upper_backward_saved_tanh_d1_upper_backward_c_next (.)
-    #     upper_backward_saved_sigmoid_upper_backward_o (.) t_2))
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            t_3[(s*4 + 1)*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_f[s*upper_backward_n + i]*upper_backward_s_1[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
-    # t_3 += e_3 (x) (upper_backward_saved_sigmoid_d1_upper_backward_o (.)
-    #     upper_backward_saved_tanh_upper_backward_c_next (.) t_2)
-    for s in range(batch):
-        for i in range(upper_backward_n):
-            t_3[(s*4 + 3)*upper_backward_n + i] += upper_backward_saved_sigmoid_d1_upper_backward_o[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_c_next[s*upper_backward_n + i]*t_2[s*upper_backward_n + i]
+            t_3[(s*4 + 2)*upper_backward_n + i] = upper_backward_saved_tanh_d1_upper_backward_g[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_i[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
+            t_3[s*4*upper_backward_n + i] = upper_backward_saved_sigmoid_d1_upper_backward_i[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_g[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
+            t_3[(s*4 + 1)*upper_backward_n + i] = upper_backward_saved_sigmoid_d1_upper_backward_f[s*upper_backward_n + i]*upper_backward_s_1[s*upper_backward_n + i]*(t[s*upper_backward_n + i] + upper_backward_saved_tanh_d1_upper_backward_c_next[s*upper_backward_n + i]*upper_backward_saved_sigmoid_upper_backward_o[s*upper_backward_n + i]*t_2[s*upper_backward_n + i])
+            t_3[(s*4 + 3)*upper_backward_n + i] = upper_backward_saved_sigmoid_d1_upper_backward_o[s*upper_backward_n + i]*upper_backward_saved_tanh_upper_backward_c_next[s*upper_backward_n + i]*t_2[s*upper_backward_n + i]
     # upper_backward_delta_value = select(upper_backward_reached 1, t_3, 0)
     for s in range(batch):
         if interrupted(s): return
@@ -1428,12 +1406,11 @@ cdef void deep_bidirectional_lstm_lower_prediction_backward(
             for i in range(lower_prediction_k):
                 lower_prediction_c_bar[i] += t[s*lower_prediction_k + i]
     # lower_s_error_0 = 0, where select(lower_prediction_heard, 0, 1)
+    # lower_backward_s_error_0 = 0, where select(lower_prediction_heard, 0, 1)
     for s in range(batch):
         if select(lower_prediction_heard[s], <real>0, <real>1) != 0:
             for i in range(lower_n):
                 lower_s_error_0[s*lower_n + i] = <real>0
-    # lower_backward_s_error_0 = 0, where select(lower_prediction_heard, 0, 1)
-    for s in range(batch):
         if select(lower_prediction_heard[s], <real>0, <real>1) != 0:
             for i in range(lower_backward_n):
                 lower_backward_s_error_0[s*lower_backward_n + i] = <real>0
@@ -1491,7 +1468,7 @@ cdef void deep_bidirectional_lstm_lower_forward_backward(
     #     lower_forward_saved_sigmoid_lower_forward_f: (batch, lower_n), given
     #     lower_s_bar_before: (batch, lower_n) * (batch, lower_n), overwritten
     #     lower_forward_delta_value: (batch, 4, lower_n), overwritten
-    # cost: batch*lower_n*(8*lower_n + 29) flops
+    # cost: batch*lower_n*(8*lower_n + 25) flops
     # 8*(22*batch*lower_n + batch + 4*lower_n^2) bytes of arguments, results and saved
     #     values in float64
     cdef real* t = workspace
@@ -1508,6 +1485,19 @@ cdef void deep_bidirectional_lstm_lower_forward_backward(
     #     lower_forward_saved_sigmoid_lower_forward_f (.) (t +
     #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
     #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2), 0)
+    # t_3 = e_2 (x) (lower_forward_saved_tanh_d1_lower_forward_g (.)
+    #     lower_forward_saved_sigmoid_lower_forward_i (.) (t +
+    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
+    # t_3 += e_0 (x) (lower_forward_saved_sigmoid_d1_lower_forward_i (.)
+    #     lower_forward_saved_tanh_lower_forward_g (.) (t +
+    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
+    # t_3 += e_1 (x) (lower_forward_saved_sigmoid_d1_lower_forward_f (.) lower_forward_c
+    #     (.) (t + lower_forward_saved_tanh_d1_lower_forward_c_next (.)
+    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
+    # t_3 += e_3 (x) (lower_forward_saved_sigmoid_d1_lower_forward_o (.)
+    #     lower_forward_saved_tanh_lower_forward_c_next (.) t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(lower_n):
@@ -1516,32 +1506,10 @@ cdef void deep_bidirectional_lstm_lower_forward_backward(
                 + select(lower_forward_reached[s], <real>0, lower_s_bar_1[s*lower_n + i])
                 + select(lower_forward_reached[s], lower_forward_saved_sigmoid_lower_forward_f[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i]), <real>0)
             )
-    # t_3 = e_2 (x) (lower_forward_saved_tanh_d1_lower_forward_g (.)
-    #     lower_forward_saved_sigmoid_lower_forward_i (.) (t +
-    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
-    fill(4*batch*lower_n, <real>0, t_3)
-    for s in range(batch):
-        for i in range(lower_n):
-            t_3[(s*4 + 2)*lower_n + i] += lower_forward_saved_tanh_d1_lower_forward_g[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_i[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
-    # t_3 += e_0 (x) (lower_forward_saved_sigmoid_d1_lower_forward_i (.)
-    #     lower_forward_saved_tanh_lower_forward_g (.) (t +
-    #     lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
-    for s in range(batch):
-        for i in range(lower_n):
-            t_3[s*4*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_i[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_g[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
-    # t_3 += e_1 (x) (lower_forward_saved_sigmoid_d1_lower_forward_f (.) lower_forward_c
-    #     (.) (t + lower_forward_saved_tanh_d1_lower_forward_c_next (.)
-    #     lower_forward_saved_sigmoid_lower_forward_o (.) t_2))
-    for s in range(batch):
-        for i in range(lower_n):
-            t_3[(s*4 + 1)*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_f[s*lower_n + i]*lower_s_1[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
-    # t_3 += e_3 (x) (lower_forward_saved_sigmoid_d1_lower_forward_o (.)
-    #     lower_forward_saved_tanh_lower_forward_c_next (.) t_2)
-    for s in range(batch):
-        for i in range(lower_n):
-            t_3[(s*4 + 3)*lower_n + i] += lower_forward_saved_sigmoid_d1_lower_forward_o[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_c_next[s*lower_n + i]*t_2[s*lower_n + i]
+            t_3[(s*4 + 2)*lower_n + i] = lower_forward_saved_tanh_d1_lower_forward_g[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_i[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
+            t_3[s*4*lower_n + i] = lower_forward_saved_sigmoid_d1_lower_forward_i[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_g[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
+            t_3[(s*4 + 1)*lower_n + i] = lower_forward_saved_sigmoid_d1_lower_forward_f[s*lower_n + i]*lower_s_1[s*lower_n + i]*(t[s*lower_n + i] + lower_forward_saved_tanh_d1_lower_forward_c_next[s*lower_n + i]*lower_forward_saved_sigmoid_lower_forward_o[s*lower_n + i]*t_2[s*lower_n + i])
+            t_3[(s*4 + 3)*lower_n + i] = lower_forward_saved_sigmoid_d1_lower_forward_o[s*lower_n + i]*lower_forward_saved_tanh_lower_forward_c_next[s*lower_n + i]*t_2[s*lower_n + i]
     # lower_forward_delta_value = select(lower_forward_reached 1, t_3, 0)
     for s in range(batch):
         if interrupted(s): return
@@ -1680,7 +1648,7 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
     #     lower_backward_s_bar_before: (batch, lower_backward_n) * (batch, lower_backward_n),
     #         overwritten
     #     lower_backward_delta_value: (batch, 4, lower_backward_n), overwritten
-    # cost: batch*lower_backward_n*(8*lower_backward_n + 29) flops
+    # cost: batch*lower_backward_n*(8*lower_backward_n + 25) flops
     # 8*(22*batch*lower_backward_n + batch + 4*lower_backward_n^2) bytes of arguments,
     #     results and saved values in float64
     cdef real* t = workspace
@@ -1697,6 +1665,19 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
     #     select(lower_backward_reached 1, lower_backward_saved_sigmoid_lower_backward_f
     #     (.) (t + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
     #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2), 0)
+    # t_3 = e_2 (x) (lower_backward_saved_tanh_d1_lower_backward_g (.)
+    #     lower_backward_saved_sigmoid_lower_backward_i (.) (t +
+    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
+    # t_3 += e_0 (x) (lower_backward_saved_sigmoid_d1_lower_backward_i (.)
+    #     lower_backward_saved_tanh_lower_backward_g (.) (t +
+    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
+    # t_3 += e_1 (x) (lower_backward_saved_sigmoid_d1_lower_backward_f (.)
+    #     lower_backward_c (.) (t + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
+    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
+    # t_3 += e_3 (x) (lower_backward_saved_sigmoid_d1_lower_backward_o (.)
+    #     lower_backward_saved_tanh_lower_backward_c_next (.) t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(lower_backward_n):
@@ -1705,32 +1686,10 @@ cdef void deep_bidirectional_lstm_lower_backward_backward(
                 + select(lower_backward_reached[s], <real>0, lower_backward_s_bar_1[s*lower_backward_n + i])
                 + select(lower_backward_reached[s], lower_backward_saved_sigmoid_lower_backward_f[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i]), <real>0)
             )
-    # t_3 = e_2 (x) (lower_backward_saved_tanh_d1_lower_backward_g (.)
-    #     lower_backward_saved_sigmoid_lower_backward_i (.) (t +
-    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
-    fill(4*batch*lower_backward_n, <real>0, t_3)
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            t_3[(s*4 + 2)*lower_backward_n + i] += lower_backward_saved_tanh_d1_lower_backward_g[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_i[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
-    # t_3 += e_0 (x) (lower_backward_saved_sigmoid_d1_lower_backward_i (.)
-    #     lower_backward_saved_tanh_lower_backward_g (.) (t +
-    #     lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            t_3[s*4*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_i[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_g[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
-    # t_3 += e_1 (x) (lower_backward_saved_sigmoid_d1_lower_backward_f (.)
-    #     lower_backward_c (.) (t + lower_backward_saved_tanh_d1_lower_backward_c_next (.)
-    #     lower_backward_saved_sigmoid_lower_backward_o (.) t_2))
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            t_3[(s*4 + 1)*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_f[s*lower_backward_n + i]*lower_backward_s_1[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
-    # t_3 += e_3 (x) (lower_backward_saved_sigmoid_d1_lower_backward_o (.)
-    #     lower_backward_saved_tanh_lower_backward_c_next (.) t_2)
-    for s in range(batch):
-        for i in range(lower_backward_n):
-            t_3[(s*4 + 3)*lower_backward_n + i] += lower_backward_saved_sigmoid_d1_lower_backward_o[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_c_next[s*lower_backward_n + i]*t_2[s*lower_backward_n + i]
+            t_3[(s*4 + 2)*lower_backward_n + i] = lower_backward_saved_tanh_d1_lower_backward_g[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_i[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
+            t_3[s*4*lower_backward_n + i] = lower_backward_saved_sigmoid_d1_lower_backward_i[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_g[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
+            t_3[(s*4 + 1)*lower_backward_n + i] = lower_backward_saved_sigmoid_d1_lower_backward_f[s*lower_backward_n + i]*lower_backward_s_1[s*lower_backward_n + i]*(t[s*lower_backward_n + i] + lower_backward_saved_tanh_d1_lower_backward_c_next[s*lower_backward_n + i]*lower_backward_saved_sigmoid_lower_backward_o[s*lower_backward_n + i]*t_2[s*lower_backward_n + i])
+            t_3[(s*4 + 3)*lower_backward_n + i] = lower_backward_saved_sigmoid_d1_lower_backward_o[s*lower_backward_n + i]*lower_backward_saved_tanh_lower_backward_c_next[s*lower_backward_n + i]*t_2[s*lower_backward_n + i]
     # lower_backward_delta_value = select(lower_backward_reached 1, t_3, 0)
     for s in range(batch):
         if interrupted(s): return
@@ -2328,17 +2287,17 @@ cdef void deep_bidirectional_lstm_bptt(
     # cost of observe: 6*upper_backward_n*upper_prediction_k +
     #     6*upper_n*upper_prediction_k + 5*upper_prediction_k + 5 flops and
     #     2*(upper_prediction_k + 2) calls
-    # cost of upper_forward_backward: upper_n*(8*upper_n + 29) flops
+    # cost of upper_forward_backward: upper_n*(8*upper_n + 25) flops
     # cost of upper_forward_adjoints: 16*lower_prediction_k*upper_n + lower_prediction_k +
     #     8*upper_n^2 + 4*upper_n flops
-    # cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 29) flops
+    # cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 25) flops
     # cost of upper_backward_adjoints: 16*lower_prediction_k*upper_backward_n +
     #     lower_prediction_k + 8*upper_backward_n^2 + 4*upper_backward_n flops
     # cost of lower_prediction_backward: lower_prediction_k*(4*lower_backward_n +
     #     4*lower_n + 1) flops
-    # cost of lower_forward_backward: lower_n*(8*lower_n + 29) flops
+    # cost of lower_forward_backward: lower_n*(8*lower_n + 25) flops
     # cost of lower_forward_adjoints: 8*lower_n^2 + 16*lower_n*m + 4*lower_n + m flops
-    # cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 29) flops
+    # cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 25) flops
     # cost of lower_backward_adjoints: 8*lower_backward_n^2 + 16*lower_backward_n*m +
     #     4*lower_backward_n + m flops
     cdef real* lower_s_0 = workspace
@@ -3008,14 +2967,14 @@ cost of lower_prediction_predict: 2*lower_prediction_k*(lower_backward_n + lower
 cost of upper_forward_saving_transition: 4*upper_n*(2*lower_prediction_k + 2*upper_n + 1) flops and 10*upper_n calls
 cost of upper_backward_saving_transition: 4*upper_backward_n*(2*lower_prediction_k + 2*upper_backward_n + 1) flops and 10*upper_backward_n calls
 cost of observe: 6*upper_backward_n*upper_prediction_k + 6*upper_n*upper_prediction_k + 5*upper_prediction_k + 5 flops and 2*(upper_prediction_k + 2) calls
-cost of upper_forward_backward: upper_n*(8*upper_n + 29) flops
+cost of upper_forward_backward: upper_n*(8*upper_n + 25) flops
 cost of upper_forward_adjoints: 16*lower_prediction_k*upper_n + lower_prediction_k + 8*upper_n^2 + 4*upper_n flops
-cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 29) flops
+cost of upper_backward_backward: upper_backward_n*(8*upper_backward_n + 25) flops
 cost of upper_backward_adjoints: 16*lower_prediction_k*upper_backward_n + lower_prediction_k + 8*upper_backward_n^2 + 4*upper_backward_n flops
 cost of lower_prediction_backward: lower_prediction_k*(4*lower_backward_n + 4*lower_n + 1) flops
-cost of lower_forward_backward: lower_n*(8*lower_n + 29) flops
+cost of lower_forward_backward: lower_n*(8*lower_n + 25) flops
 cost of lower_forward_adjoints: 8*lower_n^2 + 16*lower_n*m + 4*lower_n + m flops
-cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 29) flops
+cost of lower_backward_backward: lower_backward_n*(8*lower_backward_n + 25) flops
 cost of lower_backward_adjoints: 8*lower_backward_n^2 + 16*lower_backward_n*m + 4*lower_backward_n + m flops""",
     sizes=("steps", "batch", "lower_n", "lower_backward_n", "upper_n", "upper_backward_n", "m", "lower_prediction_k", "upper_prediction_k"),
     arguments=(

@@ -80,13 +80,12 @@ cdef void dense_softmax_forward(
         for i in range(n):
             t_2[s*n + i] = exp(difference(z[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
     # y = t_2 (.) t_4 1
     # saved_y = y
@@ -138,7 +137,7 @@ cdef void dense_softmax_tangent(
     cdef real* t_3 = workspace + 2*batch*n
     cdef real* t_4 = workspace + 3*batch*n + batch
     cdef real* z_dot = workspace + batch*n
-    cdef real* y_z_dot = workspace + 2*batch*n
+    cdef real* y_z_dot = workspace + 3*batch*n + 2*batch
     cdef Py_ssize_t s, i, k, j
     cdef real largest, candidate, total, y
     # z = b
@@ -168,16 +167,14 @@ cdef void dense_softmax_tangent(
         for i in range(n):
             t_2[s*n + i] = exp(difference(z[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # y_z_dot = <y, z_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # y_z_dot = <y, z_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             y = t_2[s*n + i]*t_4[s]
@@ -302,11 +299,11 @@ cdef void dense_softmax_tangent_backward(
     cdef real* t_2 = workspace + 2*batch*n + batch
     cdef real* t_3 = workspace + 2*batch*n
     cdef real* t_4 = workspace + 3*batch*n + batch
-    cdef real* t_5 = workspace + 2*batch*n
+    cdef real* t_5 = workspace + 3*batch*n + 2*batch
     cdef real* z_bar = workspace
     cdef real* z_dot = workspace + batch*n
-    cdef real* y_z_dot = workspace + 3*batch*n + 2*batch
-    cdef real* t_6 = workspace + 3*batch*n + 3*batch
+    cdef real* y_z_dot = workspace + 3*batch*n + 3*batch
+    cdef real* t_6 = workspace + 2*batch*n
     cdef real* z_bar_dot = workspace
     cdef Py_ssize_t s, i, k, j
     cdef real largest, candidate, total, y, y_dot
@@ -337,23 +334,20 @@ cdef void dense_softmax_tangent_backward(
         for i in range(n):
             t_2[s*n + i] = exp(difference(z[s*n + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # t_5 = <1, y (.) y_bar>
+    # y_z_dot = <y, z_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += t_2[s*n + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # t_5 = <1, y (.) y_bar>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             y = t_2[s*n + i]*t_4[s]
             total += y*y_bar[s*n + i]
         t_5[s] = total
-    # y_z_dot = <y, z_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             y = t_2[s*n + i]*t_4[s]
@@ -483,7 +477,7 @@ cost: batch*n*(6*m + 7) flops
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "n")),)),
     ),
     mode="overwrite",
-    workspace=Derived("3*batch*n + 2*batch", lambda batch, m, n: 3*batch*n + 2*batch),
+    workspace=Derived("3*batch*n + 3*batch", lambda batch, m, n: 3*batch*n + 3*batch),
     float64=<size_t>&dense_softmax_tangent_float64,
     float32=<size_t>&dense_softmax_tangent_float32,
 )

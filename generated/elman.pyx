@@ -125,13 +125,12 @@ cdef void elman_observed_loss(
     gemm(batch, prediction_k, n, <real>1,
          h, n, 1, prediction_V, 1, n, prediction_V_h, prediction_k, 1)
     # t = <prediction_V_h + prediction_c - y, prediction_V_h + prediction_c - y>
+    # losses += select(weight, 1/2 weight t, 0)
     for s in range(batch):
         total = <real>0
         for i in range(prediction_k):
             total += (prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])*(prediction_V_h[s*prediction_k + i] + prediction_c[i] - y[s*prediction_k + i])
         t[s] = total
-    # losses += select(weight, 1/2 weight t, 0)
-    for s in range(batch):
         losses[s] += select(weight[s], weight[s]*t[s]/2, <real>0)
 
 
@@ -446,15 +445,13 @@ cdef void elman_cell_influence(
     gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
     # h_next = select(active 1, tanh(cell_z), h)
     # tanh_d1_cell_z = tanh'(cell_z)
+    # influence_W_U_b_next = tanh_d1_cell_z[j] -> [j, j + m*n + n**2]
+    fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             h_next[s*n + i] = select(active[s], tanh(cell_z[s*n + i]), h[s*n + i])
             tanh_d1_cell_z[s*n + i] = tanh_d1(cell_z[s*n + i])
-    # influence_W_U_b_next = tanh_d1_cell_z[j] -> [j, j + m*n + n**2]
-    fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
-    for s in range(batch):
-        for i in range(n):
             influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i + m*n + n*n] += tanh_d1_cell_z[s*n + i]
     # t = cell_W[i, j] tanh_d1_cell_z[i] -> [i, j]
     for s in range(batch):

@@ -340,7 +340,9 @@ cdef void gru_backward(
         U_bar is not NULL or b_bar is not NULL
     ):
         # w_r_bar_2 = e_0 (x) w_r_bar
+        # w_z_bar_2 = e_1 (x) w_z_bar
         fill(3*batch*n, <real>0, w_r_bar_2)
+        fill(3*batch*n, <real>0, w_z_bar_2)
         for s in range(batch):
             for i in range(n):
                 candidate_bar = saved_t[s*n + i]*y_bar[s*n + i]
@@ -348,10 +350,6 @@ cdef void gru_backward(
                 r_bar = saved_t_3[s*n + i]*u_n_bar
                 w_r_bar = saved_t_4[s*n + i]*r_bar
                 w_r_bar_2[s*3*n + i] += w_r_bar
-        # w_z_bar_2 = e_1 (x) w_z_bar
-        fill(3*batch*n, <real>0, w_z_bar_2)
-        for s in range(batch):
-            for i in range(n):
                 z_bar = h[s*n + i]*y_bar[s*n + i] - saved_candidate[s*n + i]*y_bar[s*n + i]
                 w_z_bar = saved_t_5[s*n + i]*z_bar
                 w_z_bar_2[(s*3 + 1)*n + i] += w_z_bar
@@ -465,7 +463,7 @@ cdef void gru_tangent_backward(
     #     U_bar_dot: (3, n, m), added to, not computed where NULL
     #     b_bar_dot: (3, n), added to, not computed where NULL
     #     c_bar_dot: (n), added to, not computed where NULL
-    # cost: 6*batch*n*(7*m + 7*n + 24) flops
+    # cost: 2*batch*n*(21*m + 21*n + 71) flops
     # 9*batch*n calls of elementwise functions
     # 8*(3*batch*m + 5*batch*n + 9*m*n + 9*n^2 + 12*n) bytes of arguments, results and
     #     saved values in float64
@@ -592,7 +590,9 @@ cdef void gru_tangent_backward(
             U_bar_dot is not NULL
         ):
             # w_r_bar_2 = e_0 (x) w_r_bar
+            # w_z_bar_2 = e_1 (x) w_z_bar
             fill(3*batch*n, <real>0, w_r_bar_2)
+            fill(3*batch*n, <real>0, w_z_bar_2)
             for s in range(batch):
                 for i in range(n):
                     candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
@@ -600,10 +600,6 @@ cdef void gru_tangent_backward(
                     r_bar = (W_h[(s*3 + 2)*n + i] + c[i])*u_n_bar
                     w_r_bar = t_6[s*n + i]*r_bar
                     w_r_bar_2[s*3*n + i] += w_r_bar
-            # w_z_bar_2 = e_1 (x) w_z_bar
-            fill(3*batch*n, <real>0, w_z_bar_2)
-            for s in range(batch):
-                for i in range(n):
                     z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
                     w_z_bar = t_2[s*n + i]*z_bar
                     w_z_bar_2[(s*3 + 1)*n + i] += w_z_bar
@@ -612,7 +608,9 @@ cdef void gru_tangent_backward(
             U_bar_dot is not NULL or b_bar_dot is not NULL
         ):
             # w_r_bar_dot_2 = e_0 (x) w_r_bar_dot
+            # w_z_bar_dot_2 = e_1 (x) w_z_bar_dot
             fill(3*batch*n, <real>0, w_r_bar_dot_2)
+            fill(3*batch*n, <real>0, w_z_bar_dot_2)
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(n):
@@ -635,13 +633,7 @@ cdef void gru_tangent_backward(
                         + t_6[s*n + i]*r_bar_dot
                     )
                     w_r_bar_dot_2[s*3*n + i] += w_r_bar_dot
-            # w_z_bar_dot_2 = e_1 (x) w_z_bar_dot
-            fill(3*batch*n, <real>0, w_z_bar_dot_2)
-            for s in range(batch):
-                if interrupted(s): return
-                for i in range(n):
                     z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
-                    r_dot = t_6[s*n + i]*(t_3[s*3*n + i] + t_4[s*3*n + i])
                     candidate_dot = t_5[s*n + i]*(r_dot*(W_h[(s*3 + 2)*n + i] + c[i]) + r[s*n + i]*(t_3[(s*3 + 2)*n + i] + c_dot[i]) + t_4[(s*3 + 2)*n + i])
                     z_bar_dot = (
                         h_dot[s*n + i]*y_bar[s*n + i]
@@ -685,15 +677,13 @@ cdef void gru_tangent_backward(
                             t_9[(s*3 + i)*n + j] = r_sij
             if h_bar_dot is not NULL or W_bar_dot is not NULL:
                 # t_7 += e_2 (x) w_n_bar
+                # t_9 += e_2 (x) w_n_bar_dot
                 for s in range(batch):
                     for i in range(n):
                         candidate_bar = (<real>1 - z[s*n + i])*y_bar[s*n + i]
                         u_n_bar = t_5[s*n + i]*candidate_bar
                         w_n_bar = r[s*n + i]*u_n_bar
                         t_7[(s*3 + 2)*n + i] += w_n_bar
-                # t_9 += e_2 (x) w_n_bar_dot
-                for s in range(batch):
-                    for i in range(n):
                         t_9[(s*3 + 2)*n + i] += w_n_bar_dot[s*n + i]
             if x_bar_dot is not NULL or U_bar_dot is not NULL:
                 # t_10 += e_2 (x) u_n_bar
@@ -927,7 +917,7 @@ tangent_backward = Kernel(
     b_bar_dot: (3, n), added to, not computed where NULL
     c_bar_dot: (n), added to, not computed where NULL
 
-cost: 6*batch*n*(7*m + 7*n + 24) flops
+cost: 2*batch*n*(21*m + 21*n + 71) flops
 9*batch*n calls of elementwise functions
 8*(3*batch*m + 5*batch*n + 9*m*n + 9*n^2 + 12*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),

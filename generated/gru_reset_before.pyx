@@ -379,13 +379,11 @@ cdef void gru_reset_before_backward(
                     t[(s*2 + 1)*n + i] += w_z_bar
         if x_bar is not NULL or U_bar is not NULL or b_bar is not NULL:
             # t_2 = e_2 (x) u_n_bar
+            # t_2 += e_1 (x) w_z_bar
             fill(3*batch*n, <real>0, t_2)
             for s in range(batch):
                 for i in range(n):
                     t_2[(s*3 + 2)*n + i] += u_n_bar[s*n + i]
-            # t_2 += e_1 (x) w_z_bar
-            for s in range(batch):
-                for i in range(n):
                     z_bar = h[s*n + i]*y_bar[s*n + i] - saved_candidate[s*n + i]*y_bar[s*n + i]
                     w_z_bar = saved_t_4[s*n + i]*z_bar
                     t_2[(s*3 + 1)*n + i] += w_z_bar
@@ -484,7 +482,7 @@ cdef void gru_reset_before_tangent_backward(
     #     U_bar_dot: (3, n, m), added to, not computed where NULL
     #     b_bar_dot: (3, n), added to, not computed where NULL
     #     V_bar_dot: (n, n), added to, not computed where NULL
-    # cost: 2*batch*n*(21*m + 22*n + 54) flops
+    # cost: 2*batch*n*(21*m + 22*n + 52) flops
     # 9*batch*n calls of elementwise functions
     # 8*(3*batch*m + 5*batch*n + 9*m*n + 9*n^2 + 9*n) bytes of arguments, results and
     #     saved values in float64
@@ -625,17 +623,14 @@ cdef void gru_reset_before_tangent_backward(
         gemm(batch, n, n, <real>1, u_n_bar_dot, n, 1, V, n, 1, t_10, n, 1)
         if h_bar_dot is not NULL or W_bar_dot is not NULL:
             # t_11 = e_1 (x) w_z_bar
+            # t_14 = e_1 (x) w_z_bar_dot
             fill(2*batch*n, <real>0, t_11)
+            fill(2*batch*n, <real>0, t_14)
             for s in range(batch):
                 for i in range(n):
                     z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
                     w_z_bar = t_2[s*n + i]*z_bar
                     t_11[(s*2 + 1)*n + i] += w_z_bar
-            # t_14 = e_1 (x) w_z_bar_dot
-            fill(2*batch*n, <real>0, t_14)
-            for s in range(batch):
-                for i in range(n):
-                    z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
                     candidate_dot = t_7[s*n + i]*t_9[s*n + i]
                     z_bar_dot = (
                         h_dot[s*n + i]*y_bar[s*n + i]
@@ -650,25 +645,21 @@ cdef void gru_reset_before_tangent_backward(
                     t_14[(s*2 + 1)*n + i] += w_z_bar_dot
         if x_bar_dot is not NULL or U_bar_dot is not NULL:
             # t_15 = e_2 (x) u_n_bar
+            # t_15 += e_1 (x) w_z_bar
             fill(3*batch*n, <real>0, t_15)
             for s in range(batch):
                 for i in range(n):
                     t_15[(s*3 + 2)*n + i] += u_n_bar[s*n + i]
-            # t_15 += e_1 (x) w_z_bar
-            for s in range(batch):
-                for i in range(n):
                     z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
                     w_z_bar = t_2[s*n + i]*z_bar
                     t_15[(s*3 + 1)*n + i] += w_z_bar
         if x_bar_dot is not NULL or U_bar_dot is not NULL or b_bar_dot is not NULL:
             # t_16 = e_2 (x) u_n_bar_dot
+            # t_16 += e_1 (x) w_z_bar_dot
             fill(3*batch*n, <real>0, t_16)
             for s in range(batch):
                 for i in range(n):
                     t_16[(s*3 + 2)*n + i] += u_n_bar_dot[s*n + i]
-            # t_16 += e_1 (x) w_z_bar_dot
-            for s in range(batch):
-                for i in range(n):
                     z_bar = h[s*n + i]*y_bar[s*n + i] - candidate[s*n + i]*y_bar[s*n + i]
                     candidate_dot = t_7[s*n + i]*t_9[s*n + i]
                     z_bar_dot = (
@@ -707,15 +698,12 @@ cdef void gru_reset_before_tangent_backward(
                 )
     if h_bar_dot is not NULL or W_bar_dot is not NULL:
         # t_11 += e_0 (x) w_r_bar
+        # t_14 += e_0 (x) w_r_bar_dot
         for s in range(batch):
             for i in range(n):
                 r_bar = h[s*n + i]*V_u_n_bar[s*n + i]
                 w_r_bar = t_5[s*n + i]*r_bar
                 t_11[s*2*n + i] += w_r_bar
-        # t_14 += e_0 (x) w_r_bar_dot
-        for s in range(batch):
-            for i in range(n):
-                r_bar = h[s*n + i]*V_u_n_bar[s*n + i]
                 r_bar_dot = h_dot[s*n + i]*V_u_n_bar[s*n + i] + h[s*n + i]*t_10[s*n + i]
                 w_r_bar_dot = (
                     t_12[s*n + i]*(t_3[s*2*n + i] + t_4[s*3*n + i])*r_bar
@@ -952,7 +940,7 @@ tangent_backward = Kernel(
     b_bar_dot: (3, n), added to, not computed where NULL
     V_bar_dot: (n, n), added to, not computed where NULL
 
-cost: 2*batch*n*(21*m + 22*n + 54) flops
+cost: 2*batch*n*(21*m + 22*n + 52) flops
 9*batch*n calls of elementwise functions
 8*(3*batch*m + 5*batch*n + 9*m*n + 9*n^2 + 9*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),

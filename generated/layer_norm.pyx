@@ -85,18 +85,17 @@ cdef void layer_norm_forward(
             for i in range(n):
                 saved_centred[s*n + i] = x[s*n + i] - sum_x[s]/n
     # t = <1, centred (.) centred>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            centred = x[s*n + i] - sum_x[s]/n
-            total += centred*centred
-        t[s] = total
     # spread = sqrt(1/n t + 1/100000)
     # reciprocal_spread = 1 / spread
     # saved_reciprocal_spread = 1 / spread
     # saved_reciprocal_d1_spread = reciprocal'(spread)
     # saved_t = sqrt'(1/n t + 1/100000)
     for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            centred = x[s*n + i] - sum_x[s]/n
+            total += centred*centred
+        t[s] = total
         r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
         reciprocal_spread_s = reciprocal(spread)
@@ -151,44 +150,40 @@ cdef void layer_norm_tangent(
     # 4*batch calls of elementwise functions
     # 8*n*(3*batch + 4) bytes of arguments, results and saved values in float64
     cdef real* sum_x = workspace
-    cdef real* t = workspace + 2*batch
-    cdef real* reciprocal_spread = workspace + 4*batch
-    cdef real* sum_x_dot = workspace + batch
-    cdef real* t_2 = workspace + 3*batch
+    cdef real* t = workspace + batch
+    cdef real* reciprocal_spread = workspace + 2*batch
+    cdef real* sum_x_dot = workspace + 3*batch
+    cdef real* t_2 = workspace + 4*batch
     cdef real* t_3 = workspace + 5*batch
     cdef Py_ssize_t s, i
     cdef real total, centred, centred_dot, r, spread
     # sum_x = <1, x>
+    # sum_x_dot = <1, x_dot>
+    # t = <1, centred (.) centred>
+    # t_2 = <1, centred_dot (.) centred>
+    # spread = sqrt(1/n t + 1/100000)
+    # reciprocal_spread = 1 / spread
+    # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]
         sum_x[s] = total
-    # sum_x_dot = <1, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]
         sum_x_dot[s] = total
-    # t = <1, centred (.) centred>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             centred = x[s*n + i] - sum_x[s]/n
             total += centred*centred
         t[s] = total
-    # t_2 = <1, centred_dot (.) centred>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
             centred = x[s*n + i] - sum_x[s]/n
             total += centred_dot*centred
         t_2[s] = total
-    # spread = sqrt(1/n t + 1/100000)
-    # reciprocal_spread = 1 / spread
-    # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
-    for s in range(batch):
         r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
         reciprocal_spread[s] = reciprocal(spread)
@@ -254,7 +249,7 @@ cdef void layer_norm_backward(
     cdef const real* saved_t_2 = saved + batch*n + 3*batch
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch
-    cdef real* sum_centred_bar = workspace
+    cdef real* sum_centred_bar = workspace + 2*batch
     cdef Py_ssize_t s, i
     cdef real total, centred_bar
     if x_bar is not NULL:
@@ -276,10 +271,9 @@ cdef void layer_norm_backward(
                 beta_bar[i] += y_bar[s*n + i]
     if x_bar is not NULL:
         # t_2 = saved_t (saved_reciprocal_d1_spread t)
-        for s in range(batch):
-            t_2[s] = saved_t[s]*saved_reciprocal_d1_spread[s]*t[s]
         # sum_centred_bar = <1, centred_bar>
         for s in range(batch):
+            t_2[s] = saved_t[s]*saved_reciprocal_d1_spread[s]*t[s]
             total = <real>0
             for i in range(n):
                 centred_bar = (
@@ -354,13 +348,12 @@ cdef void layer_norm_tangent_backward(
     cdef real r_3 = 0, centred_bar_dot
     if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
         # sum_x = <1, x>
+        # sum_x_dot = <1, x_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x[s*n + i]
             sum_x[s] = total
-        # sum_x_dot = <1, x_dot>
-        for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x_dot[s*n + i]
@@ -372,14 +365,13 @@ cdef void layer_norm_tangent_backward(
                 beta_bar_dot[i] += y_bar_dot[s*n + i]
     if x_bar_dot is not NULL or gamma_bar_dot is not NULL:
         # t = <1, centred (.) centred>
+        # t_2 = <1, centred_dot (.) centred>
         for s in range(batch):
             total = <real>0
             for i in range(n):
                 centred = x[s*n + i] - sum_x[s]/n
                 total += centred*centred
             t[s] = total
-        # t_2 = <1, centred_dot (.) centred>
-        for s in range(batch):
             total = <real>0
             for i in range(n):
                 centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
@@ -388,21 +380,19 @@ cdef void layer_norm_tangent_backward(
             t_2[s] = total
         if x_bar_dot is not NULL:
             # t_4 = <centred, gamma (.) y_bar>
+            # t_6 = <centred_dot, gamma (.) y_bar>
+            # t_6 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
             for s in range(batch):
                 total = <real>0
                 for i in range(n):
                     centred = x[s*n + i] - sum_x[s]/n
                     total += centred*gamma[i]*y_bar[s*n + i]
                 t_4[s] = total
-            # t_6 = <centred_dot, gamma (.) y_bar>
-            for s in range(batch):
                 total = <real>0
                 for i in range(n):
                     centred_dot = x_dot[s*n + i] - sum_x_dot[s]/n
                     total += centred_dot*gamma[i]*y_bar[s*n + i]
                 t_6[s] = total
-            # t_6 += <centred, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
-            for s in range(batch):
                 total = <real>0
                 for i in range(n):
                     centred = x[s*n + i] - sum_x[s]/n
@@ -591,7 +581,7 @@ cost: 2*batch*(10*n + 1) flops
     mode="accumulate",
     saved=Derived("2*batch*n + 3*batch", lambda batch, n: 2*batch*n + 3*batch),
     saved_role="read",
-    workspace=Derived("2*batch", lambda batch, n: 2*batch),
+    workspace=Derived("3*batch", lambda batch, n: 3*batch),
     float64=<size_t>&layer_norm_backward_float64,
     float32=<size_t>&layer_norm_backward_float32,
 )

@@ -20,7 +20,7 @@
 
 from derive.runtime.elementary cimport real, exp, fabs, tanh
 from derive.runtime.module cimport CONVENTION, features, source_hash
-from derive.runtime.primitives cimport fill, gemm, interrupted
+from derive.runtime.primitives cimport gemm, interrupted
 
 from derive.runtime.declare import Derived
 from derive.runtime.edge import Argument, Kernel, Leaf, admit
@@ -294,7 +294,7 @@ cdef void lstm_backward(
     #     saved: saved_sigmoid_o, saved_tanh_d1_c_next, saved_sigmoid_i, saved_tanh_d1_g,
     #         saved_tanh_g, saved_sigmoid_d1_i, saved_sigmoid_d1_f, saved_tanh_c_next,
     #         saved_sigmoid_d1_o, saved_sigmoid_f, read
-    # cost: 2*batch*n*(8*m + 8*n + 15) flops
+    # cost: 4*batch*n*(4*m + 4*n + 5) flops
     # 16*(batch*m + 8*batch*n + 4*m*n + 4*n^2 + 4*n) bytes of arguments, results and saved
     #     values in float64
     cdef const real* saved_sigmoid_o = saved
@@ -326,7 +326,9 @@ cdef void lstm_backward(
         U_bar is not NULL or b_bar is not NULL
     ):
         # t = e_2 (x) g_bar
-        fill(4*batch*n, <real>0, t)
+        # t += e_0 (x) i_bar
+        # t += e_1 (x) f_bar
+        # t += e_3 (x) o_bar
         for s in range(batch):
             for i in range(n):
                 c_next_bar = (
@@ -334,30 +336,13 @@ cdef void lstm_backward(
                     + saved_tanh_d1_c_next[s*n + i]*saved_sigmoid_o[s*n + i]*y_bar_0[s*n + i]
                 )
                 g_bar = saved_tanh_d1_g[s*n + i]*saved_sigmoid_i[s*n + i]*c_next_bar
-                t[(s*4 + 2)*n + i] += g_bar
-        # t += e_0 (x) i_bar
-        for s in range(batch):
-            for i in range(n):
-                c_next_bar = (
-                    y_bar_1[s*n + i]
-                    + saved_tanh_d1_c_next[s*n + i]*saved_sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                )
+                t[(s*4 + 2)*n + i] = g_bar
                 i_bar = saved_sigmoid_d1_i[s*n + i]*saved_tanh_g[s*n + i]*c_next_bar
-                t[s*4*n + i] += i_bar
-        # t += e_1 (x) f_bar
-        for s in range(batch):
-            for i in range(n):
-                c_next_bar = (
-                    y_bar_1[s*n + i]
-                    + saved_tanh_d1_c_next[s*n + i]*saved_sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                )
+                t[s*4*n + i] = i_bar
                 f_bar = saved_sigmoid_d1_f[s*n + i]*s_1[s*n + i]*c_next_bar
-                t[(s*4 + 1)*n + i] += f_bar
-        # t += e_3 (x) o_bar
-        for s in range(batch):
-            for i in range(n):
+                t[(s*4 + 1)*n + i] = f_bar
                 o_bar = saved_sigmoid_d1_o[s*n + i]*saved_tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                t[(s*4 + 3)*n + i] += o_bar
+                t[(s*4 + 3)*n + i] = o_bar
         if s_bar_0 is not NULL:
             # s_bar_0 += W^T t
             gemm(batch, n, 4*n, <real>1, t, 4*n, 1, W, n, 1, s_bar_0, n, 1)
@@ -429,7 +414,7 @@ cdef void lstm_tangent_backward(
     #     W_bar_dot: (4, n, n), added to, not computed where NULL
     #     U_bar_dot: (4, n, m), added to, not computed where NULL
     #     b_bar_dot: (4, n), added to, not computed where NULL
-    # cost: 4*batch*n*(14*m + 14*n + 43) flops
+    # cost: 2*batch*n*(28*m + 28*n + 51) flops
     # 15*batch*n calls of elementwise functions
     # 8*(3*batch*m + 10*batch*n + 12*m*n + 12*n^2 + 12*n) bytes of arguments, results and
     #     saved values in float64
@@ -553,7 +538,9 @@ cdef void lstm_tangent_backward(
             U_bar_dot is not NULL
         ):
             # t_2 = e_2 (x) g_bar
-            fill(4*batch*n, <real>0, t_2)
+            # t_2 += e_0 (x) i_bar
+            # t_2 += e_1 (x) f_bar
+            # t_2 += e_3 (x) o_bar
             for s in range(batch):
                 for i in range(n):
                     c_next_bar = (
@@ -561,36 +548,21 @@ cdef void lstm_tangent_backward(
                         + tanh_d1_c_next[s*n + i]*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
                     )
                     g_bar = tanh_d1_g[s*n + i]*sigmoid_i[s*n + i]*c_next_bar
-                    t_2[(s*4 + 2)*n + i] += g_bar
-            # t_2 += e_0 (x) i_bar
-            for s in range(batch):
-                for i in range(n):
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                    )
+                    t_2[(s*4 + 2)*n + i] = g_bar
                     i_bar = sigmoid_d1_i[s*n + i]*tanh_g[s*n + i]*c_next_bar
-                    t_2[s*4*n + i] += i_bar
-            # t_2 += e_1 (x) f_bar
-            for s in range(batch):
-                for i in range(n):
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                    )
+                    t_2[s*4*n + i] = i_bar
                     f_bar = sigmoid_d1_f[s*n + i]*s_1[s*n + i]*c_next_bar
-                    t_2[(s*4 + 1)*n + i] += f_bar
-            # t_2 += e_3 (x) o_bar
-            for s in range(batch):
-                for i in range(n):
+                    t_2[(s*4 + 1)*n + i] = f_bar
                     o_bar = sigmoid_d1_o[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                    t_2[(s*4 + 3)*n + i] += o_bar
+                    t_2[(s*4 + 3)*n + i] = o_bar
         if (
             s_bar_dot_0 is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
             U_bar_dot is not NULL or b_bar_dot is not NULL
         ):
             # t_4 = e_2 (x) g_bar_dot
-            fill(4*batch*n, <real>0, t_4)
+            # t_4 += e_0 (x) i_bar_dot
+            # t_4 += e_1 (x) f_bar_dot
+            # t_4 += e_3 (x) o_bar_dot
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(n):
@@ -613,70 +585,22 @@ cdef void lstm_tangent_backward(
                         tanh_d2(t[(s*4 + 2)*n + i])*t_3[(s*4 + 2)*n + i]*sigmoid_i[s*n + i]*c_next_bar
                         + tanh_d1_g[s*n + i]*(sigmoid_d1_i[s*n + i]*t_3[s*4*n + i]*c_next_bar + sigmoid_i[s*n + i]*c_next_bar_dot)
                     )
-                    t_4[(s*4 + 2)*n + i] += g_bar_dot
-            # t_4 += e_0 (x) i_bar_dot
-            for s in range(batch):
-                if interrupted(s): return
-                for i in range(n):
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                    )
-                    c_next_dot = (
-                        sigmoid_d1_f[s*n + i]*t_3[(s*4 + 1)*n + i]*s_1[s*n + i]
-                        + sigmoid_f[s*n + i]*s_dot_1[s*n + i]
-                        + sigmoid_d1_i[s*n + i]*t_3[s*4*n + i]*tanh_g[s*n + i]
-                        + sigmoid_i[s*n + i]*tanh_d1_g[s*n + i]*t_3[(s*4 + 2)*n + i]
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(sigmoid_d1_o[s*n + i]*t_3[(s*4 + 3)*n + i]*y_bar_0[s*n + i] + sigmoid_o[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
+                    t_4[(s*4 + 2)*n + i] = g_bar_dot
                     i_bar_dot = (
                         sigmoid_d2(t[s*4*n + i])*t_3[s*4*n + i]*tanh_g[s*n + i]*c_next_bar
                         + sigmoid_d1_i[s*n + i]*(tanh_d1_g[s*n + i]*t_3[(s*4 + 2)*n + i]*c_next_bar + tanh_g[s*n + i]*c_next_bar_dot)
                     )
-                    t_4[s*4*n + i] += i_bar_dot
-            # t_4 += e_1 (x) f_bar_dot
-            for s in range(batch):
-                if interrupted(s): return
-                for i in range(n):
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                    )
-                    c_next_dot = (
-                        sigmoid_d1_f[s*n + i]*t_3[(s*4 + 1)*n + i]*s_1[s*n + i]
-                        + sigmoid_f[s*n + i]*s_dot_1[s*n + i]
-                        + sigmoid_d1_i[s*n + i]*t_3[s*4*n + i]*tanh_g[s*n + i]
-                        + sigmoid_i[s*n + i]*tanh_d1_g[s*n + i]*t_3[(s*4 + 2)*n + i]
-                    )
-                    c_next_bar_dot = (
-                        y_bar_dot_1[s*n + i]
-                        + tanh_d2_c_next[s*n + i]*c_next_dot*sigmoid_o[s*n + i]*y_bar_0[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*(sigmoid_d1_o[s*n + i]*t_3[(s*4 + 3)*n + i]*y_bar_0[s*n + i] + sigmoid_o[s*n + i]*y_bar_dot_0[s*n + i])
-                    )
+                    t_4[s*4*n + i] = i_bar_dot
                     f_bar_dot = (
                         sigmoid_d2(t[(s*4 + 1)*n + i])*t_3[(s*4 + 1)*n + i]*s_1[s*n + i]*c_next_bar
                         + sigmoid_d1_f[s*n + i]*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot)
                     )
-                    t_4[(s*4 + 1)*n + i] += f_bar_dot
-            # t_4 += e_3 (x) o_bar_dot
-            for s in range(batch):
-                if interrupted(s): return
-                for i in range(n):
-                    c_next_dot = (
-                        sigmoid_d1_f[s*n + i]*t_3[(s*4 + 1)*n + i]*s_1[s*n + i]
-                        + sigmoid_f[s*n + i]*s_dot_1[s*n + i]
-                        + sigmoid_d1_i[s*n + i]*t_3[s*4*n + i]*tanh_g[s*n + i]
-                        + sigmoid_i[s*n + i]*tanh_d1_g[s*n + i]*t_3[(s*4 + 2)*n + i]
-                    )
+                    t_4[(s*4 + 1)*n + i] = f_bar_dot
                     o_bar_dot = (
                         sigmoid_d2(t[(s*4 + 3)*n + i])*t_3[(s*4 + 3)*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
                         + sigmoid_d1_o[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
                     )
-                    t_4[(s*4 + 3)*n + i] += o_bar_dot
+                    t_4[(s*4 + 3)*n + i] = o_bar_dot
             if s_bar_dot_0 is not NULL:
                 # s_bar_dot_0 += W_dot^T t_2
                 gemm(batch, n, 4*n, <real>1, t_2, 4*n, 1, W_dot, n, 1, s_bar_dot_0, n, 1)
@@ -829,7 +753,7 @@ b_bar += nabla*_b lstm . y_bar
     b_bar: (4, n), added to, not computed where NULL
     saved: saved_sigmoid_o, saved_tanh_d1_c_next, saved_sigmoid_i, saved_tanh_d1_g, saved_tanh_g, saved_sigmoid_d1_i, saved_sigmoid_d1_f, saved_tanh_c_next, saved_sigmoid_d1_o, saved_sigmoid_f, read
 
-cost: 2*batch*n*(8*m + 8*n + 15) flops
+cost: 4*batch*n*(4*m + 4*n + 5) flops
 16*(batch*m + 8*batch*n + 4*m*n + 4*n^2 + 4*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
@@ -877,7 +801,7 @@ tangent_backward = Kernel(
     U_bar_dot: (4, n, m), added to, not computed where NULL
     b_bar_dot: (4, n), added to, not computed where NULL
 
-cost: 4*batch*n*(14*m + 14*n + 43) flops
+cost: 2*batch*n*(28*m + 28*n + 51) flops
 15*batch*n calls of elementwise functions
 8*(3*batch*m + 10*batch*n + 12*m*n + 12*n^2 + 12*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),

@@ -195,14 +195,13 @@ cdef void lstm_classifier_observed_loss(
         for i in range(prediction_k):
             t_3[s*prediction_k + i] = difference(t[s*prediction_k + i], t_2[s])
     # t_4 = <1, exp(t_3)>
+    # losses += select(weight, -weight (t_3[k] - log(t_4)), 0)
     for s in range(batch):
         if interrupted(s): return
         total = <real>0
         for i in range(prediction_k):
             total += exp(t_3[s*prediction_k + i])
         t_4[s] = total
-    # losses += select(weight, -weight (t_3[k] - log(t_4)), 0)
-    for s in range(batch):
         k_3 = checked_index(&k[s], prediction_k)
         losses[s] += select(weight[s], -weight[s]*(t_3[s*prediction_k + k_3] - anchor(log(t_4[s]))), <real>0)
 
@@ -329,13 +328,13 @@ cdef void lstm_classifier_observe(
     # 8*(4*batch*n + 3*batch + 2*n*prediction_k + 2*prediction_k) bytes of arguments,
     #     results and saved values in float64
     cdef real* t = workspace
-    cdef real* t_2 = workspace + batch*n + 2*batch*prediction_k + batch
+    cdef real* t_2 = workspace + batch*n + batch*prediction_k + batch
     cdef real* t_3 = workspace + batch*n + 2*batch*prediction_k + 2*batch
     cdef real* t_4 = workspace + batch*n + 3*batch*prediction_k + 2*batch
-    cdef real* t_5 = workspace + batch*n + 2*batch*prediction_k + batch
+    cdef real* t_5 = workspace + batch*n + batch*prediction_k + batch
     cdef real* t_6 = workspace + batch*n + 4*batch*prediction_k + 2*batch
     cdef real* t_7 = workspace + batch*prediction_k
-    cdef real* t_8 = workspace + batch*n + batch*prediction_k + batch
+    cdef real* t_8 = workspace + batch*n + batch*prediction_k + 2*batch
     cdef real* t_9 = workspace
     cdef real* t_10 = workspace + batch*prediction_k + batch
     cdef Py_ssize_t s, i, k_2, k_3, j, k_4
@@ -356,13 +355,12 @@ cdef void lstm_classifier_observe(
     gemm(batch, prediction_k, n, <real>1,
          s_0, n, 1, prediction_V, 1, n, t, prediction_k, 1)
     # t_8 = t_7 e_k
+    # t_2 = t[argmax(t)]
     fill(batch*prediction_k, <real>0, t_8)
     for s in range(batch):
+        if interrupted(s): return
         k_2 = checked_index(&k[s], prediction_k)
         t_8[s*prediction_k + k_2] += t_7[s]
-    # t_2 = t[argmax(t)]
-    for s in range(batch):
-        if interrupted(s): return
         k_3 = 0
         for j in range(prediction_k):
             candidate = t[s*prediction_k + j]
@@ -379,14 +377,13 @@ cdef void lstm_classifier_observe(
             if losses is not NULL:
                 t_3[s*prediction_k + i] = r
     # t_5 = <1, t_4>
+    # t_6 = 1 / t_5
+    # losses += select(weight, -weight (t_3[k] - log(t_5)), 0)
     for s in range(batch):
         total = <real>0
         for i in range(prediction_k):
             total += t_4[s*prediction_k + i]
         t_5[s] = total
-    # t_6 = 1 / t_5
-    # losses += select(weight, -weight (t_3[k] - log(t_5)), 0)
-    for s in range(batch):
         t_6[s] = share(t_5[s])
         if losses is not NULL:
             k_4 = checked_index(&k[s], prediction_k)
@@ -472,7 +469,7 @@ cdef void lstm_classifier_cell_backward(
     #     s_bar_before: (batch, n) * (batch, n), overwritten
     #     s_reset_bar: (batch, n) * (batch, n), added to, not computed where NULL
     #     cell_delta_value: (batch, 4, n), overwritten
-    # cost: batch*n*(8*n + 31) flops
+    # cost: batch*n*(8*n + 27) flops
     # 8*(23*batch*n + 2*batch + 4*n^2) bytes of arguments, results and saved values in
     #     float64
     cdef real* t = workspace
@@ -491,6 +488,14 @@ cdef void lstm_classifier_cell_backward(
     # s_reset_bar_1 += select(reset 1, select(cell_reached 1, cell_saved_sigmoid_cell_f
     #     (.) (t + cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2),
     #     0), 0)
+    # t_3 = e_2 (x) (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
+    # t_3 += e_0 (x) (cell_saved_sigmoid_d1_cell_i (.) cell_saved_tanh_cell_g (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
+    # t_3 += e_1 (x) (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c (.) (t +
+    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
+    # t_3 += e_3 (x) (cell_saved_sigmoid_d1_cell_o (.) cell_saved_tanh_cell_c_next (.)
+    #     t_2)
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
@@ -502,27 +507,10 @@ cdef void lstm_classifier_cell_backward(
             )
             if s_reset_bar_1 is not NULL:
                 s_reset_bar_1[s*n + i] += select(reset[s], r, <real>0)
-    # t_3 = e_2 (x) (cell_saved_tanh_d1_cell_g (.) cell_saved_sigmoid_cell_i (.) (t +
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
-    fill(4*batch*n, <real>0, t_3)
-    for s in range(batch):
-        for i in range(n):
-            t_3[(s*4 + 2)*n + i] += cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
-    # t_3 += e_0 (x) (cell_saved_sigmoid_d1_cell_i (.) cell_saved_tanh_cell_g (.) (t +
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
-    for s in range(batch):
-        for i in range(n):
-            t_3[s*4*n + i] += cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
-    # t_3 += e_1 (x) (cell_saved_sigmoid_d1_cell_f (.) cell_saved_cell_c (.) (t +
-    #     cell_saved_tanh_d1_cell_c_next (.) cell_saved_sigmoid_cell_o (.) t_2))
-    for s in range(batch):
-        for i in range(n):
-            t_3[(s*4 + 1)*n + i] += cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
-    # t_3 += e_3 (x) (cell_saved_sigmoid_d1_cell_o (.) cell_saved_tanh_cell_c_next (.)
-    #     t_2)
-    for s in range(batch):
-        for i in range(n):
-            t_3[(s*4 + 3)*n + i] += cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]*t_2[s*n + i]
+            t_3[(s*4 + 2)*n + i] = cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
+            t_3[s*4*n + i] = cell_saved_sigmoid_d1_cell_i[s*n + i]*cell_saved_tanh_cell_g[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
+            t_3[(s*4 + 1)*n + i] = cell_saved_sigmoid_d1_cell_f[s*n + i]*cell_saved_cell_c[s*n + i]*(t[s*n + i] + cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]*t_2[s*n + i])
+            t_3[(s*4 + 3)*n + i] = cell_saved_sigmoid_d1_cell_o[s*n + i]*cell_saved_tanh_cell_c_next[s*n + i]*t_2[s*n + i]
     # cell_delta_value = select(cell_reached 1, t_3, 0)
     for s in range(batch):
         if interrupted(s): return
@@ -619,13 +607,12 @@ cdef void lstm_classifier_cell_resets(
     #     in float64
     cdef Py_ssize_t s, i, j
     # influence_0_W_U_b = 0, where select(reset, active, 0)
+    # influence_1_W_U_b = 0, where select(reset, active, 0)
     for s in range(batch):
         if select(reset[s], active[s], <real>0) != 0:
             for i in range(n):
                 for j in range(4*m*n + 4*n*n + 4*n):
                     influence_0_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = <real>0
-    # influence_1_W_U_b = 0, where select(reset, active, 0)
-    for s in range(batch):
         if select(reset[s], active[s], <real>0) != 0:
             for i in range(n):
                 for j in range(4*m*n + 4*n*n + 4*n):
@@ -846,20 +833,14 @@ cdef void lstm_classifier_cell_influence(
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_11[s*n + i]*x[s*m + j]
     # influence_0_W_U_b_next += t_5[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_5[s*n + i]
     # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + n]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_7[s*n + i]
     # influence_0_W_U_b_next += t_9[j] -> [j, j + 4*m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
-            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
     # influence_0_W_U_b_next += t_11[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_5[s*n + i]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_7[s*n + i]
+            influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
             influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_11[s*n + i]
     # influence_1_W_U_b_next += sum_{k} t_2[j, k] influence_0_W_U_b[k, l] -> [j, l]
     for s in range(batch):
@@ -903,16 +884,12 @@ cdef void lstm_classifier_cell_influence(
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
     # influence_1_W_U_b_next += t_6[j] -> [j, j + 4*m*n + 4*n**2 + n]
-    for s in range(batch):
-        for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_6[s*n + i]
     # influence_1_W_U_b_next += t_8[j] -> [j, j + 4*m*n + 4*n**2]
-    for s in range(batch):
-        for i in range(n):
-            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_8[s*n + i]
     # influence_1_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_6[s*n + i]
+            influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_8[s*n + i]
             influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_10[s*n + i]
 
 
@@ -932,13 +909,12 @@ cdef void lstm_classifier_cell_idle(
     #     values in float64
     cdef Py_ssize_t s, i, j
     # influence_0_W_U_b_next = influence_0_W_U_b, where select(active, 0, 1)
+    # influence_1_W_U_b_next = influence_1_W_U_b, where select(active, 0, 1)
     for s in range(batch):
         if select(active[s], <real>0, <real>1) != 0:
             for i in range(n):
                 for j in range(4*m*n + 4*n*n + 4*n):
                     influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = influence_0_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
-    # influence_1_W_U_b_next = influence_1_W_U_b, where select(active, 0, 1)
-    for s in range(batch):
         if select(active[s], <real>0, <real>1) != 0:
             for i in range(n):
                 for j in range(4*m*n + 4*n*n + 4*n):
@@ -1227,13 +1203,12 @@ cdef void lstm_classifier_cell_cut(
     #     in float64
     cdef Py_ssize_t s, i, j
     # influence_0_W_U_b = 0, where select(cell_linked, 0, 1)
+    # influence_1_W_U_b = 0, where select(cell_linked, 0, 1)
     for s in range(batch):
         if select(cell_linked[s], <real>0, <real>1) != 0:
             for i in range(n):
                 for j in range(4*m*n + 4*n*n + 4*n):
                     influence_0_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = <real>0
-    # influence_1_W_U_b = 0, where select(cell_linked, 0, 1)
-    for s in range(batch):
         if select(cell_linked[s], <real>0, <real>1) != 0:
             for i in range(n):
                 for j in range(4*m*n + 4*n*n + 4*n):
@@ -1699,7 +1674,7 @@ cdef void lstm_classifier_bptt(
     # cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
     # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
     #     2) calls
-    # cost of cell_backward: n*(8*n + 31) flops
+    # cost of cell_backward: n*(8*n + 27) flops
     # cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
@@ -1901,7 +1876,7 @@ cdef void lstm_classifier_truncated_bptt(
     # cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
     # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
     #     2) calls
-    # cost of cell_backward: n*(8*n + 31) flops
+    # cost of cell_backward: n*(8*n + 27) flops
     # cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
     cdef real* s_0 = workspace
     cdef real* s_1 = workspace + batch*n*steps + batch*n
@@ -2257,7 +2232,7 @@ cdef void lstm_classifier_hybrid(
     # cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
     # cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k +
     #     2) calls
-    # cost of cell_backward: n*(8*n + 31) flops
+    # cost of cell_backward: n*(8*n + 27) flops
     # cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
     # cost of cell_readout: 16*n^2*(m + n + 1) flops
     # cost of cell_identity: n flops
@@ -2587,7 +2562,7 @@ and the gradient of J by BPTT
 
 cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
 cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
-cost of cell_backward: n*(8*n + 31) flops
+cost of cell_backward: n*(8*n + 27) flops
 cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k"),
     arguments=(
@@ -2674,7 +2649,7 @@ steps down, at least `every`
 
 cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
 cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
-cost of cell_backward: n*(8*n + 31) flops
+cost of cell_backward: n*(8*n + 27) flops
 cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops""",
     sizes=("steps", "batch", "n", "m", "prediction_k", "every", "down"),
     arguments=(
@@ -2810,7 +2785,7 @@ by blocks of BPTT, with the influence carried from block to block
 
 cost of cell_saving_transition: 4*n*(2*m + 2*n + 1) flops and 10*n calls
 cost of observe: 6*n*prediction_k + 5*prediction_k + 5 flops and 2*(prediction_k + 2) calls
-cost of cell_backward: n*(8*n + 31) flops
+cost of cell_backward: n*(8*n + 27) flops
 cost of cell_adjoints: 16*m*n + m + 8*n^2 + 4*n flops
 cost of cell_readout: 16*n^2*(m + n + 1) flops
 cost of cell_identity: n flops

@@ -504,14 +504,13 @@ cdef void mlp_loss(
         for i in range(output_n):
             t_2[s*output_n + i] = difference(output[s*output_n + i], t[s])
     # t_3 = <1, exp(t_2)>
+    # J = -t_2[k] + log(t_3)
     for s in range(batch):
         if interrupted(s): return
         total = <real>0
         for i in range(output_n):
             total += exp(t_2[s*output_n + i])
         t_3[s] = total
-    # J = -t_2[k] + log(t_3)
-    for s in range(batch):
         k_3 = checked_index(&k[s], output_n)
         J[s] = -t_2[s*output_n + k_3] + anchor(log(t_3[s]))
 

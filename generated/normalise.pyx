@@ -80,17 +80,16 @@ cdef void normalise_forward(
     cdef Py_ssize_t s, i
     cdef real total, r, r_s
     # x_x = <x, x>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x[s*n + i]
-        x_x[s] = total
     # t = alpha / sqrt(x_x)
     # saved_t = alpha / sqrt(x_x)
     # saved_t_2 = quotient_2(alpha, sqrt(x_x))
     # saved_t_3 = sqrt'(x_x)
     # saved_t_4 = quotient_1(alpha, sqrt(x_x))
     for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*x[s*n + i]
+        x_x[s] = total
         r = root(x_x[s])
         r_s = quotient(alpha[0], r)
         t[s] = r_s
@@ -142,21 +141,19 @@ cdef void normalise_tangent(
     cdef Py_ssize_t s, i
     cdef real total, r
     # x_x = <x, x>
+    # x_dot_x = <x_dot, x>
+    # t = quotient_1(alpha, sqrt(x_x)) alpha_dot + 2 quotient_2(alpha, sqrt(x_x))
+    #     (sqrt'(x_x) x_dot_x)
+    # t_2 = alpha / sqrt(x_x)
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # x_dot_x = <x_dot, x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         x_dot_x[s] = total
-    # t = quotient_1(alpha, sqrt(x_x)) alpha_dot + 2 quotient_2(alpha, sqrt(x_x))
-    #     (sqrt'(x_x) x_dot_x)
-    # t_2 = alpha / sqrt(x_x)
-    for s in range(batch):
         r = root(x_x[s])
         t[s] = (
             quotient_d10(alpha[0], r)*alpha_dot[0]
@@ -281,31 +278,27 @@ cdef void normalise_tangent_backward(
     cdef Py_ssize_t s, i
     cdef real total, r, r_s, r_2, r_3, r_4 = 0, r_5 = 0, r_6 = 0
     # x_x = <x, x>
+    # x_dot_x = <x_dot, x>
+    # x_y_bar = <x, y_bar>
+    # t_7 = <x_dot, y_bar>
+    # t_7 += <x, y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         x_x[s] = total
-    # x_dot_x = <x_dot, x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         x_dot_x[s] = total
-    # x_y_bar = <x, y_bar>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_bar[s*n + i]
         x_y_bar[s] = total
-    # t_7 = <x_dot, y_bar>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*y_bar[s*n + i]
         t_7[s] = total
-    # t_7 += <x, y_bar_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*y_bar_dot[s*n + i]

@@ -216,6 +216,9 @@ cdef void overlapping_max_pooling_tangent(
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
     # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
+    # y_dot = sum_{p,q} ((t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q]))[j, k, l, p, q]
+    #     (x_dot[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q])[j, k, l, p, q] -> [j, k,
+    #     l]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -228,16 +231,6 @@ cdef void overlapping_max_pooling_tangent(
                         for p in range(3):
                             total += t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]*t_3[(((i*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]
                     t_4[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = total
-    # y_dot = sum_{p,q} ((t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q]))[j, k, l, p, q]
-    #     (x_dot[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q])[j, k, l, p, q] -> [j, k,
-    #     l]
-    for s in range(batch):
-        if interrupted(s): return
-        for i in range(c):
-            if interrupted(i): return
-            for j in range((n + 1) // 2):
-                if interrupted(j): return
-                for k in range((l + 1) // 2):
                     total = <real>0
                     for l_2 in range(3):
                         for p in range(3):

@@ -331,7 +331,7 @@ cdef void peephole_lstm_backward(
     #     saved: saved_t, saved_tanh_d1_c_next, saved_tanh_c_next, saved_t_2, saved_t_3,
     #         saved_tanh_d1_g, saved_tanh_g, saved_t_4, saved_t_5, saved_t_6, saved_c_next,
     #         read
-    # cost: n*(16*batch*m + 16*batch*n + 80*batch + 3) flops
+    # cost: n*(16*batch*m + 16*batch*n + 60*batch + 3) flops
     # 8*(2*batch*m + 17*batch*n + 8*m*n + 8*n^2 + 14*n) bytes of arguments, results and
     #     saved values in float64
     cdef const real* saved_t = saved
@@ -377,7 +377,9 @@ cdef void peephole_lstm_backward(
         U_bar is not NULL or b_bar is not NULL
     ):
         # t = e_2 (x) g_bar
-        fill(4*batch*n, <real>0, t)
+        # t += e_0 (x) i_bar
+        # t += e_1 (x) f_bar
+        # t += e_3 (x) o_bar
         for s in range(batch):
             for i in range(n):
                 o_bar = saved_t_2[s*n + i]*saved_tanh_c_next[s*n + i]*y_bar_0[s*n + i]
@@ -387,34 +389,12 @@ cdef void peephole_lstm_backward(
                     + p[2*n + i]*o_bar
                 )
                 g_bar = saved_tanh_d1_g[s*n + i]*saved_t_3[s*n + i]*c_next_bar
-                t[(s*4 + 2)*n + i] += g_bar
-        # t += e_0 (x) i_bar
-        for s in range(batch):
-            for i in range(n):
-                o_bar = saved_t_2[s*n + i]*saved_tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                c_next_bar = (
-                    y_bar_1[s*n + i]
-                    + saved_tanh_d1_c_next[s*n + i]*saved_t[s*n + i]*y_bar_0[s*n + i]
-                    + p[2*n + i]*o_bar
-                )
+                t[(s*4 + 2)*n + i] = g_bar
                 i_bar = saved_t_4[s*n + i]*saved_tanh_g[s*n + i]*c_next_bar
-                t[s*4*n + i] += i_bar
-        # t += e_1 (x) f_bar
-        for s in range(batch):
-            for i in range(n):
-                o_bar = saved_t_2[s*n + i]*saved_tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                c_next_bar = (
-                    y_bar_1[s*n + i]
-                    + saved_tanh_d1_c_next[s*n + i]*saved_t[s*n + i]*y_bar_0[s*n + i]
-                    + p[2*n + i]*o_bar
-                )
+                t[s*4*n + i] = i_bar
                 f_bar = saved_t_5[s*n + i]*s_1[s*n + i]*c_next_bar
-                t[(s*4 + 1)*n + i] += f_bar
-        # t += e_3 (x) o_bar
-        for s in range(batch):
-            for i in range(n):
-                o_bar = saved_t_2[s*n + i]*saved_tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                t[(s*4 + 3)*n + i] += o_bar
+                t[(s*4 + 1)*n + i] = f_bar
+                t[(s*4 + 3)*n + i] = o_bar
     if p_bar is not NULL:
         # p_i_bar = sum_s c (.) i_bar
         fill(n, <real>0, p_i_bar)
@@ -466,13 +446,11 @@ cdef void peephole_lstm_backward(
                     b_bar[i*n + j] += t[(s*4 + i)*n + j]
     if p_bar is not NULL:
         # p_bar += e_0 (x) p_i_bar
-        for i in range(n):
-            p_bar[i] += p_i_bar[i]
         # p_bar += e_1 (x) p_f_bar
-        for i in range(n):
-            p_bar[1*n + i] += p_f_bar[i]
         # p_bar += e_2 (x) p_o_bar
         for i in range(n):
+            p_bar[i] += p_i_bar[i]
+            p_bar[1*n + i] += p_f_bar[i]
             p_bar[2*n + i] += p_o_bar[i]
 
 
@@ -532,7 +510,7 @@ cdef void peephole_lstm_tangent_backward(
     #     U_bar_dot: (4, n, m), added to, not computed where NULL
     #     b_bar_dot: (4, n), added to, not computed where NULL
     #     p_bar_dot: (3, n), added to, not computed where NULL
-    # cost: n*(56*batch*m + 56*batch*n + 329*batch + 3) flops
+    # cost: n*(56*batch*m + 56*batch*n + 291*batch + 3) flops
     # 15*batch*n calls of elementwise functions
     # 8*(3*batch*m + 10*batch*n + 12*m*n + 12*n^2 + 21*n) bytes of arguments, results and
     #     saved values in float64
@@ -728,7 +706,9 @@ cdef void peephole_lstm_tangent_backward(
             U_bar_dot is not NULL
         ):
             # t_8 = e_2 (x) g_bar
-            fill(4*batch*n, <real>0, t_8)
+            # t_8 += e_0 (x) i_bar
+            # t_8 += e_1 (x) f_bar
+            # t_8 += e_3 (x) o_bar
             for s in range(batch):
                 for i in range(n):
                     o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
@@ -738,40 +718,20 @@ cdef void peephole_lstm_tangent_backward(
                         + p[2*n + i]*o_bar
                     )
                     g_bar = tanh_d1_g[s*n + i]*t_2[s*n + i]*c_next_bar
-                    t_8[(s*4 + 2)*n + i] += g_bar
-            # t_8 += e_0 (x) i_bar
-            for s in range(batch):
-                for i in range(n):
-                    o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + p[2*n + i]*o_bar
-                    )
+                    t_8[(s*4 + 2)*n + i] = g_bar
                     i_bar = t_6[s*n + i]*tanh_g[s*n + i]*c_next_bar
-                    t_8[s*4*n + i] += i_bar
-            # t_8 += e_1 (x) f_bar
-            for s in range(batch):
-                for i in range(n):
-                    o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + p[2*n + i]*o_bar
-                    )
+                    t_8[s*4*n + i] = i_bar
                     f_bar = t_7[s*n + i]*s_1[s*n + i]*c_next_bar
-                    t_8[(s*4 + 1)*n + i] += f_bar
-            # t_8 += e_3 (x) o_bar
-            for s in range(batch):
-                for i in range(n):
-                    o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                    t_8[(s*4 + 3)*n + i] += o_bar
+                    t_8[(s*4 + 1)*n + i] = f_bar
+                    t_8[(s*4 + 3)*n + i] = o_bar
         if (
             s_bar_dot_0 is not NULL or x_bar_dot is not NULL or W_bar_dot is not NULL or
             U_bar_dot is not NULL or b_bar_dot is not NULL
         ):
             # t_13 = e_2 (x) g_bar_dot
-            fill(4*batch*n, <real>0, t_13)
+            # t_13 += e_0 (x) i_bar_dot
+            # t_13 += e_1 (x) f_bar_dot
+            # t_13 += e_3 (x) o_bar_dot
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(n):
@@ -785,38 +745,17 @@ cdef void peephole_lstm_tangent_backward(
                         tanh_d2(t[(s*4 + 2)*n + i])*t_9[(s*4 + 2)*n + i]*t_2[s*n + i]*c_next_bar
                         + tanh_d1_g[s*n + i]*(t_6[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*c_next_bar + t_2[s*n + i]*c_next_bar_dot[s*n + i])
                     )
-                    t_13[(s*4 + 2)*n + i] += g_bar_dot
-            # t_13 += e_0 (x) i_bar_dot
-            for s in range(batch):
-                for i in range(n):
-                    o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + p[2*n + i]*o_bar
-                    )
+                    t_13[(s*4 + 2)*n + i] = g_bar_dot
                     i_bar_dot = (
                         t_11[s*n + i]*(t_9[s*4*n + i] + p_dot[i]*s_1[s*n + i] + p[i]*s_dot_1[s*n + i])*tanh_g[s*n + i]*c_next_bar
                         + t_6[s*n + i]*(tanh_d1_g[s*n + i]*t_9[(s*4 + 2)*n + i]*c_next_bar + tanh_g[s*n + i]*c_next_bar_dot[s*n + i])
                     )
-                    t_13[s*4*n + i] += i_bar_dot
-            # t_13 += e_1 (x) f_bar_dot
-            for s in range(batch):
-                for i in range(n):
-                    o_bar = t_5[s*n + i]*tanh_c_next[s*n + i]*y_bar_0[s*n + i]
-                    c_next_bar = (
-                        y_bar_1[s*n + i]
-                        + tanh_d1_c_next[s*n + i]*t_4[s*n + i]*y_bar_0[s*n + i]
-                        + p[2*n + i]*o_bar
-                    )
+                    t_13[s*4*n + i] = i_bar_dot
                     f_bar_dot = (
                         t_12[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]*c_next_bar
                         + t_7[s*n + i]*(s_dot_1[s*n + i]*c_next_bar + s_1[s*n + i]*c_next_bar_dot[s*n + i])
                     )
-                    t_13[(s*4 + 1)*n + i] += f_bar_dot
-            # t_13 += e_3 (x) o_bar_dot
-            for s in range(batch):
-                for i in range(n):
+                    t_13[(s*4 + 1)*n + i] = f_bar_dot
                     c_next_dot = (
                         t_7[s*n + i]*(t_9[(s*4 + 1)*n + i] + p_dot[1*n + i]*s_1[s*n + i] + p[1*n + i]*s_dot_1[s*n + i])*s_1[s*n + i]
                         + t_3[s*n + i]*s_dot_1[s*n + i]
@@ -827,7 +766,7 @@ cdef void peephole_lstm_tangent_backward(
                         t_10[s*n + i]
                         + t_5[s*n + i]*(tanh_d1_c_next[s*n + i]*c_next_dot*y_bar_0[s*n + i] + tanh_c_next[s*n + i]*y_bar_dot_0[s*n + i])
                     )
-                    t_13[(s*4 + 3)*n + i] += o_bar_dot
+                    t_13[(s*4 + 3)*n + i] = o_bar_dot
         if p_bar_dot is not NULL:
             # p_i_bar_dot = sum_s c_dot (.) i_bar
             fill(n, <real>0, p_i_bar_dot)
@@ -936,13 +875,11 @@ cdef void peephole_lstm_tangent_backward(
                         b_bar_dot[i*n + j] += t_13[(s*4 + i)*n + j]
         if p_bar_dot is not NULL:
             # p_bar_dot += e_0 (x) p_i_bar_dot
-            for i in range(n):
-                p_bar_dot[i] += p_i_bar_dot[i]
             # p_bar_dot += e_1 (x) p_f_bar_dot
-            for i in range(n):
-                p_bar_dot[1*n + i] += p_f_bar_dot[i]
             # p_bar_dot += e_2 (x) p_o_bar_dot
             for i in range(n):
+                p_bar_dot[i] += p_i_bar_dot[i]
+                p_bar_dot[1*n + i] += p_f_bar_dot[i]
                 p_bar_dot[2*n + i] += p_o_bar_dot[i]
 
 
@@ -1081,7 +1018,7 @@ p_bar += nabla*_p peephole_lstm . y_bar
     p_bar: (3, n), added to, not computed where NULL
     saved: saved_t, saved_tanh_d1_c_next, saved_tanh_c_next, saved_t_2, saved_t_3, saved_tanh_d1_g, saved_tanh_g, saved_t_4, saved_t_5, saved_t_6, saved_c_next, read
 
-cost: n*(16*batch*m + 16*batch*n + 80*batch + 3) flops
+cost: n*(16*batch*m + 16*batch*n + 60*batch + 3) flops
 8*(2*batch*m + 17*batch*n + 8*m*n + 8*n^2 + 14*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),
     arguments=(
@@ -1134,7 +1071,7 @@ tangent_backward = Kernel(
     b_bar_dot: (4, n), added to, not computed where NULL
     p_bar_dot: (3, n), added to, not computed where NULL
 
-cost: n*(56*batch*m + 56*batch*n + 329*batch + 3) flops
+cost: n*(56*batch*m + 56*batch*n + 291*batch + 3) flops
 15*batch*n calls of elementwise functions
 8*(3*batch*m + 10*batch*n + 12*m*n + 12*n^2 + 21*n) bytes of arguments, results and saved values in float64""",
     sizes=("batch", "n", "m"),

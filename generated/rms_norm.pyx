@@ -67,17 +67,16 @@ cdef void rms_norm_forward(
     cdef Py_ssize_t s, i
     cdef real total, r, spread, reciprocal_spread_s
     # t = <1, x (.) x>
-    for s in range(batch):
-        total = <real>0
-        for i in range(n):
-            total += x[s*n + i]*x[s*n + i]
-        t[s] = total
     # spread = sqrt(1/n t + 1/100000)
     # reciprocal_spread = 1 / spread
     # saved_reciprocal_spread = 1 / spread
     # saved_reciprocal_d1_spread = reciprocal'(spread)
     # saved_t = sqrt'(1/n t + 1/100000)
     for s in range(batch):
+        total = <real>0
+        for i in range(n):
+            total += x[s*n + i]*x[s*n + i]
+        t[s] = total
         r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
         reciprocal_spread_s = reciprocal(spread)
@@ -127,27 +126,25 @@ cdef void rms_norm_tangent(
     # 4*batch calls of elementwise functions
     # 8*n*(3*batch + 2) bytes of arguments, results and saved values in float64
     cdef real* t = workspace
-    cdef real* reciprocal_spread = workspace + 2*batch
-    cdef real* t_2 = workspace + batch
+    cdef real* reciprocal_spread = workspace + batch
+    cdef real* t_2 = workspace + 2*batch
     cdef real* t_3 = workspace + 3*batch
     cdef Py_ssize_t s, i
     cdef real total, r, spread
     # t = <1, x (.) x>
+    # t_2 = <1, x_dot (.) x>
+    # spread = sqrt(1/n t + 1/100000)
+    # reciprocal_spread = 1 / spread
+    # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         t[s] = total
-    # t_2 = <1, x_dot (.) x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         t_2[s] = total
-    # spread = sqrt(1/n t + 1/100000)
-    # reciprocal_spread = 1 / spread
-    # t_3 = reciprocal'(spread) (sqrt'(1/n t + 1/100000) t_2)
-    for s in range(batch):
         r = t[s]/n + (<real>(1.0/100000))
         spread = sqrt(r)
         reciprocal_spread[s] = reciprocal(spread)
@@ -274,32 +271,29 @@ cdef void rms_norm_tangent_backward(
     cdef Py_ssize_t s, i
     cdef real total, r, spread, reciprocal_d1_spread, r_s, r_2, r_3 = 0
     # t = <1, x (.) x>
+    # t_2 = <1, x_dot (.) x>
     for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x[s*n + i]*x[s*n + i]
         t[s] = total
-    # t_2 = <1, x_dot (.) x>
-    for s in range(batch):
         total = <real>0
         for i in range(n):
             total += x_dot[s*n + i]*x[s*n + i]
         t_2[s] = total
     if x_bar_dot is not NULL:
         # t_4 = <x, gamma (.) y_bar>
+        # t_6 = <x_dot, gamma (.) y_bar>
+        # t_6 += <x, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
         for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x[s*n + i]*gamma[i]*y_bar[s*n + i]
             t_4[s] = total
-        # t_6 = <x_dot, gamma (.) y_bar>
-        for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x_dot[s*n + i]*gamma[i]*y_bar[s*n + i]
             t_6[s] = total
-        # t_6 += <x, gamma_dot (.) y_bar + gamma (.) y_bar_dot>
-        for s in range(batch):
             total = <real>0
             for i in range(n):
                 total += x[s*n + i]*(gamma_dot[i]*y_bar[s*n + i] + gamma[i]*y_bar_dot[s*n + i])

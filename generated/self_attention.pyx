@@ -123,6 +123,7 @@ cdef void self_attention_forward(
             for j in range(t):
                 t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
     # t_6 = sum_{k} t_5[j, k] -> [j]
+    # t_7 = 1 / t_6
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -130,10 +131,6 @@ cdef void self_attention_forward(
             for j in range(t):
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
-    # t_7 = 1 / t_6
-    for s in range(batch):
-        if interrupted(s): return
-        for i in range(t):
             t_7[s*t + i] = share(t_6[s*t + i])
     # a = t_5 (.) (t_7[j] -> [j, k])
     # saved_a = a
@@ -271,6 +268,7 @@ cdef void self_attention_tangent(
             for j in range(t):
                 t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
     # t_6 = sum_{k} t_5[j, k] -> [j]
+    # t_7 = 1 / t_6
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -278,10 +276,6 @@ cdef void self_attention_tangent(
             for j in range(t):
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
-    # t_7 = 1 / t_6
-    for s in range(batch):
-        if interrupted(s): return
-        for i in range(t):
             t_7[s*t + i] = share(t_6[s*t + i])
     # a = t_5 (.) (t_7[j] -> [j, k])
     for s in range(batch):
@@ -585,6 +579,7 @@ cdef void self_attention_tangent_backward(
             for j in range(t):
                 t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
     # t_6 = sum_{k} t_5[j, k] -> [j]
+    # t_7 = 1 / t_6
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -592,10 +587,6 @@ cdef void self_attention_tangent_backward(
             for j in range(t):
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
-    # t_7 = 1 / t_6
-    for s in range(batch):
-        if interrupted(s): return
-        for i in range(t):
             t_7[s*t + i] = share(t_6[s*t + i])
     # a = t_5 (.) (t_7[j] -> [j, k])
     for s in range(batch):

@@ -66,13 +66,12 @@ cdef void softmax_layer_forward(
         for i in range(m):
             t_2[s*m + i] = exp(difference(x[s*m + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
     for s in range(batch):
         total = <real>0
         for i in range(m):
             total += t_2[s*m + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
     # y = t_2 (.) t_4 1
     # saved_y = y
@@ -115,7 +114,7 @@ cdef void softmax_layer_tangent(
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*m + batch
-    cdef real* y_x_dot = workspace
+    cdef real* y_x_dot = workspace + batch*m + 2*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total, y
     # t = x[argmax(x)]
@@ -133,16 +132,14 @@ cdef void softmax_layer_tangent(
         for i in range(m):
             t_2[s*m + i] = exp(difference(x[s*m + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # y_x_dot = <y, x_dot>
     for s in range(batch):
         total = <real>0
         for i in range(m):
             total += t_2[s*m + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # y_x_dot = <y, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(m):
             y = t_2[s*m + i]*t_4[s]
@@ -234,9 +231,9 @@ cdef void softmax_layer_tangent_backward(
     cdef real* t_2 = workspace + batch
     cdef real* t_3 = workspace
     cdef real* t_4 = workspace + batch*m + batch
-    cdef real* y_x_dot = workspace
-    cdef real* t_5 = workspace + batch*m + 2*batch
-    cdef real* t_6 = workspace + batch*m + 3*batch
+    cdef real* y_x_dot = workspace + batch*m + 2*batch
+    cdef real* t_5 = workspace + batch*m + 3*batch
+    cdef real* t_6 = workspace + batch*m + 4*batch
     cdef Py_ssize_t s, k, j, i
     cdef real largest, candidate, total, y, y_dot
     # t = x[argmax(x)]
@@ -254,30 +251,26 @@ cdef void softmax_layer_tangent_backward(
         for i in range(m):
             t_2[s*m + i] = exp(difference(x[s*m + i], t[s]))
     # t_3 = <1, t_2>
+    # t_4 = 1 / t_3
+    # y_x_dot = <y, x_dot>
+    # t_5 = <1, y (.) y_bar>
+    # t_6 = <1, y_dot (.) y_bar + y (.) y_bar_dot>
     for s in range(batch):
         total = <real>0
         for i in range(m):
             total += t_2[s*m + i]
         t_3[s] = total
-    # t_4 = 1 / t_3
-    for s in range(batch):
         t_4[s] = share(t_3[s])
-    # y_x_dot = <y, x_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(m):
             y = t_2[s*m + i]*t_4[s]
             total += y*x_dot[s*m + i]
         y_x_dot[s] = total
-    # t_5 = <1, y (.) y_bar>
-    for s in range(batch):
         total = <real>0
         for i in range(m):
             y = t_2[s*m + i]*t_4[s]
             total += y*y_bar[s*m + i]
         t_5[s] = total
-    # t_6 = <1, y_dot (.) y_bar + y (.) y_bar_dot>
-    for s in range(batch):
         total = <real>0
         for i in range(m):
             y = t_2[s*m + i]*t_4[s]
@@ -360,7 +353,7 @@ cost: 7*batch*m flops
         Argument("y_dot", "result", (Leaf("y_dot", ("batch", "m")),)),
     ),
     mode="overwrite",
-    workspace=Derived("batch*m + 2*batch", lambda batch, m: batch*m + 2*batch),
+    workspace=Derived("batch*m + 3*batch", lambda batch, m: batch*m + 3*batch),
     float64=<size_t>&softmax_layer_tangent_float64,
     float32=<size_t>&softmax_layer_tangent_float32,
 )
@@ -416,7 +409,7 @@ cost: 25*batch*m flops
         Argument("x_bar_dot", "result", (Leaf("x_bar_dot", ("batch", "m")),)),
     ),
     mode="accumulate",
-    workspace=Derived("batch*m + 4*batch", lambda batch, m: batch*m + 4*batch),
+    workspace=Derived("batch*m + 5*batch", lambda batch, m: batch*m + 5*batch),
     float64=<size_t>&softmax_layer_tangent_backward_float64,
     float32=<size_t>&softmax_layer_tangent_backward_float32,
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import sympy
 
-from derive.kernels.lowering.loops import (
+from derive.kernels.lowering.lower import Kernel
+from derive.kernels.statements.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -27,7 +28,6 @@ from derive.kernels.lowering.loops import (
     Sum,
     Times,
 )
-from derive.kernels.lowering.lower import Kernel
 
 NOTHING = Step((), ())
 ZERO = Number(sympy.S.Zero)

@@ -7,7 +7,7 @@ from kernels import every, kernels_of, unequal
 from shipped import SINGLE
 
 from derive.kernels.lowering.cost import cost, count
-from derive.kernels.lowering.loops import (
+from derive.kernels.statements.loops import (
     Accumulate,
     Apply,
     Asked,

@@ -30,9 +30,9 @@ from derive import (
 from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.kernels.compiling.compile import Module, compile_modules
 from derive.kernels.interpreting.interpret import Interpreted
-from derive.kernels.lowering.loops import Call, Copy, Largest, Selected, Statement, Step, Where
 from derive.kernels.lowering.lower import Kernel, lower
 from derive.kernels.printing.emit import emit
+from derive.kernels.statements.loops import Call, Copy, Largest, Selected, Statement, Step, Where
 from derive.models.layers import Layer
 from derive.models.programs import programs
 from derive.tools.build import build_runtime, load_kernels

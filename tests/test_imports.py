@@ -21,8 +21,8 @@ README = (ROOT.parent / "README.md").read_text("utf-8")
 ORDER = (
     *("runtime", "language.scalars", "language", "calculus"),
     *("vocabulary", "vocabulary.rewriting", "models", "library", "training", "recurrence"),
-    *("kernels.compiling", "kernels.lowering", "kernels.sequences"),
-    *("kernels.printing", "kernels.interpreting"),
+    *("kernels.compiling", "kernels.statements", "kernels.optimise"),
+    *("kernels.lowering", "kernels.sequences", "kernels.printing", "kernels.interpreting"),
     *("evidence.proofs", "evidence.checks"),
     *("writing.typesetting", "writing.layers", "writing.sequences", "writing.theorems"),
     *("writing.documents", "writing", "tools", "tools.cli"),

@@ -15,8 +15,8 @@ from recurrent_cells import CELLS, ROWS, flat_of, influence_of, run
 from unrolled import Unrolled, central, complex_step, relative
 
 from derive import dims
-from derive.kernels.lowering.loops import Gemm, Statement
 from derive.kernels.lowering.lower import lower
+from derive.kernels.statements.loops import Gemm, Statement
 from derive.language.walk import storage
 from derive.models.programs import BATCH, Program
 from derive.recurrence.influence import bar_name, composed, shape_of

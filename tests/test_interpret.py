@@ -15,8 +15,8 @@ from derive import R, broadcast, dims, layer, total_sum
 from derive.evidence.checks.check import by_layer
 from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.kernels.interpreting.interpret import InterpretationError, Interpreted
-from derive.kernels.lowering.loops import Asked, Buffer, Fill, For, Load, Step, Store
 from derive.kernels.lowering.lower import Kernel, lower
+from derive.kernels.statements.loops import Asked, Buffer, Fill, For, Load, Step, Store
 from derive.models.programs import programs
 
 EVERY = {**LAYERS, **SINGLE}

@@ -13,9 +13,9 @@ import pytest
 from drawn_calls import generated
 from sequence_points import parameters
 
-from derive.kernels.lowering.loops import For, instances
 from derive.kernels.lowering.lower import lower
 from derive.kernels.printing.stopping import stops
+from derive.kernels.statements.loops import For, instances
 from derive.library.dense import dense
 from derive.library.networks import elman
 from derive.models.programs import programs

@@ -14,7 +14,7 @@ from shipped import SINGLE
 
 from derive import library
 from derive.evidence.proofs.proof import prove
-from derive.kernels.lowering.loops import Gemm
+from derive.kernels.statements.loops import Gemm
 from derive.language.spaces import Product
 from derive.models.networks import Network
 

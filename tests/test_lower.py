@@ -8,7 +8,8 @@ from kernels import every, kernels_of, unequal
 from shipped import SINGLE
 
 from derive import Hom, R, dims, form, indices, softmax, tanh, variable
-from derive.kernels.lowering.loops import (
+from derive.kernels.lowering.lower import lower
+from derive.kernels.statements.loops import (
     Accumulate,
     Asked,
     Buffer,
@@ -25,7 +26,6 @@ from derive.kernels.lowering.loops import (
     Step,
     Store,
 )
-from derive.kernels.lowering.lower import lower
 from derive.models.layers import Layer
 from derive.models.programs import BATCH, programs
 

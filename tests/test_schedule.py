@@ -23,7 +23,9 @@ from derive import (
     total_sum,
     variable,
 )
-from derive.kernels.lowering.loops import (
+from derive.kernels.lowering.products import as_product
+from derive.kernels.lowering.schedule import Schedule, prepared
+from derive.kernels.statements.loops import (
     Accumulate,
     Apply,
     Asked,
@@ -39,8 +41,6 @@ from derive.kernels.lowering.loops import (
     Step,
     Store,
 )
-from derive.kernels.lowering.products import as_product
-from derive.kernels.lowering.schedule import Schedule, prepared
 from derive.language.expressions import Contraction, Elementwise
 from derive.language.walk import storage, topological
 from derive.models.layers import Layer

@@ -44,8 +44,8 @@ from derive.evidence.checks.check import by_layer, check
 from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.evidence.proofs.proof import prove_at, small_sizes
 from derive.kernels.interpreting.interpret import Interpreted
-from derive.kernels.lowering.loops import Largest, Select
 from derive.kernels.lowering.lower import lower
+from derive.kernels.statements.loops import Largest, Select
 from derive.language.reference import value
 from derive.library.convolution import max_pooling
 from derive.models.programs import programs

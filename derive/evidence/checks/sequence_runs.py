@@ -19,9 +19,9 @@ import sympy
 
 from ...kernels.interpreting.driving import Drive, element, number_at, put, rows_of
 from ...kernels.interpreting.interpret import declaration_of
-from ...kernels.lowering.loops import Buffer, Call, Copy, Fill, Statement
 from ...kernels.lowering.lower import Kernel
 from ...kernels.sequences.sequences import sequences
+from ...kernels.statements.loops import Buffer, Call, Copy, Fill, Statement
 from ...language.reference import Array, flat_arrays
 from ...models.levels import Recurrent
 from ...runtime.recurrence import Recurrence

@@ -17,7 +17,8 @@ from ...language.expressions import Variable
 from ...language.reference import Array, Value, flat_arrays, values_of
 from ...language.spaces import Product, Space
 from ...models.programs import Result
-from ..lowering.loops import (
+from ..lowering.lower import Kernel
+from ..statements.loops import (
     Asked,
     Buffer,
     Call,
@@ -30,7 +31,6 @@ from ..lowering.loops import (
     Step,
     Where,
 )
-from ..lowering.lower import Kernel
 
 Sizes = Mapping[sympy.Symbol, int]
 

@@ -26,11 +26,11 @@ from ...models.programs import programs
 from ...runtime.declare import Argument, Derived, Leaf
 from ...runtime.pickling import Reference, reference_of
 from ...runtime.recurrence import Recurrence
-from ..lowering.loops import Buffer
 from ..lowering.lower import Kernel, lower
 from ..printing.emit import within
 from ..printing.source import integer
 from ..sequences.sequences import sequences
+from ..statements.loops import Buffer
 from .driving import Drive, element, put
 from .interpret import declaration_of
 from .plain_edge import Called

@@ -16,7 +16,7 @@ import sympy
 
 from ...language.reference import Array
 from ...language.scalars.operations import Operation
-from ..lowering.loops import (
+from ..statements.loops import (
     Accumulate,
     Apply,
     Asked,

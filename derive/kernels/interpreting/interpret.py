@@ -18,8 +18,8 @@ from ...language.roles import MASK
 from ...language.roles import Argument as LayerArgument
 from ...language.spaces import Indices, leaves
 from ...runtime.declare import Argument, Declaration, Leaf
-from ..lowering.loops import Buffer
 from ..lowering.lower import Kernel
+from ..statements.loops import Buffer
 from .execution import UNWRITTEN, Compiled, InterpretationError, Memory, Region, Run, State
 
 __all__ = ["InterpretationError", "Interpreted"]

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 import sympy
 
-from .loops import (
+from ..statements.loops import (
     Accumulate,
     Apply,
     Asked,

@@ -7,7 +7,7 @@ nest of its own.  Nothing here knows a layer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import accumulate
@@ -23,7 +23,10 @@ from ...language.spaces import Real
 from ...language.text import Writer, spoken
 from ...language.walk import storage
 from ...models.programs import BATCH, Program
-from .loops import Asked, Buffer, Fill, Statement, Step, instances
+from ..optimise.guards import guards_joined
+from ..optimise.pipeline import PASSES, Pass, optimised
+from ..statements.checking import names_set
+from ..statements.loops import Asked, Buffer, Fill, Statement, Step, instances
 from .nests import Indices, Nest
 from .products import is_sum
 from .rows import cleared_sum, copied_rows, set_rows
@@ -74,9 +77,9 @@ DEPTH, LENGTH = 14, 256
 WORDS = ("saved", "workspace")
 
 
-def lower(program: Program) -> Kernel:
-    """The kernel of a program."""
-    return _Lowering(program).kernel()
+def lower(program: Program, passes: Sequence[Pass] = PASSES) -> Kernel:
+    """The kernel of a program, its statements after all passes."""
+    return _Lowering(program).kernel(passes)
 
 
 class _Lowering:
@@ -162,11 +165,13 @@ class _Lowering:
 
     # --- statements
 
-    def kernel(self) -> Kernel:
+    def kernel(self, passes: Sequence[Pass]) -> Kernel:
         """The kernel, its steps in order and its workspace laid out."""
         self.schedule = schedule = self._schedule()
         workspace = self._stored(schedule)
-        steps = merged([*self._zero_results(), *self._steps(schedule), *self._set_rows()])
+        made = [*self._zero_results(), *self._steps(schedule), *self._set_rows()]
+        steps = optimised(made, passes)
+        names = names_set(tuple(steps))
         slots, count = lay_out(workspace, steps)
         return Kernel(
             self.program,
@@ -177,8 +182,8 @@ class _Lowering:
             slots,
             count,
             tuple(steps),
-            tuple(self.indices.used),
-            tuple(self.indices.scalars),
+            tuple(name for name in self.indices.used if name in names),
+            tuple(name for name in self.indices.scalars if name in names),
             self.writer.names,
             self.lines,
             tuple(self.saves),
@@ -304,7 +309,7 @@ class _Lowering:
             entry = nest.store(self.targets[sink], roots[sink], self._adds(sink), asked[sink])
             body += self._asked(asked[sink], entry)
         formulas = dict.fromkeys(line for s in sinks for line in self._formulas(s, nest))
-        step = Step(tuple(formulas), tuple(nest.loops(merged(body))))
+        step = Step(tuple(formulas), tuple(nest.loops(guards_joined(body))))
         yield from self._asked(outer, [step])
 
     def _line(
@@ -364,27 +369,6 @@ def _union(askers: Iterable[frozenset[str]]) -> frozenset[str]:
 def _functions(nodes: Iterable[Node]) -> list[str]:
     """The names of the elementwise operations, which a kernel calls."""
     return [node.operation.name for node in nodes if isinstance(node, Elementwise)]
-
-
-def merged(steps: Iterable[Statement]) -> list[Statement]:
-    """Neighbours that the same results ask for under one condition, some of them inside."""
-    result: list[
-        tuple[Statement, list[Statement]]
-    ] = []  # the bodies of conditions grow beside them
-    for step in steps:
-        last = result[-1][0] if result else None
-        if isinstance(step, Asked) and isinstance(last, Asked):
-            if set(step.pointers) == set(last.pointers):
-                result[-1][1].extend(step.body)
-                continue
-            if set(step.pointers) < set(last.pointers):
-                result[-1][1].append(step)
-                continue
-        result.append((step, list(step.body) if isinstance(step, Asked) else []))
-    return [
-        Asked(step.pointers, tuple(merged(body))) if isinstance(step, Asked) else step
-        for step, body in result
-    ]
 
 
 def lay_out(

@@ -23,7 +23,7 @@ from ...language.forms import Access
 from ...language.names import Allocator
 from ...language.patterns import is_rearranged
 from ...language.text import spoken
-from .loops import (
+from ..statements.loops import (
     Accumulate,
     Apply,
     Buffer,

@@ -9,7 +9,7 @@ import sympy
 from ...language.expressions import Elementwise, Node, Variable, constant, is_zero, zero
 from ...language.spaces import Real
 from ...vocabulary.selecting import select
-from .loops import Buffer, Selected, Statement, Store, Where
+from ..statements.loops import Buffer, Selected, Statement, Store, Where
 from .nests import Indices, Memory, Points, wrapped
 from .products import is_rearranged, is_sum
 

@@ -9,7 +9,18 @@ import sympy
 from ...language.expressions import Contraction, Node
 from ...language.forms import Access
 from ...language.patterns import is_rearranged
-from .loops import Accumulate, Buffer, Fill, Gemm, Let, Local, Matrix, Number, Statement, Store
+from ..statements.loops import (
+    Accumulate,
+    Buffer,
+    Fill,
+    Gemm,
+    Let,
+    Local,
+    Matrix,
+    Number,
+    Statement,
+    Store,
+)
 from .nests import Indices, Memory, Points, placed, weighted, wrapped
 from .products import as_product, shown_indices, strided_base
 

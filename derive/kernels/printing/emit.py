@@ -19,7 +19,9 @@ from ...models.levels import Recurrent
 from ...models.programs import Program, programs
 from ...models.words import computed, formula, spaces
 from ..lowering.cost import cost
-from ..lowering.loops import (
+from ..lowering.lower import Kernel, lower
+from ..sequences.sequences import sequences
+from ..statements.loops import (
     Apply,
     Asked,
     Buffer,
@@ -36,8 +38,6 @@ from ..lowering.loops import (
     Sum,
     instances,
 )
-from ..lowering.lower import Kernel, lower
-from ..sequences.sequences import sequences
 from .source import Function, function, integer, real_number
 from .stopping import stops
 from .views import views, wrapped

@@ -15,7 +15,7 @@ from ...language.accesses import is_at_least_zero
 from ...language.scalars.cython_text import SMALL, Cython, Text, cython_body
 from ...language.scalars.fold import evaluate
 from ...language.scalars.operations import Operation
-from ..lowering.loops import (
+from ..statements.loops import (
     Apply,
     Buffer,
     Guards,

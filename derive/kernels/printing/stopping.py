@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lowering.loops import Apply, Asked, Call, For, Gemm, Largest, Statement, Step, instances
+from ..statements.loops import Apply, Asked, Call, For, Gemm, Largest, Statement, Step, instances
 
 
 def stops(loop: For) -> bool:

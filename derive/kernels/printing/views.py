@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-from ..lowering.loops import (
+from ..statements.loops import (
     Accumulate,
     Asked,
     Call,

@@ -23,8 +23,8 @@ from ...recurrence.hybrid import TIMES
 from ...recurrence.observations import Observation
 from ...recurrence.selections import Masks, Names, masks_of
 from ...recurrence.transitions import Transition
-from ..lowering.loops import Asked, Buffer, Call, Copy, Fill, Pointer, Statement, Step
 from ..lowering.lower import WORDS, Kernel, lower
+from ..statements.loops import Asked, Buffer, Call, Copy, Fill, Pointer, Statement, Step
 from .recurrent_cost import called_costs
 
 STEPS = sympy.Symbol("steps", integer=True, nonnegative=True)

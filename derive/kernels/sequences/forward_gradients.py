@@ -14,8 +14,8 @@ from ...language.roles import GIVEN
 from ...models.programs import BATCH
 from ...recurrence.hybrid import Hybrid
 from ...recurrence.influence import Influence
-from ..lowering.loops import Buffer, For, Load, Pieces, Statement, Step, Where
 from ..lowering.lower import Kernel
+from ..statements.loops import Buffer, For, Load, Pieces, Statement, Step, Where
 from .draft import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
 from .passes import Given, Pass, gradient_results, last_states
 from .through_time import initial_bar

@@ -13,7 +13,7 @@ from ...models.cells import inputs_of
 from ...models.levels import FORWARD, Level, Place
 from ...models.programs import BATCH
 from ...recurrence.influence import bar_name
-from ..lowering.loops import Copy, For, Statement, Step
+from ..statements.loops import Copy, For, Statement, Step
 from .draft import STEPS, ZERO, Draft, Pointers, Stack
 
 

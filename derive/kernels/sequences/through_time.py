@@ -18,8 +18,8 @@ from ...models.levels import Level, Place
 from ...models.programs import BATCH
 from ...recurrence.influence import bar_name
 from ...recurrence.transitions import Transition
-from ..lowering.loops import Copy, For, Pieces, Statement, Step
 from ..lowering.lower import Kernel
+from ..statements.loops import Copy, For, Pieces, Statement, Step
 from .draft import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
 from .passes import Given, Pass, gradient_results, last_states
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ...evidence.checks.cases import Case
 from ...evidence.checks.findings import EPS, largest
-from ...kernels.lowering.loops import Step
 from ...kernels.lowering.lower import Kernel, Line, in_order
+from ...kernels.statements.loops import Step
 from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.reference import Array, flat_arrays, values_of
 from ...language.walk import rewrite, storage, topological

@@ -1,0 +1,1 @@
+"""The statements a kernel is made of."""
