@@ -21,13 +21,13 @@ from ..lowering.loops import (
     Asked,
     Buffer,
     Call,
+    Commented,
     Copy,
     Fill,
     For,
     Load,
     Pointer,
     Statement,
-    Step,
     Where,
 )
 from ..lowering.lower import Kernel
@@ -72,7 +72,7 @@ class Drive:
         raise TypeError(f"{type(statement).__name__} is no statement of a kernel over sequences")
 
     @run.register
-    def _(self, statement: Step) -> None:
+    def _(self, statement: Commented) -> None:
         self.block(statement.body)
 
     @run.register
