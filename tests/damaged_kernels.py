@@ -11,6 +11,7 @@ from derive.kernels.statements.loops import (
     Accumulate,
     Apply,
     Asked,
+    Commented,
     Fill,
     For,
     Gemm,
@@ -23,13 +24,12 @@ from derive.kernels.statements.loops import (
     Scalar,
     Select,
     Statement,
-    Step,
     Store,
     Sum,
     Times,
 )
 
-NOTHING = Step((), ())
+NOTHING = Commented((), ())
 ZERO = Number(sympy.S.Zero)
 Change = Callable[[Any], Any]  # a damaged instance; None where the damage does not apply
 
@@ -254,7 +254,7 @@ DAMAGES: dict[str, tuple[type, Change]] = {
     "Largest with its indices exchanged": (Largest, exchanged),
     "Largest dropped": (Largest, dropped),
     "Largest without guards": (Largest, lambda s: replace(s, guards=()) if s.guards else None),
-    "Asked without condition": (Asked, lambda s: Step((), s.body)),
+    "Asked without condition": (Asked, lambda s: Commented((), s.body)),
     "Asked by the first pointer no more": (Asked, without("pointers", 0)),
     "Asked by the last pointer no more": (Asked, without("pointers", -1)),
     "Asked by another pointer": (Asked, other_pointer),

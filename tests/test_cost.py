@@ -11,12 +11,12 @@ from derive.kernels.statements.loops import (
     Accumulate,
     Apply,
     Asked,
+    Commented,
     For,
     Gemm,
     Inside,
     Largest,
     Let,
-    Step,
     Store,
     Sum,
     Times,
@@ -98,7 +98,7 @@ def test_the_formulas_are_what_the_loops_do(kernel):
 def performed(statements, at):
     flops = calls = 0
     for statement in statements:
-        if isinstance(statement, (Step, Asked)):
+        if isinstance(statement, (Commented, Asked)):
             more = performed(statement.body, at)
         elif isinstance(statement, For):
             times = int(statement.extent.subs(at))

@@ -201,42 +201,42 @@ def other(node: Node, position: int) -> int:
 
 
 def d_sum_last_dropped(e: LinearCombination, d):
-    return calculus.total(e, [(w, d[x]) for w, x in e.terms[:-1]])
+    return calculus.sum_like(e, [(w, d[x]) for w, x in e.terms[:-1]])
 
 
 def d_sum_without_weights(e: LinearCombination, d):
-    return calculus.total(e, [(1, d[x]) for _, x in e.terms])
+    return calculus.sum_like(e, [(1, d[x]) for _, x in e.terms])
 
 
 def d_psi_last_argument_dropped(e: Elementwise, d):
     psi, z = e.operation, e.arguments
     terms = [hadamard(elementwise(psi.derivative(i), *z), d[z[i]]) for i in range(len(z))]
-    return calculus.total(e, [(1, term) for term in terms[: max(1, len(z) - 1)]])
+    return calculus.sum_like(e, [(1, term) for term in terms[: max(1, len(z) - 1)]])
 
 
 def d_psi_by_another_argument(e: Elementwise, d):
     psi, z = e.operation, e.arguments
     last = len(z) - 1
     terms = [hadamard(elementwise(psi.derivative(last - i), *z), d[z[i]]) for i in range(len(z))]
-    return calculus.total(e, [(1, term) for term in terms])
+    return calculus.sum_like(e, [(1, term) for term in terms])
 
 
 def d_psi_without_derivative(e: Elementwise, d):
-    return calculus.total(e, [(1, hadamard(e, d[z])) for z in e.arguments])
+    return calculus.sum_like(e, [(1, hadamard(e, d[z])) for z in e.arguments])
 
 
 def d_psi_without_direction(e: Elementwise, d):
-    return calculus.total(e, [(1, elementwise(e.operation.derivative(0), *e.arguments))])
+    return calculus.sum_like(e, [(1, elementwise(e.operation.derivative(0), *e.arguments))])
 
 
 def d_form_last_factor_dropped(e: Contraction, d):
     last = max(1, len(e.filled) - 1)
-    return calculus.total(e, [(1, calculus._with(e, i, d[e.filled[i]])) for i in range(last)])
+    return calculus.sum_like(e, [(1, calculus._with(e, i, d[e.filled[i]])) for i in range(last)])
 
 
 def d_form_into_another_slot(e: Contraction, d):
     terms = [(1, calculus._with(e, other(e, i), d[x])) for i, x in enumerate(e.filled)]
-    return calculus.total(e, terms)
+    return calculus.sum_like(e, terms)
 
 
 def d_form_all_slots_at_once(e: Contraction, d):
@@ -276,7 +276,7 @@ def d_jet(higher=True, inner=True, paired=True):
             ]
         if paired and e.cotangent is not None:
             terms.append(calculus._jet(e, given_, d[e.cotangent]))
-        return calculus.total(e, [(1, term) for term in terms])
+        return calculus.sum_like(e, [(1, term) for term in terms])
 
     return rule
 

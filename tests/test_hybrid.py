@@ -18,7 +18,7 @@ from derive.kernels.lowering.cost import count
 from derive.kernels.lowering.lower import lower
 from derive.models.programs import BATCH
 from derive.recurrence.hybrid import TIMES, Hybrid
-from derive.recurrence.influence import Store, shape_of
+from derive.recurrence.influence import StoredJacobian, shape_of
 
 BEFORE = 2  # steps by RTRL, so that J is full at the block's start
 BLOCK = 3
@@ -145,7 +145,7 @@ def test_the_influence_of_a_learned_initial_state_at_the_end_of_a_block(name: st
 
 def shapes(name: str) -> dict[tuple[int, int], tuple[str, ...]]:
     """The shape of every block of Lambda without the batch."""
-    stores: dict[tuple[int, int], Store] = hybrid_of(name).stores
+    stores: dict[tuple[int, int], StoredJacobian] = hybrid_of(name).stores
     return {key: tuple(map(str, shape_of(s.variable)[1:])) for key, s in stores.items()}
 
 

@@ -16,7 +16,7 @@ from derive.evidence.checks.check import by_layer
 from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.kernels.interpreting.interpret import InterpretationError, Interpreted
 from derive.kernels.lowering.lower import Kernel, lower
-from derive.kernels.statements.loops import Asked, Buffer, Fill, For, Load, Step, Store
+from derive.kernels.statements.loops import Asked, Buffer, Commented, Fill, For, Load, Store
 from derive.models.programs import programs
 
 EVERY = {**LAYERS, **SINGLE}
@@ -77,7 +77,7 @@ REFUSED = {
 @pytest.mark.parametrize("sentence", REFUSED)
 def test_it_refuses(sentence: str) -> None:
     """Each with the sentence that says what is wrong."""
-    damaged = forward(with_steps(Step((), (REFUSED[sentence],))))
+    damaged = forward(with_steps(Commented((), (REFUSED[sentence],))))
     with pytest.raises(InterpretationError, match=sentence):
         damaged(np.ones((2, 3)))
 
@@ -87,7 +87,7 @@ def test_it_refuses_what_another_buffer_has_left() -> None:
     other = replace(total, name="other")
     both = (*kernel.workspace, (other, sympy.S.Zero))
     read = For(i, sympy.S.One, (Store(y, (i, i), Load(other, (i,))),))
-    damaged = replace(kernel, workspace=both, steps=(*kernel.steps, Step((), (read,))))
+    damaged = replace(kernel, workspace=both, steps=(*kernel.steps, Commented((), (read,))))
     with pytest.raises(InterpretationError, match="other: entry 0 is read"):
         Interpreted(damaged)(np.ones((2, 3)))
 
@@ -102,11 +102,11 @@ def test_it_refuses_null() -> None:
 
 
 def _unguarded(step: Any) -> Any:
-    return Step((), step.body) if isinstance(step, Asked) else step
+    return Commented((), step.body) if isinstance(step, Asked) else step
 
 
 def test_a_thrifty_kernel_computes_nothing_for_nobody() -> None:
-    unread = Step((), (Fill(replace(total, name="unread")),))
+    unread = Commented((), (Fill(replace(total, name="unread")),))
     scratch = (*kernel.workspace, (replace(total, name="unread"), kernel.workspace_count))
     count = kernel.workspace_count + total.count
     wasteful = replace(

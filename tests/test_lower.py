@@ -13,6 +13,7 @@ from derive.kernels.statements.loops import (
     Accumulate,
     Asked,
     Buffer,
+    Commented,
     Fill,
     For,
     Gemm,
@@ -23,7 +24,6 @@ from derive.kernels.statements.loops import (
     Local,
     Select,
     Statement,
-    Step,
     Store,
 )
 from derive.models.layers import Layer
@@ -52,7 +52,7 @@ def flattened(statements, loops=()):
     for statement in statements:
         if isinstance(statement, For):
             yield from flattened(statement.body, (*loops, statement))
-        elif isinstance(statement, (Step, Asked)):
+        elif isinstance(statement, (Commented, Asked)):
             yield from flattened(statement.body, loops)
         else:
             yield statement, loops
@@ -160,7 +160,7 @@ def test_every_step_has_its_formula(kernel):
         for statement in statements:
             if isinstance(statement, Asked):
                 yield from bare(statement.body)
-            elif not isinstance(statement, Step) or not statement.formulas:
+            elif not isinstance(statement, Commented) or not statement.formulas:
                 yield statement
 
     assert not list(bare(kernel.steps))

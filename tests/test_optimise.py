@@ -21,6 +21,7 @@ from derive.kernels.optimise.pipeline import PASSES, optimised
 from derive.kernels.statements.checking import IllFormed, check
 from derive.kernels.statements.loops import (
     Buffer,
+    Commented,
     Fill,
     For,
     Let,
@@ -28,7 +29,6 @@ from derive.kernels.statements.loops import (
     Local,
     Number,
     Statement,
-    Step,
     Store,
     Times,
     instances,
@@ -78,8 +78,8 @@ def call(kernel: Interpreted, program: Program, values: dict, sizes: dict, **giv
     kernel(*(values[a.variable] for a in program.arguments), **given, **asked)
 
 
-def nest(index: sympy.Symbol, *body: Statement) -> Step:
-    return Step((), (For(index, n, body),))
+def nest(index: sympy.Symbol, *body: Statement) -> Commented:
+    return Commented((), (For(index, n, body),))
 
 
 def store(buffer: Buffer, value: Any, *place: Any, add: bool = False) -> Store:
@@ -107,18 +107,18 @@ def test_what_has_changed_is_computed_again() -> None:
         nest(i, store(b, Load(a, (n - 1 - i,)), i)),  # reads what other points write
         nest(i, store(b, Load(a, (sympy.S.Zero,)), i)),
         nest(i, store(a, one, sympy.S.Zero)),  # all points write one entry
-        Step((), (Fill(a), For(i, n, (store(b, one, i),)))),  # cleared behind the first nest
-        Step((), (For(i, n + 1, (store(c, one, i),)),)),  # of other extents
+        Commented((), (Fill(a), For(i, n, (store(b, one, i),)))),  # cleared behind the first nest
+        Commented((), (For(i, n + 1, (store(c, one, i),)),)),  # of other extents
     ],
 )
-def test_nests_that_may_meet_stay_apart(second: Step) -> None:
+def test_nests_that_may_meet_stay_apart(second: Commented) -> None:
     first = nest(i, store(a, one, i))
     assert fused([first, second]) == [first, second]
 
 
 def test_what_is_added_to_at_every_place_once_is_set() -> None:
     halves = [store(block, Load(a, (i,)), sympy.S(k), i, add=True) for k in range(2)]
-    cleared = Step((), (Fill(block), For(i, n, tuple(halves))))
+    cleared = Commented((), (Fill(block), For(i, n, tuple(halves))))
     (step,) = covered([cleared])
     assert step == nest(i, *(replace(half, add=False) for half in halves))
     for body in (halves[:1], [*halves, halves[0]], [halves[0], replace(halves[1], place=(i, i))]):

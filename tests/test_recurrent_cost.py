@@ -11,7 +11,6 @@ from test_cost import performed
 
 from derive import library, recurrent
 from derive.kernels.printing.emit import emit
-from derive.kernels.sequences.draft import Steps
 from derive.kernels.sequences.recurrent_cost import (
     BLOCK,
     bptt_cost,
@@ -19,6 +18,7 @@ from derive.kernels.sequences.recurrent_cost import (
     leading,
     rtrl_cost,
 )
+from derive.kernels.sequences.sequence_kernel import Steps
 from derive.models.programs import BATCH
 from derive.recurrence.hybrid import TIMES, Hybrid
 from derive.recurrence.influence import Influence

@@ -30,6 +30,7 @@ from derive.kernels.statements.loops import (
     Apply,
     Asked,
     Buffer,
+    Commented,
     Fill,
     For,
     Gemm,
@@ -38,7 +39,6 @@ from derive.kernels.statements.loops import (
     Load,
     Local,
     Select,
-    Step,
     Store,
 )
 from derive.language.expressions import Contraction, Elementwise
@@ -200,7 +200,7 @@ def computed(kernel):
 def executed_calls(statements, sizes):
     total = 0
     for statement in statements:
-        if isinstance(statement, (Step, Asked)):
+        if isinstance(statement, (Commented, Asked)):
             total += executed_calls(statement.body, sizes)
         elif isinstance(statement, For):
             total += int(statement.extent.subs(sizes)) * executed_calls(statement.body, sizes)
@@ -235,7 +235,7 @@ def taken(statements, asked):
         if isinstance(statement, Asked):
             if set(statement.pointers) & asked:
                 yield from taken(statement.body, asked)
-        elif isinstance(statement, (Step, For)):
+        elif isinstance(statement, (Commented, For)):
             yield from taken(statement.body, asked)
         else:
             yield statement
@@ -302,7 +302,7 @@ def test_buffers_that_share_their_place_do_not_live_at_once(kernel):
     sizes = {BATCH: 3} | unequal(kernel.program.layer)
     total = int(sympy.sympify(kernel.workspace_count).subs(sizes))
     spans, lives = {}, {}
-    in_order = list(every(kernel.steps, Step))
+    in_order = list(every(kernel.steps, Commented))
     for buffer, offset in kernel.workspace:
         start = int(sympy.sympify(offset).subs(sizes))
         spans[buffer] = (start, start + int(sympy.sympify(buffer.count).subs(sizes)))

@@ -54,7 +54,7 @@ def row(found, s: int):
     return tuple(row(part, s) for part in found) if isinstance(found, tuple) else found[s]
 
 
-# --- the wrapped step
+# --- the masked step
 
 
 @cells

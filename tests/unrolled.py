@@ -28,7 +28,7 @@ from derive.calculus.maps import variables_of
 from derive.language.expressions import Node, Variable
 from derive.language.reference import values_of
 from derive.language.walk import storage
-from derive.recurrence.influence import Store, shape_of
+from derive.recurrence.influence import StoredJacobian, shape_of
 
 MOVES = sympy.Symbol("moves", integer=True, positive=True)
 STEP = 1e-30
@@ -116,7 +116,7 @@ class Unrolled:
             unpack(found, values[s.variable.name], s, len(shape_of(h[a])), self._begin(s, leaf))
         return by_sample(found, len(shape_of(h[a])), leaf in self.influence.step.initial)
 
-    def _begin(self, s: Store, leaf: Node) -> int:
+    def _begin(self, s: StoredJacobian, leaf: Node) -> int:
         return 0 if s.offsets is None else int(s.offsets[s.by.index(leaf)].subs(self.sizes))
 
     def shape(self, node: Node) -> tuple[int, ...]:
@@ -124,7 +124,9 @@ class Unrolled:
         return tuple(int(extent.subs(self.sizes)) for extent in shape_of(node))
 
 
-def unpack(found: np.ndarray, array: np.ndarray, s: Store, rank: int, begin: int = 0) -> None:
+def unpack(
+    found: np.ndarray, array: np.ndarray, s: StoredJacobian, rank: int, begin: int = 0
+) -> None:
     """A stored array set into the full one: side by side, or with tied axes stored once."""
     out, into = found.shape[:rank], found.shape[rank:]
     if s.offsets is not None:

@@ -85,7 +85,7 @@ def _(node: Potential, d: Tangents) -> Node:
 
 @_tangent.register
 def _(node: LinearCombination, d: Tangents) -> Node:
-    return total(node, [(weight, d[term]) for weight, term in node.terms])
+    return sum_like(node, [(weight, d[term]) for weight, term in node.terms])
 
 
 @_tangent.register
@@ -93,12 +93,12 @@ def _(node: Elementwise, d: Tangents) -> Node:
     psi, z = node.operation, node.arguments
     curved = [k for k in range(len(z)) if k not in psi.linear]
     slopes = [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in curved]
-    return total(node, [*slopes, (1, linear_along(node, {k: d[z[k]] for k in psi.linear}))])
+    return sum_like(node, [*slopes, (1, linear_along(node, {k: d[z[k]] for k in psi.linear}))])
 
 
 @_tangent.register
 def _(node: Contraction, d: Tangents) -> Node:
-    return total(node, [(1, _with(node, k, d[x])) for k, x in enumerate(node.filled)])
+    return sum_like(node, [(1, _with(node, k, d[x])) for k, x in enumerate(node.filled)])
 
 
 @_tangent.register
@@ -122,7 +122,7 @@ def _(node: Jet, d: Tangents) -> Node:
         for k, (slot, v) in enumerate(given)
     ]
     paired = [] if node.cotangent is None else [(1, _jet(node, node.directions, d[node.cotangent]))]
-    return total(node, [*higher, *inner, *paired])
+    return sum_like(node, [*higher, *inner, *paired])
 
 
 def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
@@ -136,7 +136,7 @@ def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
     return elementwise(node.operation, *filled)
 
 
-def total(like: Node, terms: Iterable[tuple[object, Node]]) -> Node:
+def sum_like(like: Node, terms: Iterable[tuple[object, Node]]) -> Node:
     """The sum of the terms, which are of the space of `like`; zero where there is none."""
     return linear_combination([*terms, (1, zero(like.space))])
 
@@ -175,7 +175,7 @@ def cotangents(
     summed: dict[Node, Node] = {}
     for inner in reversed(topological(node)):
         if inner in dependent and inner in arrived:
-            u = total(inner, [(1, term) for term in arrived[inner]])
+            u = sum_like(inner, [(1, term) for term in arrived[inner]])
             summed[inner] = u
             for operand, share in pull(inner, u, dependent):
                 arrived.setdefault(operand, []).append(share)

@@ -82,8 +82,8 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
     for weight, term in terms:
         number, inner = scaled_part(term)
         if not is_zero(inner):
-            before, first = added.get(modulo_order(inner), (sympy.S.Zero, inner))
-            added[modulo_order(inner)] = (before + weight * number, first)
+            before, first = added.get(commutative_key(inner), (sympy.S.Zero, inner))
+            added[commutative_key(inner)] = (before + weight * number, first)
     kept = tuple((weight, term) for weight, term in added.values() if weight != 0)
     for weight, _ in kept:
         check_in_range(weight)
@@ -94,7 +94,7 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
     return intern(LinearCombination(space, kept))
 
 
-def modulo_order(node: Node) -> object:
+def commutative_key(node: Node) -> object:
     """A key that two expressions share where they differ only in the order of factors.
 
     Factors that a form reads at one access commute: a (.) b is b (.) a and <u, v> is <v, u>.

@@ -11,7 +11,7 @@ from types import CodeType
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLine:
     """A line of a file; its text is read when it is asked for."""
 
     file: str
@@ -27,18 +27,18 @@ class Place:
         return f"{Path(self.file).name}:{self.line}"
 
 
-def place_of(code: CodeType) -> Place:
+def place_of(code: CodeType) -> SourceLine:
     """Where a function begins, with its decorators."""
-    return Place(code.co_filename, code.co_firstlineno)
+    return SourceLine(code.co_filename, code.co_firstlineno)
 
 
-def innermost(error: BaseException, file: str) -> Place | None:
+def innermost(error: BaseException, file: str) -> SourceLine | None:
     """The last line of a file that an error, or what caused it, passed through; None for none."""
     for failure in reversed([*_causes(error)]):
         frames = traceback.walk_tb(failure.__traceback__)
         lines = [line for frame, line in frames if frame.f_code.co_filename == file]
         if lines:
-            return Place(file, lines[-1])
+            return SourceLine(file, lines[-1])
     return None
 
 

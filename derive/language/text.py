@@ -90,7 +90,7 @@ def _(node: Node) -> str:
     return Writer({}).whole(node)
 
 
-def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
+def identifier_of(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
     """An identifier for an expression: its name, or what it is made of, as in W_x or tanh_d1_z."""
     if node in names or isinstance(node, Variable):
         return names.get(node, getattr(node, "name", otherwise))

@@ -13,7 +13,7 @@ from ..language.roles import STATE, THETA, Argument
 from ..language.spaces import Size, SpaceError, dims, leaves
 from .cells import Cell, inputs_of
 from .layers import Layer
-from .levels import BACKWARD, FORWARD, Level, Place, Recurrent, shown_as
+from .levels import BACKWARD, FORWARD, CellInstance, Level, Recurrent, shown_as
 from .resize import bound_sizes, resized_layer
 
 
@@ -102,7 +102,7 @@ def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> R
 
 def _level(where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer | None) -> Level:
     """Cells and a prediction in common sizes."""
-    placed: list[Place] = []
+    placed: list[CellInstance] = []
     for label, (cell, direction) in cells.items():
         if not isinstance(cell, Cell):
             raise SpaceError(
@@ -118,11 +118,13 @@ def _level(where: str, cells: Mapping[str, tuple[Layer, str]], prediction: Layer
     states = [cell.function.arguments[0] for cell in placed]
     if prediction is None:
         g = Layer("prediction", (states[0],), states[0].variable)
-        return Level(tuple(placed), Place("prediction", g))
+        return Level(tuple(placed), CellInstance("prediction", g))
     return Level(tuple(placed), _prediction(where, prediction, placed))
 
 
-def _cell(where: str, label: str, cell: Cell, direction: str, beside: Sequence[Place]) -> Place:
+def _cell(
+    where: str, label: str, cell: Cell, direction: str, beside: Sequence[CellInstance]
+) -> CellInstance:
     sizes: dict[sympy.Symbol, Size] = {s: s for s in cell.sizes}
     names = {x.name: f"{label}_{x.name}" for x in cell.theta}
     if beside:
@@ -140,7 +142,7 @@ def _cell(where: str, label: str, cell: Cell, direction: str, beside: Sequence[P
     made = resized_layer(cell, sizes, name=label, renamed=names, prefix=f"{label}_")
     if beside:
         _check_same(where, inputs_of(made), inputs_of(beside[0].function))
-    return Place(label, made, direction)
+    return CellInstance(label, made, direction)
 
 
 def _check_same(where: str, inputs: Sequence[Argument], others: Sequence[Argument]) -> None:
@@ -153,7 +155,7 @@ def _check_same(where: str, inputs: Sequence[Argument], others: Sequence[Argumen
             )
 
 
-def _prediction(where: str, g: Layer, cells: Sequence[Place]) -> Place:
+def _prediction(where: str, g: Layer, cells: Sequence[CellInstance]) -> CellInstance:
     """The prediction with its states bound to those of the cells."""
     if not isinstance(g, Layer):
         raise SpaceError(f"recurrent {where}: the prediction must be a layer, got {shown_as(g)}")
@@ -175,7 +177,7 @@ def _prediction(where: str, g: Layer, cells: Sequence[Place]) -> Place:
                 f"recurrent {where}: the prediction takes {x.space}, but the state of "
                 f"{cell.label} is of {cell.state.space}; use a prediction of that space"
             )
-    return Place("prediction", made)
+    return CellInstance("prediction", made)
 
 
 def _raised(where: str, label: str, level: Level, below: Sequence[Level]) -> Level:
@@ -202,8 +204,8 @@ def _raised(where: str, label: str, level: Level, below: Sequence[Level]) -> Lev
 
 
 def _under(
-    label: str, place: Place, bound: Mapping[sympy.Symbol, Size], kept: Sequence[Argument]
-) -> Place:
+    label: str, place: CellInstance, bound: Mapping[sympy.Symbol, Size], kept: Sequence[Argument]
+) -> CellInstance:
     f = place.function
     first = {
         s
@@ -215,10 +217,12 @@ def _under(
     sizes = {s: bound.get(s, s if s in first else dims(f"{label}_{s}")) for s in f.sizes}
     names = {a.name: f"{label}_{a.name}" for a in f.arguments if a not in kept}
     made = resized_layer(f, sizes, name=f"{label}_{f.name}", renamed=names, prefix=f"{label}_")
-    return Place(f"{label}.{place.label}", made, place.direction)
+    return CellInstance(f"{label}.{place.label}", made, place.direction)
 
 
-def of_levels(name: str, levels: tuple[Level, ...], loss: Place | None, learned: bool) -> Recurrent:
+def of_levels(
+    name: str, levels: tuple[Level, ...], loss: CellInstance | None, learned: bool
+) -> Recurrent:
     """The recurrent network of these levels; as a layer it is one step.
 
     A parameter that several cells or predictions have is one.
@@ -241,11 +245,11 @@ def of_levels(name: str, levels: tuple[Level, ...], loss: Place | None, learned:
     return Recurrent(name, arguments, below, names, doc, levels=levels, loss=loss, learned=learned)
 
 
-def _input(cell: Place) -> Variable:
+def _input(cell: CellInstance) -> Variable:
     return inputs_of(cell.function)[0].variable
 
 
-def _call(place: Place, values: Mapping[Node, Node]) -> Node:
+def _call(place: CellInstance, values: Mapping[Node, Node]) -> Node:
     """The layer on expressions for some of its arguments."""
     arguments = {a.name: values.get(a.variable, a.variable) for a in place.function.arguments}
     return place.function(**arguments)

@@ -18,7 +18,7 @@ from ..language.forms import LATEST, Called
 from ..language.hooks import Shown, compiled
 from ..language.mistakes import refuse_attribute, refuse_operators
 from ..language.normal_form import normalised
-from ..language.places import Place, innermost
+from ..language.places import SourceLine, innermost
 from ..language.refusals import about_sizes
 from ..language.roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from ..language.spaces import Space, SpaceError
@@ -44,7 +44,7 @@ class Layer(Shown):
     output: Node
     names: Mapping[Node, str] = field(default_factory=dict)
     doc: str = ""
-    place: Place | None = field(default=None, kw_only=True)
+    place: SourceLine | None = field(default=None, kw_only=True)
     called: Called = field(default=LATEST, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:

@@ -35,7 +35,7 @@ FORWARD, BACKWARD = "forward in time", "backward in time"
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class CellInstance:
     """A layer where it stands in a network: under its label, in the network's sizes and names."""
 
     label: str
@@ -62,7 +62,7 @@ class Place:
         """The parameters, and what is fixed, under their names in the network."""
         return self.function.theta
 
-    def with_roles(self, roles: Mapping[str, str]) -> Place:
+    def with_roles(self, roles: Mapping[str, str]) -> CellInstance:
         """The layer with other roles for some of its arguments."""
         return replace(self, function=self.function.with_roles(roles))
 
@@ -71,11 +71,11 @@ class Place:
 class Level:
     """Cells side by side, and the prediction of their states."""
 
-    cells: tuple[Place, ...]
-    prediction: Place
+    cells: tuple[CellInstance, ...]
+    prediction: CellInstance
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[CellInstance, ...]:
         """The cells, then the prediction."""
         return (*self.cells, self.prediction)
 
@@ -97,7 +97,7 @@ class Recurrent(Composed):
     """
 
     levels: tuple[Level, ...] = ()
-    loss: Place | None = None
+    loss: CellInstance | None = None
     learned: bool = False
 
     def __post_init__(self) -> None:
@@ -125,14 +125,14 @@ class Recurrent(Composed):
         owners = [(x, self.owner(x)) for x in self.theta]
         return tuple((*p.label.split("."), x.name.removeprefix(p.prefix)) for x, p in owners)
 
-    def owner(self, x: Variable) -> Place:
+    def owner(self, x: Variable) -> CellInstance:
         """The place that a parameter has its name from; others may share it."""
         places = [p for level in self.levels for p in level.places if x in p.theta]
         named = [p for p in places if x.name.startswith(p.prefix)]
         return max(named or places, key=lambda place: len(place.prefix))
 
     @property
-    def cells(self) -> tuple[Place, ...]:
+    def cells(self) -> tuple[CellInstance, ...]:
         """All cells, level by level."""
         return tuple(cell for level in self.levels for cell in level.cells)
 
@@ -229,7 +229,7 @@ def _with_loss(network: Recurrent, loss: Layer) -> Recurrent:
             f"recurrent {network.name}: the loss takes {made.arguments[0].variable.space}, but the "
             f"prediction is of {given}; use a loss of that space"
         )
-    return replace(network, loss=Place("loss", made))
+    return replace(network, loss=CellInstance("loss", made))
 
 
 def shown_as(value: object) -> str:

@@ -24,7 +24,7 @@ from ..language.roles import Argument
 from ..language.spaces import Size, Space, SpaceError, leaves
 from .composing import of_levels
 from .layers import Layer, formula_of
-from .levels import Level, Place, Recurrent
+from .levels import CellInstance, Level, Recurrent
 from .networks import Composed, Network, composed, with_sizes
 from .resize import resized_layer
 from .stages import Path, Stage
@@ -145,7 +145,7 @@ def _replaced(network: N, target: Variable, value: Node, sources: Sequence[Varia
     return cast(N, made)
 
 
-def _rebuilt(network: Composed, change: Callable[[Place], Place]) -> Recurrent:
+def _rebuilt(network: Composed, change: Callable[[CellInstance], CellInstance]) -> Recurrent:
     """A recurrent network of changed cells and predictions."""
     assert isinstance(network, Recurrent)
     levels = tuple(
@@ -187,7 +187,7 @@ def parted(network: Recurrent) -> tuple[Recurrent, dict[str, str]]:
     """
     uses: dict[str, str] = {}
 
-    def change(place: Place) -> Place:
+    def change(place: CellInstance) -> CellInstance:
         own = place.prefix
         shared = (x.name for x in place.theta if network.owner(x) is not place)
         new = {name: f"{own}{name}" for name in shared}

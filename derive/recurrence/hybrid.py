@@ -27,7 +27,7 @@ from ..language.spaces import R
 from ..language.walk import rebuild, rewrite, storage
 from ..models.programs import BATCH, Program, Result
 from ..vocabulary.selecting import only, select
-from .influence import Influence, Store, Tied, composed, identity, met, shape_of
+from .influence import Influence, StoredJacobian, Tied, composed, identity, met, shape_of
 from .selections import is_family
 from .transitions import step
 
@@ -38,7 +38,7 @@ TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
 class Kept:
     """Lambda_j . nabla f_j for one array of J: a term whose factors are kept over the times."""
 
-    store: Store
+    store: StoredJacobian
     by: Node
     term: Term
 
@@ -96,13 +96,13 @@ class Hybrid:
                 return found
             found = new
 
-    def _lambda(self, a: int, b: int, tied: frozenset[tuple[int, int]]) -> Store:
+    def _lambda(self, a: int, b: int, tied: frozenset[tuple[int, int]]) -> StoredJacobian:
         h = self.step.h
         stored = {p for _, p in tied}
         left = (extent for p, extent in enumerate(shape_of(h[b])) if p not in stored)
         several = f"_{a}{b}" if len(h) > 1 else ""
         made = self.transition.names.variable(f"Lambda{several}", R(*shape_of(h[a]), *left))
-        return Store(made, a, (h[b],), tied)
+        return StoredJacobian(made, a, (h[b],), tied)
 
     def start(self) -> Program:
         """Lambda = id, every sample linked."""
@@ -114,7 +114,7 @@ class Hybrid:
         name = f"{self.transition.label}_identity"
         return step(self.transition.layer, name, "Lambda = id", results)
 
-    def _times_lambda(self, s: Store, term: Term) -> Term:
+    def _times_lambda(self, s: StoredJacobian, term: Term) -> Term:
         """Lambda . L for a term of L: Lambda becomes one of its factors."""
         term = renamed(term)
         (x,) = s.by
@@ -190,11 +190,11 @@ class Hybrid:
         law = "J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j"
         return step(t.layer, f"{t.label}_block_end", law, results, extra=(TIMES,))
 
-    def _carried(self, new: Store) -> Iterator[Node]:
+    def _carried(self, new: StoredJacobian) -> Iterator[Node]:
         blocks = {key: (self._term(s),) for key, s in self.stores.items()}
         yield from self.influence.products(new, blocks)
 
-    def _term(self, s: Store) -> Term:
+    def _term(self, s: StoredJacobian) -> Term:
         """Lambda itself as a term of a block."""
         (x,) = s.by
         into, extents = fresh_access(shape_of(x))

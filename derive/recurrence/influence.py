@@ -44,7 +44,7 @@ Tied = dict[tuple[int, int], Ties]
 
 
 @dataclass(frozen=True, eq=False)
-class Store:
+class StoredJacobian:
     """An array of derivatives of one component of the state: by some arrays, side by side.
 
     `tied` are the pairs of axes that are stored once; arrays side by side have none, and begin at
@@ -85,7 +85,7 @@ def met(terms: Sequence[Term]) -> Ties:
     return frozenset.intersection(*(ties(term) for term in terms))
 
 
-class Step:
+class Linearisation:
     """The blocks of D f and nabla f of one transition, by component of the state.
 
     `D[a, b]` has the terms of component a by component b of what f begins from, `nabla[a, k]`
@@ -151,7 +151,7 @@ class Influence:
     """The arrays of J and the programs that carry it on and read it."""
 
     def __init__(self, transition: Transition) -> None:
-        self.transition, self.step = transition, Step(transition)
+        self.transition, self.step = transition, Linearisation(transition)
         self.tied = self.step.kept(self._start())
         self.stores = list(self._stores())
         self.next = {s: f"{s.variable.name}_next" for s in self.stores}
@@ -168,7 +168,7 @@ class Influence:
 
     # --- the arrays of J
 
-    def _stores(self) -> Iterator[Store]:
+    def _stores(self) -> Iterator[StoredJacobian]:
         """Full influences of parameters on the same components side by side, others alone."""
         by, rows = self.step.by, range(len(self.step.h))
         support = {k: tuple(a for a in rows if (a, k) in self.tied) for k in range(len(by))}
@@ -183,21 +183,25 @@ class Influence:
             if k not in together:
                 yield from (self._alone(a, k, x) for a in support[k])
 
-    def _side_by_side(self, components: Sequence[int], by: Sequence[Node]) -> Iterator[Store]:
+    def _side_by_side(
+        self, components: Sequence[int], by: Sequence[Node]
+    ) -> Iterator[StoredJacobian]:
         offsets, end = [], sympy.S.Zero
         for x in by:
             offsets.append(end)
             end = sympy.expand(end + sympy.Mul(*shape_of(x)))
         for a in components:
             space = R(*shape_of(self.step.h[a]), end)
-            yield Store(self._variable(a, by, space), a, tuple(by), frozenset(), tuple(offsets))
+            yield StoredJacobian(
+                self._variable(a, by, space), a, tuple(by), frozenset(), tuple(offsets)
+            )
 
-    def _alone(self, a: int, k: int, x: Node) -> Store:
+    def _alone(self, a: int, k: int, x: Node) -> StoredJacobian:
         tied = self.tied[a, k]
         stored = {p for _, p in tied}
         left = (extent for p, extent in enumerate(shape_of(x)) if p not in stored)
         space = R(*shape_of(self.step.h[a]), *left)
-        return Store(self._variable(a, [x], space), a, (x,), tied)
+        return StoredJacobian(self._variable(a, [x], space), a, (x,), tied)
 
     def _variable(self, a: int, by: Sequence[Node], space: Real) -> Variable:
         """influence_W_U_b, with the number of the state's component where there are several."""
@@ -212,7 +216,7 @@ class Influence:
             name = f"{self._word(x.operands[0])}_{x.position}"  # type: ignore[attr-defined]
         return name.removeprefix(f"{self.transition.label}_")
 
-    def store(self, a: int, x: Node) -> Store | None:
+    def store(self, a: int, x: Node) -> StoredJacobian | None:
         """Where the influence of x on component a is; None where there is none."""
         return next((s for s in self.stores if s.component == a and x in s.by), None)
 
@@ -266,12 +270,12 @@ class Influence:
         law = "J_next = J where a sample is not active"
         return step(t.layer, f"{t.label}_idle", law, results)
 
-    def _carried(self, new: Store) -> Node:
+    def _carried(self, new: StoredJacobian) -> Node:
         moved = [*self.products(new, self.step.D), *self._immediate(new)]
         return total(new.variable.space, moved)
 
     def products(
-        self, new: Store, blocks: Mapping[tuple[int, int], tuple[Term, ...]]
+        self, new: StoredJacobian, blocks: Mapping[tuple[int, int], tuple[Term, ...]]
     ) -> Iterator[Node]:
         """The products of blocks and J that belong into one array of the new J."""
         for (a, b), terms in blocks.items():
@@ -279,7 +283,7 @@ class Influence:
             if a == new.component and old is not None:
                 yield from (product(term, old, new) for term in terms)
 
-    def _immediate(self, new: Store) -> Iterator[Node]:
+    def _immediate(self, new: StoredJacobian) -> Iterator[Node]:
         """nabla f, set into its places."""
         for x in new.by:
             for term in self.step.nabla.get((new.component, self.step.by.index(x)), ()):
@@ -288,14 +292,14 @@ class Influence:
 
     # --- gradients: J* . D*g . e
 
-    def _heads(self) -> list[Store]:
+    def _heads(self) -> list[StoredJacobian]:
         """One array for each family of parameters: what its columns are added up in is shared."""
-        heads: dict[tuple[Node, ...], Store] = {}
+        heads: dict[tuple[Node, ...], StoredJacobian] = {}
         for s in self.stores:
             heads.setdefault(s.by, s)
         return list(heads.values())
 
-    def _columns(self, head: Store) -> Variable | None:
+    def _columns(self, head: StoredJacobian) -> Variable | None:
         """What the gradients of parameters side by side are added up in; None for one alone."""
         if head.offsets is None:
             return None
@@ -320,12 +324,12 @@ class Influence:
             law.append(f"{name} += J* . {t.eps.name}")
         return step(t.layer, f"{t.label}_readout", law, results)
 
-    def _read_columns(self, s: Store, eps: Node, space: Space) -> Node:
+    def _read_columns(self, s: StoredJacobian, eps: Node, space: Space) -> Node:
         access, extents = fresh_access(shape_of(s.variable))
         term = Term(access, (), ((access, s.variable),), tuple(extents.items()))
         return written(space, term, [(access[:-1], eps)], access[-1:])
 
-    def _read(self, s: Store, eps: Node, x: Node) -> Node:
+    def _read(self, s: StoredJacobian, eps: Node, x: Node) -> Node:
         out, extents = fresh_access(shape_of(self.step.h[s.component]))
         entry, more = fresh_access(shape_of(x))
         tied = {p: out[q] for q, p in s.tied}
@@ -351,7 +355,7 @@ class Influence:
         return step(self.transition.layer, name, law, results) if results else None
 
 
-def identity(s: Store) -> Node:
+def identity(s: StoredJacobian) -> Node:
     """The identity on a component of the state, where an array of derivatives stores it."""
     (x,) = s.by
     access, extents = fresh_access(shape_of(x))
@@ -359,7 +363,7 @@ def identity(s: Store) -> Node:
     return written(s.variable.space, term, [], s.place(access, x, access))
 
 
-def product(term: Term, old: Store, new: Store) -> Node:
+def product(term: Term, old: StoredJacobian, new: StoredJacobian) -> Node:
     """A term of a block times an array of J, where the new J has it."""
     term = renamed(term)
     if new.offsets is not None:

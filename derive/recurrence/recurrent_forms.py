@@ -17,7 +17,7 @@ from ..language.expressions import Node
 from ..language.spaces import Size
 from ..language.walk import storage
 from ..models.programs import BATCH
-from .influence import Influence, Store, shape_of
+from .influence import Influence, StoredJacobian, shape_of
 
 FULL, COMPRESSED, PARTLY = "full", "compressed", "partly compressed"
 
@@ -87,7 +87,7 @@ def size_text(size: Size) -> str:
     return str(sympy.factor(size)).replace("**", "^")
 
 
-def count_of(s: Store) -> sympy.Expr:
+def count_of(s: StoredJacobian) -> sympy.Expr:
     """The numbers of an array of J for one sample."""
     return sympy.Mul(*shape_of(s.variable)[1:])
 
@@ -200,19 +200,19 @@ class _Told:
                 why=self._why(s),
             )
 
-    def _why(self, s: Store) -> str:
+    def _why(self, s: StoredJacobian) -> str:
         if s.tied:
             return f"in place of {size_text(self._uncompressed(s))}: {self._axes(s)}"
         if len(s.by) > 1:
             return "side by side: one product with D f"
         return "one product with D f"
 
-    def _uncompressed(self, s: Store) -> sympy.Expr:
+    def _uncompressed(self, s: StoredJacobian) -> sympy.Expr:
         (x,) = s.by
         shapes = (shape_of(self.step.h[s.component])[1:], shape_of(x))
         return sympy.Mul(*(e for shape in shapes for e in shape if e != BATCH))
 
-    def _axes(self, s: Store) -> str:
+    def _axes(self, s: StoredJacobian) -> str:
         (x,) = s.by
         pairs = sorted((q, p) for q, p in s.tied if q)
         axes = ", ".join(f"axis {p} of {self._word(x)} is axis {q - 1}" for q, p in pairs)

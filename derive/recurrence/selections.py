@@ -1,6 +1,6 @@
 """What a step of a sequence selects by the masks of resets, lengths and missing targets.
 
-The transition of a cell f is wrapped once, as a formula, so that everything else is derived:
+The transition of a cell f is masked once, as a formula, so that everything else is derived:
 
     F(h; x, h_reset, reset, active; theta) = select(active, f(begun; x; theta), h)
     begun = select(reset, h_reset, h)
@@ -24,7 +24,7 @@ from ..language.spaces import R, Space, leaves
 from ..language.walk import rebuild, rewrite, storage, topological
 from ..models.cells import inputs_of
 from ..models.layers import Layer
-from ..models.levels import FORWARD, Place, Recurrent
+from ..models.levels import FORWARD, CellInstance, Recurrent
 from ..models.programs import BATCH
 from ..vocabulary.selecting import gate, only, select
 
@@ -70,7 +70,7 @@ def masks_of(network: Recurrent, names: Names) -> Masks:
 
 
 @dataclass(frozen=True, eq=False)
-class Wrapped:
+class Masked:
     """The layer F of a cell, the state that f begins from, and f itself, for one sample."""
 
     layer: Layer
@@ -85,7 +85,7 @@ class Wrapped:
         return new[begun], new[inner]
 
 
-def wrapped(cell: Place, initial: Variable, masks: Masks) -> Wrapped:
+def masked(cell: CellInstance, initial: Variable, masks: Masks) -> Masked:
     """The layer F of a cell."""
     f, h = cell.function, cell.state
     begun = h if masks.reset is None else select(masks.reset, initial, h)
@@ -101,7 +101,7 @@ def wrapped(cell: Place, initial: Variable, masks: Masks) -> Wrapped:
         for leaf, name in _named(h, read):
             local.setdefault(leaf, unused(name, {*local.values(), *f.words}))
     label, after = cell.label.replace(".", "_"), select(masks.active, inner, h)
-    return Wrapped(Layer(label, arguments, after, local), begun, inner)
+    return Masked(Layer(label, arguments, after, local), begun, inner)
 
 
 def _gated(mask: Variable, argument: Argument) -> Node:

@@ -1,6 +1,6 @@
 """The steps of a recurrent network as programs: what a sequence's kernels call at each time.
 
-A transition is wrapped once, as a formula F that selects (`selections`); everything else is derived
+A transition is masked once, as a formula F that selects (`selections`); everything else is derived
 from it.  Its backward step is (5.14) of the thesis, eps_{i-1} = D*F . eps_i + D*g . e_{i-1}; the
 parameters' adjoints (5.22) are cut off it where they read what belongs to one time, so that they
 become one product over all times.
@@ -23,22 +23,22 @@ from ..language.expressions import Node, Variable, constant, linear_combination,
 from ..language.names import unused
 from ..language.riesz import riesz
 from ..language.roles import GIVEN, Argument
-from ..language.text import spoken
+from ..language.text import identifier_of
 from ..language.walk import depends_on, rewrite, topological
 from ..models.cells import inputs_of
 from ..models.layers import Layer
-from ..models.levels import Place, Recurrent
+from ..models.levels import CellInstance, Recurrent
 from ..models.programs import BATCH, Program, Result, saved_border, stored_parts
 from ..vocabulary.selecting import only, select
 from .selections import (
     Masks,
     Names,
     is_family,
+    masked,
     plain_values,
     renamed,
     selected_parts,
     selected_sums,
-    wrapped,
 )
 
 
@@ -64,13 +64,13 @@ def step(
 class Transition:
     """One cell's programs: forward, backward, the parameters' adjoints."""
 
-    def __init__(self, network: Recurrent, cell: Place, names: Names, masks: Masks) -> None:
+    def __init__(self, network: Recurrent, cell: CellInstance, names: Names, masks: Masks) -> None:
         self.network, self.cell, self.names = network, cell, names
         self.label = cell.label.replace(".", "_")
         state = cell.state.name
         self.first = names.variable(f"{state}_0", cell.state.space)
         initial = names.variable(f"{state}_reset", cell.state.space)
-        formula = wrapped(cell, initial, masks)
+        formula = masked(cell, initial, masks)
         self.layer = formula.layer.batched(BATCH)
         self.begun, self.inner = formula.lifted()
         self.by_name = {a.name: a.variable for a in self.layer.arguments}
@@ -143,7 +143,7 @@ class Transition:
     def _as_variables(self, nodes: Iterable[Node], kind: str) -> dict[Node, Variable]:
         found = {}
         for node in nodes:
-            name = f"{kind}_{spoken(node, self.named, 'value')}"
+            name = f"{kind}_{identifier_of(node, self.named, 'value')}"
             found[node] = self.names.variable(f"{self.label}_{name}", node.space)
         return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .. import library
-from ..language.places import Place, innermost
+from ..language.places import SourceLine, innermost
 from ..models.declaration import declarations
 from ..models.layers import Layer
 
@@ -120,9 +120,9 @@ def _sentence(path: Path, error: BaseException) -> str:
     return f"{shown}:{place.line}: {what}{text}"
 
 
-def _place(path: Path, error: BaseException) -> Place | None:
+def _place(path: Path, error: BaseException) -> SourceLine | None:
     if isinstance(error, SyntaxError):
-        return Place(error.filename or str(path.resolve()), error.lineno or 1)
+        return SourceLine(error.filename or str(path.resolve()), error.lineno or 1)
     return innermost(error, str(path.resolve()))
 
 

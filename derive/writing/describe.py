@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ..calculus.maps import LinearMap
 from ..kernels.lowering.cost import Cost, cost_of
 from ..kernels.lowering.lower import lower
-from ..kernels.sequences.draft import Steps
 from ..kernels.sequences.recurrent_cost import (
     MethodCost,
     bptt_cost,
@@ -20,9 +19,10 @@ from ..kernels.sequences.recurrent_cost import (
     hybrid_cost,
     rtrl_cost,
 )
+from ..kernels.sequences.sequence_kernel import Steps
 from ..kernels.sequences.sequences import why_offline
 from ..language.expressions import is_zero
-from ..language.places import Place
+from ..language.places import SourceLine
 from ..language.text import Writer
 from ..models.cells import Cell
 from ..models.composing import recurrent
@@ -102,7 +102,7 @@ class Description:
     name: str
     signature: str
     doc: str
-    declared: Place | None
+    declared: SourceLine | None
     arguments: tuple[ArgumentText, ...]
     output: str
     formula: tuple[str, ...]

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.sequences.draft import Steps
+from ...kernels.sequences.sequence_kernel import Steps
 from ...language.reference import Array, Value
 from ...language.reference import shape_of as numbers
 from ...language.spaces import leaves
-from ...recurrence.influence import Influence, Store, shape_of
+from ...recurrence.influence import Influence, StoredJacobian, shape_of
 from .findings import EPS, Finding, compared, largest, vector
 from .oracles import moved
 from .sequence_calls import SequenceCalls, added_groups, by_group, shared
@@ -70,7 +70,7 @@ class OnlineLaws(SequenceCalls):
                     bound + EPS * largest(rounding),
                 )
 
-    def _on_the_state(self, stores: list[Store]) -> set[str]:
+    def _on_the_state(self, stores: list[StoredJacobian]) -> set[str]:
         return {_owner(x).name.removesuffix("_reset") for s in stores for x in s.by} | {
             f"{cell.state.name}_0" for cell in self.network.cells if self.network.learned
         }
@@ -84,7 +84,7 @@ class OnlineLaws(SequenceCalls):
         )
         return found, off
 
-    def _along(self, stores: list[Store], J: Any, v: Mapping[str, Value]) -> Array:
+    def _along(self, stores: list[StoredJacobian], J: Any, v: Mapping[str, Value]) -> Array:
         """J v, component by component of the state."""
         found = self._zeros()
         for s, array in zip(stores, J, strict=True):
@@ -99,7 +99,7 @@ class OnlineLaws(SequenceCalls):
         shapes = (numbers(space, self.case.sizes) for space in leaves(cell.state.space))
         return [np.zeros((batch, *shape)) for shape in shapes]
 
-    def _directed(self, s: Store, v: Mapping[str, Value]) -> list[Array]:
+    def _directed(self, s: StoredJacobian, v: Mapping[str, Value]) -> list[Array]:
         """The direction of each array of a store, zero for those of other parameters."""
         made = []
         batch, first = self.case.active.shape[1], f"{self.network.cells[0].state.name}_0"
@@ -160,7 +160,7 @@ def _component(x: Any, value: Any) -> Any:
     return value if hasattr(x, "name") else _component(x.operands[0], value)[x.position]
 
 
-def along(s: Store, J: Array, v: list[Array]) -> Array:
+def along(s: StoredJacobian, J: Array, v: list[Array]) -> Array:
     """J v of one array of derivatives: over all entries of its parameters, stored or tied."""
     if s.offsets is not None:
         return np.asarray(J @ np.concatenate([np.ravel(part) for part in v]))

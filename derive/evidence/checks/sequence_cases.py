@@ -19,7 +19,7 @@ from ...language.reference import Array, Value, values_of
 from ...language.roles import MASK, Argument
 from ...models.cells import inputs_of
 from ...models.layers import Layer
-from ...models.levels import FORWARD, Level, Place, Recurrent
+from ...models.levels import FORWARD, CellInstance, Level, Recurrent
 from ...models.programs import BATCH
 from .sampling import draw, point_of, unequal_sizes, uniform
 
@@ -239,7 +239,7 @@ class _Sample:
         values = {a.variable: known[a.name] for a in layer.arguments}
         return values_of([layer.output], values, self.case.sizes)[0]
 
-    def _cell(self, cell: Place, x: Sequence[Mapping[str, Any]]) -> None:
+    def _cell(self, cell: CellInstance, x: Sequence[Mapping[str, Any]]) -> None:
         number, case = len(self.states), self.case
         name = cell.state.name
         first = (
@@ -254,7 +254,7 @@ class _Sample:
         self.states.append([found[t] for t in range(case.steps)])
         self.last.append(h)
 
-    def _times(self, cell: Place) -> Iterator[int]:
+    def _times(self, cell: CellInstance) -> Iterator[int]:
         times = range(self.case.steps)
         return iter(times) if cell.direction == FORWARD else reversed(times)
 

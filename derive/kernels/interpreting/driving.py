@@ -22,13 +22,13 @@ from ..statements.loops import (
     Asked,
     Buffer,
     Call,
+    Commented,
     Copy,
     Fill,
     For,
     Load,
     Pointer,
     Statement,
-    Step,
     Where,
 )
 
@@ -72,7 +72,7 @@ class Drive:
         raise TypeError(f"{type(statement).__name__} is no statement of a kernel over sequences")
 
     @run.register
-    def _(self, statement: Step) -> None:
+    def _(self, statement: Commented) -> None:
         self.block(statement.body)
 
     @run.register

@@ -21,6 +21,7 @@ from ..statements.loops import (
     Apply,
     Asked,
     Buffer,
+    Commented,
     Fill,
     For,
     Gemm,
@@ -32,14 +33,13 @@ from ..statements.loops import (
     Local,
     Matrix,
     Number,
-    Place,
     Position,
     Scalar,
     Select,
     Selected,
     Statement,
-    Step,
     Store,
+    Subscript,
     Sum,
     Times,
     Where,
@@ -171,7 +171,7 @@ class Compiled:
             return lambda state: start
         return lambda state: start + sum(step * state.index[name] for name, step in steps)
 
-    def place(self, place: Place) -> Callable[[State], list[int]]:
+    def place(self, place: Subscript) -> Callable[[State], list[int]]:
         """One entry for each axis."""
         entries = [self.whole(entry) for entry in place]
         return lambda state: [entry(state) for entry in entries]
@@ -256,7 +256,7 @@ class Compiled:
         raise TypeError(f"{type(statement).__name__} is no statement")
 
     @run.register
-    def _(self, statement: Step) -> Run:
+    def _(self, statement: Commented) -> Run:
         body = self.block(statement.body)
 
         def step(state: State) -> None:

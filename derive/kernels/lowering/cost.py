@@ -11,6 +11,7 @@ from ..statements.loops import (
     Accumulate,
     Apply,
     Asked,
+    Commented,
     Copy,
     Fill,
     For,
@@ -26,7 +27,6 @@ from ..statements.loops import (
     Select,
     Selected,
     Statement,
-    Step,
     Store,
     Sum,
     Times,
@@ -101,7 +101,7 @@ def _count(statement: Statement) -> Count:
 
 
 @_count.register
-def _(s: Step | Asked) -> Count:
+def _(s: Commented | Asked) -> Count:
     return _all(s.body)
 
 

@@ -20,17 +20,17 @@ from ...language.names import Allocator, unused
 from ...language.normal_form import normal
 from ...language.spaces import Indices as IndexSpace
 from ...language.spaces import Real
-from ...language.text import Writer, spoken
+from ...language.text import Writer, identifier_of
 from ...language.walk import storage
 from ...models.programs import BATCH, Program
 from ..optimise.guards import guards_joined
 from ..optimise.pipeline import PASSES, Pass, optimised
 from ..statements.checking import names_set
-from ..statements.loops import Asked, Buffer, Fill, Statement, Step, instances
-from .nests import Indices, Nest
+from ..statements.loops import Asked, Buffer, Commented, Fill, Statement, instances
+from .nests import LoopNames, Nest
 from .products import is_sum
 from .rows import cleared_sum, copied_rows, set_rows
-from .schedule import Schedule, Sink, is_leaf, prepared
+from .schedule import Schedule, Stored, is_leaf, prepared
 from .sums import sum_statements
 
 
@@ -71,7 +71,7 @@ class Kernel:
         return sum((buffer.count for buffer in self.saved), sympy.S.Zero)
 
 
-NOBODY: frozenset[str] = frozenset()
+UNGUARDED: frozenset[str] = frozenset()
 # operations within each other, and in all, in a line: what one can read, and a compiler goes down
 DEPTH, LENGTH = 14, 256
 WORDS = ("saved", "workspace")
@@ -123,7 +123,7 @@ class _Lowering:
         self._clear_later()
         self.saves = [plain[node] for node in program.saves]
         self.saved = [self._buffer(f"saved_{self._name(n)}", n, "saved") for n in self.saves]
-        self.indices = Indices(self.allocator, BATCH)
+        self.indices = LoopNames(self.allocator, BATCH)
 
     def _clear_later(self) -> None:
         """A sum that is selected by a mask is made in its result, whose other rows are cleared."""
@@ -158,7 +158,7 @@ class _Lowering:
 
     def _name(self, node: Node) -> str:
         """The node's name; one that is made up is none that something else has."""
-        name = spoken(node, self.names, "t")
+        name = identifier_of(node, self.names, "t")
         if node in self.names or isinstance(node, Variable):
             return name
         return unused(name, self._taken)
@@ -207,29 +207,29 @@ class _Lowering:
         """Gives every stored expression its buffer: a result's own, or workspace."""
         by_name = {buffer.name: buffer for buffers in self.results for buffer in buffers}
         workspace = []
-        for node, sink in schedule.stored.items():
-            if sink.result is not None:
-                self.memory[node] = by_name[sink.result]
+        for node, stored in schedule.stored.items():
+            if stored.result is not None:
+                self.memory[node] = by_name[stored.result]
             else:
                 self.memory[node] = self._buffer(self._name(node), node, "workspace")
                 workspace.append(self.memory[node])
         called = {n: b.name for n, b in self.memory.items()} | self.names
-        tops = tuple(s.node for s in schedule.sinks)
+        tops = tuple(s.node for s in schedule.contents)
         called = abbreviated(tops, called, self._taken | self.program.layer.words, DEPTH, LENGTH)
         self.names |= {n: name for n, name in called.items() if n not in self.memory}
         self.writer = Writer(called, BATCH)
         self.targets = {
-            sink: self.memory[sink.node] for sink in schedule.stored.values()
+            stored: self.memory[stored.node] for stored in schedule.stored.values()
         } | self._copy_targets(schedule, by_name)
         return workspace
 
     def _copy_targets(
         self, schedule: Schedule, by_name: Mapping[str, Buffer]
-    ) -> dict[Sink, Buffer]:
+    ) -> dict[Stored, Buffer]:
         saved = dict(zip(self.saves, self.saved, strict=True))
         return {
-            sink: saved[sink.node] if sink.result == "saved" else by_name[sink.result or ""]
-            for sink in schedule.copies
+            stored: saved[stored.node] if stored.result == "saved" else by_name[stored.result or ""]
+            for stored in schedule.copies
         }
 
     def _zero_results(self) -> Iterator[Statement]:
@@ -237,40 +237,40 @@ class _Lowering:
         for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
             for buffer, node in zip(buffers, nodes, strict=True):
                 if is_zero(node) and buffer not in self.added and buffer not in self.where:
-                    yield Step((self._line(buffer.name, "=", node),), (Fill(buffer),))
+                    yield Commented((self._line(buffer.name, "=", node),), (Fill(buffer),))
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
-        nests: dict[int, dict[object, list[Sink]]] = {}
-        sums: dict[int, list[tuple[Sink, sympy.Expr, Contraction]]] = {}
-        for sink in schedule.sinks:
-            if sink.pointwise is not None:
-                shapes = nests.setdefault(sink.pointwise_stage, {})
-                shapes.setdefault(self.targets[sink].shape, []).append(sink)
-            for (weight, total), stage in zip(sink.sums, sink.sum_stages, strict=True):
-                sums.setdefault(stage, []).append((sink, weight, total))
+        nests: dict[int, dict[object, list[Stored]]] = {}
+        sums: dict[int, list[tuple[Stored, sympy.Expr, Contraction]]] = {}
+        for stored in schedule.contents:
+            if stored.pointwise is not None:
+                shapes = nests.setdefault(stored.pointwise_stage, {})
+                shapes.setdefault(self.targets[stored].shape, []).append(stored)
+            for (weight, total), stage in zip(stored.sums, stored.sum_stages, strict=True):
+                sums.setdefault(stage, []).append((stored, weight, total))
         for stage in sorted({*nests, *sums}):
-            for sinks in nests.get(stage, {}).values():
-                made = {self.targets[sink] for sink in sinks}
-                chosen = {sink: self._selected(sink, made) for sink in sinks}
-                for sink, steps in chosen.items():
-                    yield from self._asked(sink.asked, steps)
-                if rest := [sink for sink, steps in chosen.items() if not steps]:
+            for contents in nests.get(stage, {}).values():
+                made = {self.targets[stored] for stored in contents}
+                chosen = {stored: self._selected(stored, made) for stored in contents}
+                for stored, steps in chosen.items():
+                    yield from self._guarded(stored.guards, steps)
+                if rest := [stored for stored, steps in chosen.items() if not steps]:
                     yield from self._nest(rest)
-            for sink, weight, total in sums.get(stage, []):
-                yield from self._asked(sink.asked, [self._sum(sink, weight, total)])
+            for stored, weight, total in sums.get(stage, []):
+                yield from self._guarded(stored.guards, [self._sum(stored, weight, total)])
 
-    def _selected(self, sink: Sink, made: Collection[Buffer]) -> list[Statement]:
-        """What only selects rows of another array, as one step; nothing for other sinks.
+    def _selected(self, stored: Stored, made: Collection[Buffer]) -> list[Statement]:
+        """What only selects rows of another array, as one step; nothing for other stored arrays.
 
         An array that is `made` in the same loop nest is not there before: the nest selects, too.
         """
-        target = self.targets[sink]
-        if sink.result is not None or sink.sums or sink.pointwise is None:
+        target = self.targets[stored]
+        if stored.result is not None or stored.sums or stored.pointwise is None:
             return []
-        rows = copied_rows(self.memory, target, sink.pointwise)
+        rows = copied_rows(self.memory, target, stored.pointwise)
         if rows is None or rows.source in made:
             return []
-        return [Step((self._line(target.name, "=", sink.node),), (rows,))]
+        return [Commented((self._line(target.name, "=", stored.node),), (rows,))]
 
     def _set_rows(self) -> Iterator[Statement]:
         """Results that are set or cleared for some samples alone, by a mask."""
@@ -281,36 +281,42 @@ class _Lowering:
                 if buffer in self.cleared:
                     yield self._rows(buffer, self.cleared[buffer], zero(node.space))
 
-    def _rows(self, buffer: Buffer, where: Node, node: Node) -> Step:
+    def _rows(self, buffer: Buffer, where: Node, node: Node) -> Commented:
         body = set_rows(self.memory, self.names, self.indices, buffer, where, node)
         line = f"{self._line(buffer.name, '=', node)}, where {self.writer.formula(where)}"
-        return Step((line,), tuple(body))
+        return Commented((line,), tuple(body))
 
-    def _nest(self, sinks: list[Sink]) -> Iterator[Statement]:
-        """One loop nest that makes the pointwise parts of several sinks.
+    def _nest(self, contents: list[Stored]) -> Iterator[Statement]:
+        """One loop nest that makes the pointwise parts of several stored arrays.
 
         What only some results ask for is guarded, outside the loops where it is all of the nest.
         """
-        nest = Nest(self.memory, self.names, self.indices, self.targets[sinks[0]].shape)
-        outer = NOBODY if any(not s.asked for s in sinks) else _union(s.asked for s in sinks)
-        asked = {s: NOBODY if s.asked == outer else s.asked for s in sinks}
-        ordered = sorted(sinks, key=lambda s: (bool(asked[s]), -len(asked[s]), sorted(asked[s])))
+        nest = Nest(self.memory, self.names, self.indices, self.targets[contents[0]].shape)
+        outer = (
+            UNGUARDED if any(not s.guards for s in contents) else _union(s.guards for s in contents)
+        )
+        guards = {s: UNGUARDED if s.guards == outer else s.guards for s in contents}
+        ordered = sorted(
+            contents, key=lambda s: (bool(guards[s]), -len(guards[s]), sorted(guards[s]))
+        )
         roots = {s: s.pointwise for s in ordered if s.pointwise is not None}
         nest.count(
-            list(roots.values()), [s.node for s in sinks if self.schedule.owner(s.node) is s]
+            list(roots.values()), [s.node for s in contents if self.schedule.owner(s.node) is s]
         )
         body: list[Statement] = []
-        for sink in (s for s in ordered if not asked[s]):
-            body += nest.store(self.targets[sink], roots[sink], self._adds(sink), NOBODY)
-        guarded = [s for s in ordered if asked[s]]
-        for together, lets in nest.share([(roots[s], asked[s]) for s in guarded], outer):
-            body += self._asked(together, lets)
-        for sink in guarded:
-            entry = nest.store(self.targets[sink], roots[sink], self._adds(sink), asked[sink])
-            body += self._asked(asked[sink], entry)
-        formulas = dict.fromkeys(line for s in sinks for line in self._formulas(s, nest))
-        step = Step(tuple(formulas), tuple(nest.loops(guards_joined(body))))
-        yield from self._asked(outer, [step])
+        for stored in (s for s in ordered if not guards[s]):
+            body += nest.store(self.targets[stored], roots[stored], self._adds(stored), UNGUARDED)
+        guarded = [s for s in ordered if guards[s]]
+        for together, lets in nest.share([(roots[s], guards[s]) for s in guarded], outer):
+            body += self._guarded(together, lets)
+        for stored in guarded:
+            entry = nest.store(
+                self.targets[stored], roots[stored], self._adds(stored), guards[stored]
+            )
+            body += self._guarded(guards[stored], entry)
+        formulas = dict.fromkeys(line for s in contents for line in self._formulas(s, nest))
+        step = Commented(tuple(formulas), tuple(nest.loops(guards_joined(body))))
+        yield from self._guarded(outer, [step])
 
     def _line(
         self,
@@ -327,39 +333,41 @@ class _Lowering:
         self.lines[text] = Line(target, sign, right, weight)
         return text
 
-    def _formulas(self, sink: Sink, nest: Nest) -> list[str]:
-        target = self.targets[sink].name
-        assert sink.pointwise is not None
-        below = nest.named_below(sink.pointwise)
+    def _formulas(self, stored: Stored, nest: Nest) -> list[str]:
+        target = self.targets[stored].name
+        assert stored.pointwise is not None
+        below = nest.named_below(stored.pointwise)
         lets = [self._line(self.names[node], "=", node) for node in below]
-        again = sink.node in self.schedule.stored and self.schedule.owner(sink.node) is not sink
-        copied = sink.result == "saved" or again or is_leaf(sink.node) or self._adds(sink)
-        shown = target if copied else self.names.get(sink.node, target)
-        sign = "+=" if self._adds(sink) else "="
-        by_name = not sink.sums and sink.pointwise in self.names
-        if by_name and self.names[sink.pointwise] == shown:
+        again = (
+            stored.node in self.schedule.stored and self.schedule.owner(stored.node) is not stored
+        )
+        copied = stored.result == "saved" or again or is_leaf(stored.node) or self._adds(stored)
+        shown = target if copied else self.names.get(stored.node, target)
+        sign = "+=" if self._adds(stored) else "="
+        by_name = not stored.sums and stored.pointwise in self.names
+        if by_name and self.names[stored.pointwise] == shown:
             return lets
-        left = target if sink.sums else shown
-        return [*lets, self._line(left, sign, sink.pointwise, by_name=by_name)]
+        left = target if stored.sums else shown
+        return [*lets, self._line(left, sign, stored.pointwise, by_name=by_name)]
 
-    def _adds(self, sink: Sink) -> bool:
-        return self.targets[sink] in self.added
+    def _adds(self, stored: Stored) -> bool:
+        return self.targets[stored] in self.added
 
-    def _sum(self, sink: Sink, weight: sympy.Expr, total: Node) -> Step:
-        target = self.targets[sink]
-        first = total is sink.first_sum and not self._adds(sink)
+    def _sum(self, stored: Stored, weight: sympy.Expr, total: Node) -> Commented:
+        target = self.targets[stored]
+        first = total is stored.first_sum and not self._adds(stored)
         assert is_sum(total)
         body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)  # type: ignore[arg-type]
         line = self._line(target.name, "=" if first else "+=", total, weight)
-        return Step((line,), tuple(body))
+        return Commented((line,), tuple(body))
 
-    def _asked(self, asked: frozenset[str], steps: list[Statement]) -> list[Statement]:
+    def _guarded(self, guards: frozenset[str], steps: list[Statement]) -> list[Statement]:
         """Statements that are taken only where one of these results is asked for."""
-        return [Asked(self._pointers(asked), tuple(steps))] if asked and steps else steps
+        return [Asked(self._pointers(guards), tuple(steps))] if guards and steps else steps
 
-    def _pointers(self, asked: frozenset[str]) -> tuple[str, ...]:
+    def _pointers(self, guards: frozenset[str]) -> tuple[str, ...]:
         order = [b.name for buffers in self.results for b in buffers] + ["saved"]
-        return tuple(sorted(asked, key=order.index))
+        return tuple(sorted(guards, key=order.index))
 
 
 def _union(askers: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -22,7 +22,7 @@ from ...language.expressions import (
 from ...language.forms import Access
 from ...language.names import Allocator
 from ...language.patterns import is_rearranged
-from ...language.text import spoken
+from ...language.text import identifier_of
 from ..statements.loops import (
     Accumulate,
     Apply,
@@ -35,24 +35,24 @@ from ..statements.loops import (
     Load,
     Local,
     Number,
-    Place,
     Position,
     Scalar,
     Select,
     Statement,
     Store,
+    Subscript,
     Sum,
     Times,
 )
 
 Memory = Mapping[Node, Buffer]
-Known: TypeAlias = "MutableMapping[tuple[Node, Place], Scalar]"
-Selected: TypeAlias = "MutableMapping[tuple[Node, Place], sympy.Symbol]"
+Known: TypeAlias = "MutableMapping[tuple[Node, Subscript], Scalar]"
+Selected: TypeAlias = "MutableMapping[tuple[Node, Subscript], sympy.Symbol]"
 NESTED = 8  # operations of one statement within each other: Cython takes twice as long for each
 WIDE = 128  # terms of a sum that one statement adds up: a compiler goes down them by recursion
 
 
-class Indices:
+class LoopNames:
     """The loop indices and scalars of one kernel, by readable names that nothing else has."""
 
     def __init__(self, allocator: Allocator, batch: sympy.Symbol) -> None:
@@ -89,7 +89,7 @@ class Indices:
             self._letters.append(self._allocator.fresh(wanted))
         return self._letters[number]
 
-    def scalar(self, wanted: str, place: Place, used: dict[str, int]) -> str:
+    def scalar(self, wanted: str, place: Subscript, used: dict[str, int]) -> str:
         """A name for a scalar that this nest does not use yet; an array's with the place behind it.
 
         Scalars are set before they are read in every nest, so that one may serve again in another.
@@ -117,7 +117,7 @@ class Indices:
         """A name for an index that no loop nest runs over."""
         return self._allocator.fresh(wanted)
 
-    def outside(self, access: Place, shape: Place) -> Guards:
+    def outside(self, access: Subscript, shape: Subscript) -> Guards:
         """The entries of an access that may lie outside an array of that shape."""
         return tuple(
             (entry, extent)
@@ -136,14 +136,14 @@ class Points:
         self,
         memory: Memory,
         names: Mapping[Node, str],
-        indices: Indices,
+        indices: LoopNames,
         own: Container[Node] = frozenset(),
     ) -> None:
         self.memory, self.names, self.indices = memory, names, indices
         self.own = own  # what this nest makes: it has them at hand and does not load them
-        self.uses: dict[tuple[Node, Place], int] = {}
+        self.uses: dict[tuple[Node, Subscript], int] = {}
         self.known: Known = {}
-        self.nested: dict[tuple[Node, Place], int] = {}
+        self.nested: dict[tuple[Node, Subscript], int] = {}
         self.selected: Selected = {}
         self.lets: list[Statement] = []
         self.used: dict[str, int] = {}
@@ -152,7 +152,7 @@ class Points:
         """The expression is loaded from a buffer."""
         return node in self.memory and node not in self.own
 
-    def count(self, node: Node, place: Place) -> None:
+    def count(self, node: Node, place: Subscript) -> None:
         """Counts how often each expression is used at each place."""
         stack = [(node, place)]
         while stack:
@@ -161,7 +161,7 @@ class Points:
             if self.uses[node, place] == 1 and not self.loads(node):
                 stack.extend(reversed(self.reads(node, place)))
 
-    def value(self, node: Node, place: Place, root: bool = False) -> Scalar:
+    def value(self, node: Node, place: Subscript, root: bool = False) -> Scalar:
         """The scalar of an expression at a place, by name where it is used again or has one.
 
         The root of a store needs no name of its own."""
@@ -178,7 +178,7 @@ class Points:
                 stack.extend((operand, spot, False) for operand, spot in reads)
         return self.known[node, place]
 
-    def _named(self, node: Node, place: Place, root: bool) -> Scalar:
+    def _named(self, node: Node, place: Subscript, root: bool) -> Scalar:
         """The scalar of an expression whose operands are known, by name where it is to have one."""
         scalar = self._scalar(node, place)
         within = [] if self.loads(node) else self.reads(node, place, select=True)
@@ -186,11 +186,11 @@ class Points:
         if not self._wants_name(node, place, scalar, root):
             return scalar
         self.nested[node, place] = 0
-        name = self.indices.scalar(spoken(node, self.names, "r"), place, self.used)
+        name = self.indices.scalar(identifier_of(node, self.names, "r"), place, self.used)
         self.lets += _summed_up(name, scalar)
         return Local(name)
 
-    def _wants_name(self, node: Node, place: Place, scalar: Scalar, root: bool) -> bool:
+    def _wants_name(self, node: Node, place: Subscript, scalar: Scalar, root: bool) -> bool:
         if isinstance(scalar, (Local, Number, Load, Position)):
             return False
         if isinstance(scalar, Sum) and len(scalar.terms) > WIDE:
@@ -200,7 +200,9 @@ class Points:
         named = node in self.names and not root
         return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))
 
-    def reads(self, node: Node, place: Place, select: bool = False) -> list[tuple[Node, Place]]:
+    def reads(
+        self, node: Node, place: Subscript, select: bool = False
+    ) -> list[tuple[Node, Subscript]]:
         """The operands at the places where they are read, first their places themselves."""
         if isinstance(node, Contraction):
             moved = self._moved(node, place, select)
@@ -209,7 +211,7 @@ class Points:
             return []
         return [(operand, place) for operand in node.operands]
 
-    def _scalar(self, node: Node, place: Place) -> Scalar:
+    def _scalar(self, node: Node, place: Subscript) -> Scalar:
         if self.loads(node):
             return Load(self.memory[node], place)
         if isinstance(node, Constant):
@@ -241,14 +243,14 @@ class Points:
         )
         return factors[0] if len(factors) == 1 else Times(factors)
 
-    def read(self, node: Node, place: Place) -> Scalar:
+    def read(self, node: Node, place: Subscript) -> Scalar:
         """An operand at a place, zero outside its borders."""
         guards = self.indices.outside(place, node.space.shape)  # type: ignore[attr-defined]
         value = self.value(node, place)
         return Inside(guards, value) if guards else value
 
     def _moved(
-        self, node: Contraction, place: Place, select: bool = True
+        self, node: Contraction, place: Subscript, select: bool = True
     ) -> dict[sympy.Symbol, sympy.Expr]:
         """The values of a pointwise contraction's indices at a place of its result."""
         moved = dict(zip(node.output, place, strict=True))
@@ -267,7 +269,7 @@ class Points:
             found[index] = self._selected(selector, at, node.form.extent(index))
         return found
 
-    def _selected(self, selector: Node, place: Place, extent: sympy.Expr) -> sympy.Symbol:
+    def _selected(self, selector: Node, place: Subscript, extent: sympy.Expr) -> sympy.Symbol:
         """The index that a selector gives at a place; those of one window come together."""
         if (selector, place) not in self.selected:
             if isinstance(selector, Argmax) and not self.loads(selector):
@@ -281,7 +283,7 @@ class Points:
     def _index(self, letter: str, extent: sympy.Expr) -> sympy.Symbol:
         return self.indices.index(self.indices.scalar_index(letter), extent)
 
-    def _largest(self, node: Argmax, place: Place) -> Statement:
+    def _largest(self, node: Argmax, place: Subscript) -> Statement:
         extents = tuple(node.form.extent(index) for index in node.summed)
         found = tuple(self._index("k", extent) for extent in extents)
         self.selected.update(zip(((one, place) for one in together(node)), found, strict=True))
@@ -300,7 +302,7 @@ class Nest:
     """A loop nest over a shape that makes entries of several buffers."""
 
     def __init__(
-        self, memory: Memory, names: Mapping[Node, str], indices: Indices, shape: Place
+        self, memory: Memory, names: Mapping[Node, str], indices: LoopNames, shape: Subscript
     ) -> None:
         self.indices, self.shape = indices, shape
         self.place = tuple(indices.fresh(shape))
@@ -319,10 +321,10 @@ class Nest:
             self.points.count(root, self.place)
 
     def store(
-        self, buffer: Buffer, node: Node, add: bool, asked: frozenset[str]
+        self, buffer: Buffer, node: Node, add: bool, guards: frozenset[str]
     ) -> list[Statement]:
         """The statements that make one entry of a buffer where it is asked for."""
-        value, lets = self._value(node, asked, root=True)
+        value, lets = self._value(node, guards, root=True)
         return [*lets, Store(buffer, self.place, value, add)]
 
     def share(
@@ -341,31 +343,31 @@ class Nest:
         self, roots: Sequence[tuple[Node, frozenset[str]]]
     ) -> dict[Node, set[frozenset[str]]]:
         """What the roots are made of here, operands first, with the askers of these roots."""
-        met: dict[tuple[Node, Place], set[frozenset[str]]] = {}
+        met: dict[tuple[Node, Subscript], set[frozenset[str]]] = {}
         order: list[Node] = []
-        for root, asked in roots:
+        for root, guards in roots:
             found: list[Node] = []
             stack = [(root, self.place)]
             while stack:
                 node, at = stack.pop()
                 askers = met.setdefault((node, at), set())
                 found += [node] if not askers and at == self.place else []
-                if asked not in askers and not self.points.loads(node):
+                if guards not in askers and not self.points.loads(node):
                     stack.extend(reversed(self.points.reads(node, at)))
-                askers.add(asked)
+                askers.add(guards)
             order += reversed(found)
         return {node: met[node, self.place] for node in order}
 
     def _value(
-        self, node: Node, asked: frozenset[str], root: bool = False
+        self, node: Node, guards: frozenset[str], root: bool = False
     ) -> tuple[Scalar, list[Statement]]:
         """A scalar here, and what has to be named for it and is not yet where this is asked for."""
         points = self.points
-        own = self._named.setdefault(asked, ({}, {}))
+        own = self._named.setdefault(guards, ({}, {}))
         others = [
             named
             for askers, named in reversed(self._named.items())
-            if named is not own and (not askers or (asked and asked <= askers))
+            if named is not own and (not askers or (guards and guards <= askers))
         ]
         points.known = ChainMap(own[0], *(known for known, _ in others))
         points.selected = ChainMap(own[1], *(selected for _, selected in others))
@@ -392,7 +394,7 @@ class Nest:
 
     def loops(self, body: Sequence[Statement]) -> list[Statement]:
         """The body inside the loops of the shape."""
-        return wrapped(self.place, self.shape, body)
+        return in_loops(self.place, self.shape, body)
 
 
 def _common_weight(node: LinearCombination) -> sympy.Expr:
@@ -402,7 +404,7 @@ def _common_weight(node: LinearCombination) -> sympy.Expr:
     return -first if same and first.could_extract_minus_sign() else first if same else sympy.S.One
 
 
-def wrapped(
+def in_loops(
     place: Sequence[sympy.Symbol], extents: Sequence[sympy.Expr], body: Sequence[Statement]
 ) -> list[Statement]:
     """Statements inside loops, the first index outermost; an index is read where it is known."""
@@ -430,11 +432,11 @@ def parted(
     return outside, inside
 
 
-def _symbols(place: Place) -> set[sympy.Symbol]:
+def _symbols(place: Subscript) -> set[sympy.Symbol]:
     return set[sympy.Symbol]().union(*(entry.free_symbols for entry in place))
 
 
-def placed(access: Access, values: Mapping[sympy.Symbol, sympy.Expr]) -> Place:
+def placed(access: Access, values: Mapping[sympy.Symbol, sympy.Expr]) -> Subscript:
     """An access where the indices have these values."""
     return tuple(entry.xreplace(values) for entry in access)
 

@@ -10,7 +10,7 @@ from ...language.expressions import Elementwise, Node, Variable, constant, is_ze
 from ...language.spaces import Real
 from ...vocabulary.selecting import select
 from ..statements.loops import Buffer, Selected, Statement, Store, Where
-from .nests import Indices, Memory, Points, wrapped
+from .nests import LoopNames, Memory, Points, in_loops
 from .products import is_rearranged, is_sum
 
 
@@ -47,7 +47,7 @@ def cleared_sum(node: Node) -> Node | None:
 def set_rows(
     memory: Memory,
     names: Mapping[Node, str],
-    indices: Indices,
+    indices: LoopNames,
     target: Buffer,
     where: Node,
     node: Node,
@@ -58,5 +58,5 @@ def set_rows(
     mask = points.value(where, (first,), root=True)
     entry = Store(target, (first, *place), points.value(node, (first, *place), root=True))
     assert not points.lets
-    inner = Where(mask, tuple(wrapped(place, target.shape[1:], [entry])))
-    return wrapped([first], target.shape[:1], [inner])
+    inner = Where(mask, tuple(in_loops(place, target.shape[1:], [entry])))
+    return in_loops([first], target.shape[:1], [inner])

@@ -1,12 +1,12 @@
-"""What a kernel stores, and in which order: from a program's expressions to sinks in stages.
+"""What a kernel stores, and in which order: a program's expressions as stored arrays in stages.
 
 An expression is *pointwise* where each of its entries is made from one entry of each operand; such
 expressions are fused into one loop nest and not stored, but for what two nests would compute and is
 a function's value or LONG.  What is summed over, what is read more than once at another place, and
-the results are stored.  A *sink* is a buffer with the expression
+the results are stored.  A *stored* array is a buffer with the expression
 that goes into it: a pointwise part, set first, and sums that are added to it in place.
 
-Stages order the sinks: in a stage first the loop nests, one for each shape, then the sums.
+Stages order the stored arrays: in a stage first the loop nests, one for each shape, then the sums.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ def is_leaf(node: Node) -> bool:
 
 
 @dataclass(eq=False)
-class Sink:
+class Stored:
     """A buffer's content: a pointwise part and weighted sums; who asks for it; its stage."""
 
     node: Node
     pointwise: Node | None
     sums: list[tuple[sympy.Expr, Contraction]]
     result: str | None
-    asked: frozenset[str] = frozenset()
+    guards: frozenset[str] = frozenset()
     pointwise_stage: int = 0
     sum_stages: tuple[int, ...] = ()
 
@@ -105,7 +105,7 @@ class Sink:
 
 
 class Schedule:
-    """The sinks of a program and their stages.
+    """The stored arrays of a program and their stages.
 
     `results` are (pointer name, expression, readable): a result that is overwritten can be read
     back, one that is added to cannot.  `known` are expressions that lie in memory already.
@@ -118,16 +118,16 @@ class Schedule:
         self.added = dict.fromkeys(added)
         self.order = topological(*(node for _, node, _ in results if not is_zero(node)))
         self.consumers = self._consumers()
-        self.stored: dict[Node, Sink] = {}
-        self.copies: list[Sink] = []
+        self.stored: dict[Node, Stored] = {}
+        self.copies: list[Stored] = []
         self._choose()
         self._store_shared()
         self._ask()
         self._stages()
 
     @property
-    def sinks(self) -> list[Sink]:
-        """All sinks: the stored expressions in order, then results that are copies or sums."""
+    def contents(self) -> list[Stored]:
+        """All of them: the stored expressions in order, then results that are copies or sums."""
         return [*self.stored.values(), *self.copies]
 
     def in_memory(self, node: Node) -> bool:
@@ -175,14 +175,14 @@ class Schedule:
         for node in self.order:
             alone = is_sum(node) and node not in absorbed and node in self.consumers
             if (node in wanted or alone) and not self.in_memory(node):
-                self.stored[node] = self._sink(node, absorbed, None)
+                self.stored[node] = self._stored(node, absorbed, None)
         for name, node, readable in self.results:
             if is_zero(node):
                 continue
             if readable and node in self.stored and self.stored[node].result is None:
                 self.stored[node].result = name
             else:
-                self.copies.append(self._sink(node, absorbed, name))
+                self.copies.append(self._stored(node, absorbed, name))
 
     def _is_total(self, node: Node) -> bool:
         """A sum of several sums that nobody else reads: they go into one buffer."""
@@ -213,18 +213,18 @@ class Schedule:
                 absorbed.add(node)
         return absorbed
 
-    def _sink(self, node: Node, absorbed: set[Node], result: str | None) -> Sink:
+    def _stored(self, node: Node, absorbed: set[Node], result: str | None) -> Stored:
         if result is not None and self.in_memory(node):
-            return Sink(node, node, [], result)
+            return Stored(node, node, [], result)
         if is_sum(node):
-            return Sink(node, None, [(sympy.S.One, node)], result)  # type: ignore[list-item]
+            return Stored(node, None, [(sympy.S.One, node)], result)  # type: ignore[list-item]
         if isinstance(node, LinearCombination):
             own = [(w, t) for w, t in node.terms if t in absorbed]
             rest = [(w, t) for w, t in node.terms if t not in absorbed]
             if own:
                 pointwise = linear_combination(rest) if rest else None
-                return Sink(node, pointwise, own, result)  # type: ignore[arg-type]
-        return Sink(node, node, [], result)
+                return Stored(node, pointwise, own, result)  # type: ignore[arg-type]
+        return Stored(node, node, [], result)
 
     def _read_from_memory(self, node: Node) -> Iterator[Node]:
         """The operands of an expression that must be stored for it."""
@@ -264,7 +264,7 @@ class Schedule:
             long = work[node] == LONG and isinstance(node, (LinearCombination, Contraction))
             costly = isinstance(node, Elementwise) or (long and not is_rearranged(node))
             if made and costly and len(nests.get(node, ())) > 1:
-                self.stored[node] = Sink(node, node, [], None)
+                self.stored[node] = Stored(node, node, [], None)
                 work[node] = 0
         self.stored = {n: self.stored[n] for n in self.order if n in self.stored}
         self._stages()
@@ -272,8 +272,8 @@ class Schedule:
     def _nests(self) -> dict[Node, set[tuple[object, ...]]]:
         """The loop nests that compute an expression in place, two of them where there are more."""
         nests: dict[Node, set[tuple[object, ...]]] = {}
-        for sink in self.sinks:
-            for key, root in self._nests_of(sink):
+        for stored in self.contents:
+            for key, root in self._nests_of(stored):
                 nests.setdefault(root, set()).add(key)
         roots = dict.fromkeys(nests)
         rests = [root for root in roots if root not in self._stage]  # of sums, without the sums
@@ -285,20 +285,20 @@ class Schedule:
                         own.update(list(nests[node] - own)[: 2 - len(own)])
         return nests
 
-    def owner(self, node: Node) -> Sink | None:
-        """The sink that an expression is stored by."""
+    def owner(self, node: Node) -> Stored | None:
+        """The array that an expression is stored in."""
         return self.stored.get(node)
 
-    def owns(self, sink: Sink) -> bool:
-        """The sink makes its pointwise part itself, rather than copying what is stored."""
-        return sink.pointwise is not None and (
-            self.stored.get(sink.node) is sink or not self.in_memory(sink.pointwise)
+    def owns(self, stored: Stored) -> bool:
+        """It makes its pointwise part itself, rather than copying what is stored."""
+        return stored.pointwise is not None and (
+            self.stored.get(stored.node) is stored or not self.in_memory(stored.pointwise)
         )
 
-    def _nests_of(self, sink: Sink) -> Iterator[tuple[tuple[object, ...], Node]]:
-        if sink.pointwise is not None and self.owns(sink):
-            yield _nest_of(sink), sink.pointwise
-        for _, total in sink.sums:
+    def _nests_of(self, stored: Stored) -> Iterator[tuple[tuple[object, ...], Node]]:
+        if stored.pointwise is not None and self.owns(stored):
+            yield _nest_of(stored), stored.pointwise
+        for _, total in stored.sums:
             for operand in total.operands:
                 if not self.in_memory(operand):
                     yield ("sum", id(total)), operand
@@ -306,46 +306,46 @@ class Schedule:
     # --- who asks
 
     def _ask(self) -> None:
-        """Who asks for each sink; what nobody asks for, all that is made of it being stored, goes.
+        """Who asks for each array; what nobody asks for, all that is made of it being stored, goes.
 
-        Results ask for themselves, and each sink, those that read it before it, for what it loads.
+        Results ask for themselves, and each array, those that read it before it, for what it loads.
         """
         readable = {name: is_readable for name, _, is_readable in self.results}
-        asked: dict[Sink, set[str]] = {sink: set() for sink in self.sinks}
+        guards: dict[Stored, set[str]] = {stored: set() for stored in self.contents}
         met: dict[tuple[Node, object], set[str]] = {}
-        for sink in reversed(self.sinks):
-            if sink.result is not None:
-                asked[sink].add(ALWAYS if readable[sink.result] else sink.result)
-            for source in self._sources(sink, asked[sink], met):
-                asked[source] |= asked[sink]
-        self.stored = {node: sink for node, sink in self.stored.items() if asked[sink]}
+        for stored in reversed(self.contents):
+            if stored.result is not None:
+                guards[stored].add(ALWAYS if readable[stored.result] else stored.result)
+            for source in self._sources(stored, guards[stored], met):
+                guards[source] |= guards[stored]
+        self.stored = {node: stored for node, stored in self.stored.items() if guards[stored]}
         everyone = {name for name, _, readable in self.results if not readable and name != "saved"}
         if any(readable for _, _, readable in self.results):
             everyone = set()  # a call that asks for these alone is one, too
-        for sink in self.sinks:
-            names = asked[sink]
+        for stored in self.contents:
+            names = guards[stored]
             always = ALWAYS in names or (everyone and names >= everyone)
-            sink.asked = frozenset() if always else frozenset(names)
+            stored.guards = frozenset() if always else frozenset(names)
 
     def _sources(
-        self, sink: Sink, asked: set[str], met: dict[tuple[Node, object], set[str]]
-    ) -> Iterator[Sink]:
-        """The stored expressions that a sink loads: not those that its own loop nest makes.
+        self, stored: Stored, guards: set[str], met: dict[tuple[Node, object], set[str]]
+    ) -> Iterator[Stored]:
+        """The stored expressions that a stored one loads: not those that its own loop nest makes.
 
         What a nest has `met` for the same askers is not gone through again.
         """
-        nest = _nest_of(sink)
+        nest = _nest_of(stored)
         stack: list[tuple[Node, object]] = []
-        stack += [(operand, None) for _, total in sink.sums for operand in total.operands]
-        if sink.pointwise is not None:
-            own = self.stored.get(sink.pointwise) is sink
-            stack += [(x, nest) for x in (sink.pointwise.operands if own else [sink.pointwise])]
+        stack += [(operand, None) for _, total in stored.sums for operand in total.operands]
+        if stored.pointwise is not None:
+            own = self.stored.get(stored.pointwise) is stored
+            stack += [(x, nest) for x in (stored.pointwise.operands if own else [stored.pointwise])]
         while stack:
             node, within = stack.pop()
             before = met.setdefault((node, within), set())
-            if node in self.known or before >= asked:
+            if node in self.known or before >= guards:
                 continue
-            before |= asked
+            before |= guards
             source = self.stored.get(node)
             if source is not None and not (within is not None and _at_hand(source, nest)):
                 yield source
@@ -362,15 +362,15 @@ class Schedule:
                 self._stage[node] = self.stored[node].stage
             else:
                 self._stage[node] = self._pointwise_stage(node)
-        for sink in self.copies:
-            self._place(sink)
+        for stored in self.copies:
+            self._place(stored)
 
-    def _place(self, sink: Sink) -> None:
-        """A sink's stages: its pointwise part, then its sums, which must not come before."""
-        node = sink.pointwise
-        sink.pointwise_stage = 0 if node is None else self._own_stage(node)
-        first = sink.pointwise_stage
-        sink.sum_stages = tuple(max(first, self._sum_stage(total)) for _, total in sink.sums)
+    def _place(self, stored: Stored) -> None:
+        """The stages: its pointwise part, then its sums, which must not come before."""
+        node = stored.pointwise
+        stored.pointwise_stage = 0 if node is None else self._own_stage(node)
+        first = stored.pointwise_stage
+        stored.sum_stages = tuple(max(first, self._sum_stage(total)) for _, total in stored.sums)
 
     def _own_stage(self, node: Node) -> int:
         """The stage of a pointwise part, which may be a stored expression that is copied."""
@@ -423,11 +423,11 @@ class Schedule:
         return max(stages)
 
 
-def _nest_of(sink: Sink) -> tuple[object, ...]:
-    """The loop nest that makes the pointwise part of a sink: one for each stage and shape."""
-    return sink.pointwise_stage, sink.node.space.shape  # type: ignore[attr-defined]
+def _nest_of(stored: Stored) -> tuple[object, ...]:
+    """The loop nest that makes a pointwise part: one for each stage and shape."""
+    return stored.pointwise_stage, stored.node.space.shape  # type: ignore[attr-defined]
 
 
-def _at_hand(source: Sink, nest: tuple[object, ...]) -> bool:
-    """The loop nest makes the source, so that its sinks need not load it."""
+def _at_hand(source: Stored, nest: tuple[object, ...]) -> bool:
+    """The loop nest makes the source, so that its stored arrays need not load it."""
     return _nest_of(source) == nest and not source.sums

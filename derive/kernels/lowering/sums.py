@@ -21,14 +21,14 @@ from ..statements.loops import (
     Statement,
     Store,
 )
-from .nests import Indices, Memory, Points, placed, weighted, wrapped
+from .nests import LoopNames, Memory, Points, in_loops, placed, weighted
 from .products import as_product, shown_indices, strided_base
 
 
 def sum_statements(
     memory: Memory,
     names: Mapping[Node, str],
-    indices: Indices,
+    indices: LoopNames,
     target: Buffer,
     weight: sympy.Expr,
     node: Contraction,
@@ -59,15 +59,15 @@ def _loop_sum(
     outer, inner = symbols[:split], symbols[split:]
     if trailing and node.form.is_plain(node.opened):
         total = points.indices.scalar("total", (), points.used)
-        loops = wrapped(inner, extents[split:], [*points.lets, Accumulate(total, value)])
+        loops = in_loops(inner, extents[split:], [*points.lets, Accumulate(total, value)])
         scaled = weighted(weight, Local(total))
         every = node.form.covers(node.opened, target.shape)
         alone = first and every and not set(order[:split]) & summed
         body = [Let(total, Number(sympy.S.Zero)), *loops, Store(target, place, scaled, not alone)]
         fill = [Fill(target)] if first and not alone else []
-        return [*fill, *wrapped(outer, extents[:split], body)]
+        return [*fill, *in_loops(outer, extents[:split], body)]
     store = Store(target, place, weighted(weight, value), True, guards)
-    return [*([Fill(target)] if first else []), *wrapped(symbols, extents, [*points.lets, store])]
+    return [*([Fill(target)] if first else []), *in_loops(symbols, extents, [*points.lets, store])]
 
 
 def _loop_order(node: Contraction) -> list[sympy.Symbol]:
@@ -81,7 +81,7 @@ def _loop_order(node: Contraction) -> list[sympy.Symbol]:
 
 
 def _matrix_product(
-    memory: Memory, indices: Indices, target: Buffer, weight: sympy.Expr, node: Contraction
+    memory: Memory, indices: LoopNames, target: Buffer, weight: sympy.Expr, node: Contraction
 ) -> list[Statement]:
     """C += weight A B, with loops over the indices that one matrix product can't take."""
     left, right = (_strides(memory, x, node.access(k)) for k, x in enumerate(node.filled))
@@ -110,7 +110,7 @@ def _matrix_product(
         right.matrix(values, ki, ni),
         out.matrix(values, mi, ni),
     )
-    return wrapped(symbols, [extent for _, extent in loops], [gemm])
+    return in_loops(symbols, [extent for _, extent in loops], [gemm])
 
 
 class _Strided:

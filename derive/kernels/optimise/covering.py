@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import sympy
 
-from ..statements.loops import Asked, Buffer, Fill, Statement, Step, Store, instances
+from ..statements.loops import Asked, Buffer, Commented, Fill, Statement, Store, instances
 from .fusion import Loops, loops_of
 
 
@@ -22,7 +22,7 @@ def covered(steps: Iterable[Statement]) -> list[Statement]:
 def _set(step: Statement) -> Statement:
     if isinstance(step, Asked):
         return replace(step, body=tuple(covered(step.body)))
-    if not isinstance(step, Step) or (nest := loops_of(step.body[-1])) is None:
+    if not isinstance(step, Commented) or (nest := loops_of(step.body[-1])) is None:
         return step
     heads, body = step.body[:-1], nest.body
     fills = [head for head in heads if isinstance(head, Fill) and _is_covered(head.buffer, nest)]

@@ -19,16 +19,16 @@ from ..statements.checking import names_read, names_set
 from ..statements.loops import (
     Asked,
     Buffer,
+    Commented,
     Fill,
     For,
     Let,
     Load,
-    Place,
     Scalar,
     Select,
     Statement,
-    Step,
     Store,
+    Subscript,
     instances,
 )
 from ..statements.rebuilding import at_indices
@@ -69,9 +69,9 @@ def fused(steps: Iterable[Statement]) -> list[Statement]:
     return result
 
 
-def _joined(first: Statement, second: Statement) -> Step | None:
+def _joined(first: Statement, second: Statement) -> Commented | None:
     """Two steps of one nest each as one step; None where they are others, or may meet."""
-    if not isinstance(first, Step) or not isinstance(second, Step):
+    if not isinstance(first, Commented) or not isinstance(second, Commented):
         return None
     above, below = loops_of(first.body[-1]), loops_of(second.body[-1])
     if above is None or below is None or above.extents != below.extents:
@@ -83,7 +83,7 @@ def _joined(first: Statement, second: Statement) -> Step | None:
     body = _one_after_the_other(above.body, below.body)
     nest = Loops(above.indices, above.extents, body).statement()
     formulas = tuple(dict.fromkeys((*first.formulas, *second.formulas)))
-    return Step(formulas, (*first.body[:-1], *heads, nest))
+    return Commented(formulas, (*first.body[:-1], *heads, nest))
 
 
 def loops_of(statement: Statement) -> Loops | None:
@@ -120,20 +120,22 @@ def _touches_otherwise(body: tuple[Statement, ...]) -> bool:
     return len(list(instances(body, Buffer))) != len(list(instances(body, BY_PLACE)))
 
 
-def _places(body: tuple[Statement, ...], written: set[Buffer]) -> Iterator[tuple[Buffer, Place]]:
+def _places(
+    body: tuple[Statement, ...], written: set[Buffer]
+) -> Iterator[tuple[Buffer, Subscript]]:
     for access in instances(body, BY_PLACE):
         if access.buffer in written:
             yield access.buffer, access.place
 
 
-def _by_buffer(places: Iterable[tuple[Buffer, Place]]) -> dict[Buffer, list[Place]]:
-    found: dict[Buffer, list[Place]] = {}
+def _by_buffer(places: Iterable[tuple[Buffer, Subscript]]) -> dict[Buffer, list[Subscript]]:
+    found: dict[Buffer, list[Subscript]] = {}
     for buffer, place in places:
         found.setdefault(buffer, []).append(place)
     return found
 
 
-def _common(places: Sequence[Place]) -> set[sympy.Expr]:
+def _common(places: Sequence[Subscript]) -> set[sympy.Expr]:
     """The entries that all places have on the same axis."""
     return {entries[0] for entries in zip(*places, strict=True) if len(set(entries)) == 1}
 

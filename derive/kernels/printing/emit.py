@@ -40,7 +40,7 @@ from ..statements.loops import (
 )
 from .source import Function, function, integer, real_number
 from .stopping import stops
-from .views import views, wrapped
+from .views import comment_lines, views
 
 PRIMITIVES = (
     ("add", (Copy, True)),
@@ -154,10 +154,10 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
     typed = [(_pointer_type(b.kind), b.name) for b in buffers] + [("real", name) for name in space]
     return {
         "name": program.name,
-        "law": wrapped(program.law),
+        "law": comment_lines(program.law),
         "signature": ",\n    ".join(_signature_lines(kernel, typed, constant)),
-        "arguments": wrapped(_argument_lines(kernel)),
-        "cost": wrapped(costs),
+        "arguments": comment_lines(_argument_lines(kernel)),
+        "cost": comment_lines(costs),
         "pointers": list(_pointers(kernel)),
         "declared": [
             *(f"Py_ssize_t {line}" for line in _lines(kernel.indices)),

@@ -25,10 +25,10 @@ from ..statements.loops import (
     Matrix,
     Number,
     Pieces,
-    Place,
     Pointer,
     Position,
     Scalar,
+    Subscript,
     Sum,
     Times,
 )
@@ -111,12 +111,12 @@ def _integer_factor(expression: sympy.Expr) -> str:
     return f"({text})" if loose else text
 
 
-def entry(buffer: Buffer, place: Place) -> str:
+def entry(buffer: Buffer, place: Subscript) -> str:
     """buffer[(s*n + i)*m + j]: row-major, in Horner's form of the strides."""
     return f"{buffer.name}[{flat(place, buffer.shape)}]"
 
 
-def flat(place: Place, shape: Place) -> str:
+def flat(place: Subscript, shape: Subscript) -> str:
     """The offset of a place in an array of that shape."""
     text, is_sum = "", False
     for index, extent in zip(place, shape, strict=True):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from ..statements.loops import Apply, Asked, Call, For, Gemm, Largest, Statement, Step, instances
+from ..statements.loops import (
+    Apply,
+    Asked,
+    Call,
+    Commented,
+    For,
+    Gemm,
+    Largest,
+    Statement,
+    instances,
+)
 
 
 def stops(loop: For) -> bool:
@@ -15,7 +25,7 @@ def stops(loop: For) -> bool:
 
 
 def _takes_long(statement: Statement) -> bool:
-    if isinstance(statement, (Asked, Step)):
+    if isinstance(statement, (Asked, Commented)):
         return any(map(_takes_long, statement.body))
     if isinstance(statement, For):
         within = any(any(instances(part, (Apply, For))) for part in statement.body)

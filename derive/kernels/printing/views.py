@@ -13,6 +13,7 @@ from ..statements.loops import (
     Accumulate,
     Asked,
     Call,
+    Commented,
     Copy,
     Fill,
     For,
@@ -24,7 +25,6 @@ from ..statements.loops import (
     Select,
     Selected,
     Statement,
-    Step,
     Store,
     Where,
 )
@@ -32,7 +32,7 @@ from .source import broken, entry, inside, integer, pointer, real_number, scalar
 from .stopping import stops
 
 
-def wrapped(lines: Iterable[str], width: int = 84) -> list[str]:
+def comment_lines(lines: Iterable[str], width: int = 84) -> list[str]:
     """Comment lines, a long one continued below and indented."""
     made = TextWrapper(
         width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
@@ -51,8 +51,8 @@ def views(statements: Iterable[Statement]) -> list[dict[str, Any]]:
 
 
 @_view.register
-def _(s: Step) -> dict[str, Any]:
-    return {"kind": "Step", "formulas": wrapped(s.formulas), "body": views(s.body)}
+def _(s: Commented) -> dict[str, Any]:
+    return {"kind": "Commented", "formulas": comment_lines(s.formulas), "body": views(s.body)}
 
 
 @_view.register

@@ -15,16 +15,18 @@ from ...models.programs import BATCH
 from ...recurrence.hybrid import Hybrid
 from ...recurrence.influence import Influence
 from ..lowering.lower import Kernel
-from ..statements.loops import Buffer, For, Load, Pieces, Statement, Step, Where
-from .draft import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
-from .passes import Given, Pass, gradient_results, last_states
+from ..statements.loops import Buffer, Commented, For, Load, Pieces, Statement, Where
+from .cell_over_time import CellLoop, SequenceArguments, gradient_results, last_states
+from .sequence_kernel import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
 from .through_time import initial_bar
 
 
 class Carried:
     """The state and the influence, from one step or block to the next, in two places in turn."""
 
-    def __init__(self, draft: Draft, influence: Influence, given: Given, with_state: bool) -> None:
+    def __init__(
+        self, draft: Draft, influence: Influence, given: SequenceArguments, with_state: bool
+    ) -> None:
         self.draft, self.influence = draft, influence
         self.t = influence.transition
         two = (sympy.Integer(2),)
@@ -84,7 +86,7 @@ class Readout:
     ) -> Statement:
         """nabla J += J* . eps (thesis (5.12)), of those samples that a loss hears of."""
         if not self.influence.stores:  # of a cell without parameters
-            return Step((), ())
+            return Commented((), ())
         name = self.influence.transition.eps.name
         sample, one = self.draft.sample(self.influence.readout(), {**at, name: eps})
         return For(sample, BATCH, (Where(Load(heard, (time, sample)), (one,)),))
@@ -99,7 +101,7 @@ class Readout:
 def rtrl(steps: Steps, influence: Influence) -> Kernel:
     """The gradient by RTRL (thesis lemma 5.1.2, theorem 5.1.3)."""
     draft = Draft(steps, "rtrl")
-    given = Given(draft, observed=True)
+    given = SequenceArguments(draft, observed=True)
     t, observation = influence.transition, steps.last
     (cell,) = steps.network.cells
     carried = Carried(draft, influence, given, with_state=True)
@@ -152,7 +154,7 @@ class Blocks:
     def __init__(self, steps: Steps, influence: Influence, lemma: Hybrid) -> None:
         self.steps, self.influence, self.lemma = steps, influence, lemma
         self.draft = draft = Draft(steps, "hybrid", (BLOCK,))
-        self.given = Given(draft, observed=True)
+        self.given = SequenceArguments(draft, observed=True)
         (self.cell,) = steps.network.cells
         self.carried = Carried(draft, influence, self.given, with_state=False)
         self.losses = gradient_results(draft)
@@ -161,7 +163,7 @@ class Blocks:
         self.last, self.left = last_states(draft), self.carried.results()
         self.readout = Readout(draft, influence)
         self.long = sympy.Min(BLOCK, STEPS)
-        self.p = Pass(draft, self.cell, self.long, backward=True)
+        self.p = CellLoop(draft, self.cell, self.long, backward=True)
         self.Lambda = {
             key: draft.stack(s.variable.name, s.variable.space, (sympy.Integer(2),))
             for key, s in lemma.stores.items()
@@ -245,7 +247,11 @@ class Blocks:
 
 
 def stacks_of(
-    lemma: Hybrid, p: Pass, given: Given, factors: Mapping[str, Stack], first: sympy.Expr
+    lemma: Hybrid,
+    p: CellLoop,
+    given: SequenceArguments,
+    factors: Mapping[str, Stack],
+    first: sympy.Expr,
 ) -> dict[str, Pointers | None]:
     """The arrays of a block that the factors of Lambda . nabla f are read from."""
     timed = {name: stack.at(first) for name, stack in given.timed.items()}

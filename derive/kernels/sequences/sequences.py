@@ -9,8 +9,8 @@ from ...models.levels import FORWARD, Recurrent
 from ...recurrence.hybrid import Hybrid
 from ...recurrence.influence import Influence
 from ..lowering.lower import Kernel, lower
-from .draft import Steps
 from .forward_gradients import hybrid, rtrl
+from .sequence_kernel import Steps
 from .through_time import bptt, forward, loss, truncated_bptt
 
 BACKWARD = "a cell runs backward in time, and its state depends on the whole future of the sequence"

@@ -14,20 +14,20 @@ import sympy
 
 from ...language.spaces import R
 from ...language.walk import storage
-from ...models.levels import Level, Place
+from ...models.levels import CellInstance, Level
 from ...models.programs import BATCH
 from ...recurrence.influence import bar_name
 from ...recurrence.transitions import Transition
 from ..lowering.lower import Kernel
-from ..statements.loops import Copy, For, Pieces, Statement, Step
-from .draft import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
-from .passes import Given, Pass, gradient_results, last_states
+from ..statements.loops import Commented, Copy, For, Pieces, Statement
+from .cell_over_time import CellLoop, SequenceArguments, gradient_results, last_states
+from .sequence_kernel import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
 
 
 def forward(steps: Steps) -> Kernel:
     """h_i and y^_i for all times."""
     draft = Draft(steps, "forward")
-    given = Given(draft, observed=False)
+    given = SequenceArguments(draft, observed=False)
     predicted = draft.result(
         steps.prediction, steps.last.predicted_space, (STEPS, BATCH), adds=False
     )
@@ -38,54 +38,60 @@ def forward(steps: Steps) -> Kernel:
         for cell in steps.network.cells
     }
     last = last_states(draft)
-    passes = forward_levels(draft, given, backward=False)
-    draft.body.append(predict(draft, passes, steps.network.levels[-1], predicted))
-    for cell, p in passes.items():
+    loops = forward_levels(draft, given, backward=False)
+    draft.body.append(predict(draft, loops, steps.network.levels[-1], predicted))
+    for cell, p in loops.items():
         whole = zip(states[cell].buffers, p.h.at(p.after(ZERO)), states[cell].start, strict=True)
         draft.body += [Copy(buffer.count, source, target) for buffer, source, target in whole]
         draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[cell].start)
     return draft.kernel([f"states and predictions of {steps.network.signature}"])
 
 
-def forward_levels(draft: Draft, given: Given, backward: bool) -> dict[Place, Pass]:
+def forward_levels(
+    draft: Draft, given: SequenceArguments, backward: bool
+) -> dict[CellInstance, CellLoop]:
     """Every cell over the sequence, each level on the predictions of the one below."""
-    passes: dict[Place, Pass] = {}
+    loops: dict[CellInstance, CellLoop] = {}
     network = draft.network
     for number, level in enumerate(network.levels):
         for cell in level.cells:
-            p = passes[cell] = Pass(draft, cell, STEPS, backward)
+            p = loops[cell] = CellLoop(draft, cell, STEPS, backward)
             initial = given.initial[cell].start
             draft.body += draft.copy(p.h, initial, p.h.at(p.start))
             draft.body.append(p.forward(given, STEPS))
         if number + 1 < len(network.levels):
             given.below(draft, level, network.levels[number + 1], backward)
-            draft.body.append(predict(draft, passes, level, given.predicted[level]))
-    return passes
+            draft.body.append(predict(draft, loops, level, given.predicted[level]))
+    return loops
 
 
-def predict(draft: Draft, passes: Mapping[Place, Pass], level: Level, to: Stack) -> Step:
+def predict(
+    draft: Draft, loops: Mapping[CellInstance, CellLoop], level: Level, to: Stack
+) -> Commented:
     """g of the states of all times."""
     observation = draft.steps.observations[level]
-    at = shown_states(passes, level)
+    at = shown_states(loops, level)
     at[observation.predicted.name] = to.start
     return draft.call(observation.predict(), at, count=STEPS)
 
 
-def shown_states(passes: Mapping[Place, Pass], level: Level) -> dict[str, Pointers | None]:
+def shown_states(
+    loops: Mapping[CellInstance, CellLoop], level: Level
+) -> dict[str, Pointers | None]:
     """The states after each step, all times together."""
-    return {cell.state.name: passes[cell].h.at(passes[cell].after(ZERO)) for cell in level.cells}
+    return {cell.state.name: loops[cell].h.at(loops[cell].after(ZERO)) for cell in level.cells}
 
 
 def loss(steps: Steps) -> Kernel:
     """The weighed losses."""
     draft = Draft(steps, "loss")
-    given = Given(draft, observed=True)
+    given = SequenceArguments(draft, observed=True)
     draft.result(steps.losses, R(), (STEPS, BATCH))
     last = last_states(draft)
-    passes = forward_levels(draft, given, backward=False)
-    at = shown_states(passes, steps.network.levels[-1]) | given.at(ZERO)
+    loops = forward_levels(draft, given, backward=False)
+    at = shown_states(loops, steps.network.levels[-1]) | given.at(ZERO)
     draft.body.append(draft.call(steps.last.loss(), at, count=STEPS))
-    for cell, p in passes.items():
+    for cell, p in loops.items():
         draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[cell].start)
     return draft.kernel(
         [f"{steps.losses} += weight loss, for each time and sample; J is their sum"]
@@ -95,19 +101,19 @@ def loss(steps: Steps) -> Kernel:
 def bptt(steps: Steps) -> Kernel:
     """The gradient by BPTT (thesis theorems 5.1.5, 5.1.7)."""
     draft = Draft(steps, "bptt")
-    given = Given(draft, observed=True)
+    given = SequenceArguments(draft, observed=True)
     gradient_results(draft)
     initial_bars(draft)
     given.wanted(draft)
     last = last_states(draft)
-    passes = forward_levels(draft, given, backward=True)
+    loops = forward_levels(draft, given, backward=True)
     levels = steps.network.levels
     for number, level in reversed(list(enumerate(levels))):
         above = None if number + 1 == len(levels) else levels[number + 1]
-        observe(draft, given, passes, level, above)
+        observe(draft, given, loops, level, above)
         for cell in level.cells:
-            through_time(draft, given, passes[cell])
-    for cell, p in passes.items():
+            through_time(draft, given, loops[cell])
+    for cell, p in loops.items():
         draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[cell].start)
     law = [
         f"{steps.losses} += weight loss, for each time and sample; J is their sum",
@@ -117,40 +123,46 @@ def bptt(steps: Steps) -> Kernel:
 
 
 def observe(
-    draft: Draft, given: Given, passes: Mapping[Place, Pass], level: Level, above: Level | None
+    draft: Draft,
+    given: SequenceArguments,
+    loops: Mapping[CellInstance, CellLoop],
+    level: Level,
+    above: Level | None,
 ) -> None:
     """D*g . e for all times, of the loss or of what comes from the level above."""
     observation = draft.steps.observations[level]
-    at = shown_states(passes, level)
+    at = shown_states(loops, level)
     for cell in level.cells:
-        p = passes[cell]
+        p = loops[cell]
         draft.body += draft.fill(p.error)
         at[f"{cell.state.name}_error"] = p.error.at(p.after(ZERO))
     if above is None:
         at |= given.at(ZERO)
         heard, program = at[observation.weight.name], observation.observe()
     else:
-        heard, program = hear(draft, passes, level, above), observation.backward()
+        heard, program = hear(draft, loops, level, above), observation.backward()
         at |= {observation.bar.name: given.predicted_bar[level].start}
         at |= {observation.heard.name: heard}
     assert heard is not None
     for cell in level.cells:
-        draft.body += passes[cell].listen(heard, STEPS)
+        draft.body += loops[cell].listen(heard, STEPS)
     draft.body.append(draft.call(program, at, count=STEPS))
 
 
-def hear(draft: Draft, passes: Mapping[Place, Pass], level: Level, above: Level) -> Pointers:
+def hear(
+    draft: Draft, loops: Mapping[CellInstance, CellLoop], level: Level, above: Level
+) -> Pointers:
     """Which predictions of a level the cells above read where a loss hears of them."""
     observation = draft.steps.observations[level]
     stack = draft.stack(observation.heard.name, R(), (STEPS, BATCH))
-    ts = [passes[cell].t for cell in above.cells]
-    reached = {t.reached.name: passes[t.cell].kept[t.reached.name].start for t in ts}
+    ts = [loops[cell].t for cell in above.cells]
+    reached = {t.reached.name: loops[t.cell].kept[t.reached.name].start for t in ts}
     at: dict[str, Pointers | None] = {**reached, observation.heard.name: stack.start}
     draft.body.append(draft.call(observation.hearing(ts), at, count=STEPS))
     return stack.start
 
 
-def through_time(draft: Draft, given: Given, p: Pass) -> None:
+def through_time(draft: Draft, given: SequenceArguments, p: CellLoop) -> None:
     """eps down the sequence, then the adjoints of all times."""
     end = p.end(STEPS)
     draft.body += p.begin_back(end)
@@ -180,15 +192,15 @@ def initial_bar(draft: Draft, t: Transition) -> None:
 def truncated_bptt(steps: Steps) -> Kernel:
     """Every `every` steps the losses of these are sent `down` steps down."""
     draft = Draft(steps, "truncated_bptt", (EVERY, DOWN))
-    given = Given(draft, observed=True)
+    given = SequenceArguments(draft, observed=True)
     gradient_results(draft)
     initial_bars(draft)
     given.wanted(draft)
     last = last_states(draft)
-    passes = forward_levels(draft, given, backward=True)
+    loops = forward_levels(draft, given, backward=True)
     (level,) = steps.network.levels
-    ((_, p),) = passes.items()
-    observe(draft, given, passes, level, None)
+    ((_, p),) = loops.items()
+    observe(draft, given, loops, level, None)
     w = draft.index("w")
     begin = w * EVERY
     end = sympy.Min(begin + EVERY, STEPS)

@@ -13,6 +13,7 @@ import sympy
 from .loops import (
     Accumulate,
     Asked,
+    Commented,
     For,
     Largest,
     Let,
@@ -20,7 +21,6 @@ from .loops import (
     Local,
     Select,
     Statement,
-    Step,
     Store,
     Where,
     instances,
@@ -70,7 +70,7 @@ def _check_all(steps: tuple[Statement, ...], known: Known, names: frozenset[str]
 
 def _checked(step: Statement, known: Known, names: frozenset[str]) -> Known:
     """What a statement gives a value for those behind it."""
-    if isinstance(step, Step):
+    if isinstance(step, Commented):
         return _check_all(step.body, known, names)
     if isinstance(step, Asked):
         return _under(frozenset(step.pointers), _check_all(step.body, _within(step, known), names))

@@ -14,7 +14,7 @@ import sympy
 
 from ...language.scalars.operations import Operation
 
-Place = tuple[sympy.Expr, ...]
+Subscript = tuple[sympy.Expr, ...]
 Guards = tuple[tuple[sympy.Expr, sympy.Expr], ...]
 
 
@@ -81,7 +81,7 @@ class Load(Scalar):
     """An entry of a buffer."""
 
     buffer: Buffer
-    place: Place
+    place: Subscript
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Select(Statement):
     index: sympy.Symbol
     extent: sympy.Expr
     buffer: Buffer
-    place: Place
+    place: Subscript
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Store(Statement):
     """An entry set, or added to; nothing where a guard is outside."""
 
     buffer: Buffer
-    place: Place
+    place: Subscript
     value: Scalar
     add: bool = False
     guards: Guards = ()
@@ -287,7 +287,7 @@ class Where(Statement):
 
 
 @dataclass(frozen=True)
-class Step(Statement):
+class Commented(Statement):
     """Statements that do one step of the mathematics, with its formula."""
 
     formulas: tuple[str, ...]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...evidence.checks.cases import Case
 from ...evidence.checks.findings import EPS, largest
 from ...kernels.lowering.lower import Kernel, Line, in_order
-from ...kernels.statements.loops import Step
+from ...kernels.statements.loops import Commented
 from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.reference import Array, flat_arrays, values_of
 from ...language.walk import rewrite, storage, topological
@@ -52,7 +52,10 @@ def assignments(kernel: Kernel, read: Container[str] = ()) -> Iterator[Assignmen
         nodes.setdefault(name, []).append(node)
     formulas = _kept_formulas(kernel)
     texts = dict.fromkeys(
-        text for step in in_order(kernel.steps) if isinstance(step, Step) for text in step.formulas
+        text
+        for step in in_order(kernel.steps)
+        if isinstance(step, Commented)
+        for text in step.formulas
     )
     for line in (kernel.lines[text] for text in texts):
         target = variable(line.target, line.right.space)

@@ -15,17 +15,17 @@ from ...calculus.maps import free_name
 from ...language.expressions import Variable, variable
 from ...language.spaces import dims
 from ...models.layers import Layer
-from ...models.levels import Level, Place, Recurrent
+from ...models.levels import CellInstance, Level, Recurrent
 from ...models.resize import resized_layer
 from ..typesetting.letters import Letters, below
 
 
-def words_of(place: Place) -> Iterator[str]:
+def words_of(place: CellInstance) -> Iterator[str]:
     """The names of arguments, sizes and locals."""
     yield from sorted(place.function.words)
 
 
-def short_name(place: Place, name: str) -> str:
+def short_name(place: CellInstance, name: str) -> str:
     """The name without the place's label in front."""
     short = name
     for word in place.label.split("."):
@@ -63,12 +63,12 @@ def _with_names_of_cells(level: Level) -> Level:
     return Level(level.cells, replace(level.prediction, function=replace(g, names=same)))
 
 
-def _renamed(place: Place, names: Mapping[str, str]) -> Place:
+def _renamed(place: CellInstance, names: Mapping[str, str]) -> CellInstance:
     f = place.function
     sizes = {s: dims(names.get(str(s), str(s))) for s in f.sizes}
     made = resized_layer(f, sizes, renamed=names)
     local = {node: names.get(name, name) for node, name in made.names.items()}
-    return Place(place.label, replace(made, names=local), place.direction)
+    return CellInstance(place.label, replace(made, names=local), place.direction)
 
 
 def loss_of(

@@ -18,7 +18,7 @@ from ...language.reference import Value
 from ...language.roles import MASK, THETA
 from ...language.spaces import R, leaves
 from ...language.walk import topological
-from ...models.levels import BACKWARD, FORWARD, Level, Place, Recurrent
+from ...models.levels import BACKWARD, FORWARD, CellInstance, Level, Recurrent
 from ...models.sharing import parted
 from ..layers.claims import Difference, Equation
 from ..layers.labels import Labels
@@ -70,13 +70,13 @@ class NetworkProblem:
                 loss, first=[loss.arguments[0].name], cotangent=ONE, result=unused("J", loss.words)
             )
         )
-        self.loss = None if made is None else Part(Place("loss", made.layer), made, r"\ell")
+        self.loss = None if made is None else Part(CellInstance("loss", made.layer), made, r"\ell")
         self.words = words
         self.weight = variable(free_letter(WEIGHTS, words), R())
         self.i = free_letter(("i", "t", "s", "j"), words)
         self.length = free_letter(("L", "T", "N"), words)
 
-    def _part(self, place: Place, f: str, is_cell: bool) -> Part:
+    def _part(self, place: CellInstance, f: str, is_cell: bool) -> Part:
         script = self.script(place)
         wanted = f"{place.state.name}_next" if is_cell else "y_hat"
         result = unused(wanted, place.function.words)
@@ -85,7 +85,7 @@ class NetworkProblem:
 
     # --- letters
 
-    def script(self, place: Place) -> str:
+    def script(self, place: CellInstance) -> str:
         """What tells a place from others of its kind: the level's number, an arrow for time."""
         number = self._level(place)
         level = self.levels[number - 1]
@@ -94,7 +94,7 @@ class NetworkProblem:
         shown = [str(number) if several else "", arrow if place in level.cells else ""]
         return ",".join(x for x in shown if x)
 
-    def _level(self, place: Place) -> int:
+    def _level(self, place: CellInstance) -> int:
         """The number of a place's level, from 1 on."""
         return next(k for k, level in enumerate(self.levels, 1) if place in level.places)
 

@@ -19,7 +19,15 @@ from ...calculus.terms import Term, fresh_access, renamed, total, written
 from ...language.expressions import Contraction, Node, Variable, contraction, variable, zero
 from ...language.forms import make_form
 from ...language.spaces import R
-from ...recurrence.influence import Step, Store, Tied, composed, identity, met, shape_of
+from ...recurrence.influence import (
+    Linearisation,
+    StoredJacobian,
+    Tied,
+    composed,
+    identity,
+    met,
+    shape_of,
+)
 from .parts import Part
 
 Terms = tuple[Term, ...]
@@ -56,7 +64,7 @@ class Column:
         return contraction(self.direction.space, form, 1, [x])
 
 
-class OneStep(Step):
+class OneStep(Linearisation):
     """The blocks of a cell without batch and masks: `D` by component, `nabla` by component and
     column.  A column without a term in any component is there, too: its derivative vanishes.
     """
@@ -129,7 +137,7 @@ class OneStep(Step):
 
     # --- what is carried
 
-    def influences(self) -> dict[Key, Store]:
+    def influences(self) -> dict[Key, StoredJacobian]:
         """J by component and column, its tied axes stored once; what stays zero is not there."""
         start: Tied = {key: met(terms) for key, terms in self.nabla.items()}
         for (a, _), every in self.identity().items():
@@ -140,7 +148,7 @@ class OneStep(Step):
             for (a, k), tied in sorted(self.kept(start).items())
         }
 
-    def lambdas(self) -> dict[Key, Store]:
+    def lambdas(self) -> dict[Key, StoredJacobian]:
         """Lambda by two components, its tied axes stored once, from the identity on."""
         found = self.identity()
         while (new := self._lambda_ties(found)) != found:
@@ -160,11 +168,13 @@ class OneStep(Step):
                     new[a, c] = new.get((a, c), made) & made
         return new
 
-    def _store(self, name: str, a: int, x: Node, tied: frozenset[Key]) -> Store:
+    def _store(self, name: str, a: int, x: Node, tied: frozenset[Key]) -> StoredJacobian:
         stored = {p for _, p in tied}
         left = (extent for p, extent in enumerate(shape_of(x)) if p not in stored)
         label = self.cell.label.replace(".", "_")
-        return Store(variable(f"{name}_{label}", R(*shape_of(self.h[a]), *left)), a, (x,), tied)
+        return StoredJacobian(
+            variable(f"{name}_{label}", R(*shape_of(self.h[a]), *left)), a, (x,), tied
+        )
 
 
 def _is_of(term: Term, position: int | None) -> bool:
@@ -209,7 +219,7 @@ def pulled(term: Term, x: Node, u: Node) -> Node:
     return written(R(*shape_of(x)), term, [(term.out, u)], term.into)
 
 
-def stored(s: Store, e: Node, array: Node | None = None) -> Term:
+def stored(s: StoredJacobian, e: Node, array: Node | None = None) -> Term:
     """What an array of J or Lambda stands for, as a term."""
     (x,) = s.by
     out, extents = fresh_access(shape_of(e))
@@ -221,12 +231,12 @@ def stored(s: Store, e: Node, array: Node | None = None) -> Term:
     return Term(out, entry, (factor,), tuple(kept.items()))
 
 
-def placed(s: Store, term: Term) -> Node:
+def placed(s: StoredJacobian, term: Term) -> Node:
     """A term where an array of J has it."""
     return written(s.variable.space, term, [], s.place(term.out, s.by[0], term.into))
 
 
-def times_lambda(s: Store, e: Node, term: Term, new: Store) -> Node:
+def times_lambda(s: StoredJacobian, e: Node, term: Term, new: StoredJacobian) -> Node:
     """Lambda . L for a term of L, where a new array has it."""
     factor = stored(s, e)
     term = renamed(term)
@@ -241,7 +251,7 @@ def times_lambda(s: Store, e: Node, term: Term, new: Store) -> Node:
     return placed(new, combined(summed(moved)))
 
 
-def start(s: Store, is_identity: bool) -> Node:
+def start(s: StoredJacobian, is_identity: bool) -> Node:
     """The identity where an array stores it, or zero."""
     return identity(s) if is_identity else zero(s.variable.space)
 

@@ -14,7 +14,7 @@ from ...language.expressions import Node, Variable
 from ...language.riesz import riesz
 from ...language.walk import rewrite, storage
 from ...models.cells import inputs_of
-from ...models.levels import Place
+from ...models.levels import CellInstance
 from ..layers.definitions import Closing, Definition, leaves_of
 from ..layers.problem import Problem
 from .looks import Times
@@ -26,7 +26,7 @@ Values = Mapping[Node, Node]
 class Part:
     """A cell or a prediction, its problem, and what its function is called."""
 
-    place: Place
+    place: CellInstance
     problem: Problem
     f: str
     is_cell: bool = False

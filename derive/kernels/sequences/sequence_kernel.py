@@ -24,7 +24,7 @@ from ...recurrence.observations import Observation
 from ...recurrence.selections import Masks, Names, masks_of
 from ...recurrence.transitions import Transition
 from ..lowering.lower import WORDS, Kernel, lower
-from ..statements.loops import Asked, Buffer, Call, Copy, Fill, Pointer, Statement, Step
+from ..statements.loops import Asked, Buffer, Call, Commented, Copy, Fill, Pointer, Statement
 from .recurrent_cost import called_costs
 
 STEPS = sympy.Symbol("steps", integer=True, nonnegative=True)
@@ -165,13 +165,13 @@ class Draft:
         count: sympy.Expr = ONE,
         most: sympy.Expr | None = None,
         times: sympy.Expr = ZERO,
-    ) -> Step:
+    ) -> Commented:
         """A step called on these arrays, others by their names.
 
         A batch of it are `count` times of all samples, never more than `most`.
         """
         if not program.results:  # as the influence of no parameters
-            return Step((), ())
+            return Commented((), ())
         kernel = self.steps.kernel(program)
         given = {BATCH: count * BATCH, TIMES: times}
         sizes = tuple((s, given.get(s, s)) for s in kernel.sizes)
@@ -186,11 +186,11 @@ class Draft:
         name = f"{self.network.name}_{program.name}"
         self.callees[name] = kernel
         made = Call(name, sizes, (*inputs, *outputs), place)
-        return Step(program.law, tuple(_where_asked(made, outputs)))
+        return Commented(program.law, tuple(_where_asked(made, outputs)))
 
     def sample(
         self, program: Program, at: Mapping[str, Pointers | None]
-    ) -> tuple[sympy.Symbol, Step]:
+    ) -> tuple[sympy.Symbol, Commented]:
         """A step of one sample of the batch, and the index that the sample has."""
         s = self.index("s")
         kernel = self.steps.kernel(program)

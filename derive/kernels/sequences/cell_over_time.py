@@ -10,14 +10,14 @@ from ...language.roles import GIVEN, MASK, STATE, THETA
 from ...language.spaces import R
 from ...language.walk import storage
 from ...models.cells import inputs_of
-from ...models.levels import FORWARD, Level, Place
+from ...models.levels import FORWARD, CellInstance, Level
 from ...models.programs import BATCH
 from ...recurrence.influence import bar_name
-from ..statements.loops import Copy, For, Statement, Step
-from .draft import STEPS, ZERO, Draft, Pointers, Stack
+from ..statements.loops import Commented, Copy, For, Statement
+from .sequence_kernel import STEPS, ZERO, Draft, Pointers, Stack
 
 
-class Given:
+class SequenceArguments:
     """The arguments of a kernel, in the network's order: states, input, masks, targets, theta."""
 
     def __init__(self, draft: Draft, observed: bool) -> None:
@@ -86,7 +86,7 @@ def gradient_results(draft: Draft) -> Stack:
     return losses
 
 
-def last_states(draft: Draft) -> dict[Place, Stack]:
+def last_states(draft: Draft) -> dict[CellInstance, Stack]:
     """The states after the last step, which another piece of the sequence goes on from."""
     return {
         cell: draft.result(f"{cell.state.name}_last", cell.state.space, (BATCH,), adds=False)
@@ -97,7 +97,7 @@ def last_states(draft: Draft) -> dict[Place, Stack]:
 # --- one cell over times
 
 
-class Pass:
+class CellLoop:
     """One cell over times 0 .. count - 1: its states, what is saved, its cotangents.
 
     The state before the first step of a direction and those after each step lie in one stack of
@@ -105,7 +105,7 @@ class Pass:
     from t + 1 to t.
     """
 
-    def __init__(self, draft: Draft, cell: Place, count: sympy.Expr, backward: bool) -> None:
+    def __init__(self, draft: Draft, cell: CellInstance, count: sympy.Expr, backward: bool) -> None:
         self.draft, self.cell, self.count = draft, cell, count
         self.t = draft.steps.transitions[cell]
         self.ahead = cell.direction == FORWARD
@@ -139,7 +139,7 @@ class Pass:
         """The place of the state before it."""
         return time if self.ahead else time + 1
 
-    def forward(self, given: Given, count: sympy.Expr, first: sympy.Expr = ZERO) -> For:
+    def forward(self, given: SequenceArguments, count: sympy.Expr, first: sympy.Expr = ZERO) -> For:
         """The cell over `count` times, whose input begins at the time `first` of the sequence."""
         r = self.draft.index("t")
         time = r if self.ahead else count - 1 - r
@@ -159,11 +159,11 @@ class Pass:
 
     def back(
         self,
-        given: Given,
+        given: SequenceArguments,
         time: sympy.Expr,
         first: sympy.Expr,
         silent: Mapping[str, Pointers] | None = None,
-    ) -> tuple[Step, ...]:
+    ) -> tuple[Commented, ...]:
         """eps before the step of a time from eps after it (thesis (5.14)).
 
         `silent` are an error and a source of nothing, where those of this time count elsewhere.
@@ -174,8 +174,8 @@ class Pass:
         return (self.draft.call(self.t.reaching(), at), self.draft.call(self.t.backward(), at))
 
     def adjoints(
-        self, given: Given, time: sympy.Expr, first: sympy.Expr, count: sympy.Expr
-    ) -> Step:
+        self, given: SequenceArguments, time: sympy.Expr, first: sympy.Expr, count: sympy.Expr
+    ) -> Commented:
         """The gradients by parameters and inputs, one product over `count` times (5.22)."""
         at = self.at(given, time, first)
         for x in self.t.inputs_wanted:
@@ -183,7 +183,9 @@ class Pass:
             at[name] = given.bars[name].at(first + time) if name in given.bars else None
         return self.draft.call(self.t.adjoints(), at, count=count, most=self.count)
 
-    def at(self, given: Given, time: sympy.Expr, first: sympy.Expr) -> dict[str, Pointers | None]:
+    def at(
+        self, given: SequenceArguments, time: sympy.Expr, first: sympy.Expr
+    ) -> dict[str, Pointers | None]:
         """The arrays of a time by the names that the steps call them."""
         return {
             **{name: stack.at(first + time) for name, stack in given.timed.items()},
