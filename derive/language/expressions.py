@@ -34,7 +34,7 @@ from .scalars.scalars import digits_of, is_beyond_floats
 from .spaces import Gram, Indices, Product, Real, Size, Space, SpaceError, codomain_of
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
-atexit.register(_interned.clear)  # later on SymPy can't hash the keys any more
+atexit.register(_interned.clear)  # later SymPy can no longer hash the keys
 N = TypeVar("N", bound="Node")
 
 
@@ -235,7 +235,8 @@ class Argmax(Node):
 
     The form has two slots: the operand's access and the result's, which is open.  Over all summed
     indices together, the last one running fastest, the first place wins a tie; a NaN wins over
-    every number.  `position` says which of these indices' values this is: (k*, l*) is two nodes.
+    every number.  `position` says which of these indices the value belongs to: (k*, l*) is two
+    nodes.
     """
 
     form: Form
@@ -271,7 +272,7 @@ class Held(Node):
 
 @dataclass(frozen=True)
 class Gradient:
-    """What the gradient of a potential is, from its argument x and its own value s: of(x, s)."""
+    """The gradient of a potential as of(x, s), from its argument x and its own value s."""
 
     name: str
     of: Callable[[Node, Node], Node]
@@ -284,10 +285,9 @@ class Gradient:
 class Potential(Held):
     """s(x), a number for each row of x, whose gradient is known in terms of s itself.
 
-    D s . v = <gradient(x, s), v> over the last axis, as log-sum-exp has the gradient Exp(x - s):
-    derived through the sums that its value is computed by, it would come out as the difference of
-    large terms.  The value is that of `operand`; that the two belong together is proved as for any
-    layer.
+    D s . v = <gradient(x, s), v> over the last axis: log-sum-exp has the gradient Exp(x - s).
+    Derived through the sums that compute its value, it would be a difference of large terms.  The
+    value is that of `operand`; that the gradient belongs to it is proved as for any layer.
     """
 
     argument: Node
@@ -310,7 +310,7 @@ class Jet(Node):
     """The form <D^k f(arguments)(directions), cotangent> of an uninterpreted f, with one slot open.
 
     `directions` holds (number of the argument, direction).  Without a cotangent the codomain is
-    open and this is the k-th derivative; with one, the slot of argument `opened` is.
+    open and this is the k-th derivative; with one, the slot of argument `opened` is open.
     """
 
     function: str
@@ -325,14 +325,14 @@ class Jet(Node):
         return (*self.arguments, *(direction for _, direction in self.directions), *last)
 
 
-# --- constructors: each returns the simplest node for what it says
+# --- constructors: each returns the simplest node that means the same
 
 
 @called
 def variable(name: str, space: Space) -> Variable:
     """The variable of that name and space.
 
-    Raises SpaceError where the name is no word, or the space none.
+    Raises SpaceError where the name is not a text, or the space is not a space.
     """
     if not (isinstance(name, str) and name) or not isinstance(space, Space):
         raise SpaceError(
@@ -359,7 +359,7 @@ def is_zero(node: Node) -> bool:
 def coefficient(value: object) -> sympy.Expr:
     """An exact number: a float is read as the decimal it prints as (0.1 is 1/10).
 
-    Raises SpaceError for anything else than a finite real number or an expression in sizes.
+    Raises SpaceError for anything other than a finite real number or an expression in sizes.
     """
     if not isinstance(value, numbers.Real) and getattr(value, "shape", None) == ():
         value = getattr(value, "item", lambda: value)()  # an array of no axes
@@ -411,7 +411,7 @@ def _multiple(number: sympy.Expr | int, node: Node) -> Node:
 
 def _check_arithmetic(node: Node) -> None:
     if isinstance(node.space, Indices):
-        raise SpaceError(f"{node.space} has no arithmetic; class indices are only selected by")
+        raise SpaceError(f"{node.space} has no arithmetic; class indices only select entries")
 
 
 def like(value: object, node: Node, symbol: str) -> Node:
@@ -434,7 +434,7 @@ def constant(value: sympy.Expr, space: Space) -> Node:
     if isinstance(space, Product):
         return tuple_of(tuple(constant(value, factor) for factor in space.factors))
     if not isinstance(space, Real):
-        raise SpaceError(f"{value}: {space} has no arithmetic; class indices are only selected by")
+        raise SpaceError(f"{value}: {space} has no arithmetic; class indices only select entries")
     return zero(space) if value == 0 else intern(Constant(space, sympy.sympify(value)))
 
 
@@ -465,9 +465,9 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
 
 
 def modulo_order(node: Node) -> object:
-    """A key that two expressions share where they differ only in the order of factors.
+    """A key shared by expressions that differ only in the order of factors.
 
-    Factors that a form reads at one access commute: a (.) b is b (.) a and <u, v> is <v, u>.
+    Factors that a form reads at the same access commute: a (.) b is b (.) a and <u, v> is <v, u>.
     """
     if not isinstance(node, Contraction):
         return node
@@ -476,7 +476,7 @@ def modulo_order(node: Node) -> object:
 
 
 def scaled_part(node: Node) -> tuple[sympy.Expr, Node]:
-    """The number and the expression that a scaled expression is the product of."""
+    """A scaled expression as a number and the expression that it multiplies."""
     if isinstance(node, LinearCombination) and len(node.terms) == 1:
         return node.terms[0]
     if isinstance(node, Constant):
@@ -520,7 +520,7 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
 
 
 def _number(node: Node) -> sympy.Expr | None:
-    """The number that every entry is; None for what is no constant."""
+    """The number in every entry; None where the node is not constant."""
     if isinstance(node, Constant):
         return node.value
     return sympy.S.Zero if is_zero(node) else None
@@ -529,7 +529,7 @@ def _number(node: Node) -> sympy.Expr | None:
 def contraction(
     space: Space, form: Form, opened: int, filled: Sequence[Node], selectors: Sequence[Node] = ()
 ) -> Node:
-    """The form with one slot open: zero where a factor is, numbers taken out in front."""
+    """The form with one slot open: zero where a factor is zero, numbers moved to the front."""
     if any(is_zero(node) for node in filled):
         return zero(space)
     scaled = [scaled_part(node) for node in filled]
@@ -562,7 +562,7 @@ def _without_ones(
 
 
 def _stays_inside(form: Form, slot: int, node: Node) -> bool:
-    """The slot is read at no place outside the array; class indices are in their range."""
+    """The slot is never read outside the array; class indices are in their range."""
     pairs = zip(form.slots[slot], array_space(node, "a contraction").shape, strict=True)
     return all(stays_inside(index, axis, dict(form.extents)) for index, axis in pairs)
 
@@ -595,7 +595,7 @@ def parts(node: Node) -> tuple[Node, ...]:
 
 
 def count_of_parts(node: Node) -> int:
-    """How many parts an element of a direct product, or of an array along its first axis, has.
+    """The number of parts of an element of a direct product, or of an array along its first axis.
 
     Raises SpaceError where it can't be taken apart.
     """
@@ -607,8 +607,8 @@ def count_of_parts(node: Node) -> int:
 def part_at(node: Node, key: object) -> Node:
     """x[0], x[1:3]: the part of an element at a number, or at the numbers of a slice.
 
-    Numbers count from 0, negative ones from the end.  Of an array they are along its first axis, or
-    along several, x[0, 1:3]; each of them has a number for its extent.
+    Numbers count from 0, negative ones from the end.  In an array they are along its first axis, or
+    along several, x[0, 1:3], whose extents must be numbers.
     """
     if isinstance(node.space, Product):
         at = numbered(len(node.space.factors), key)
@@ -635,7 +635,7 @@ def held(node: Node) -> Node:
 
 
 def potential(value: Node, argument: Node, gradient: Gradient) -> Node:
-    """A function of the rows of an array with its value and its gradient; of numbers a number."""
+    """A function of the rows of an array with its value and its gradient; a constant stays one."""
     if isinstance(value, Constant) or is_zero(value):
         return value
     return intern(Potential(value.space, value, argument, gradient))
@@ -650,7 +650,7 @@ def aligned(shape: Sequence[Size], accesses: Sequence[Access]) -> Form:
 
 
 def axis(number: int) -> sympy.Symbol:
-    """The index that `aligned` gives the extent in that place."""
+    """The index that `aligned` has for the extent in that place."""
     return sympy.Symbol(f"a{number}", integer=True, nonnegative=True)
 
 
@@ -708,11 +708,11 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
 
 
 def _fix_of_map(operator: Node, x: Node) -> str:
-    """What was meant by a map that does not fit its argument."""
+    """What to write instead of a map that does not fit its argument."""
     if isinstance(operator.space, Real) and not operator.space.shape:
         return (
-            "a number is no map: write scale(s, x); A @ B of two arrays of one space is the number "
-            "<A, B>, and one map after the other is A @ (B @ x)"
+            "a number is not a map: write scale(s, x); A @ B of two arrays of one space is the "
+            "number <A, B>, and one map after the other is A @ (B @ x)"
         )
     if codomain_of(x.space, operator.space) is not None:
         return "a map stands on the left: A @ x"
@@ -720,7 +720,7 @@ def _fix_of_map(operator: Node, x: Node) -> str:
 
 
 def _is_power(node: Elementwise) -> bool:
-    """Each entry to the power of a whole number."""
+    """Whether the node is each entry to the power of a whole number."""
     base, exponent = node.operation.body.as_base_exp()
     return bool(base in node.operation.arguments and exponent.is_Integer and exponent > 1)
 
@@ -740,7 +740,7 @@ def _applied(operator: Node, x: Node, codomain: Space) -> Node:
 
 
 def is_square(space: Space) -> bool:
-    """The space may be that of the linear maps of a space of one axis or more to itself."""
+    """Whether the space may be Hom(X, X) for a space X of one axis or more."""
     shape = space.shape if isinstance(space, Real) else ()
     half = len(shape) // 2
     return bool(shape) and shape[:half] == shape[half:]
@@ -786,11 +786,11 @@ def power(node: Node, exponent: sympy.Expr) -> Node:
 
 
 def _no_inverse_meant(node: Node, exponent: sympy.Expr) -> Node:
-    """x**p as a user writes it: of an element of Hom(X, X) with p < 0, an inverse may be meant."""
+    """x**p as a user writes it; refused in Hom(X, X) for p < 0, where an inverse may be meant."""
     if exponent.is_negative and is_square(node.space):
         raise SpaceError(
-            f"an element of {node.space} to the power {exponent}: a power is entry by entry, no "
-            "inverse; write 1 / A for the reciprocals of the entries, and give the inverse of a "
+            f"an element of {node.space} to the power {exponent}: a power is entry by entry, not "
+            "an inverse; write 1 / A for the reciprocals of the entries, and give the inverse of a "
             "map as an argument"
         )
     return power(node, exponent)

@@ -27,7 +27,7 @@ ONLINE = ("rtrl", "hybrid")
 class Gradient:
     """J, its gradient by each parameter, and what the next piece of the sequence begins with.
 
-    `losses` are the weighed losses of each time and sample, whose sum in double precision `loss`
+    `losses` are the weighted losses of each time and sample, whose sum in double precision `loss`
     is.  `by_initial` and `by_input` have the gradients by the initial states of the samples and by
     the input, where the method gives them.
     """

@@ -327,9 +327,10 @@ class Nest:
     def share(
         self, roots: Sequence[tuple[Node, frozenset[str]]], everyone: frozenset[str]
     ) -> Iterator[tuple[frozenset[str], list[Statement]]]:
-        """Names what roots with different askers use, where one of these asks.
+        """Names what roots with different NULL guards use, under a guard that is their union.
 
-        Where they are all that ask for the nest, nobody in particular does."""
+        A union of all the guards of the nest needs no guard of its own.
+        """
         for node, askers in self._askers(roots).items():
             if len(askers) > 1:
                 union = frozenset[str]().union(*askers)
