@@ -48,8 +48,8 @@ class Recurrence:
     `initial` are the states of its cells before the first step, `anew` those that a reset begins
     from; there are none, and `reset` is empty, where a cell runs backward in time.  `online` says
     that RTRL and the hybrid apply, `why` why they do not.  `learned` says that the initial state is
-    a parameter; `fixed` are the arrays of theta that are none.  Calls are safe in several threads;
-    a stepper is one thread's.
+    a parameter; `fixed` are the arrays of theta that are not trained.  Calls are safe in several
+    threads; a stepper is one thread's.
     """
 
     name: str

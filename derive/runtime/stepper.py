@@ -64,7 +64,7 @@ class Stepper:
         self._bind()
 
     def __copy__(self) -> Stepper:
-        return deepcopy(self)  # two steppers that write into the same arrays are none
+        return deepcopy(self)  # two steppers must not write into the same arrays
 
     def _names(self, theta: Mapping[str, Arrays]) -> list[str]:
         """What theta must have.  Raises ValueError where something is missing."""

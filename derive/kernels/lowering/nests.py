@@ -304,7 +304,7 @@ class Nest:
         self.indices, self.shape = indices, shape
         self.place = tuple(indices.fresh(shape))
         self.points = Points(memory, names, indices)
-        # what is named so far by those who ask for it: nobody in particular, or some results
+        # what is named so far, by the results that ask for it; empty for no guard
         self._named: dict[frozenset[str], tuple[Known, Selected]] = {}
         self._seen: set[Node] = set()
 

@@ -126,7 +126,7 @@ def project_files() -> Iterator[Path]:
 
 
 def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member that belongs to nobody of the machine where it was packed."""
+    """A member that belongs to no user of the machine where it was packed."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
