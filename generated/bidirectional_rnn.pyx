@@ -147,7 +147,7 @@ cdef void bidirectional_rnn_observed_loss(
     const real* backward_h, const real* prediction_c, const real* y, real* losses,
     real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    # losses += the weighted losses of prediction(h, backward_h; prediction_V,
     #     prediction_U, prediction_c); J is their sum
     #     weight: (batch), given
     #     prediction_V: (prediction_k, n), parameter
@@ -271,7 +271,7 @@ cdef void bidirectional_rnn_observe(
     real* h_error, real* backward_h_error, real* prediction_V_bar, real* prediction_U_bar,
     real* prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    # losses += the weighted losses of prediction(h, backward_h; prediction_V,
     #     prediction_U, prediction_c); J is their sum
     # h_error = D_h J
     # backward_h_error = D_backward_h J
@@ -767,7 +767,7 @@ cdef void bidirectional_rnn_loss(
             active + batch*(steps - t_2 - 1), backward_W, backward_h + backward_n*batch*(steps - t_2), backward_U,
             x + batch*m*(steps - t_2 - 1), backward_b, backward_h + backward_n*batch*(steps - t_2 - 1), scratch,
         )
-    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    # losses += the weighted losses of prediction(h, backward_h; prediction_V,
     #     prediction_U, prediction_c); J is their sum
     if losses is not NULL:
         bidirectional_rnn_observed_loss[real](
@@ -904,7 +904,7 @@ cdef void bidirectional_rnn_bptt(
     copy(batch*steps, weight, h_source + batch)
     fill(batch*(steps + 1), <real>0, backward_h_source)
     copy(batch*steps, weight, backward_h_source)
-    # losses += the weighed losses of prediction(h, backward_h; prediction_V,
+    # losses += the weighted losses of prediction(h, backward_h; prediction_V,
     #     prediction_U, prediction_c); J is their sum
     # h_error = D_h J
     # backward_h_error = D_backward_h J

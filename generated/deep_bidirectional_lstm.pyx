@@ -366,7 +366,7 @@ cdef void deep_bidirectional_lstm_observed_loss(
     const real* upper_prediction_U, const real* upper_backward_s_0, const real* upper_backward_s_1, const real* upper_prediction_c,
     const int64_t* k, real* losses, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    # losses += the weighted losses of upper_prediction(upper_s, upper_backward_s;
     #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     #     weight: (batch), given
     #     upper_prediction_V: (upper_prediction_k, upper_n), parameter
@@ -820,7 +820,7 @@ cdef void deep_bidirectional_lstm_observe(
     real* upper_backward_s_error_0, real* upper_backward_s_error_1, real* upper_prediction_V_bar, real* upper_prediction_U_bar,
     real* upper_prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    # losses += the weighted losses of upper_prediction(upper_s, upper_backward_s;
     #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     # upper_s_error = D_upper_s J
     # upper_backward_s_error = D_upper_backward_s J
@@ -2117,7 +2117,7 @@ cdef void deep_bidirectional_lstm_loss(
             upper_backward_U, lower_prediction_below + batch*lower_prediction_k*(steps - t_4 - 1), upper_backward_b, upper_backward_s_0 + batch*(steps - t_4 - 1)*upper_backward_n,
             upper_backward_s_1 + batch*(steps - t_4 - 1)*upper_backward_n, scratch,
         )
-    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    # losses += the weighted losses of upper_prediction(upper_s, upper_backward_s;
     #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     if losses is not NULL:
         deep_bidirectional_lstm_observed_loss[real](
@@ -2457,7 +2457,7 @@ cdef void deep_bidirectional_lstm_bptt(
     copy(batch*steps, weight, upper_s_source + batch)
     fill(batch*(steps + 1), <real>0, upper_backward_s_source)
     copy(batch*steps, weight, upper_backward_s_source)
-    # losses += the weighed losses of upper_prediction(upper_s, upper_backward_s;
+    # losses += the weighted losses of upper_prediction(upper_s, upper_backward_s;
     #     upper_prediction_V, upper_prediction_U, upper_prediction_c); J is their sum
     # upper_s_error = D_upper_s J
     # upper_backward_s_error = D_upper_backward_s J

@@ -105,7 +105,7 @@ cdef void elman_observed_loss(
     const real* weight, const real* prediction_V, const real* h, const real* prediction_c,
     const real* y, real* losses, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
     #     their sum
     #     weight: (batch), given
     #     prediction_V: (prediction_k, n), parameter
@@ -184,7 +184,7 @@ cdef void elman_observe(
     const real* y, real* losses, real* h_error, real* prediction_V_bar,
     real* prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
     #     their sum
     # h_error = D_h J
     # prediction_V_bar += nabla_prediction_V J
@@ -798,7 +798,7 @@ cdef void elman_loss(
             h + batch*n*t, cell_U, x + batch*m*t, cell_b,
             h + batch*n*(t + 1), scratch,
         )
-    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
     #     their sum
     if losses is not NULL:
         elman_observed_loss[real](
@@ -893,7 +893,7 @@ cdef void elman_bptt(
     fill(batch*n*(steps + 1), <real>0, h_error)
     fill(batch*(steps + 1), <real>0, h_source)
     copy(batch*steps, weight, h_source + batch)
-    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
     #     their sum
     # h_error = D_h J
     # prediction_V_bar += nabla_prediction_V J
@@ -1061,7 +1061,7 @@ cdef void elman_truncated_bptt(
     fill(batch*n*(steps + 1), <real>0, h_error)
     fill(batch*(steps + 1), <real>0, h_source)
     copy(batch*steps, weight, h_source + batch)
-    # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
     #     their sum
     # h_error = D_h J
     # prediction_V_bar += nabla_prediction_V J
@@ -1235,7 +1235,7 @@ cdef void elman_rtrl(
                 batch, n, prediction_k,
                 prediction_V, h + ((t + 1) % 2)*batch*n, prediction_c, NULL if prediction is NULL else prediction + batch*prediction_k*t,
             )
-        # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+        # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
         #     their sum
         # h_error = D_h J
         # prediction_V_bar += nabla_prediction_V J
@@ -1369,7 +1369,7 @@ cdef void elman_hybrid(
         fill((min(block, steps) + 1)*batch*n, <real>0, h_error)
         fill((min(block, steps) + 1)*batch, <real>0, h_source)
         copy(min(block, steps - b*block)*batch, weight + b*batch*block, h_source + batch)
-        # losses += the weighed losses of prediction(h; prediction_V, prediction_c); J is
+        # losses += the weighted losses of prediction(h; prediction_V, prediction_c); J is
         #     their sum
         # h_error = D_h J
         # prediction_V_bar += nabla_prediction_V J

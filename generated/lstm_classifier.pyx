@@ -155,7 +155,7 @@ cdef void lstm_classifier_observed_loss(
     const real* weight, const real* prediction_V, const real* s_0, const real* s_1,
     const real* prediction_c, const int64_t* k, real* losses, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
     #     their sum
     #     weight: (batch), given
     #     prediction_V: (prediction_k, n), parameter
@@ -309,7 +309,7 @@ cdef void lstm_classifier_observe(
     const real* prediction_c, const int64_t* k, real* losses, real* s_error_0,
     real* s_error_1, real* prediction_V_bar, real* prediction_c_bar, real* workspace
 ) noexcept nogil:
-    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
     #     their sum
     # s_error = D_s J
     # prediction_V_bar += nabla_prediction_V J
@@ -1599,7 +1599,7 @@ cdef void lstm_classifier_loss(
             x + batch*m*t, cell_b, s_0 + batch*n*(t + 1), s_1 + batch*n*(t + 1),
             scratch,
         )
-    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
     #     their sum
     if losses is not NULL:
         lstm_classifier_observed_loss[real](
@@ -1719,7 +1719,7 @@ cdef void lstm_classifier_bptt(
     fill(batch*n*(steps + 1), <real>0, s_error_1)
     fill(batch*(steps + 1), <real>0, s_source)
     copy(batch*steps, weight, s_source + batch)
-    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
     #     their sum
     # s_error = D_s J
     # prediction_V_bar += nabla_prediction_V J
@@ -1924,7 +1924,7 @@ cdef void lstm_classifier_truncated_bptt(
     fill(batch*n*(steps + 1), <real>0, s_error_1)
     fill(batch*(steps + 1), <real>0, s_source)
     copy(batch*steps, weight, s_source + batch)
-    # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+    # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
     #     their sum
     # s_error = D_s J
     # prediction_V_bar += nabla_prediction_V J
@@ -2127,7 +2127,7 @@ cdef void lstm_classifier_rtrl(
                 prediction_V, s_0 + ((t + 1) % 2)*batch*n, s_1 + ((t + 1) % 2)*batch*n, prediction_c,
                 NULL if prediction is NULL else prediction + batch*prediction_k*t,
             )
-        # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+        # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
         #     their sum
         # s_error = D_s J
         # prediction_V_bar += nabla_prediction_V J
@@ -2305,7 +2305,7 @@ cdef void lstm_classifier_hybrid(
         fill((min(block, steps) + 1)*batch*n, <real>0, s_error_1)
         fill((min(block, steps) + 1)*batch, <real>0, s_source)
         copy(min(block, steps - b*block)*batch, weight + b*batch*block, s_source + batch)
-        # losses += the weighed losses of prediction(s; prediction_V, prediction_c); J is
+        # losses += the weighted losses of prediction(s; prediction_V, prediction_c); J is
         #     their sum
         # s_error = D_s J
         # prediction_V_bar += nabla_prediction_V J

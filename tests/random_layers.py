@@ -64,7 +64,7 @@ def torch_module() -> Any:
 REFUSED = {  # what is refused as it should be: such a draft is rejected
     "below 1.8e308": "a product of its numbers is beyond the floats",
     "there is a branch of its own": "a branch at one point that is not continued",
-    "entry by entry, no inverse": "a negative power of a square matrix",
+    "entry by entry, not an inverse": "a negative power of a square matrix",
 }
 
 SQUARED = 1e154  # its square is beyond the floats: scalar formulas are meant for less

@@ -75,7 +75,7 @@ def test_extents_come_from_plain_entries() -> None:
         ),
         (
             lambda: form("f", x=(i,), to=(i + 1,))(x),
-            "f: the result's access i \\+ 1 is no plain index; give its shape as shape=",
+            "f: the result's access i \\+ 1 is not a plain index; give its shape as shape=",
         ),
         (lambda: form("f", x=(i,), to=(i,))(x, x), "f: expected \\['x'\\], got 2 operands"),
         (

@@ -394,7 +394,7 @@ WRONG = {
     "returns a tuple of numbers": (lambda: returns((x, 1)), "layer f: a tuple of a direct product"),
     "returns another's variable": (
         lambda: returns(variable("t", X)),
-        r"layer f: the formula has t of R\(m\), which is no argument; declare it as",
+        r"layer f: the formula has t of R\(m\), which is not an argument; declare it as",
     ),
     "formula": (lambda: returns_sum(), r"layer f: R\(m\) \+ R\(n\): the two sides must be of one"),
     "formula of the core": (

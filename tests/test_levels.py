@@ -349,7 +349,7 @@ REFUSED = {
     ),
     "a network with a learned initial state": (
         lambda: deep("d", a=learned, b=plain),
-        "deep d: a has a learned initial state, which a network of several levels has not; "
+        "deep d: a has a learned initial state, which a network of several levels cannot have; "
         "declare it with initial='fixed' and give the states to each call",
     ),
     "a level of two inputs": (

@@ -79,7 +79,7 @@ PLACES = {
     "a folder called so": ("folder.py", r"folder.py is a folder; give a file"),
     "not Python": (
         "README.md",
-        r"README.md is no Python file; give a FILE.py that declares layers",
+        r"README.md is not a Python file; give a FILE.py that declares layers",
     ),
     "a link to nothing": ("link.py", r"link.py is not there"),
 }

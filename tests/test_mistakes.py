@@ -96,7 +96,7 @@ CALLS = {
     "log-sum-exp": (lambda: log_sum_exp(pair), r"log_sum_exp: expected an expression of an array"),
     "dims in words": (lambda: dims("n", "m"), r"dims: takes 1 .*; call it as dims\(names\)"),
     "dims of a list": (lambda: dims(["n"]), r"dims: expected one text of names, as in dims\('n m'"),
-    "indices, comma": (lambda: indices("i,j"), r"indices: expected different names parted by spac"),
+    "indices, comma": (lambda: indices("i,j"), r"indices: expected different names separated by"),
     "indices, twice": (lambda: indices("i i"), r"indices: expected different names"),
     "variable turned": (lambda: variable(R(n), "x"), r"as in variable\('x', R\(n\)\), got R\(n\)"),
     "variable of a size": (lambda: variable("x", n), r"expected a name and a space"),
@@ -159,7 +159,7 @@ SCALARS = {
     "matmul": (lambda t: t @ t, r"e: the formula can't be taken of a symbol; write it with \+"),
     "text": (lambda t: t ** "2", r"can't be taken of a symbol"),
     "a method": (lambda t: t.foo(), r"can't be taken of a symbol"),
-    "named": (lambda t, **more: t, r"\*\*more is none of them; remove it"),
+    "named": (lambda t, **more: t, r"\*\*more is not one of them; remove it"),
     "None": (lambda t: None, r"expected a SymPy expression, got .*None"),
     "nan": (lambda t: t + float("nan"), r"e: expected finite values, got nan"),
     "inf": (lambda t: float("inf"), r"e: expected finite values, got oo"),
@@ -191,7 +191,7 @@ def test_functions_of_numbers_are_numbers_and_of_sizes_factors():
         == E("e", lambda t: t * sympy.exp(-t))(x).operation.body
     )
     for tried in (lambda: log(0), lambda: log(-1.0), lambda: exp(1e9)):
-        assert re.search(r"^(log|exp)\(.*\) is .*no finite number$", said(tried))
+        assert re.search(r"^(log|exp)\(.*\) is .*not a finite number$", said(tried))
 
 
 # --- expressions
@@ -214,11 +214,11 @@ EXPRESSIONS = {
     "array": (lambda: np.ones(3) * x, r"an array is data: declare an argument for it"),
     "list": (lambda: [1, 2] * x, r"an array is data: declare an argument for it"),
     "bool": (lambda: x * True, r"expected a number or an expression of the same space, got True"),
-    "-k": (lambda: -k, r"Index\(n\) has no arithmetic; class indices are only selected by"),
+    "-k": (lambda: -k, r"Index\(n\) has no arithmetic; class indices only select entries"),
     "2 * k": (lambda: 2 * k, r"Index\(n\) has no arithmetic"),
     "A**-1": (
         lambda: A**-1,
-        r"to the power -1: a power is entry by entry, no inverse; write 1 / A",
+        r"to the power -1: a power is entry by entry, not an inverse; write 1 / A",
     ),
     "A**2 @ x": (lambda: A**2 @ x, r"the map is A\*\*p, a power entry by entry; write A @ \(A @ x"),
     "x ** y": (
@@ -301,7 +301,10 @@ SPACES = {
         r"a direction of x is of R\(n\), got R\(m\)",
     ),
     "direction, array": (lambda: calculus.tangent(x, {x: np.ones(3)}), r"is of R\(n\), got array"),
-    "cotangent": (lambda: calculus.transpose(2 * x, z, [x]), r"of R\(n\) is of it, got R\(m\)"),
+    "cotangent": (
+        lambda: calculus.transpose(2 * x, z, [x]),
+        r"of R\(n\) must be of that space, got R\(m\)",
+    ),
 }
 
 

@@ -69,7 +69,7 @@ def test_nothing_is_wrong(found) -> None:
 
 def test_reasons_are_sentences_about_the_library(found) -> None:
     refused = onnx_layers.reasons(found, "refused")
-    assert refused and all("no function of scalars that can be emitted" in text for text in refused)
+    assert refused and all("not a scalar function that can be emitted" in text for text in refused)
     words = ("results of", "arrays", "a pool", "a norm over the batch", "the places of")
     missing = onnx_layers.reasons(found, "not expressible")
     assert missing and all(text.startswith(words) for text in missing)

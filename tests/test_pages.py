@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-@pytest.mark.parametrize("name", ["images", "recurrent"])
+@pytest.mark.parametrize("name", ["architecture", "images", "recurrent"])
 def test_a_page_prints_what_it_says(name: str, tmp_path: Path) -> None:
     """Its Python blocks, run as one program; figures are compared to the digits that differ."""
     page = (DOCS / f"{name}.md").read_text("utf-8")

@@ -113,7 +113,10 @@ def test_a_size_is_a_whole_number_of_at_least_one(wrong) -> None:
             r"\(R\(n\) \* R\(m\)\)\*\*2: only an array space has a power; use \*",
         ),
         (lambda: R(n, m, gram=Gram("G")), "gram=G belongs to a space of one axis, got 2 axes"),
-        (lambda: Hom(Index(n), H), r"Hom\(Index\(n\), R\(n\)\): class indices are no vector space"),
+        (
+            lambda: Hom(Index(n), H),
+            r"Hom\(Index\(n\), R\(n\)\): class indices are not a vector space",
+        ),
         (lambda: H ** (-1), "a size must be a whole number of at least 1, got -1"),
     ],
 )

@@ -126,7 +126,7 @@ def _(node: Jet, d: Tangents) -> Node:
 
 
 def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
-    """Psi with directions in slots that it is linear in, and zero in the others of these."""
+    """Psi with directions in slots in which it is linear, and zero in the other linear slots."""
     own = node.operation.linear
     if all(is_zero(v) for v in directions.values()):
         return zero(node.space)
@@ -137,7 +137,7 @@ def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
 
 
 def sum_like(like: Node, terms: Iterable[tuple[object, Node]]) -> Node:
-    """The sum of the terms, which are of the space of `like`; zero where there is none."""
+    """The sum of the terms, which are of the space of `like`; zero without terms."""
     return linear_combination([*terms, (1, zero(like.space))])
 
 
@@ -162,7 +162,9 @@ def transpose(node: Node, cotangent: Node, variables: Iterable[Variable]) -> dic
     """
     if not isinstance(cotangent, Node) or cotangent.space != node.space:
         found = cotangent.space if isinstance(cotangent, Node) else repr(cotangent)
-        raise SpaceError(f"a cotangent of an expression of {node.space} is of it, got {found}")
+        raise SpaceError(
+            f"a cotangent of an expression of {node.space} must be of that space, got {found}"
+        )
     return dict(cotangents(node, cotangent, tuple(variables))[0])
 
 
@@ -184,7 +186,7 @@ def cotangents(
 
 @singledispatch
 def pull(node: Node, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    """For each operand that depends on the variables, what u becomes across this node."""
+    """For each operand that depends on the variables, the cotangent that this node makes of u."""
     raise NotLinear(f"{type(node).__name__} depends on the variables, but is not linear in them")
 
 

@@ -23,7 +23,7 @@ ONE: Factor = ((), constant(sympy.S.One, R()))
 def combined(term: Term, family: Size | None = None) -> Term:
     """The term with one factor for every set of factors that are linked by indices."""
     groups, loose = _linked(term, family)
-    if groups and loose:  # to what stands on the side of the result, where numbers differ
+    if groups and loose:  # loose factors go to the side of the result
         out = symbols(term.out)
         groups.sort(key=lambda group: (not group[0] & out, len(group[0])))
         groups[0][1].extend(loose)
@@ -34,7 +34,7 @@ def combined(term: Term, family: Size | None = None) -> Term:
 
 
 def _linked(term: Term, family: Size | None) -> tuple[list[Group], list[Factor]]:
-    """The factors that indices link, in groups, and those that nothing is linked to."""
+    """The factors that indices link, in groups, and those that are linked to nothing."""
     extents = dict(term.extents)
     groups: list[Group] = []
     loose: list[Factor] = []
@@ -112,7 +112,7 @@ def array_at(term: Term, factor: Factor, open_: Access) -> Node:
 
 
 def summed(term: Term) -> Term:
-    """The indices that neither access shows, nor a selector in one, are summed over."""
+    """The sum over all indices that appear in neither access, nor in a selector of one."""
     shown = _read_in(term, (*term.out, *term.into))
     picked = {i for i, _, _ in term.bound}
     for index, extent in term.extents:
@@ -131,7 +131,7 @@ def _read_in(term: Term, entries: Access) -> set[sympy.Symbol]:
 
 
 def _without(term: Term, index: sympy.Symbol, extent: Size) -> Term:
-    """The sum over an index, which is a number where nothing is read at it."""
+    """The sum over an index: a factor of its extent where nothing is read at it."""
     linked = [f for f in term.factors if index in _indices(term, [f])]
     rest = tuple(f for f in term.factors if f not in linked)
     made = _product(term, linked, [index]) if linked else ((), constant(extent, R()))

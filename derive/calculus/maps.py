@@ -28,7 +28,7 @@ def variables_of(*roots: Node) -> list[Variable]:
 
 
 def free_name(wanted: str, taken: Iterable[Variable], others: Container[str] = ()) -> str:
-    """The name, with a number behind it where a variable or something else is called so."""
+    """The name, followed by a number where a variable or one of `others` has it."""
     used = {x.name for x in taken}
     names = chain([wanted], (f"{wanted}{number}" for number in count(2)))
     return next(name for name in names if name not in used and name not in others)
@@ -43,7 +43,7 @@ def substituted(node: Node, values: Mapping[Any, Node]) -> Node:
 class LinearMap(Shown):
     """A linear map L in L(domain; codomain): L . v is `body`, with v the variable.
 
-    `taken` are names that no variable is given, since something else is shown by them.
+    `taken` are names that no variable gets, since they already show something else.
     """
 
     name: str
@@ -88,7 +88,7 @@ class LinearMap(Shown):
         return self._at(tuple_of(other) if isinstance(other, tuple) else other, "the argument")
 
     def with_free_variable(self, taken: Iterable[Variable]) -> tuple[Variable, Node]:
-        """The variable and the body, the variable under a name that none of `taken` has."""
+        """The variable and the body, the variable under a name that is not in `taken`."""
         v = variable(free_name(self.variable.name, taken), self.domain)
         return v, substituted(self.body, {self.variable: v})
 
@@ -183,7 +183,7 @@ def second_derivative_map(
     right: tuple[Variable, str],
     taken: frozenset[str] = frozenset(),
 ) -> BilinearMap:
-    """D(D f . e2) . e1 (thesis (2.4) and section 2.3.2): each of D may be nabla."""
+    """D(D f . e2) . e1 (thesis (2.4) and section 2.3.2): each D may be nabla."""
     known = variables_of(output)
     e1 = variable(free_name(left[1], known, taken), left[0].space)
     e2 = variable(free_name(right[1], [*known, e1], taken), right[0].space)

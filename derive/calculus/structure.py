@@ -99,7 +99,7 @@ def _(node: Potential, d: Derivative) -> list[Term]:
 
 @_terms.register
 def _(node: Projection, d: Derivative) -> list[Term]:
-    return []  # of a variable that is not the one to derive by
+    return []  # of another variable than the one to derive by
 
 
 @_terms.register
@@ -151,7 +151,7 @@ def _through(node: Contraction, position: int, term: Term) -> list[Term]:
 
 
 def _met(out: Access, place: Access) -> dict[sympy.Symbol, sympy.Expr] | None:
-    """What indices are where the out access of a term is read at a place; None if it never is."""
+    """The indices of a term where its out access is read at a place; None if it never is."""
     numbers: dict[sympy.Expr, sympy.Expr] = {}
     for entry, at in zip(out, place, strict=True):
         if entry.is_number:
@@ -165,7 +165,7 @@ def _met(out: Access, place: Access) -> dict[sympy.Symbol, sympy.Expr] | None:
 
 
 def _inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
-    """The term with factors that are zero where it is read outside its axes, if nothing else is."""
+    """The term with factors that are zero outside its axes, unless something else in it is."""
     read = [(i, extent) for i, extent in term.extents if i in term.out]
     for index, extent in read:
         known = any(index in access for access, _ in term.factors)

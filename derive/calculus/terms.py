@@ -47,7 +47,7 @@ class Term:
 
     @property
     def pattern(self) -> object:
-        """What two terms share that have the same places for entries."""
+        """What terms share that have entries at the same places."""
         order = dict(zip(self.shown, _INDICES, strict=False))
         picked = {index: (selector, access) for index, selector, access in self.bound}
         return (
@@ -120,7 +120,7 @@ def scaled(weight: sympy.Expr, term: Term) -> Term:
 
 
 def times(term: Term, *factors: Factor) -> Term:
-    """The term with more factors; the constant one is none."""
+    """The term with more factors; the constant one is left out."""
     more = [f for f in factors if not (isinstance(f[1], Constant) and f[1].value == 1)]
     return replace(term, factors=(*term.factors, *more))
 

@@ -1,7 +1,7 @@
 """Names for parts of an expression that is too deep, or too long, to be written in one piece.
 
-Formulas, comments and scalars of kernels are read, typeset and compiled by tools that go down them
-by recursion, and so do people: between two names there are at most DEPTH operations.
+Tools that read, typeset and compile formulas, comments and scalars of kernels descend by recursion,
+and so do people: between two names at most DEPTH operations are nested.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from .expressions import Constant, Node, Projection, Variable
 from .names import Numbered
 from .walk import topological
 
-DEPTH = 48  # operations within each other
-LENGTH = 4096  # operations in all, what is shared counted each time that it is written
+DEPTH = 48  # nested operations
+LENGTH = 4096  # operations in all; a shared part counts each time that it is written
 
 
 def abbreviated(
@@ -23,10 +23,10 @@ def abbreviated(
     deepest: int = DEPTH,
     longest: int = LENGTH,
 ) -> dict[Node, str]:
-    """The names, and t, t_2, .. for parts of the roots, so that none is deep or long between them.
+    """The names, with t, t_2, .. for parts of the roots: no formula between names is deep or long.
 
-    Operands come before what is made of them.  No made-up name is in `taken`, among the names or
-    that of a variable.
+    Operands come before what is made of them.  A new name is never in `taken`, among the names, or
+    the name of a variable.
 
     >>> from derive import R, dims, tanh, variable
     >>> x = variable("x", R(dims("n")))

@@ -1,4 +1,4 @@
-"""What is known of an access before any size is: whether it stays inside, and its strides."""
+"""What is known of an access before any size is known: whether it stays inside, and its strides."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _between(
 
 
 def is_at_least_zero(expression: sympy.Expr) -> bool:
-    """Sizes are one and more of something: then every coefficient is no less than zero."""
+    """Whether it is >= 0 for all sizes: written in sizes less one, no coefficient is negative."""
     expression = _without_floors(expression)
     left = {f: sympy.Dummy(nonnegative=True) for f in expression.atoms(sympy.floor)}
     expression = expression.xreplace(left)
@@ -64,9 +64,9 @@ def is_at_least_zero(expression: sympy.Expr) -> bool:
 
 
 def _without_floors(expression: sympy.Expr) -> sympy.Expr:
-    """No more than the expression, without the floors that stand in a term alone.
+    """A lower bound of the expression, without the floors that stand alone in a term.
 
-    Those that hold others go first: what is left of them may cancel.
+    Floors that contain others go first: what is left of them may cancel.
     """
     while expression.has(sympy.floor):
         depth = max(map(_depth, expression.atoms(sympy.floor)))
@@ -83,7 +83,7 @@ def _depth(floor: sympy.Expr) -> int:
 
 
 def _least(term: sympy.Expr, depth: int) -> sympy.Expr:
-    """No more than the term: e - (d - 1)/d <= floor(e) <= e for e in Z/d."""
+    """A lower bound of the term: e - (d - 1)/d <= floor(e) <= e for e in Z/d."""
     found = [factor for factor in sympy.Mul.make_args(term) if isinstance(factor, sympy.floor)]
     if len(found) != 1 or _depth(found[0]) < depth:
         return term
@@ -95,9 +95,9 @@ def _least(term: sympy.Expr, depth: int) -> sympy.Expr:
 
 
 def is_linear(access: Access, shape: Sequence[sympy.Expr], extents: Extents) -> bool:
-    """Every index stands in one entry, every entry stays on its axis, places are met once.
+    """Every index stands in one entry, every entry stays on its axis, no place is read twice.
 
-    An entry of several indices counts as digits do: i*n + j with j below n.
+    Several indices in one entry must count as digits do: i*n + j with j below n.
     """
     return _is_linear(access, tuple(shape), tuple(extents.items()))
 
@@ -125,7 +125,7 @@ def _counts(entry: sympy.Expr, extents: Extents) -> bool:
 def _are_digits(
     order: Sequence[sympy.Symbol], steps: Mapping[sympy.Symbol, sympy.Expr], extents: Extents
 ) -> bool:
-    """Each step is larger than all that the indices before it can reach."""
+    """Each step is larger than anything that the indices before it can reach."""
     reached = sympy.S.Zero
     for digit in order:
         if not is_at_least_zero(steps[digit] - 1 - reached):

@@ -75,7 +75,7 @@ def _multiple(number: sympy.Expr | int, node: Node) -> Node:
 
 def _check_arithmetic(node: Node) -> None:
     if isinstance(node.space, Indices):
-        raise SpaceError(f"{node.space} has no arithmetic; class indices are only selected by")
+        raise SpaceError(f"{node.space} has no arithmetic; class indices only select entries")
 
 
 def like(value: object, node: Node, symbol: str) -> Node:
@@ -100,7 +100,7 @@ def parts(node: Node) -> tuple[Node, ...]:
 
 
 def count_of_parts(node: Node) -> int:
-    """How many parts an element of a direct product, or of an array along its first axis, has.
+    """The number of parts of an element of a direct product, or of an array along its first axis.
 
     Raises SpaceError where it can't be taken apart.
     """
@@ -112,8 +112,8 @@ def count_of_parts(node: Node) -> int:
 def part_at(node: Node, key: object) -> Node:
     """x[0], x[1:3]: the part of an element at a number, or at the numbers of a slice.
 
-    Numbers count from 0, negative ones from the end.  Of an array they are along its first axis, or
-    along several, x[0, 1:3]; each of them has a number for its extent.
+    Numbers count from 0, negative ones from the end.  In an array they are along its first axis, or
+    along several, x[0, 1:3], whose extents must be numbers.
     """
     if isinstance(node.space, Product):
         at = numbered(len(node.space.factors), key)
@@ -160,11 +160,11 @@ def apply_linear(operator: Node, x: Node | tuple[Node, ...]) -> Node:
 
 
 def _fix_of_map(operator: Node, x: Node) -> str:
-    """What was meant by a map that does not fit its argument."""
+    """What to write instead of a map that does not fit its argument."""
     if isinstance(operator.space, Real) and not operator.space.shape:
         return (
-            "a number is no map: write scale(s, x); A @ B of two arrays of one space is the number "
-            "<A, B>, and one map after the other is A @ (B @ x)"
+            "a number is not a map: write scale(s, x); A @ B of two arrays of one space is the "
+            "number <A, B>, and one map after the other is A @ (B @ x)"
         )
     if codomain_of(x.space, operator.space) is not None:
         return "a map stands on the left: A @ x"
@@ -172,7 +172,7 @@ def _fix_of_map(operator: Node, x: Node) -> str:
 
 
 def _is_power(node: Elementwise) -> bool:
-    """Each entry to the power of a whole number."""
+    """Whether the node is each entry to the power of a whole number."""
     base, exponent = node.operation.body.as_base_exp()
     return bool(base in node.operation.arguments and exponent.is_Integer and exponent > 1)
 
@@ -192,7 +192,7 @@ def _applied(operator: Node, x: Node, codomain: Space) -> Node:
 
 
 def is_square(space: Space) -> bool:
-    """The space may be that of the linear maps of a space of one axis or more to itself."""
+    """Whether the space may be Hom(X, X) for a space X of one axis or more."""
     shape = space.shape if isinstance(space, Real) else ()
     half = len(shape) // 2
     return bool(shape) and shape[:half] == shape[half:]
@@ -238,11 +238,11 @@ def power(node: Node, exponent: sympy.Expr) -> Node:
 
 
 def _no_inverse_meant(node: Node, exponent: sympy.Expr) -> Node:
-    """x**p as a user writes it: of an element of Hom(X, X) with p < 0, an inverse may be meant."""
+    """x**p as a user writes it; refused in Hom(X, X) for p < 0, where an inverse may be meant."""
     if exponent.is_negative and is_square(node.space):
         raise SpaceError(
-            f"an element of {node.space} to the power {exponent}: a power is entry by entry, no "
-            "inverse; write 1 / A for the reciprocals of the entries, and give the inverse of a "
+            f"an element of {node.space} to the power {exponent}: a power is entry by entry, not "
+            "an inverse; write 1 / A for the reciprocals of the entries, and give the inverse of a "
             "map as an argument"
         )
     return power(node, exponent)

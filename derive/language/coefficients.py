@@ -15,7 +15,7 @@ from .spaces import SpaceError
 def coefficient(value: object) -> sympy.Expr:
     """An exact number: a float is read as the decimal it prints as (0.1 is 1/10).
 
-    Raises SpaceError for anything else than a finite real number or an expression in sizes.
+    Raises SpaceError for anything other than a finite real number or an expression in sizes.
     """
     if not isinstance(value, numbers.Real) and getattr(value, "shape", None) == ():
         value = getattr(value, "item", lambda: value)()  # an array of no axes

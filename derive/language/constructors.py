@@ -35,7 +35,7 @@ from .spaces import Indices, Product, Real, Size, Space, SpaceError
 def variable(name: str, space: Space) -> Variable:
     """The variable of that name and space.
 
-    Raises SpaceError where the name is no word, or the space none.
+    Raises SpaceError where the name is not a text, or the space is not a space.
     """
     if not (isinstance(name, str) and name) or not isinstance(space, Space):
         raise SpaceError(
@@ -64,7 +64,7 @@ def constant(value: sympy.Expr, space: Space) -> Node:
     if isinstance(space, Product):
         return tuple_of(tuple(constant(value, factor) for factor in space.factors))
     if not isinstance(space, Real):
-        raise SpaceError(f"{value}: {space} has no arithmetic; class indices are only selected by")
+        raise SpaceError(f"{value}: {space} has no arithmetic; class indices only select entries")
     return zero(space) if value == 0 else intern(Constant(space, sympy.sympify(value)))
 
 
@@ -95,9 +95,9 @@ def linear_combination(terms: Iterable[tuple[Any, Node]]) -> Node:
 
 
 def commutative_key(node: Node) -> object:
-    """A key that two expressions share where they differ only in the order of factors.
+    """A key shared by expressions that differ only in the order of factors.
 
-    Factors that a form reads at one access commute: a (.) b is b (.) a and <u, v> is <v, u>.
+    Factors that a form reads at the same access commute: a (.) b is b (.) a and <u, v> is <v, u>.
     """
     if not isinstance(node, Contraction):
         return node
@@ -106,7 +106,7 @@ def commutative_key(node: Node) -> object:
 
 
 def scaled_part(node: Node) -> tuple[sympy.Expr, Node]:
-    """The number and the expression that a scaled expression is the product of."""
+    """A scaled expression as a number and the expression that it multiplies."""
     if isinstance(node, LinearCombination) and len(node.terms) == 1:
         return node.terms[0]
     if isinstance(node, Constant):
@@ -150,7 +150,7 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
 
 
 def _number(node: Node) -> sympy.Expr | None:
-    """The number that every entry is; None for what is no constant."""
+    """The number in every entry; None where the node is not constant."""
     if isinstance(node, Constant):
         return node.value
     return sympy.S.Zero if is_zero(node) else None
@@ -159,7 +159,7 @@ def _number(node: Node) -> sympy.Expr | None:
 def contraction(
     space: Space, form: Form, opened: int, filled: Sequence[Node], selectors: Sequence[Node] = ()
 ) -> Node:
-    """The form with one slot open: zero where a factor is, numbers taken out in front."""
+    """The form with one slot open: zero where a factor is zero, numbers moved to the front."""
     if any(is_zero(node) for node in filled):
         return zero(space)
     scaled = [scaled_part(node) for node in filled]
@@ -192,7 +192,7 @@ def _without_ones(
 
 
 def _stays_inside(form: Form, slot: int, node: Node) -> bool:
-    """The slot is read at no place outside the array; class indices are in their range."""
+    """The slot is never read outside the array; class indices are in their range."""
     pairs = zip(form.slots[slot], array_space(node, "a contraction").shape, strict=True)
     return all(stays_inside(index, axis, dict(form.extents)) for index, axis in pairs)
 
@@ -245,7 +245,7 @@ def held(node: Node) -> Node:
 
 
 def potential(value: Node, argument: Node, gradient: Gradient) -> Node:
-    """A function of the rows of an array with its value and its gradient; of numbers a number."""
+    """A function of the rows of an array with its value and its gradient; a constant stays one."""
     if isinstance(value, Constant) or is_zero(value):
         return value
     return intern(Potential(value.space, value, argument, gradient))
@@ -260,7 +260,7 @@ def aligned(shape: Sequence[Size], accesses: Sequence[Access]) -> Form:
 
 
 def axis(number: int) -> sympy.Symbol:
-    """The index that `aligned` gives the extent in that place."""
+    """The index that `aligned` has for the extent in that place."""
     return sympy.Symbol(f"a{number}", integer=True, nonnegative=True)
 
 

@@ -26,21 +26,21 @@ Access = tuple[sympy.Expr, ...]
 
 @called
 def indices(names: str) -> tuple[sympy.Symbol, ...]:
-    """Summation indices, by names parted by spaces.
+    """Summation indices, from names separated by spaces.
 
-    Raises SpaceError where a name is none, or stands twice.
+    Raises SpaceError where a name is not an identifier, or stands twice.
     """
     words = names.split() if isinstance(names, str) else []
     if not words or len(set(words)) < len(words) or not all(w.isidentifier() for w in words):
         raise SpaceError(
-            "indices: expected different names parted by spaces, as in indices('i j'), got "
+            "indices: expected different names separated by spaces, as in indices('i j'), got "
             f"{names!r}"
         )
     return tuple(sympy.Symbol(name, integer=True, nonnegative=True) for name in names.split())
 
 
 def canonical_index(position: int) -> sympy.Symbol:
-    """The index that a form uses in the place `position`, whatever its user called it."""
+    """The index that a form uses at `position`, whatever its user called it."""
     return sympy.Symbol(f"i{position}", integer=True, nonnegative=True)
 
 
@@ -110,11 +110,11 @@ def make_form(
     )
 
 
-# --- what users call their forms: for display only, it takes no part in equality
+# --- users' names of their forms: for display only, without a part in equality
 
 
 class Called:
-    """Names of forms, and of the forms that are left of them where factors are ones."""
+    """Names of forms, and of the forms that remain of them where factors are ones."""
 
     def __init__(self, named: Iterable[tuple[Form, str]] = ()) -> None:
         self._names: dict[object, tuple[str, tuple[int, ...]]] = {}
@@ -135,7 +135,7 @@ class Called:
     def get(self, form: Form) -> tuple[str, tuple[int, ...]] | None:
         """The name of a form, and which slots of the named form are filled with ones.
 
-        It is that of the same form, else of one that differs in its extents only.
+        The name is that of the same form, else of one that differs only in its extents.
         """
         return self._names.get(form) or self._names.get((form.slots, form.bound))
 
@@ -146,7 +146,7 @@ class Called:
 
 
 LATEST = Called()
-"""What every form in the process was called last."""
+"""The latest name of every form in the process."""
 
 
 def _renamed(access: Access, order: Mapping[sympy.Symbol, sympy.Symbol]) -> Access:
@@ -158,11 +158,11 @@ def extents_of(
     accesses: Iterable[tuple[str, Access, tuple[Size, ...]]],
     given: Mapping[sympy.Symbol, Size],
 ) -> dict[sympy.Symbol, Size]:
-    """The extent of every index: what is given, else that of an axis where it is a plain entry.
+    """The extent of every index: the given one, else that of an axis where it is a plain entry.
 
     An index with a given extent reads a part of a longer axis, and zeros beyond a shorter one, as
-    one at 2 i does.  Raises SpaceError where two axes disagree, an access has the wrong number of
-    entries, or an index appears in no operand plainly and has no given extent.
+    an entry 2 i does.  Raises SpaceError where two axes disagree, an access has the wrong number of
+    entries, or an index without a given extent is nowhere a plain entry.
     """
     found: dict[sympy.Symbol, Size] = dict(given)
     accesses = list(accesses)

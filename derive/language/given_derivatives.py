@@ -21,7 +21,7 @@ class Held(Node):
 
 @dataclass(frozen=True)
 class Gradient:
-    """What the gradient of a potential is, from its argument x and its own value s: of(x, s)."""
+    """The gradient of a potential as of(x, s), from its argument x and its own value s."""
 
     name: str
     of: Callable[[Node, Node], Node]
@@ -34,10 +34,9 @@ class Gradient:
 class Potential(Held):
     """s(x), a number for each row of x, whose gradient is known in terms of s itself.
 
-    D s . v = <gradient(x, s), v> over the last axis, as log-sum-exp has the gradient Exp(x - s):
-    derived through the sums that its value is computed by, it would come out as the difference of
-    large terms.  The value is that of `operand`; that the two belong together is proved as for any
-    layer.
+    D s . v = <gradient(x, s), v> over the last axis: log-sum-exp has the gradient Exp(x - s).
+    Derived through the sums that compute its value, it would be a difference of large terms.  The
+    value is that of `operand`; that the gradient belongs to it is proved as for any layer.
     """
 
     argument: Node
@@ -53,7 +52,7 @@ class Jet(Node):
     """The form <D^k f(arguments)(directions), cotangent> of an uninterpreted f, with one slot open.
 
     `directions` holds (number of the argument, direction).  Without a cotangent the codomain is
-    open and this is the k-th derivative; with one, the slot of argument `opened` is.
+    open and this is the k-th derivative; with one, the slot of argument `opened` is open.
     """
 
     function: str

@@ -1,8 +1,8 @@
 """Methods whose work is done in a room above: `dense.compile()` and what a notebook shows.
 
-A value's class stands low in the picture, what compiles or typesets it stands high.  The room that
-can do it registers its function here, and the package loads that room with the first name that is
-asked of it.
+A value's class stands in a low room, what compiles or typesets it in a high one.  The high room
+registers its function here, and the package loads that room with the first name that it is asked
+for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a mistake in a formula raises, and a wrong call told in the user's words."""
+"""What a mistake in a formula raises, and wrong calls reported in the user's words."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class SpaceError(TypeError):
 
 
 class NoAttribute(SpaceError, AttributeError):
-    """An attribute that is not there; hasattr and getattr with a default take it for that."""
+    """A missing attribute; hasattr, and getattr with a default, see it as missing."""
 
 
 def called(function: F) -> F:
-    """A function of the user's language: a call with other arguments than it has is a SpaceError.
+    """A function of the user's language: a call with the wrong arguments is a SpaceError.
 
     >>> from derive import R, softmax, variable
     >>> softmax(variable("x", R(3)), 1)
@@ -58,7 +58,7 @@ def _sentence(function: Callable[..., Any], said: str, axes: set[str]) -> str:
 
 
 def renamed(function: Callable[..., Any], name: str, arguments: Iterable[str]) -> None:
-    """Give a function that is made here the name and the arguments that its user knows."""
+    """Gives a generated function the name and the arguments that its user knows."""
     known = [inspect.Parameter(a, inspect.Parameter.POSITIONAL_OR_KEYWORD) for a in arguments]
     function.__name__ = function.__qualname__ = name
     function.__signature__ = inspect.Signature(known)  # type: ignore[attr-defined]

@@ -58,7 +58,7 @@ def checked(name: str, what: str) -> str:
 
 
 def checked_argument(name: str, what: str) -> str:
-    """A declared variable's name: also none that a kernel makes or uses itself."""
+    """A declared variable's name, which a kernel must not make or use itself."""
     if checked(name, what).endswith(DERIVED) or "__" in name:
         raise UnusableName(
             f"{what}: {name!r} looks like a tangent ({name.split('_')[0]}_dot), a cotangent (_bar) "
@@ -70,7 +70,7 @@ def checked_argument(name: str, what: str) -> str:
 
 
 def checked_function(name: str, what: str) -> str:
-    """The name of an elementwise operation: also none that a module of kernels makes itself."""
+    """The name of an elementwise operation, which a module of kernels must not make itself."""
     if re.search(r"_d\d[\d_]*$", checked(name, what)) or name in _MODULE.split():
         raise UnusableName(
             f"{what}: {name!r} looks like a derivative (tanh_d1) or is a word of every module of "
@@ -80,7 +80,7 @@ def checked_function(name: str, what: str) -> str:
 
 
 def checked_module(name: str, what: str) -> str:
-    """The name of a module in a folder of the user's: also none that Python finds elsewhere."""
+    """The name of a module in a user's folder, which Python must not find elsewhere."""
     if checked(name, what) in _INSTALLED or name in sys.stdlib_module_names:
         raise UnusableName(
             f"{what}: {name!r} is a module of Python or one that kernels are made with, and one of "
@@ -90,7 +90,7 @@ def checked_module(name: str, what: str) -> str:
 
 
 def unused(wanted: str, taken: Container[str]) -> str:
-    """The name, with a number behind it where it is taken.
+    """The name, followed by a number where it is taken.
 
     >>> unused("t", {"t", "t_2"})
     't_3'
@@ -102,7 +102,8 @@ def unused(wanted: str, taken: Container[str]) -> str:
 class Numbered:
     """Hands out names that are not taken, each once: t, t_2, t_3, ..
 
-    The last number of each name is kept, so that many names take no longer than few, each.
+    The last number of each name is kept, so that the time for a name does not grow with their
+    number.
     """
 
     def __init__(self, used: set[str], others: Container[str] = ()) -> None:
@@ -133,7 +134,7 @@ class Allocator:
         return name in self._taken
 
     def fresh(self, wanted: str) -> str:
-        """`wanted` made an identifier, with a number behind it where that is taken."""
+        """`wanted` made an identifier, followed by a number where that is taken."""
         stem = re.sub(r"\W", "_", wanted) or "t"
         stem = stem if stem[0].isalpha() else f"t{stem}"
         return self._unused(stem)

@@ -18,7 +18,7 @@ from .scalars.operations import Operation
 from .spaces import Product, Real, Space, SpaceError
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
-atexit.register(_interned.clear)  # later on SymPy can't hash the keys any more
+atexit.register(_interned.clear)  # later SymPy can no longer hash the keys
 N = TypeVar("N", bound="Node")
 
 
@@ -223,7 +223,8 @@ class Argmax(Node):
 
     The form has two slots: the operand's access and the result's, which is open.  Over all summed
     indices together, the last one running fastest, the first place wins a tie; a NaN wins over
-    every number.  `position` says which of these indices' values this is: (k*, l*) is two nodes.
+    every number.  `position` says which of these indices the value belongs to: (k*, l*) is two
+    nodes.
     """
 
     form: Form

@@ -15,8 +15,8 @@ Sums are not multiplied out, and a product is not reordered across a sum over an
 
 Keys hold the classes of operands as numbers of this walk, no text and no expressions: the time is
 linear, and neither the process's history nor its memory decides.  A sum of more than `TERMS` terms,
-or a product of more than `FACTORS`, is one thing for what stands around it; then some expressions
-that are equal have two classes, and never the other way round.
+or a product of more than `FACTORS`, is opaque to what stands around it; then some equal expressions
+have two classes, but unequal ones never share a class.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from .walk import rebuild, topological
 
 TERMS, FACTORS = 32, 8
 Class: TypeAlias = int
-Sum: TypeAlias = "dict[Class, sympy.Expr]"  # the weight of each term; a term is no sum itself
+Sum: TypeAlias = "dict[Class, sympy.Expr]"  # the weight of each term; a term is not a sum itself
 
 
 def normal(*roots: Node) -> dict[Node, Node]:
-    """Every expression in the roots with the one that stands for its class, made of such ones.
+    """For every expression in the roots the representative of its class, made of representatives.
 
     >>> from derive import R, dims, variable
     >>> n = dims("n")
@@ -72,7 +72,7 @@ def normal(*roots: Node) -> dict[Node, Node]:
 
 
 def normalised(node: Node, *before: Node) -> Node:
-    """One expression in its normal form; what stands in those `before` was written earlier."""
+    """One expression in its normal form; the expressions in `before` count as written earlier."""
     return normal(*before, node)[node]
 
 
@@ -121,7 +121,7 @@ class _Classes:
                     stack.extend((operand, False) for operand in reversed(inner.operands))
 
     def atom(self, space: Space, *key: Any) -> Class:
-        """The class of what is no sum, by a key without expressions."""
+        """The class of an expression that is not a sum, by a key without expressions."""
         number = self._numbers.setdefault((space, *key), len(self.spaces))
         if number == len(self.spaces):
             self.spaces.append(space)
@@ -129,7 +129,7 @@ class _Classes:
         return number
 
     def sum(self, space: Space, terms: Sum) -> Class:
-        """The class of a sum of terms that are no sums, as far as TERMS goes."""
+        """The class of a sum of terms that are not sums; beyond TERMS terms it is a term itself."""
         kept = {term: weight for term, weight in terms.items() if weight != 0}
         if len(kept) == 1 and 1 in kept.values():
             (number,) = kept
@@ -151,7 +151,7 @@ class _Classes:
 @singledispatch
 def _class(node: Node, classes: _Classes) -> Class:
     """The class of an expression whose operands have theirs."""
-    raise TypeError(f"{type(node).__name__} is no expression")
+    raise TypeError(f"{type(node).__name__} is not an expression")
 
 
 @_class.register
@@ -202,7 +202,7 @@ def _(node: Held, classes: _Classes) -> Class:
 
 @_class.register
 def _(node: Potential, classes: _Classes) -> Class:
-    """Its derivative is another than that of its value held, or of another gradient."""
+    """Its derivative differs from that of its held value, and from that of another gradient."""
     value, argument = (classes.of[operand] for operand in node.operands)
     return classes.atom(node.space, Potential, value, argument, node.gradient)
 
@@ -263,12 +263,12 @@ def _spliced(product: _Product, classes: _Classes) -> _Product:
         before, after = product.factors[:position], product.factors[position + 1 :]
         factors = (*before, *inner.factors, *after)
         product = _Product(product.space, form, factors, product.selectors)
-        position += len(inner.factors)  # those of a product in its class are no such products
+        position += len(inner.factors)  # already spliced in its class
     return product
 
 
 def _splice(outer: _Product, position: int, inner: _Product) -> Form | None:
-    """The form of both products as one; None where they are none."""
+    """The form of both products as one; None where there is none."""
     if inner.selectors or not isinstance(inner.space, Real):
         return None
     return spliced_form(outer.form, position, inner.form, inner.space.shape)
@@ -279,7 +279,7 @@ def _shape(space: Space) -> tuple[sympy.Expr, ...]:
     return space.shape
 
 
-# --- forms, few in number: what is found out of one is kept
+# --- forms are few: what is found out about one is kept
 
 
 @lru_cache(maxsize=4096)
@@ -295,8 +295,8 @@ def spliced_form(
 ) -> Form | None:
     """A form with the slots of an inner form in place of the slot that reads its result.
 
-    None where the inner form sums and the outer one has other factors, too, and where the result is
-    read outside of its array or set in a part of it: there it is zero.
+    None where the inner form sums and the outer one has other factors, and where the result is read
+    outside its array or set in only a part of it: elsewhere it is zero.
     """
     last, read, extents = len(inner.slots) - 1, outer.slots[position], dict(outer.extents)
     summed = {i: sympy.Symbol(f"{i}_within", integer=True) for i in inner.summed(last)}
@@ -323,8 +323,9 @@ def ordered_form(
 ) -> tuple[Form, tuple[int, ...], tuple[int, ...]]:
     """The form with its operands in one order, and the orders of operands and of selectors.
 
-    Operands come by their ranks.  Equal ones are ordered by where they are read, in indices named
-    as the result, then the operands before them, show them; each way to break a tie is tried.
+    Operands come by their ranks.  Operands of equal rank are ordered by where they are read, with
+    indices named in the order in which the result, then the operands before them, show them; each
+    way to break a tie is tried.
     """
     selectors = tuple(sorted(range(len(selected)), key=lambda k: (selected[k], k)))
     bound = [form.bound[k] for k in selectors]
@@ -344,7 +345,7 @@ def _orders(form: Form, ranks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def _permuted(form: Form, equal: list[int]) -> list[tuple[int, ...]]:
-    """All orders of operands, those that differ in operands with one access given once."""
+    """All orders of operands; those that differ only in operands of equal access are given once."""
     if len(equal) == 1:
         return [tuple(equal)]
     first = {form.slots[k]: k for k in reversed(equal)}

@@ -15,10 +15,10 @@ import sympy
 from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node, Variable
 from .scalars.operations import Operation
 
-SUM, QUOTIENT, DOT, PRODUCT, APPLIED, HADAMARD, ATOM = range(7)  # what a text is held together by
+SUM, QUOTIENT, DOT, PRODUCT, APPLIED, HADAMARD, ATOM = range(7)  # how tightly a text is bound
 
 Written = tuple[str, int]
-"""A text, and what holds it together."""
+"""A text, and how tightly it is bound."""
 
 Allowed = frozenset[int]
 ANY: Allowed = frozenset(range(7))

@@ -30,7 +30,7 @@ from .scalars.operations import Operation
 from .spaces import Real, Space
 from .walk import rebuild
 
-ARITHMETIC = (shipped.difference, shipped.weighed, shipped.anchor)  # but at infinities
+ARITHMETIC = (shipped.difference, shipped.weighed, shipped.anchor)  # except at infinities
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def arithmetic(node: Elementwise) -> Node | None:
     return linear_combination(factors)
 
 
-# --- what holds a sum of exponentials
+# --- rearranged expressions, and sums of exponentials
 
 
 def is_rearranged(node: Node) -> bool:
@@ -117,7 +117,7 @@ def is_rearranged(node: Node) -> bool:
 
 
 def base(node: Node) -> Node:
-    """What a rearranged expression reads in the end."""
+    """The expression that a rearranged one finally reads."""
     while is_rearranged(node):
         node = node.operands[0]
     return node

@@ -33,7 +33,7 @@ def place_of(code: CodeType) -> SourceLine:
 
 
 def innermost(error: BaseException, file: str) -> SourceLine | None:
-    """The last line of a file that an error, or what caused it, passed through; None for none."""
+    """The last line of a file that an error, or what caused it, passed through; None if none."""
     for failure in reversed([*_causes(error)]):
         frames = traceback.walk_tb(failure.__traceback__)
         lines = [line for frame, line in frames if frame.f_code.co_filename == file]

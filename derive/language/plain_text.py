@@ -29,7 +29,7 @@ from .spaces import Real
 
 def primed(psi: Operation) -> str:
     """psi, psi', psi''; a partial derivative of several arguments by its orders."""
-    differs_at_zero = (psi.declared or psi) == shipped.root  # from the square root, and only there
+    differs_at_zero = (psi.declared or psi) == shipped.root  # where it differs from sqrt
     name = shipped.sqrt.name if differs_at_zero else psi.base
     if len(psi.orders) == 1:
         return name + "'" * psi.orders[0]
@@ -56,7 +56,7 @@ def exact(value: sympy.Expr) -> str:
 
 
 class Plain(Notation):
-    """Plain text: W x + b, tanh'(z) (.) v, u x^T, <u, v>; what is no pattern, with its indices."""
+    """Plain text: W x + b, tanh'(z) (.) v, u x^T, <u, v>; all else with its indices."""
 
     def constant(self, w: Writes, node: Constant) -> Written:
         return exact(node.value), SUM if node.value.is_Add else ATOM

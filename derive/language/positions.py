@@ -19,8 +19,8 @@ Position: TypeAlias = "int | range | None"
 def chosen(space: Real, key: object) -> list[Position]:
     """For each of some first axes the position, or the positions, that a key in brackets means.
 
-    None is the whole of an axis whose extent is a size.  Raises SpaceError for a key that is no
-    number or slice, and one beyond the axis.
+    None is the whole of an axis whose extent is a size.  Raises SpaceError for a key that is
+    neither a number nor a slice, and for one beyond the axis.
     """
     keys = key if isinstance(key, tuple) else (key,)
     if len(keys) > space.rank:
@@ -30,14 +30,14 @@ def chosen(space: Real, key: object) -> list[Position]:
 
 
 def first_extent(space: Real) -> int:
-    """The extent of the first axis; raises SpaceError where there is none or it is no number."""
+    """The extent of the first axis; raises SpaceError where there is none or it is not a number."""
     if not space.shape:
         raise SpaceError(f"an element of {space} is one number and has no parts")
     return _number_of(space, space.shape[0])
 
 
 def numbered(count: int, key: object) -> int | range:
-    """The position, or the positions, among so many."""
+    """The position, or the positions, on an axis of `count` entries."""
     if isinstance(key, slice):
         found = range(count)[_whole(key)]
         if not found:

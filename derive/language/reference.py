@@ -2,7 +2,7 @@
 
 Slow and plain; the kernels are measured against it.  It runs in float64; in complex numbers where
 an input is complex, so that a complex step is possible; and in mpmath's numbers where the inputs
-are arrays of them, by the plain formulas: then what it says is exact to the working precision.
+are arrays of them, by the plain formulas: then the result is exact to the working precision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an expression does not do, in a sentence each: order, truth, NumPy's and Python's functions.
+"""What an expression refuses, in a sentence each: order, truth, NumPy's and Python's functions.
 
 An expression stands for every value of its arguments.  Python would answer some of these questions
 wrongly (a comparison, a truth value) and others in words that do not tell what to write instead.
@@ -69,7 +69,7 @@ def about_sizes(error: Exception) -> str | None:
 
 
 class NoScalar(SpaceError, sympy.SympifyError):
-    """An expression was given to a function of SymPy; SymPy itself asks, and hears no."""
+    """Raised when an expression is passed to a SymPy function; SymPy's operators catch it."""
 
     __str__ = TypeError.__str__
 

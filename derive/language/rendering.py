@@ -20,7 +20,7 @@ BRACKETS: dict[str, Any] = {
 
 
 def render(template: str, **values: object) -> str:
-    """The text of a template, with one newline at its end; a name it lacks is an error."""
+    """The text of a template, with one newline at its end; a missing name is an error."""
     environment = _environment(template.endswith(LATEX))
     return environment.get_template(template).render(values).rstrip() + "\n"
 

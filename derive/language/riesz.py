@@ -41,6 +41,3 @@ def gram_variable(gram: Gram, extent: Size) -> Node:
     """The Gram matrix, or its inverse, as given data."""
     name = gram.name + ("_inverse" if gram.inverted else "")
     return variable(name, Real((extent, extent), (None, None)))
-
-
-# --- arrays in another arrangement

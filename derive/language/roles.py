@@ -69,8 +69,8 @@ class Argument:
 
 def argument_of(where: str, name: str, annotation: object, role: str) -> Argument:
     """The argument of a role, or of its own: `given(...)` and `Mask(...)` left of the semicolon,
-    `fixed(...)` right of it.  Raises SpaceError for one that is fixed elsewhere, and for what is no
-    space.
+    `fixed(...)` right of it.  Raises SpaceError for a fixed one elsewhere, and for an annotation
+    that is not a space.
     """
     space = annotation
     if isinstance(annotation, Given):

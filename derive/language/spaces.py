@@ -1,9 +1,9 @@
 """Inner product spaces: the domains and codomains of every map (thesis, section 2.1).
 
-A space is an array space `R(n, m)`, whose vectors are arrays of that shape, a direct product
-`E * H` of spaces, or a set of class indices `Index(k)`, which is no vector space and is only ever
-given.  `Hom(X, Y)`, the linear maps from X to Y, is an array space again, of shape
-`(*Y.shape, *X.shape)`; a `Hom` into or from a direct product is the direct product of the `Hom`s.
+A space is an array space `R(n, m)`, whose vectors are arrays of that shape, a direct product `E *
+H` of spaces, or a set of class indices `Index(k)`, which is not a vector space and is only ever
+given.  `Hom(X, Y)`, the linear maps from X to Y, is an array space again, of shape `(*Y.shape,
+*X.shape)`; a `Hom` into or from a direct product is the direct product of the `Hom`s.
 
 The inner product is the standard one unless a space carries its own: `R(n, gram=Gram("G"))` has
 <x, y> = x^T G y with G symmetric and positive definite.  `Hom(X, Y)` then carries the
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias, overload
 import sympy
 
 from .hooks import Shown
-from .mistakes import SpaceError as SpaceError  # known by this place
+from .mistakes import SpaceError as SpaceError  # its public home
 from .mistakes import called, refuse_attribute, refuse_operators
 
 Size: TypeAlias = "sympy.Expr"
@@ -30,7 +30,7 @@ Size: TypeAlias = "sympy.Expr"
 
 @called
 def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
-    """Sizes: positive integer symbols, from names parted by spaces.
+    """Sizes: positive integer symbols, from names separated by spaces.
 
     >>> n, m = dims("n m")
     >>> n.is_positive, m.is_integer
@@ -41,7 +41,7 @@ def dims(names: str) -> sympy.Symbol | tuple[sympy.Symbol, ...]:
     if not symbols or len(set(symbols)) < len(symbols):
         raise ValueError(f"dims: expected different names, as in dims('n m'), got {names!r}")
     if not all(name.isidentifier() for name in names.split()):
-        raise ValueError(f"dims: names are parted by spaces, as in dims('n m'), got {names!r}")
+        raise ValueError(f"dims: names are separated by spaces, as in dims('n m'), got {names!r}")
     return symbols if len(symbols) > 1 else symbols[0]
 
 
@@ -233,7 +233,7 @@ def Index(bound: object, *shape: object) -> Indices:
 
 
 def factors(space: Space) -> tuple[Space, ...]:
-    """The factors of a direct product, the space itself where it is none."""
+    """The factors of a direct product; the space itself where it is not one."""
     return space.factors if isinstance(space, Product) else (space,)
 
 
@@ -257,7 +257,7 @@ def Hom(domain: Space, codomain: Space) -> Space:
     if isinstance(domain, Product):
         return Product(tuple(Hom(factor, codomain) for factor in domain.factors))
     if not (isinstance(domain, Real) and isinstance(codomain, Real)):
-        raise SpaceError(f"Hom({domain}, {codomain}): class indices are no vector space")
+        raise SpaceError(f"Hom({domain}, {codomain}): class indices are not a vector space")
     dual = tuple(gram and gram.inverse for gram in domain.grams)
     return Real((*codomain.shape, *domain.shape), (*codomain.grams, *dual))
 

@@ -68,7 +68,7 @@ class Writer:
         return _write(self.prepared(node), self)
 
     def whole(self, node: Node) -> str:
-        """The expression, and behind it the parts that it is too deep to be written with."""
+        """The expression, followed by the named parts where it is too deep for one formula."""
         names = abbreviated((node,), self.names)
         writer = Writer(names, self.family, self.notation)
         parts = [f"{t} = {writer.formula(x)}" for x, t in names.items() if x not in self.names]
@@ -113,7 +113,7 @@ def _running(entry: sympy.Expr) -> list[sympy.Basic]:
 
 @singledispatch
 def _write(node: Node, w: Writer) -> Written:
-    raise TypeError(f"{type(node).__name__} is no expression")
+    raise TypeError(f"{type(node).__name__} is not an expression")
 
 
 @_write.register
@@ -147,7 +147,7 @@ def _signed(node: LinearCombination, w: Writer) -> list[str]:
 
 
 def _opens(term: LinearCombination, w: Writer) -> bool:
-    """A sum without a name, which needs no parentheses in front or behind a plus."""
+    """A sum without a name, which needs no parentheses before or after a plus."""
     return term not in w.names and bool(term.terms)
 
 

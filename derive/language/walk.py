@@ -55,7 +55,7 @@ def topological(*roots: Node) -> list[Node]:
 @singledispatch
 def rebuild(node: Node, operands: Sequence[Node]) -> Node:
     """The same node on other operands."""
-    raise TypeError(f"{type(node).__name__} is no expression")
+    raise TypeError(f"{type(node).__name__} is not an expression")
 
 
 @rebuild.register
@@ -117,9 +117,9 @@ def _(node: Jet, operands: Sequence[Node]) -> Node:
 
 
 def rewrite(roots: Sequence[Node], leaf: Callable[[Node], Node | None]) -> dict[Node, Node]:
-    """Every node of the roots with what `leaf` replaces replaced, keyed by the old node.
+    """Every node of the roots, substituting `leaf(node)` unless it is None, keyed by the old node.
 
-    What only stands below what is replaced is left out.
+    Nodes that occur only below substituted ones are left out.
     """
     new: dict[Node, Node] = {}
     stack = list(reversed(roots))
@@ -139,7 +139,7 @@ def rewrite(roots: Sequence[Node], leaf: Callable[[Node], Node | None]) -> dict[
 
 
 def depends_on(roots: Sequence[Node], variables: Iterable[Node]) -> set[Node]:
-    """The nodes among the roots' that depend on one of the variables (for membership only)."""
+    """The nodes of the roots that depend on one of the variables (for membership only)."""
     dependent = set(variables)
     for node in topological(*roots):
         if any(operand in dependent for operand in node.operands):
@@ -162,7 +162,7 @@ def jet(
     opened: int | None = None,
     cotangent: Node | None = None,
 ) -> Node:
-    """A derivative of an uninterpreted function; symmetric in its directions, zero where one is."""
+    """A derivative of an uninterpreted f: symmetric in its directions, zero where one is zero."""
     given = [direction for _, direction in directions]
     if any(is_zero(node) for node in (*given, *([] if cotangent is None else [cotangent]))):
         return zero(space)

@@ -21,8 +21,8 @@ class Cell(Layer):
     """A layer whose first state is of the space that it returns: h_i = f(h_{i-1}; x_i; theta).
 
     The hidden state is the first argument; all other states and givens are the input x_i.  Raises
-    SpaceError, naming the cell and both spaces, where the first argument is no state or of another
-    space than the result.
+    SpaceError, naming the cell and both spaces, where the first argument is not a state, or not of
+    the space of the result.
     """
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class Cell(Layer):
 
 
 def inputs_of(cell: Layer) -> tuple[Argument, ...]:
-    """What a cell is given at each step: what is left of the semicolon behind its hidden state."""
+    """The input of a cell at each step: what stands left of the semicolon after its state."""
     return tuple(a for a in cell.arguments[1:] if a.role not in THETA)
 
 

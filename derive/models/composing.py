@@ -89,7 +89,8 @@ def deep(name: str, /, *, loss: Layer | None = None, **networks: Recurrent) -> R
         if part.learned:
             raise SpaceError(
                 f"deep {name}: {label} has a learned initial state, which a network of several "
-                "levels has not; declare it with initial='fixed' and give the states to each call"
+                "levels cannot have; declare it with initial='fixed' and give the states to each "
+                "call"
             )
         for level in part.levels:
             levels.append(_raised(name, label, level, levels))
@@ -225,7 +226,7 @@ def of_levels(
 ) -> Recurrent:
     """The recurrent network of these levels; as a layer it is one step.
 
-    A parameter that several cells or predictions have is one.
+    A parameter that several cells or predictions share is one argument.
     """
     states: list[Argument] = []
     theta: list[Argument] = []

@@ -104,7 +104,7 @@ def _normal_formula(output: Node, names: dict[Node, str]) -> tuple[Node, dict[No
 def declarations() -> Iterator[list[Layer]]:
     """The layers that are declared within, outside of functions, in order.
 
-    A name that is bound twice in a file keeps its second layer alone: the first one is seen here.
+    A name that is bound twice in a file keeps only its second layer: here the first is seen, too.
     """
     found: list[Layer] = []
     token = _declared.set(found)

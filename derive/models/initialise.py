@@ -2,7 +2,7 @@
 
     map     its entries are summed against those of another array: uniform on (-a, a) with
             a = sqrt(6 / (fan_in + fan_out))              (Glorot and Bengio 2010, (16))
-    gain    it multiplies another array entry by entry: one
+    gain    it multiplies another array entry by entry: ones
     bias    a term of a sum, or anything else: zero
 
 What is fixed is drawn in the same way, as a parameter in its place would be: the user replaces it.

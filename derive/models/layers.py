@@ -31,7 +31,7 @@ from .validity import check_names, check_operations, check_output, extents_of, s
 class Layer(Shown):
     """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
 
-    `place` is the line where the decorator declared it, None for a layer that is made otherwise;
+    `place` is the line where the decorator declared it, None for any other layer;
     `called` has the user's names of its forms.
 
     Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
@@ -151,7 +151,7 @@ class Layer(Shown):
     def sizes(self) -> tuple[sympy.Symbol, ...]:
         """The sizes of the arguments, of the output and within, in order of first appearance.
 
-        Those that only a coefficient or an access has come last: no array tells them.
+        Sizes that only a coefficient or an access has come last: no array shows them.
         """
         spaces = [*(a.variable.space for a in self.arguments), self.output.space]
         nodes = topological(self.output)
@@ -197,7 +197,7 @@ class Layer(Shown):
 
     @property
     def words(self) -> frozenset[str]:
-        """The names of arguments, sizes and locals: nothing that is derived is called so."""
+        """The names of arguments, sizes and locals: generated names avoid these."""
         own = (*(a.name for a in self.arguments), *map(str, self.sizes), *self.names.values())
         return frozenset(own)
 
@@ -246,7 +246,7 @@ class Layer(Shown):
 
     @property
     def derived(self) -> str:
-        """What the names of its derivatives say that they are of."""
+        """What its derivatives are of, as their names say it."""
         return self.signature
 
     def derivative(self, name: str) -> LinearMap:
@@ -267,7 +267,7 @@ class Layer(Shown):
         return second_derivative_map(label, self.rewritten.output, (x1, e1), (x2, e2), self.words)
 
     def _symbols(self, x: Variable) -> tuple[str, str]:
-        """The thesis's letters: D and a direction v of state, nabla and a direction u else."""
+        """The thesis's letters: D and a direction v of a state, else nabla and a direction u."""
         return ("D", "v") if x in self.state else ("nabla", "u")
 
     def _first_state(self) -> str:
@@ -369,7 +369,7 @@ ATTRIBUTES = {
     **dict.fromkeys(("grad", "diff", "derive", "jacobian"), "the maps are f.D() and f.nabla('W')"),
     "adjoint": "the adjoint is that of a map, f.D().adjoint",
 }
-"""What a layer has not, and where it is."""
+"""What a layer does not have, and where to find it."""
 OTHERS = "it has D, nabla, D2, D_nabla, nabla_D, nabla2, compile, signature, arguments, sizes, .."
 APPLIED = "apply it, f(x, W=W, b=b), within the formula of another layer, or make a network of it"
 _SIGNS = ("add", "sub", "mul", "matmul", "truediv")
@@ -379,7 +379,7 @@ refuse_operators(
 
 
 def require_layer(what: str, value: object) -> None:
-    """Raises SpaceError where the argument of a function is no layer."""
+    """Raises SpaceError where the argument of a function is not a layer."""
     if not isinstance(value, Layer):
         raise SpaceError(f"{what}: expected a layer, declared by @layer, got {value!r}")
 
@@ -406,7 +406,7 @@ def formula_of(
 
 
 def _not_taken(error: Exception, arguments: Sequence[object]) -> str | None:
-    """That the formula does not take its arguments, where that was what failed."""
+    """Says that the formula does not take its arguments, if that is what failed."""
     at = error.__traceback__
     if at is None or at.tb_next is not None:
         return None

@@ -116,7 +116,7 @@ class Recurrent(Composed):
 
     @property
     def derived(self) -> str:
-        """What the names of its derivatives say that they are of."""
+        """What its derivatives are of, as their names say it."""
         return f"{self.signature}, one step"
 
     @cached_property
@@ -126,7 +126,7 @@ class Recurrent(Composed):
         return tuple((*p.label.split("."), x.name.removeprefix(p.prefix)) for x, p in owners)
 
     def owner(self, x: Variable) -> CellInstance:
-        """The place that a parameter has its name from; others may share it."""
+        """The place that a parameter is named after; others may share the parameter."""
         places = [p for level in self.levels for p in level.places if x in p.theta]
         named = [p for p in places if x.name.startswith(p.prefix)]
         return max(named or places, key=lambda place: len(place.prefix))
@@ -205,7 +205,7 @@ class Recurrent(Composed):
     def with_loss(self, loss: Layer) -> Recurrent:
         """The network with a loss of one step: a layer loss(y^, ..) -> R() without parameters.
 
-        Raises SpaceError where something stands right of its semicolon, where it is no scalar or
+        Raises SpaceError where something stands right of its semicolon, where it is not a scalar or
         does not take y^.
         """
         return _with_loss(self, loss)

@@ -54,7 +54,7 @@ class Composed(Layer):
         """The tree {"hidden": {"W": .., "b": ..}, ..} of values by argument name.
 
         They are those of all of theta, or of the parameters alone, as a gradient's are.  Raises
-        ValueError where one is missing or a name is none.
+        ValueError where one is missing or a name is unknown.
         """
         names = [x.name for x in self.theta]
         if not isinstance(flat, Mapping):
@@ -127,10 +127,10 @@ class Network(Composed):
     def with_loss(self, loss: Layer, *, target: str = "given") -> Network:
         """The network with a loss of one point: a layer f(x, ..) -> R() of the output F(x; theta).
 
-        With target="input" what the loss compares the output with is the network's own input:
-        J(x; theta) = loss(F(x; theta), x), as an auto-encoder has it (thesis (4.45), (4.46)).
-        Raises SpaceError where something stands right of the loss's semicolon, where it is no
-        scalar or does not take the output, or where its target is not of the input's space.
+        With target="input" what the loss compares the output with is the network's own input: J(x;
+        theta) = loss(F(x; theta), x), as an auto-encoder has it (thesis (4.45), (4.46)). Raises
+        SpaceError where something stands right of the loss's semicolon, where it is not a scalar or
+        does not take the output, or where its target is not of the input's space.
         """
         if target not in ("given", "input"):
             raise ValueError(

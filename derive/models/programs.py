@@ -96,7 +96,7 @@ class Program:
 def programs(layer: Layer) -> tuple[Program, ...]:
     """The kernels of a layer in the order of their definition; a network has its loss's too.
 
-    A recurrent network has none of one step: its kernels run over sequences.
+    A recurrent network has no kernels of one step: they run over sequences.
     """
     if isinstance(layer, Recurrent):
         return ()
@@ -205,7 +205,7 @@ class Derivation:
         moved = tangents([mean], self.x_dot)[mean]
         directions = tuple(self.x_dot.values())
         pulled, summed = cotangents(moved, constant(sympy.S.One, R()), directions)
-        given = self.batched.names.items()  # also of what a number in front was taken from
+        given = self.batched.names.items()  # also where a number was moved to the front
         named = {self.dots[node]: name for node, name in given if node in self.dots}
         bars = {
             summed[m]: unused(f"{name}_bar", self.layer.words)
@@ -300,7 +300,7 @@ def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:
 def saved_border(adjoints: list[Node], y_bar: Variable, places: bool = True) -> tuple[Node, ...]:
     """What backward reads of the forward pass: values at the border of what depends on y_bar.
 
-    `places` says that of a largest entry its place is kept, rather than what was searched.
+    With `places` the place of a largest entry is kept, rather than the array that was searched.
     """
     dependent = depends_on(adjoints, [y_bar])
     border: dict[Node, None] = {}

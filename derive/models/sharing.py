@@ -59,7 +59,7 @@ def with_shared(network: N, /, **shared: Tau) -> N:
 
 
 def _shared(network: N, name: str, tau: Tau) -> N:
-    """The network with one parameter given by tau; sizes are made one by one the same."""
+    """The network with one parameter given by tau; sizes are made equal one by one."""
     where = f"network {network.name}: {name} = tau(..)"
     names = _sources(where, network, name, tau)
     wanted, got = _parameter(network, name).space, None
@@ -107,7 +107,7 @@ def _check_linear(where: str, value: Node, sources: Sequence[Variable]) -> None:
 
 
 def _equal(target: Space, value: Space) -> dict[sympy.Symbol, Size] | None:
-    """A size to replace so that the spaces become one; none where nothing helps, None if equal."""
+    """A size to replace so that the spaces become equal; {} if none helps, None if they are."""
     if target == value:
         return None
     for own, other in zip(leaves(target), leaves(value), strict=False):

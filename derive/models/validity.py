@@ -22,7 +22,7 @@ def check_names(
     """Every name can be emitted, and means one thing."""
     checked(name, "layer")
     for size in sizes:
-        if size.is_positive:  # a user's; that of a batch, which may be empty, is the kernels'
+        if size.is_positive:  # a user's; the batch, whose size may be 0, has a name of the kernels
             checked_argument(str(size), f"size of layer {name}")
     seen: set[str] = {str(size) for size in sizes}
     for gram in gram_extents(name, arguments, output):
@@ -73,8 +73,8 @@ def check_output(layer: str, arguments: Sequence[Argument], output: Node) -> Non
     for x in variables_of(output):
         if x not in known and x.name not in grams:
             raise SpaceError(
-                f"layer {layer}: the formula has {x.name} of {x.space}, which is no "
-                "argument; declare it as state, parameter, given or fixed"
+                f"layer {layer}: the formula has {x.name} of {x.space}, which is not "
+                "an argument; declare it as state, parameter, given or fixed"
             )
 
 

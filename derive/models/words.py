@@ -19,7 +19,7 @@ def formula(layer: Layer) -> list[str]:
 
 
 def computed(layer: Layer) -> list[str]:
-    """The laws that rewrite the formula and the lines that come of it; none where none does."""
+    """The laws that rewrite the formula and the lines that come of it; empty if no law does."""
     if not layer.rewrites:
         return []
     laws = dict.fromkeys(found.law for found in layer.rewrites)

@@ -221,7 +221,7 @@ class Hybrid:
         return written(store.variable.space, moved, [], write)
 
     def _linked(self, node: Node) -> Node:
-        """The values of a factor over a block, of linked times alone; some are that already."""
+        """The values of a factor over a block, zero where not linked; kept ones are so already."""
         stack = self.stacks[node]
         return stack if node in self.factors else only(self.linking_times, stack)
 

@@ -2,13 +2,13 @@
 
     J_i = D f_i . J_{i-1} + nabla f_i        (thesis lemma 5.1.2)
 
-Where a sample is reset, f begins from a state that no parameter has an influence on, and J from
-zero; where it is not active, J stays.  Both select, sample by sample, and multiply nothing.
-D f_i is a block for each pair of components of the state, nabla f_i one for each component and
-parameter; `structure` says where they are not zero.  An axis of a parameter that stays tied to an
-axis of the state, as all do where D f is diagonal, is not stored: J is compressed and stays exact.
-All parameters whose influence is full share one array, and so one product with D f.  A block that
-is always zero is not there at all.
+Where a sample is reset, f begins from a state that no parameter influences, and J from zero; where
+it is not active, J stays.  Both select, sample by sample, and multiply nothing. D f_i is a block
+for each pair of components of the state, nabla f_i one for each component and parameter;
+`structure` says where they are not zero.  An axis of a parameter that stays tied to an axis of the
+state, as all do where D f is diagonal, is not stored: J is compressed and stays exact. All
+parameters whose influence is full share one array, and so one product with D f.  A block that is
+always zero is not stored.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Linearisation:
     def kept(self, start: Tied) -> Tied:
         """The axes of J that stay tied under J = D f . J + nabla f, block by block, from a start.
 
-        The largest sets that the recursion keeps; a block that is not there is zero for ever.
+        The largest sets that the recursion keeps; a block that is not stored is always zero.
         """
         found = start
         while True:
@@ -293,14 +293,14 @@ class Influence:
     # --- gradients: J* . D*g . e
 
     def _heads(self) -> list[StoredJacobian]:
-        """One array for each family of parameters: what its columns are added up in is shared."""
+        """One array for each family of parameters: its columns share one accumulator."""
         heads: dict[tuple[Node, ...], StoredJacobian] = {}
         for s in self.stores:
             heads.setdefault(s.by, s)
         return list(heads.values())
 
     def _columns(self, head: StoredJacobian) -> Variable | None:
-        """What the gradients of parameters side by side are added up in; None for one alone."""
+        """The accumulator of the gradients of parameters side by side; None for one alone."""
         if head.offsets is None:
             return None
         name = head.variable.name.replace("influence", "gradient", 1)

@@ -76,7 +76,7 @@ class Observation:
         return gate(mask, substituted(self.prediction, at))
 
     def observed(self) -> Node:
-        """weight loss(g(h), y), whose sum J is."""
+        """weight loss(g(h), y), whose sum is J."""
         loss = self.network.loss
         assert loss is not None
         layer = loss.function.batched(BATCH)
@@ -84,19 +84,19 @@ class Observation:
         return only(self.weight, self.weight * rewritten(each)[0][each])
 
     def loss(self) -> Program:
-        """The weighed losses."""
+        """The weighted losses."""
         result = Result(self.losses, self.observed(), adds=True)
         return step(self.g, "observed_loss", self._law(), [result], self.g.names)
 
     def observe(self) -> Program:
-        """The weighed losses, D*g . e and nabla*g . e of their sum (thesis (5.8))."""
+        """The weighted losses, D*g . e and nabla*g . e of their sum (thesis (5.8))."""
         value = self.observed()
         result = Result(self.losses, value, adds=True)
         results, laws = self._pulled(total_sum(value), None, self.weight, "J")
         return step(self.g, "observe", [self._law(), *laws], [result, *results], self.g.names)
 
     def _law(self) -> str:
-        return f"{self.losses} += the weighed losses of {self.g.signature}; J is their sum"
+        return f"{self.losses} += the weighted losses of {self.g.signature}; J is their sum"
 
     def _pulled(
         self, root: Node, cotangent: Node | None, mask: Variable, of: str

@@ -7,8 +7,8 @@ The transition of a cell f is masked once, as a formula, so that everything else
 
 where a reset begins anew inside a stream and a step beyond a sequence's length is not active.  A
 mask selects and does not multiply: a NaN of what is not selected stays where it is.  Samples do not
-see one another, so that D F selects between D f and the identity.  Sums over the samples, as those
-of the parameters, read no sample that is not selected.
+see one another, so that D F selects between D f and the identity.  Sums over the samples, as in the
+gradients of parameters, read no sample that is not selected.
 """
 
 from __future__ import annotations

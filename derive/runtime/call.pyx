@@ -2,7 +2,7 @@
 """The arrays of one call of a kernel, and every check of them.
 
 `fill` is the order of the checks; nothing of the caller's is written before the last has passed.
-Sentences about what is wrong are made in methods of their own, off the way of a good call.
+Sentences about what is wrong are made in methods of their own, outside the fast path.
 """
 
 from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer

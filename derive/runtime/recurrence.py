@@ -27,7 +27,7 @@ ONLINE = ("rtrl", "hybrid")
 class Gradient:
     """J, its gradient by each parameter, and what the next piece of the sequence begins with.
 
-    `losses` are the weighed losses of each time and sample, whose sum in double precision `loss`
+    `losses` are the weighted losses of each time and sample, whose sum in double precision `loss`
     is.  `by_initial` and `by_input` have the gradients by the initial states of the samples and by
     the input, where the method gives them.
     """
@@ -48,8 +48,8 @@ class Recurrence:
     `initial` are the states of its cells before the first step, `anew` those that a reset begins
     from; there are none, and `reset` is empty, where a cell runs backward in time.  `online` says
     that RTRL and the hybrid apply, `why` why they do not.  `learned` says that the initial state is
-    a parameter; `fixed` are the arrays of theta that are none.  Calls are safe in several threads;
-    a stepper is one thread's.
+    a parameter; `fixed` are the arrays of theta that are not trained.  Calls are safe in several
+    threads; a stepper is one thread's.
     """
 
     name: str

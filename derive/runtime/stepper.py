@@ -64,7 +64,7 @@ class Stepper:
         self._bind()
 
     def __copy__(self) -> Stepper:
-        return deepcopy(self)  # two steppers that write into the same arrays are none
+        return deepcopy(self)  # two steppers must not write into the same arrays
 
     def _names(self, theta: Mapping[str, Arrays]) -> list[str]:
         """What theta must have.  Raises ValueError where something is missing."""
@@ -126,7 +126,7 @@ class Stepper:
     def step(
         self, *data: Arrays, weight: Any = None, reset: Any = None, active: Any = None
     ) -> float:
-        """One step: x_t, then y_t where there is one; the weighed loss of this step.
+        """One step: x_t, then y_t where there is one; the weighted loss of this step.
 
         The arrays have the shape of one x_t or y_t, with the batch axis in front where there is
         one.  Without targets the step has no loss.  `weight`, a number for all samples or an array
@@ -197,7 +197,7 @@ class Stepper:
 
     @property
     def loss(self) -> float:
-        """The weighed sum of the losses so far, in double precision and compensated."""
+        """The weighted sum of the losses so far, in double precision and compensated."""
         return self._total.value
 
     @property

@@ -96,7 +96,7 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         raise BuildError(f"{path} is not there; give the path of a file that declares layers")
     if path.suffix != ".py":
-        raise BuildError(f"{path} is no Python file; give a FILE.py that declares layers")
+        raise BuildError(f"{path} is not a Python file; give a FILE.py that declares layers")
 
 
 @contextmanager

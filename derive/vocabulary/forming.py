@@ -28,14 +28,14 @@ def form(
     shape: Sequence[object] | None = None,
     **reads: Access,
 ) -> Callable[..., Node]:
-    """A primitive: a multilinear form with the slot `to` open, by who is read where.
+    """A primitive: a multilinear form with the slot `to` open: which operand is read where.
 
-    `ranges` gives the extent of an index that is no plain entry of an access, `shape` that of the
-    result where `to` is no list of indices alone.  The result applied to expressions, one for each
-    name in `reads`, is the contraction; reads outside an array are zero, and what would be put
-    outside the result is dropped.  A form that reads nothing puts ones: it is one in a scalar slot,
-    at the number 1.  Raises SpaceError where an access is not affine in its indices,
-    a range is not known, or two axes disagree.
+    `ranges` gives the extent of an index that is nowhere a plain entry of an access, `shape` that
+    of the result where `to` is not a list of indices alone.  What is returned, applied to
+    expressions, one for each name in `reads`, is the contraction; reads outside an array are zero,
+    and what would be put outside the result is dropped.  A form that reads nothing puts ones: it is
+    one in a scalar slot, at the number 1.  Raises SpaceError where an access is not affine in its
+    indices, a range is not known, or two axes disagree.
 
     >>> from derive import R, dims, form, indices, variable
     >>> n, m = dims("n m"); i, j = indices("i j")
@@ -139,6 +139,7 @@ def _all_known(name: str, accesses: list[Access], extents: Mapping[sympy.Symbol,
 def _extent(name: str, entry: sympy.Expr, extents: Mapping[sympy.Symbol, Size]) -> Size:
     if entry not in extents:
         raise SpaceError(
-            f"{name}: the result's access {entry} is no plain index; give its shape as shape=(..)"
+            f"{name}: the result's access {entry} is not a plain index; give its shape "
+            "as shape=(..)"
         )
     return extents[entry]

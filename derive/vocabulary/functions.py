@@ -1,4 +1,4 @@
-"""What a formula is written with: elementwise functions, and sums, products and norms as forms."""
+"""What a formula is written with: elementwise functions, shipped or declared by a user."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def _at(psi: Operation, values: Sequence[Any]) -> sympy.Expr | float:
         number = float(psi(*(np.float64(value) for value in values)))
     if not math.isfinite(number):
         shown = ", ".join(map(str, values))
-        raise SpaceError(f"{psi.name}({shown}) is {number}, and no finite number")
+        raise SpaceError(f"{psi.name}({shown}) is {number}, not a finite number")
     return number
 
 
 DEEP = (
-    "its formula has more operations within each other than SymPy can go down; write the steps in "
+    "its formula nests more operations than SymPy can descend into; write the steps in "
     "the layer, each an operation on arrays: there may be thousands of these"
 )
 

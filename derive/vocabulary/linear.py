@@ -79,7 +79,7 @@ def inner(x: Node, y: Node) -> Node:
 def dot(x: Node, y: Node) -> Node:
     """The sum of the products of all entries: <x, y> where the inner product is the standard one.
 
-    The shapes must be one.
+    The shapes must be equal.
     """
     if isinstance(x.space, Product):
         pairs = zip(parts(x), parts(y), strict=True)
@@ -90,7 +90,7 @@ def dot(x: Node, y: Node) -> Node:
 
 @called
 def norm(x: Node) -> Node:
-    """The norm of x in the inner product of its space; at zero its derivatives are 0, as stated."""
+    """The norm of x in the inner product of its space; at zero its derivatives are set to 0."""
     array_or_product(x, "norm")
     return elementwise(shipped.root, inner(x, x))
 
@@ -99,7 +99,7 @@ def norm(x: Node) -> Node:
 def transpose(A: Node) -> Node:
     """A^T, the matrix with rows and columns exchanged; its adjoint is itself (lemma 4.3.1).
 
-    Raises SpaceError where A has not two axes.
+    Raises SpaceError where A does not have two axes.
 
     >>> from derive import R, dims, variable
     >>> n, m = dims("n m")

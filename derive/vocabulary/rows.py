@@ -94,12 +94,12 @@ def repeated(y: Node, space: Real) -> Node:
 
 
 def _less(x: Node, y: Node) -> Node:
-    """x - y for a y along a further last axis; what is equal leaves 0, infinities too."""
+    """x - y for a y along a further last axis; equal entries leave 0, infinite ones too."""
     return elementwise(shipped.difference, x, repeated(y, array_space(x, "a difference")))
 
 
 def _anchored(s: Node) -> Node:
-    """s, what -inf is measured from where s is -inf too: 0, so that it stays -inf."""
+    """s to be subtracted, 0 in place of -inf: -inf less it stays -inf and does not become NaN."""
     return elementwise(shipped.anchor, s)
 
 
@@ -162,7 +162,7 @@ def log_softmax_entry(x: Node, k: Node) -> Node:
 
 
 def expectation(p: Node, a: Node) -> Node:
-    """<p, a>, the mean of a in a distribution p; what has probability 0 is left out, infinite too.
+    """<p, a>, the mean of a in a distribution p; where p is 0, a is left out, even if infinite.
 
     Raises SpaceError where the two are not of one space.
 

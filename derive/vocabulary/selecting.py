@@ -24,7 +24,7 @@ def select(mask: Node, there: Node, elsewhere: Node) -> Node:
     """The entries of `there` where the mask is not zero, those of `elsewhere` where it is.
 
     The mask is a scalar, or has the first axes of the space alone.  What is not selected is not
-    read: no NaN and no infinity of it comes through, which a product with zero would let.  Its
+    read: its NaNs and infinities do not come through, as they would in a product with zero.  Its
     derivative selects from the directions, its adjoint where the cotangent goes.  Component by
     component for a direct product.
     """
@@ -36,13 +36,13 @@ def select(mask: Node, there: Node, elsewhere: Node) -> Node:
 
 
 def _chosen(mask: Node, node: Node, side: int) -> Node:
-    """What a selection by the same mask has on that side, for a selection."""
+    """The node, or if it is a selection by the same mask, its operand on that side."""
     same = isinstance(node, Elementwise) and node.operation is shipped.select
     return node.operands[side] if same and node.operands[0] is mask else node
 
 
 def _over(mask: Node, space: Real) -> Node:
-    """A mask of the first axes of a space in every entry behind them."""
+    """A mask of the first axes of a space, repeated along the axes behind them."""
     rank = array_space(mask, "select").rank
     if mask.space.shape != space.shape[:rank]:  # type: ignore[attr-defined]
         raise SpaceError(f"select: the mask is of {mask.space}, what it selects of {space}")
@@ -58,7 +58,7 @@ def only(mask: Node, x: Node) -> Node:
 def gate(mask: Node, x: Node) -> Node:
     """x, with a derivative only where the mask is not zero.
 
-    It stands inside of what is selected by the same mask: its cotangent then is zero where nothing
-    is selected, whatever the derivatives there may be.
+    It stands inside what the same mask selects, so that its cotangent is zero where nothing is
+    selected, whatever the derivatives are there.
     """
     return select(mask, x, held(x))

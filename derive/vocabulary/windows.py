@@ -121,7 +121,7 @@ def _is_whole(number: object) -> bool:
 
 
 def as_sizes(what: str, given: Sequence[object]) -> tuple[Size, ...]:
-    """Extents as sizes; the error of one that is none names the function."""
+    """Extents as sizes; the error of an extent that is not a size names the function."""
     try:
         return tuple(size(extent) for extent in given)
     except SpaceError as error:
@@ -189,7 +189,7 @@ def embed(y: Node, at: object, shape: object) -> Node:
 
 
 def kept_axes(count: int) -> Access:
-    """Indices of axes that no window lies on."""
+    """Indices of the axes without windows."""
     return indices(" ".join(f"c{axis}" for axis in range(count))) if count else ()
 
 
@@ -214,7 +214,7 @@ def convolution(
     its own group of input channels.  The result is in R(o, n', ..) with
     n' = floor((n + 2 padding - dilation (p - 1) - 1) / stride) + 1.  `stride`, `padding` (zeros on
     each side) and `dilation` are whole numbers, one for all axes or one for each.  As in the field
-    this is the cross-correlation: no filter is turned round.
+    this is the cross-correlation: no filter is flipped.
 
     Raises SpaceError where a number is too small, no window fits, or channels do not match.
 
@@ -331,7 +331,7 @@ def transposed_convolution(
 
 
 def _output_padding(what: str, given: Numbers, steps: tuple[int, ...]) -> tuple[int, ...]:
-    """Which of the images that a strided convolution takes to one of this size is meant."""
+    """Which image is meant, of those that a strided convolution takes to this size."""
     more = _numbers(what, "output_padding", given, len(steps), 0)
     if any(extra >= step for extra, step in zip(more, steps, strict=True)):
         raise SpaceError(f"{what}: output_padding must be below the stride, got {given}")
@@ -342,7 +342,7 @@ def _output_padding(what: str, given: Numbers, steps: tuple[int, ...]) -> tuple[
 def per_channel(b: Node, space: Real) -> Node:
     """b_c in every entry of channel c: a bias, or a gain, of an image's channels.
 
-    Raises SpaceError where b is no vector with an entry for each channel.
+    Raises SpaceError where b is not a vector with an entry for each channel.
 
     >>> from derive import R, dims, variable
     >>> c, n = dims("c n")

@@ -311,7 +311,7 @@ def _shaken(space: Space, value: Value) -> Value:
 
 
 def wildness(output: Node, point: Point, margin: float) -> float:
-    """The largest |psi'| and |psi''| on the way; infinite at a kink or where a value is none."""
+    """The largest |psi'| and |psi''| on the way; infinite at a kink or where there is no value."""
     if any(near.any() for near in near_kinks(output, point, margin)):
         return np.inf
     nodes = [node for node in topological(output) if isinstance(node, Elementwise)]

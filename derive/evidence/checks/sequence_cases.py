@@ -203,7 +203,7 @@ def _timed(values: Sequence[Any]) -> Any:
 
 
 class _Sample:
-    """One sample: its states by cell, its predictions, its weighed loss."""
+    """One sample: its states by cell, its predictions, its weighted loss."""
 
     def __init__(self, network: Recurrent, case: SequenceCase, s: int) -> None:
         self.network, self.case, self.s = network, case, s
@@ -263,7 +263,7 @@ class _Sample:
         return self._value(level.prediction.function, states)
 
     def _loss(self, t: int) -> float:
-        """The weighed loss of a time that is there and whose target is."""
+        """The weighted loss of a time that is there and whose target is."""
         weight = self.case.weight[t, self.s] * self.case.active[t, self.s]
         if not weight or self.network.loss is None:
             return 0.0

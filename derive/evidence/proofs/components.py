@@ -69,7 +69,7 @@ def to_sympy(
         return _as_sympy(Components(sizes, indices or {}).of(node))
     except RecursionError:
         raise SpaceError(
-            f"an expression with {nested(node)} operations within each other is deeper than SymPy "
+            f"an expression with {nested(node)} nested operations is deeper than SymPy "
             "can go down; take the components of its parts, or its values by numbers"
         ) from None
 

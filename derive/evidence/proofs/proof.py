@@ -31,7 +31,7 @@ from .edge_points import differing
 Sizes = Mapping[sympy.Symbol, int]
 
 
-NESTED = 64  # operations within each other: SymPy goes down them by recursion, fields get larger
+NESTED = 64  # nested operations: SymPy goes down them by recursion, fields get larger
 
 
 class Undecided(ArithmeticError):
@@ -58,7 +58,7 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
-    Raises Undecided for a layer of more than NESTED operations within each other, and for one with
+    Raises Undecided for a layer of more than NESTED nested operations, and for one with
     so many roots and logarithms, or such rare ones, that no random point has a value of all.
     """
     require_layer("prove", layer)
@@ -140,7 +140,7 @@ def _check_depth(layer: Layer) -> None:
     if depth > NESTED:
         raise Undecided(
             f"layer {layer.name}: the proof is not decided: its formula has "
-            f"{depth} operations within each other, and exact components are "
+            f"{depth} nested operations, and exact components are "
             f"compared up to {NESTED}; prove its parts as layers of their own (the laws of maps "
             "and kernels are checked by numbers at any depth)"
         )

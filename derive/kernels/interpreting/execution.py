@@ -96,7 +96,7 @@ class Memory(dict[str, Region | None]):
         self.scratch: list[Region] = []
 
     def check_use(self) -> None:
-        """Every workspace buffer that was written to was read: nothing is computed for nobody."""
+        """Every workspace buffer that was written was read: nothing is written but never read."""
         for region in self.scratch:
             if np.any(region.writer == region.owner) and not region.is_read:
                 raise InterpretationError(f"{region.name} is computed and nothing reads it")
@@ -186,7 +186,7 @@ class Compiled:
     @singledispatchmethod
     def value(self, scalar: Scalar) -> Value:
         """The function that a scalar is."""
-        raise TypeError(f"{type(scalar).__name__} is no scalar")
+        raise TypeError(f"{type(scalar).__name__} is not a scalar")
 
     @value.register
     def _(self, scalar: Number) -> Value:

@@ -159,7 +159,7 @@ def _(s: Gemm) -> Count:
 
 @singledispatch
 def _work(value: Scalar) -> Count:
-    raise TypeError(f"{type(value).__name__} is no scalar")
+    raise TypeError(f"{type(value).__name__} is not a scalar")
 
 
 @_work.register

@@ -157,7 +157,7 @@ class _Lowering:
         return Buffer(self.allocator.fresh(name), node.space.shape, kind)
 
     def _name(self, node: Node) -> str:
-        """The node's name; one that is made up is none that something else has."""
+        """The node's name; a generated one never collides with an existing name."""
         name = identifier_of(node, self.names, "t")
         if node in self.names or isinstance(node, Variable):
             return name

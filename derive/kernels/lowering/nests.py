@@ -307,7 +307,7 @@ class Nest:
         self.indices, self.shape = indices, shape
         self.place = tuple(indices.fresh(shape))
         self.points = Points(memory, names, indices)
-        # what is named so far by those who ask for it: nobody in particular, or some results
+        # what is named so far, by the results that ask for it; empty for no guard
         self._named: dict[frozenset[str], tuple[Known, Selected]] = {}
         self._seen: set[Node] = set()
 
@@ -330,9 +330,10 @@ class Nest:
     def share(
         self, roots: Sequence[tuple[Node, frozenset[str]]], everyone: frozenset[str]
     ) -> Iterator[tuple[frozenset[str], list[Statement]]]:
-        """Names what roots with different askers use, where one of these asks.
+        """Names what roots with different NULL guards use, under a guard that is their union.
 
-        Where they are all that ask for the nest, nobody in particular does."""
+        A union of all the guards of the nest needs no guard of its own.
+        """
         for node, askers in self._askers(roots).items():
             if len(askers) > 1:
                 union = frozenset[str]().union(*askers)

@@ -185,7 +185,7 @@ class Schedule:
                 self.copies.append(self._stored(node, absorbed, name))
 
     def _is_total(self, node: Node) -> bool:
-        """A sum of several sums that nobody else reads: they go into one buffer."""
+        """A sum of several sums that nothing else reads: they go into one buffer."""
         return isinstance(node, LinearCombination) and len(list(self._own_sums(node))) > 1
 
     def _is_added(self, node: Node) -> bool:
@@ -306,7 +306,7 @@ class Schedule:
     # --- who asks
 
     def _ask(self) -> None:
-        """Who asks for each array; what nobody asks for, all that is made of it being stored, goes.
+        """Which results ask for each array; arrays that no result asks for are dropped.
 
         Results ask for themselves, and each array, those that read it before it, for what it loads.
         """

@@ -194,7 +194,7 @@ def _bound(value: Scalar, level: int) -> str:
 
 @singledispatch
 def _scalar(value: Scalar) -> tuple[str, int]:
-    raise TypeError(f"{type(value).__name__} is no scalar")
+    raise TypeError(f"{type(value).__name__} is not a scalar")
 
 
 @_scalar.register

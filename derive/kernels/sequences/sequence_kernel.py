@@ -223,7 +223,7 @@ class Draft:
         groups: Sequence[tuple[Buffer, ...]],
         inputs: bool,
     ) -> list[Pointer | None]:
-        """The arrays of a step by name; none for a result that nobody asks for."""
+        """The arrays of a step by name; None for a result that is not asked for."""
         arrays: list[Pointer | None] = []
         for name, group in zip(names, groups, strict=True):
             found = at[name] if name in at else self.arrays.get(name)

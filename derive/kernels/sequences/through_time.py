@@ -1,7 +1,7 @@
 """The forward pass over a sequence, and backpropagation through time.
 
 forward          h_i = f(h_{i-1}; x_i; theta) and y^_i = g(h_i; zeta)
-loss             the weighed losses
+loss             the weighted losses
 bptt             these and the gradient of their sum (thesis theorems 5.1.5, 5.1.7, algorithm 5.1.2)
 truncated_bptt   every `every` steps, `down` applications of f down; each loss is sent back once
 """
@@ -83,7 +83,7 @@ def shown_states(
 
 
 def loss(steps: Steps) -> Kernel:
-    """The weighed losses."""
+    """The weighted losses."""
     draft = Draft(steps, "loss")
     given = SequenceArguments(draft, observed=True)
     draft.result(steps.losses, R(), (STEPS, BATCH))

@@ -150,7 +150,7 @@ class Let(Statement):
 class Select(Statement):
     """An index bound to an entry of an integer buffer, or to a place that forward has saved.
 
-    What is saved comes through the hands of a user: beyond 0 <= v < extent it is taken as 0.
+    What is saved lies in caller-supplied memory: a value beyond 0 <= v < extent is taken as 0.
     """
 
     index: sympy.Symbol

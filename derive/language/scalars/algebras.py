@@ -79,7 +79,7 @@ class Multiprecision(_Numbers):
 
 
 LARGEST_ANGLE = 1e300  # reduced with as many digits as it has
-LARGEST_EXPONENT = 1e20  # exp of that has an exponent of its own that no memory holds
+LARGEST_EXPONENT = 1e20  # the exponent of exp of that fits into no memory
 _EXPONENTIAL: Mapping[str, Callable[[Any], Any]] = {
     "exp": lambda x: mp.inf if x > 0 else mp.mpf(0),
     "expm1": lambda x: mp.inf if x > 0 else mp.mpf(-1),

@@ -90,7 +90,7 @@ def _symbols(expressions: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
 
 
 def _ordered(condition: Condition) -> set[sympy.Symbol]:
-    """The symbols that are no NaN wherever the condition holds."""
+    """The symbols that are not NaN wherever the condition holds."""
     if isinstance(condition, Comparison):
         return set(_symbols([condition.left, condition.right]))
     parts = [_ordered(part) for part in condition.parts]
@@ -98,13 +98,13 @@ def _ordered(condition: Condition) -> set[sympy.Symbol]:
 
 
 def _guarded(parts: list[Condition], needed: Sequence[sympy.Symbol]) -> Condition:
-    """All the parts, and x == x for each needed symbol that they leave free to be a NaN."""
+    """All the parts, and x == x for each needed symbol that they allow to be NaN."""
     sure = set().union(*(_ordered(part) for part in parts))
     return _junction("and", parts + [Comparison("==", x, x) for x in needed if x not in sure])
 
 
 def _otherwise(negations: Sequence[Condition], needed: Sequence[sympy.Symbol]) -> Condition:
-    """Where all conditions before failed: so few of their negations that no operand is a NaN."""
+    """All conditions before failed: only as many negations as exclude that an operand is NaN."""
     chosen: list[Condition] = []
     sure: set[sympy.Symbol] = set()
     for negation in reversed(negations):

@@ -9,19 +9,19 @@ import sympy
 
 from .operations import Operation
 
-LENGTH = 32  # parts of a folded number: a chain of functions of numbers grows no formula of its own
+LENGTH = 32  # parts of a folded number, lest a chain of functions of numbers grow a long formula
 DIGITS = 1024  # binary digits of a rational number; a power of one may have any number of them
 
 
 def folded(
     psi: Operation, values: Sequence[sympy.Expr | None]
 ) -> tuple[sympy.Expr, int | None] | None:
-    """psi at these numbers, None standing for an argument that is none.
+    """psi at these numbers, None standing for an argument that is not a number.
 
     A number and None where psi is a number; a number and the place of an argument where psi is
     their product.  None where it is neither, and where the number is not finite and real for all
-    sizes, or would take long to write down: then it is left to the kernels' arithmetic.  A zero
-    that stands as a factor is zero whatever the other factor is.
+    sizes, or too long to write down: then it is left to the kernels' arithmetic.  A zero that
+    stands as a factor is zero whatever the other factor is.
 
     >>> from .shipped import exp, log, quotient
     >>> folded(exp, [sympy.S.Zero]), folded(log, [sympy.S.Zero]), folded(exp, [None])

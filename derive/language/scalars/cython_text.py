@@ -40,7 +40,7 @@ SMALL = 2**31  # a larger whole number is a Python object to Cython
 
 
 def literal(number: sympy.Expr) -> str:
-    """A number that is not negative, in the kernel's precision; here alone numbers are written.
+    """A number that is not negative, in the kernel's precision; numbers are written only here.
 
     The text is the nearest float64, which the cast rounds to the nearest float32: at most 1 ulp.
 
@@ -63,7 +63,7 @@ def literal(number: sympy.Expr) -> str:
 class Cython:
     """Cython source for values of the fused type `real` (float or double).
 
-    Every constant is typed, so that nothing of a float32 kernel is computed in double. A variable
+    Every constant is typed, so that a float32 kernel computes nothing in double. A variable
     is given as the text of a name, a subscript or a call. Functions are called by their names in
     runtime/elementary.pxd.
     """
@@ -128,7 +128,7 @@ def cython_body(
 ) -> tuple[list[tuple[str, str]], str]:
     """Common subexpressions as (name, text), in an order to compute them, and the result's text.
 
-    Raises ScalarError where the expression has another symbol than the arguments.
+    Raises ScalarError where the expression has a symbol that is not an argument.
 
     >>> t = sympy.Symbol("t", real=True)
     >>> cython_body(sympy.exp(-t) / (1 + sympy.exp(-t)) ** 2, [t])

@@ -1,9 +1,9 @@
 """Whether a formula keeps its digits: values in floating point against multiple precision.
 
 At a few fixed points from 1e-8 to 800, of both signs, beside equalities, in float32 and float64;
-for the function and its derivatives to the second.  What a rounding of an argument changes is
-allowed.  For a function of one argument and its derivative also where a square overflows.
-A form that is given beside the formula, and is of another function, is refused.
+for the function and its derivatives to the second.  An error as large as the change by a rounding
+of an argument is allowed.  For a function of one argument and its derivative also where a square
+overflows. A form given beside the formula is refused where it is another function.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def loss(psi: Operation) -> Loss | None:
 
 
 def _far_loss(psi: Operation) -> Loss | None:
-    """Far out the absolute error counts, where a value is below 1: a 0 for 1e-200 is none.
+    """Far out, where a value is below 1, the absolute error counts: 0 for 1e-200 is no loss.
 
     For a function of one argument and its derivative: a square of the argument overflows there.
     """

@@ -35,7 +35,7 @@ class Point:
 def separated(expression: sympy.Expr) -> sympy.Expr:
     """Every branch on an equality first, as (value, Eq(x, c)); raises NotContinued.
 
-    Where all branches are numbers nothing is to be continued: a jump, such as that of a < b.
+    Where all branches are numbers there is nothing to continue: a jump, such as that of a < b.
 
     >>> t = sympy.Symbol("t", real=True)
     >>> separated(Piecewise((t**2, Ne(t, 1)), (1, True)))
@@ -93,7 +93,7 @@ def _with_isolated(piecewise: Piecewise) -> sympy.Expr:
 
 
 def _flattened(piecewise: Piecewise) -> Piecewise | None:
-    """A Piecewise in whose branches there are others as one; None where there are none."""
+    """A Piecewise with others in its branches as one Piecewise; None where there are none."""
     if not any(value.has(Piecewise) for value, _ in piecewise.args):
         return None
     found = sympy.piecewise_fold(piecewise, evaluate=False)
@@ -153,7 +153,7 @@ def _boundaries(piecewise: Piecewise) -> list[tuple[sympy.Symbol, sympy.Expr]]:
 
 
 def _alone(piecewise: Piecewise, x: sympy.Symbol, c: sympy.Expr) -> int | None:
-    """The number of the branch taken at x = c, if none beside it is that one."""
+    """The number of the branch taken at x = c, if no place beside it takes the same branch."""
     others = sorted(piecewise.free_symbols - {x}, key=str)
     row = sample_rows(others)[0]
 
@@ -262,7 +262,7 @@ def check(expression: sympy.Expr, moved: Collection[sympy.Symbol], order: int = 
 
 
 def _check_places(expression: sympy.Expr, moved: Collection[sympy.Symbol]) -> None:
-    """Raises NotContinued where an equality is left that is no branch of its own."""
+    """Raises NotContinued where an equality is left that is not a branch of its own."""
     for node in sympy.preorder_traversal(expression):
         if isinstance(node, Piecewise) and not all(is_constant(value) for value, _ in node.args):
             for condition, equality in _left_equalities(node):
@@ -275,7 +275,7 @@ def _check_places(expression: sympy.Expr, moved: Collection[sympy.Symbol]) -> No
 
 
 def _left_equalities(piecewise: Piecewise) -> Iterator[tuple[sympy.Basic, Eq | Ne]]:
-    """The equalities in the conditions that are none of its points."""
+    """The equalities in the conditions that are not among its points."""
     points = [(point.x, point.c) for point in _points(piecewise)]
     for _, condition in piecewise.args[_count(piecewise) :]:
         for equality in sorted(condition.atoms(Eq, Ne), key=sympy.default_sort_key):

@@ -79,7 +79,7 @@ def _product_step(node: sympy.Expr) -> Step:
 def _step(node: sympy.Basic) -> Step:
     if type(node) not in FUNCTIONS:
         raise ScalarError(
-            f"{type(node).__name__} in {node}: no function of scalars that can be emitted; known "
+            f"{type(node).__name__} in {node}: not a scalar function that can be emitted; known "
             f"are {KNOWN}; write it with these"
         )
     name = FUNCTIONS[type(node)]
@@ -154,7 +154,7 @@ def _(node: sympy.Piecewise) -> Step:
 
 def _constant_step(number: sympy.Expr) -> Step:
     if number.is_extended_real is False and number is not sympy.nan:
-        raise ScalarError(f"{number} is no real number; write a real-valued formula")
+        raise ScalarError(f"{number} is not a real number; write a real-valued formula")
     if number.is_extended_negative:
         return Step((), lambda algebra, of: algebra.negate(algebra.constant(-number)))
     return Step((), lambda algebra, of: algebra.constant(number))

@@ -35,7 +35,7 @@ from .stable import (
 class Law:
     """before = after, for all real values of the symbols (positive ones: numbers).
 
-    Where the two differ by what is no number on one side, `convention` says it.
+    Where only one side is a number, `convention` says so.
     """
 
     name: str
@@ -164,9 +164,9 @@ def _results(law: Law, node: sympy.Expr) -> Iterator[sympy.Expr]:
 
 
 def _applied(node: sympy.Basic, before: Container[sympy.Basic]) -> tuple[sympy.Expr, Law] | None:
-    """The node by the first law that makes of it what it was not before, and is real.
+    """The node by the first law that changes it and gives a real result.
 
-    It is not where v of log(v e^u) is a negative number: log v is none.
+    It is not real where v of log(v e^u) is a negative number.
     """
     for law in _BY_HEAD.get(node.func, ()):
         for result in _results(law, node):

@@ -109,7 +109,7 @@ def _is_near(moved: sympy.Expr, h: sympy.Symbol, found: sympy.Expr) -> bool:
 
 
 def same(a: sympy.Expr, b: sympy.Expr) -> bool:
-    """One number, or one expression: where they are no same text, to 50 digits."""
+    """Whether two expressions are one: by their text, else by their values to 50 digits."""
     if a == b:
         return True
     symbols = sorted(a.free_symbols | b.free_symbols, key=str)

@@ -55,7 +55,7 @@ def _each(
 
 
 def _power(pattern: sympy.Pow, expression: sympy.Expr, bound: Binding) -> Iterator[Binding]:
-    """A power; what is no power is one with the exponent 1, if the pattern's may be that."""
+    """A power; anything else is one with the exponent 1, if the pattern allows that."""
     if expression.is_Pow:
         yield from _each(pattern.args, expression.args, bound)
     elif pattern.exp.is_Symbol:

@@ -4,7 +4,7 @@ An operation is a scalar function of one or several real arguments. Its `body` i
 from which SymPy takes derivatives and a proof in exact arithmetic starts; `stable` is the same
 function as it is evaluated and emitted: accurate in the tails and without overflow.
 
-At a kink SymPy's conventions don't hold but these, put in when an operation is declared:
+At a kink these conventions replace SymPy's, from the declaration of an operation on:
 
     relu'(0) = 0, |.|'(0) = 0, leaky_relu'(0) = slope, sign(0) = 0, Heaviside(0) = 0;
     max and min take a number before a variable, then the argument that was declared first.
@@ -36,7 +36,7 @@ Orders = tuple[int, ...]
 
 
 class OperationError(ValueError):
-    """A declaration that is no elementwise operation; the message says which, why, and the fix."""
+    """Not the declaration of an elementwise operation; the message says which, why, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Operation:
 
     @cached_property
     def keeps_common(self) -> bool:
-        """Where all of the arguments that it is linear in are one value, it is that value."""
+        """Whether it takes a value that all the arguments in which it is linear share."""
         own = [self.arguments[k] for k in self.linear]
         return bool(own) and self.body.xreplace(dict.fromkeys(own, own[0])) == own[0]
 
@@ -137,12 +137,12 @@ def operation(
 
     `formula` is a callable on symbols, its parameters being the arguments, or an expression of the
     `arguments`. `stable` and `derivatives` (by order, or by orders of several arguments) say how
-    the function and its derivatives are evaluated; else it is the formula and its derivatives,
-    rewritten by the laws of `laws`. `linear` are the positions of arguments in which it is linear,
-    all of them together: what a selection selects from.
+    the function and its derivatives are evaluated; without them these are the formula and its
+    derivatives, rewritten by the laws of `laws`. `linear` are the positions of arguments in which
+    it is linear, all of them together: what a selection selects from.
 
-    Raises OperationError for a name that is no identifier, an undeclared symbol, a function that
-    can't be emitted, and a formula that is not real.
+    Raises OperationError for a name that is not an identifier, an undeclared symbol, a function
+    that can't be emitted, and a formula that is not real.
 
     >>> swish = operation("swish", lambda t, beta: t / (1 + sympy.exp(-beta * t)))
     >>> swish.arguments, swish.derivative(1).name
@@ -220,7 +220,7 @@ def _check_name(name: str) -> None:
 def _arguments(
     name: str, formula: Formula, arguments: Sequence[sympy.Symbol]
 ) -> tuple[sympy.Symbol, ...]:
-    """The real symbols that the formula is of."""
+    """The real symbols that the formula is a function of."""
     if isinstance(formula, sympy.Expr):
         names = [str(argument) for argument in arguments]
     elif callable(formula):
@@ -235,8 +235,8 @@ def _arguments(
     for word in names:
         if not word.isidentifier() or keyword.iskeyword(word) or word in CALLED:
             raise OperationError(
-                f"{name}: an argument is called {word!r}, which is no identifier or a word of "
-                "emitted text; choose another name"
+                f"{name}: an argument is called {word!r}, which is not an identifier or is "
+                "a word of emitted text; choose another name"
             )
     return tuple(sympy.Symbol(word, real=True) for word in names)
 
@@ -252,7 +252,7 @@ def _parameters(name: str, formula: Callable[..., Any]) -> list[str]:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
             raise OperationError(
                 f"{name}: the formula is called with its arguments in order, and {parameter} is "
-                "none of them; remove it"
+                "not one of them; remove it"
             )
     return [parameter.name for parameter in found]
 
@@ -351,7 +351,7 @@ def _derived_name(base: str, orders: Orders) -> str:
 
 @cache
 def _derivative(psi: Operation, argument: int) -> Operation:
-    """By one argument more; always in the order of the arguments, so that there is one text."""
+    """By one more argument; always in the order of the arguments, so that there is one text."""
     orders = tuple(order + (k == argument) for k, order in enumerate(psi.orders))
     found = _partial(psi.declared or psi, orders)
     return psi if found.body == psi.body else found  # exp' is exp: one operation, values shared

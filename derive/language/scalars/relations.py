@@ -64,7 +64,7 @@ def _resolved(relation: Boolean) -> Boolean:
 def _without_squares(relation: Relational) -> Boolean:
     """A polynomial's even powers of factors taken out: u^2 v <= 0 is u = 0 or v <= 0.
 
-    What is left to decide by holds at a point only where an equality says so.
+    What remains never holds at a single point unless an equality says so.
     """
     squares, rest = _square_factors(relation.lhs - relation.rhs)
     if not squares or relation.rel_op in ("==", "!="):
@@ -86,7 +86,7 @@ def _square_factors(difference: sympy.Expr) -> tuple[list[sympy.Expr], sympy.Exp
 
 
 def _innermost(relation: Relational) -> sympy.Expr | None:
-    """A kink in whose arguments there is none."""
+    """A kink whose arguments have none."""
     found = [node for node in sympy.postorder_traversal(relation) if isinstance(node, KINKS)]
     return found[0] if found else None
 
@@ -144,7 +144,7 @@ def _at_zero(kink: sympy.Expr) -> Branches:
         yield from ((u, u >= 0), (-u, u < 0))
         return
     low, at = (-1, 0) if isinstance(kink, sign) else (0, _heaviside_at_zero(kink))
-    zero = And(u >= 0, u <= 0)  # a kink, and no equality that somebody wrote
+    zero = And(u >= 0, u <= 0)  # a kink, not an equality that somebody wrote
     yield from ((sympy.Integer(low), u < 0), (sympy.sympify(at), zero), (sympy.S.One, u > 0))
 
 

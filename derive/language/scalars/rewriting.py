@@ -47,7 +47,7 @@ def _choice(
 
 
 def _step(t: sympy.Expr, at_zero: sympy.Expr = sympy.S.Half) -> sympy.Expr:
-    """Heaviside's function with H(0) = 0; another value than SymPy's 1/2 is the user's."""
+    """Heaviside's function with H(0) = 0; any value other than SymPy's 1/2 is the user's."""
     if at_zero == sympy.S.Half:
         return Piecewise((0, t <= 0), (1, True))
     return Piecewise((0, t < 0), (1, t > 0), (at_zero, True))
@@ -117,7 +117,7 @@ def plain(expression: sympy.Expr, arguments: Sequence[sympy.Symbol]) -> sympy.Ex
 def kinks_of(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
     """Differences of the compared sides, each once up to sign.
 
-    An equality parts nothing: beside the places where it holds there are those where it does not.
+    An equality separates nothing: beside each place where it holds there are others.
     """
     found: dict[sympy.Expr, None] = {}
     for node in sympy.preorder_traversal(body):

@@ -76,8 +76,8 @@ SHORT = 10**6  # a numerator and a denominator up to this are read as easily as 
 def decimal(number: sympy.Expr) -> tuple[str, int] | None:
     """The digits and the power of ten that a float was written with; None for a short number.
 
-    An exact number that came of a float is a power of ten over another; where either is long, it is
-    shown as it was written.
+    An exact number made from a float has a power of ten below; where it is long, it is shown as it
+    was written.
 
     >>> decimal(sympy.Rational("0.3333333333333333")), decimal(3 * sympy.Integer(10) ** 300)
     (('0.3333333333333333', 0), ('3', 300))
@@ -94,12 +94,12 @@ def decimal(number: sympy.Expr) -> tuple[str, int] | None:
 
 
 def is_beyond_floats(number: sympy.Expr) -> bool:
-    """A finite number that float64 has only infinity for."""
+    """Whether a finite number is infinite in float64."""
     return bool(number.is_finite) and math.isinf(nearest_float(number))
 
 
 def digits_of(number: sympy.Expr) -> int:
-    """How many decimal digits a rational number has before the point, that of one above 1.
+    """The decimal digits before the point of a rational number whose absolute value is above 1.
 
     >>> digits_of(sympy.Integer(10) ** 400)
     401

@@ -155,7 +155,7 @@ def power(exponent: sympy.Rational) -> Operation:
 
 
 def is_power(psi: Operation) -> bool:
-    """It is `power(p)` for a rational p; a user's function keeps its name whatever its formula is.
+    """Whether it is `power(p)` for a rational p; a user's function never is, whatever its formula.
 
     >>> is_power(power(sympy.Integer(3))), is_power(operation("power_up", lambda t: t + 1))
     (True, False)

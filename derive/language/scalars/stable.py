@@ -38,7 +38,7 @@ class StableFunction(sympy.Function):
 
 
 class _Positive(StableFunction):
-    """One whose values are positive."""
+    """A stable function whose values are positive."""
 
     def _eval_is_extended_positive(self) -> bool | None:
         known: bool | None = self.args[0].is_real

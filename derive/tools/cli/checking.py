@@ -24,7 +24,7 @@ ROWS = "\n".join(
         "Points are drawn at random.  A row is the worst case of one law: its error, relative to",
         "the largest entry, and the error that the analysis of rounding allows.  f is the layer,",
         "D v its derivative along v, D* the adjoint, h a small step.  Of a recurrent network J is",
-        "the weighed sum of the losses, T the number of steps.",
+        "the weighted sum of the losses, T the number of steps.",
         "",
         *(f"  {law:26} {meaning}" for law, meaning in MEANINGS.items()),
     ]

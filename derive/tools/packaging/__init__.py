@@ -45,7 +45,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = {"derive.runtime": ROOT / "derive" / "runtime", "derive.generated": ROOT / "generated"}
 HIDDEN = (".ci", ".gitattributes", ".gitignore")
 FOLDERS = ("benchmarks", "derive", "docs", "examples", "generated", "templates", "tests")
-PROJECT = (*HIDDEN, *FOLDERS, "LICENSE", "README.md", "build.py", "pyproject.toml")
+PAGES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "README.md", "SECURITY.md")
+PROJECT = (*HIDDEN, *FOLDERS, *PAGES, "LICENSE", "build.py", "pyproject.toml")
 MADE = (".so", ".pyd", ".c", ".pyc", ".build.json", ".build.log")
 
 Settings = Mapping[str, object] | None
@@ -125,7 +126,7 @@ def project_files() -> Iterator[Path]:
 
 
 def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member that belongs to nobody of the machine where it was packed."""
+    """A member that belongs to no user of the machine where it was packed."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

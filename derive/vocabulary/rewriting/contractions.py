@@ -39,7 +39,8 @@ def writes_each_once(node: Node) -> TypeGuard[Contraction]:
 def composed(node: Contraction, position: int, factor: Contraction) -> Node:
     """The two contractions as one, the factor's indices being those that it is read at.
 
-    The node itself where the factor may be read outside, which is zero, whatever its own are there.
+    The node itself where the factor may be read outside: there it is zero, whatever its own factors
+    are.
     """
     assert isinstance(factor.space, Real)
     if not reads_inside(node, position, factor.space):

@@ -1,8 +1,9 @@
 """Identities that formulas are rewritten by: named laws, a line each.
 
 A law is given an expression and answers with an equal one that keeps its digits or costs less, or
-with None where it is silent.  A `Pair` is two formulas of one expression x: wherever an expression
-is `before` at some x, whatever the order of its terms and factors, it becomes `after` at that x.
+with None where it does not apply.  A `Pair` is two formulas of one expression x: wherever an
+expression is `before` at some x, whatever the order of its terms and factors, it becomes `after` at
+that x.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Pair:
 
 
 def _log_of_sum(node: Node) -> Node | None:
-    """log(c <1, exp(x)>), c > 0: log c + log_sum_exp, the axes summed over being one last axis."""
+    """log(c <1, exp(x)>), c > 0: log c + log_sum_exp, the summed axes made one last axis."""
     if body_of(node) != sympy.log(T):
         return None
     weight, total = scaled_part(node.operands[0])

@@ -1,7 +1,7 @@
 """What an expression does entry by entry as one scalar formula, and back.
 
 Sums, Hadamard products and elementwise functions of one array space are read as SymPy's, so that
-the laws of scalar functions apply to them; what is anything else, or lies deeper than `DEPTH`, is a
+the laws of scalar functions apply to them; anything else, and what lies deeper than `DEPTH`, is a
 symbol.
 """
 
@@ -55,7 +55,7 @@ class Scalars:
 
 
 def is_plain(psi: Operation) -> bool:
-    """The function is its formula alone: nobody has said how it, or its derivative, is computed."""
+    """Whether a function is its formula alone, with no other form of it or its derivative given."""
     said = psi.stable != psi.rewritten or psi.stable_derivatives
     return not said or psi in OPERATION_OF.values()
 
@@ -87,7 +87,7 @@ def _expression(
 
 
 def _parts(formula: sympy.Expr, node_of: Mapping[sympy.Symbol, Node]) -> list[sympy.Expr]:
-    """What the expression of a formula is made of; numbers in front are none."""
+    """The parts of a formula's expression; numbers in front do not count."""
     if isinstance(formula, sympy.Add):
         return [_split(term, node_of)[1] for term in formula.args]
     if isinstance(formula, sympy.Mul):

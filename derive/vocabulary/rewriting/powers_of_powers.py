@@ -17,7 +17,7 @@ T = sympy.Symbol("t", real=True)
 
 
 def body_of(node: Node) -> sympy.Expr | None:
-    """The scalar formula of a function of one argument, in `T`; what is said by hand has none."""
+    """The scalar formula in `T` of a function of one argument; None if it has a form by hand."""
     if not isinstance(node, Elementwise) or len(node.arguments) > 1:
         return None
     if not is_plain(node.operation) and node.operation != shipped.root:
@@ -36,7 +36,7 @@ def _as_power(node: Node) -> tuple[Node, sympy.Rational] | None:
 
 
 def power_of_power(node: Node) -> Node | None:
-    """(x**q)**p is x**(p q) where a root or a division goes; |x|**(p q) for a root of squares."""
+    """(x**q)**p is x**(p q) if a root or a division vanishes; |x|**(p q) for a root of squares."""
     outer = _as_power(node) if isinstance(node, Elementwise) else None
     inner_ = outer and _as_power(outer[0])
     if not outer or not inner_:
@@ -62,7 +62,7 @@ def inverses(outer: sympy.Expr, inner_: sympy.Expr) -> Callable[[Node], Node | N
 
 
 def product_of_roots(node: Node) -> Node | None:
-    """x**p x**q within a product is x**(p + q), where p or q is no whole number."""
+    """x**p x**q within a product is x**(p + q), where p or q is not a whole number."""
     if not isinstance(node, Contraction) or not any(map(_is_root, within(node, DEPTH))):
         return None
     product = flattened(node)

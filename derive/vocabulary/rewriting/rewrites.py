@@ -5,8 +5,8 @@ softmax overflows where log_softmax does not, and the derivative of sqrt(<x, x>)
 where that of <x, x> does not.  The printed formula stays the user's; D, nabla, kernels and the
 written derivation start from the rewritten one.
 
-Two tables of laws are gone through: identities between expressions (`identities`), and those of
-scalar functions (`elementwise.laws`), applied to what an expression does entry by entry.
+Two tables of laws are applied: identities between expressions (`identities`), and those of scalar
+functions (`language.scalars.laws`) to what an expression does entry by entry.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def _steps(node: Node, uses: Mapping[Node, int]) -> Iterator[Rewrite]:
 def _scalar_step(node: Node, uses: Mapping[Node, int]) -> Iterator[Rewrite]:
     """What the laws of scalar functions make of an expression.
 
-    Below a function a law looks through all, since what it loses there is lost; in a sum or a
-    product only through what stands nowhere else, since that would be computed once more.
+    Below a function a law looks through everything, since digits lost there are lost; in a sum or a
+    product only through what stands nowhere else, since the rest would be computed twice.
     """
     if not _may_lose_digits(node):
         return

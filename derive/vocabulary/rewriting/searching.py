@@ -23,7 +23,7 @@ def is_same(left: Node, right: Node) -> bool:
 
 
 def as_formula(node: Node, x: Node, hole: Variable) -> Node | None:
-    """The expression with a variable in place of x; None where it has others, or is a long one."""
+    """The expression with a variable in place of x; None if it has other variables or is long."""
     new: dict[Node, Node] = {x: hole}
     stack, seen = [node], {x}
     while stack:

@@ -80,7 +80,7 @@ class BackwardSection:
     # --- the errors
 
     def errors(self) -> Iterator[Block]:
-        """e_i: the gradient of the weighed loss of a step by its prediction (5.9)."""
+        """e_i: the gradient of the weighted loss of a step by its prediction (5.9)."""
         loss = self.p.loss
         assert loss is not None
         leaf = self.predicted(loss)

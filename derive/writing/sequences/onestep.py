@@ -66,7 +66,7 @@ class Column:
 
 class OneStep(Linearisation):
     """The blocks of a cell without batch and masks: `D` by component, `nabla` by component and
-    column.  A column without a term in any component is there, too: its derivative vanishes.
+    column.  Columns without a term in any component are kept: their derivative vanishes.
     """
 
     def __init__(self, cell: Part, learned: bool) -> None:

@@ -161,7 +161,7 @@ class Recursions:
             weight = self._at(self.p.weight, self.i)
             top = self.predicted(self.p.floors[-1])
             one = rf"{weight}\,\ell({', '.join(x for x in (top, targets) if x)})"
-            yield self._row(TOTAL, f"{self.backward.over} {one}", "(5.4), weighed")
+            yield self._row(TOTAL, f"{self.backward.over} {one}", "(5.4), weighted")
 
     def _spaces(self) -> str:
         """What is given, what is learned."""
