@@ -8,7 +8,6 @@ shown, only a sum over it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 
 import sympy
 
@@ -22,6 +21,7 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
     Tuple,
     Variable,
@@ -30,6 +30,7 @@ from .hooks import printed
 from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
 from .patterns import arithmetic, as_share, norm_of, pattern
 from .plain_text import TEXT
+from .reading import Reading
 from .scalars import shipped
 
 
@@ -44,10 +45,11 @@ class Writer:
     ) -> None:
         self.names, self.family, self.notation = names, family, notation
         self._prepared: dict[Node, Node] = {}
+        self._formula = _Formula(self)
 
     def formula(self, node: Node) -> str:
         """The expression itself, its parts by name."""
-        return _write(self.prepared(node), self)[0]
+        return self._formula(self.prepared(node))[0]
 
     def prepared(self, node: Node) -> Node:
         """The expression as the notation would have it."""
@@ -65,7 +67,7 @@ class Writer:
         """The expression by name or as a formula, and what holds it together."""
         if node in self.names:
             return self.notation.name(self.names[node]), ATOM
-        return _write(self.prepared(node), self)
+        return self._formula(self.prepared(node))
 
     def whole(self, node: Node) -> str:
         """The expression, and behind it the parts that it is too deep to be written with."""
@@ -79,7 +81,7 @@ class Writer:
         """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
         node = self.prepared(node)
         if not isinstance(node, LinearCombination) or not node.terms:
-            return [_write(node, self)[0]]
+            return [self._formula(node)[0]]
         signed = _signed(node, self)
         first = signed[0].removeprefix("+ ")
         return [f"-{first[2:]}" if first.startswith("- ") else first, *signed[1:]]
@@ -111,29 +113,6 @@ def _running(entry: sympy.Expr) -> list[sympy.Basic]:
     return [symbol for symbol in entry.free_symbols if not symbol.is_positive]
 
 
-@singledispatch
-def _write(node: Node, w: Writer) -> Written:
-    raise TypeError(f"{type(node).__name__} is no expression")
-
-
-@_write.register
-def _(node: Variable, w: Writer) -> Written:
-    return w.notation.variable(node), ATOM
-
-
-@_write.register
-def _(node: Constant, w: Writer) -> Written:
-    return w.notation.constant(w, node)
-
-
-@_write.register
-def _(node: LinearCombination, w: Writer) -> Written:
-    if not node.terms:
-        return "0", ATOM
-    text = " ".join(w.terms(node))
-    return text, (SUM if len(node.terms) > 1 or text.startswith("-") else PRODUCT)
-
-
 def _signed(node: LinearCombination, w: Writer) -> list[str]:
     """The terms with their signs, those of a sum within the sum where it needs no parentheses."""
     terms: list[str] = []
@@ -151,47 +130,56 @@ def _opens(term: LinearCombination, w: Writer) -> bool:
     return term not in w.names and bool(term.terms)
 
 
-@_write.register
-def _(node: Elementwise, w: Writer) -> Written:
-    psi, z, to = node.operation, node.arguments, w.notation
-    plain = arithmetic(node)
-    plain = as_share(node, shipped.reciprocal) if plain is None else plain
-    if plain is not None:
-        return w.written(plain)
-    x = norm_of(node, w.family) if z[0] not in w.names else None
-    written = to.norm(w, x) if x is not None else None
-    return written or to.monomial(w, node) or to.applied(w, psi, z)
+class _Formula(Reading[Written]):
+    """A node as a formula, its parts as the writer writes them."""
 
+    def __init__(self, w: Writer) -> None:
+        self.w = w
 
-@_write.register
-def _(node: Tuple, w: Writer) -> Written:
-    return w.notation.tuple_(w, node.components)
+    def variable(self, node: Variable) -> Written:
+        return self.w.notation.variable(node), ATOM
 
+    def constant(self, node: Constant) -> Written:
+        return self.w.notation.constant(self.w, node)
 
-@_write.register
-def _(node: Projection, w: Writer) -> Written:
-    return w.notation.component(w, node.operand, node.position)
+    def linear_combination(self, node: LinearCombination) -> Written:
+        if not node.terms:
+            return "0", ATOM
+        text = " ".join(self.w.terms(node))
+        return text, (SUM if len(node.terms) > 1 or text.startswith("-") else PRODUCT)
 
+    def elementwise(self, node: Elementwise) -> Written:
+        w = self.w
+        psi, z, to = node.operation, node.arguments, w.notation
+        plain = arithmetic(node)
+        plain = as_share(node, shipped.reciprocal) if plain is None else plain
+        if plain is not None:
+            return w.written(plain)
+        x = norm_of(node, w.family) if z[0] not in w.names else None
+        written = to.norm(w, x) if x is not None else None
+        return written or to.monomial(w, node) or to.applied(w, psi, z)
 
-@_write.register
-def _(node: Held, w: Writer) -> Written:
-    return w.notation.same(w, node.operand)
+    def tuple_(self, node: Tuple) -> Written:
+        return self.w.notation.tuple_(self.w, node.components)
 
+    def projection(self, node: Projection) -> Written:
+        return self.w.notation.component(self.w, node.operand, node.position)
 
-@_write.register
-def _(node: Argmax, w: Writer) -> Written:
-    return w.notation.argmax(w, node)
+    def held(self, node: Held | Potential) -> Written:
+        return self.w.notation.same(self.w, node.operand)
 
+    potential = held
 
-@_write.register
-def _(node: Jet, w: Writer) -> Written:
-    return w.notation.jet(w, node)
+    def argmax(self, node: Argmax) -> Written:
+        return self.w.notation.argmax(self.w, node)
 
+    def jet(self, node: Jet) -> Written:
+        return self.w.notation.jet(self.w, node)
 
-@_write.register
-def _(node: Contraction, w: Writer) -> Written:
-    found, to = pattern(node, w.family), w.notation
-    written = found and getattr(to, found.name)(w, *found.arguments)
-    written = written or to.multilinear(w, node)
-    batch_sum = any(node.form.extent(i) == w.family for i in node.summed)
-    return to.family_sum(w, written) if batch_sum else written
+    def contraction(self, node: Contraction) -> Written:
+        w = self.w
+        found, to = pattern(node, w.family), w.notation
+        written = found and getattr(to, found.name)(w, *found.arguments)
+        written = written or to.multilinear(w, node)
+        batch_sum = any(node.form.extent(i) == w.family for i in node.summed)
+        return to.family_sum(w, written) if batch_sum else written
