@@ -21,6 +21,7 @@ from ..language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     along,
@@ -30,6 +31,7 @@ from ..language.expressions import (
     is_zero,
     linear_combination,
     projection,
+    running_sum,
     tuple_of,
     zero,
 )
@@ -97,6 +99,9 @@ class Tangent(Reading[Node]):
 
     def contraction(self, node: Contraction) -> Node:
         return total(node, [(1, _with(node, k, self.d[x])) for k, x in enumerate(node.filled)])
+
+    def running_sum(self, node: RunningSum) -> Node:
+        return running_sum(self.d[node.operand], node.reverse)
 
     def tuple_(self, node: Tuple) -> Node:
         return tuple_of(self.d[component] for component in node.components)
@@ -216,6 +221,9 @@ class Pull(Reading[Shares]):
         if not all(z[k] in dependent or is_zero(z[k]) for k in psi.linear):
             raise NotLinear(f"an argument of {psi.name} does not depend on the variables")
         return [(z[k], linear_along(node, {k: self.u})) for k in psi.linear if z[k] in dependent]
+
+    def running_sum(self, node: RunningSum) -> Shares:
+        return [(node.operand, running_sum(self.u, not node.reverse))]
 
     def tuple_(self, node: Tuple) -> Shares:
         if not all(x in self.dependent or is_zero(x) for x in node.components):

@@ -22,6 +22,7 @@ from ..language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     argmax,
@@ -32,6 +33,7 @@ from ..language.expressions import (
     linear_combination,
     potential,
     projection,
+    running_sum,
     tuple_of,
     variable,
 )
@@ -114,6 +116,9 @@ class Lifted(Reading[Node]):
         form = _with_axis(node.form, lifted, [x in self.moved for x in picks], self.extent)
         arrays, integers = [self.new[x] for x in filled], [self.new[x] for x in picks]
         return contraction(lift_space(node.space, self.extent), form, node.opened, arrays, integers)
+
+    def running_sum(self, node: RunningSum) -> Node:
+        return running_sum(self.new[node.operand], node.reverse)
 
     def argmax(self, node: Argmax) -> Node:
         form = _with_axis(node.form, {0: True, 1: True}, [], self.extent)

@@ -24,11 +24,17 @@ from ..language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Variable,
+    aligned,
     along,
+    axes,
+    axis,
     constant,
+    contraction,
     elementwise,
     is_zero,
+    running_sum,
 )
 from ..language.forms import Access
 from ..language.reading import Reading
@@ -106,11 +112,28 @@ class Derivative(Reading[list[Term]]):
             found += [moved for term in self.of(x) for moved in _through(node, k, term)]
         return found
 
+    def running_sum(self, node: RunningSum) -> list[Term]:
+        linear = _as_matrix(node)
+        return [moved for term in self.of(node.operand) for moved in _through(linear, 1, term)]
+
     def _unknown(self, node: Node) -> list[Term]:
         kind = type(node).__name__
         raise SpaceError(f"{kind} has no structured derivative: it is uninterpreted")
 
     tuple_ = jet = _unknown
+
+
+def _as_matrix(node: RunningSum) -> Contraction:
+    """The product with the triangle of ones that the running sums are: those of unit vectors."""
+    *before, last = shape_of(node)
+    unit = aligned([last], [(axis(0),), (axis(0), axis(0))])
+    units = contraction(R(last, last), unit, 1, (constant(sympy.S.One, R(last)),))
+    read, other = axes(0, len(before) + 1), axis(len(before) + 1)
+    form = aligned([*before, last, last], [(read[-1], other), read, (*read[:-1], other)])
+    operands = running_sum(units, node.reverse), node.operand
+    made = contraction(node.space, form, 2, operands)
+    assert isinstance(made, Contraction)
+    return made
 
 
 # --- through a contraction
@@ -172,13 +195,13 @@ def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) 
     plain = dict(term.extents)
     for index, _, _ in term.bound:
         plain.pop(index)
-    for axis, (entry, at) in enumerate(zip(term.out, place, strict=True)):
+    for number, (entry, at) in enumerate(zip(term.out, place, strict=True)):
         if entry.is_number:
             keeps = at.is_number or (at in free and bool((free[at] - 1 - entry).is_nonnegative))
         else:
             keeps = plain.pop(entry, None) is not None
         if not keeps:
-            term = _with_index(term, axis, shape[axis])
+            term = _with_index(term, number, shape[number])
     return term
 
 

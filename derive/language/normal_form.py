@@ -40,6 +40,7 @@ from .expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     zero,
@@ -171,6 +172,12 @@ class _Classes(Reading[Class]):
 
     def projection(self, node: Projection) -> Class:
         return self.atom(node.space, Projection, self.of[node.operand], node.position)
+
+    def running_sum(self, node: RunningSum) -> Class:
+        weight, inner = self.scaled(self.of[node.operand])
+        return self.sum(
+            node.space, {self.atom(node.space, RunningSum, inner, node.reverse): weight}
+        )
 
     def argmax(self, node: Argmax) -> Class:
         operand = self.of[node.operand]

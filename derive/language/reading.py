@@ -22,6 +22,7 @@ from .nodes import (
     Tuple,
     Variable,
 )
+from .running_sums import RunningSum
 
 T = TypeVar("T")
 
@@ -37,6 +38,7 @@ KINDS: dict[type[Node], str] = {
     Held: "held",
     Potential: "potential",
     Jet: "jet",
+    RunningSum: "running_sum",
 }
 """The method that reads each kind of node."""
 
@@ -88,3 +90,6 @@ class Reading(ABC, Generic[T]):
 
     @abstractmethod
     def jet(self, node: Jet) -> T: ...
+
+    @abstractmethod
+    def running_sum(self, node: RunningSum) -> T: ...

@@ -25,6 +25,7 @@ from .expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
 )
@@ -172,6 +173,10 @@ class Values(Reading[Value]):
 
     def jet(self, node: Jet) -> Value:
         raise TypeError("Jet is uninterpreted and has no value")
+
+    def running_sum(self, node: RunningSum) -> Value:
+        array, step = np.asarray(self[node.operand]), -1 if node.reverse else 1
+        return np.cumsum(array[..., ::step], axis=-1)[..., ::step]
 
     def argmax(self, node: Argmax) -> Value:
         kept, summed = _shown(node.form, 1), node.summed

@@ -23,6 +23,7 @@ from .expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
 )
@@ -183,3 +184,6 @@ class _Formula(Reading[Written]):
         written = written or to.multilinear(w, node)
         batch_sum = any(node.form.extent(i) == w.family for i in node.summed)
         return to.family_sum(w, written) if batch_sum else written
+
+    def running_sum(self, node: RunningSum) -> Written:
+        return self.w.notation.running_sum(self.w, node)

@@ -17,6 +17,7 @@ from .expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     argmax,
@@ -29,6 +30,7 @@ from .expressions import (
     parts,
     potential,
     projection,
+    running_sum,
     tuple_of,
     zero,
 )
@@ -101,6 +103,9 @@ class Rebuilt(Reading[Node]):
         directions = list(zip(slots, self.operands[count : count + more], strict=True))
         last = self.operands[count + more] if node.cotangent is not None else None
         return jet(node.function, node.space, self.operands[:count], directions, node.opened, last)
+
+    def running_sum(self, node: RunningSum) -> Node:
+        return running_sum(self.operands[0], node.reverse)
 
 
 def rebuild(node: Node, operands: Sequence[Node]) -> Node:

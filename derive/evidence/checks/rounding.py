@@ -23,8 +23,10 @@ from ...language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
+    array_space,
 )
 from ...language.reading import Reading
 from ...language.reference import Array, Sizes, Value, Values, at_sizes, extent, values_of
@@ -91,6 +93,12 @@ class Bounds(Reading[Value]):
         moved = Values(values, self.sizes, np.dtype(complex))(node)
         return moved.imag / TINY + _operations(node, self.sizes) * moved.real
 
+    def running_sum(self, node: RunningSum) -> Value:
+        """What the operand is off by, summed, and an addition for each entry."""
+        count, step = np.shape(self.value[node])[-1], -1 if node.reverse else 1
+        own = self.bound[node.operand] + count * abs(self.value[node.operand])
+        return np.cumsum(own[..., ::step], axis=-1)[..., ::step]
+
     def tuple_(self, node: Tuple) -> Value:
         return tuple(self.bound[x] for x in node.components)
 
@@ -123,5 +131,7 @@ def _operations(node: Contraction, sizes: Sizes) -> int:
 
 def operations(root: Node, sizes: Sizes) -> int:
     """The additions and products on all ways to one entry of an expression, and one more."""
-    sums = [node for node in topological(root) if isinstance(node, Contraction)]
-    return 1 + sum(_operations(node, sizes) for node in sums)
+    order = topological(root)
+    forms = sum(_operations(node, sizes) for node in order if isinstance(node, Contraction))
+    running = [array_space(node, "cumsum") for node in order if isinstance(node, RunningSum)]
+    return 1 + forms + sum(extent(space.shape[-1], sizes) for space in running)

@@ -25,6 +25,7 @@ from ...language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
 )
@@ -204,6 +205,14 @@ class Components(Reading[Value]):
         for place in np.ndindex(*result.shape):
             entries = (array[place] for array in arrays)
             result[place] = psi.body.xreplace(dict(zip(psi.arguments, entries, strict=True)))
+        return result
+
+    def running_sum(self, node: RunningSum) -> Value:
+        array = self[node.operand]
+        result = np.empty(array.shape, dtype=object)
+        for *row, k in np.ndindex(*array.shape):
+            summed = range(k, array.shape[-1]) if node.reverse else range(k + 1)
+            result[(*row, k)] = sympy.Add(*(array[(*row, j)] for j in summed))
         return result
 
     def tuple_(self, node: Tuple) -> Value:

@@ -15,7 +15,7 @@ from itertools import accumulate
 import sympy
 
 from ...language.abbreviations import abbreviated
-from ...language.expressions import Contraction, Elementwise, Node, Variable, is_zero, zero
+from ...language.expressions import Elementwise, Node, Variable, is_zero, zero
 from ...language.names import Allocator, unused
 from ...language.normal_form import normal
 from ...language.spaces import Indices as IndexSpace
@@ -25,7 +25,7 @@ from ...language.walk import storage
 from ...models.programs import BATCH, Program
 from .loops import Asked, Buffer, Fill, Statement, Step, instances
 from .nests import Indices, Nest
-from .products import is_sum
+from .products import Summed, is_sum
 from .rows import cleared_sum, copied_rows, set_rows
 from .schedule import Schedule, Sink, is_leaf, prepared
 from .sums import sum_statements
@@ -236,7 +236,7 @@ class _Lowering:
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
         nests: dict[int, dict[object, list[Sink]]] = {}
-        sums: dict[int, list[tuple[Sink, sympy.Expr, Contraction]]] = {}
+        sums: dict[int, list[tuple[Sink, sympy.Expr, Summed]]] = {}
         for sink in schedule.sinks:
             if sink.pointwise is not None:
                 shapes = nests.setdefault(sink.pointwise_stage, {})
@@ -344,7 +344,7 @@ class _Lowering:
         target = self.targets[sink]
         first = total is sink.first_sum and not self._adds(sink)
         assert is_sum(total)
-        body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)  # type: ignore[arg-type]
+        body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)
         line = self._line(target.name, "=" if first else "+=", total, weight)
         return Step((line,), tuple(body))
 

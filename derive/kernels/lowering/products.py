@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias, TypeGuard
+
 import sympy
 
 from ...language.accesses import is_linear, running, stays_inside
-from ...language.expressions import Argmax, Contraction, Node, contraction
+from ...language.expressions import Argmax, Contraction, Node, RunningSum, contraction
 from ...language.forms import Access, Form, make_form
 from ...language.patterns import is_rearranged
 from ...language.spaces import Real
 
+Summed: TypeAlias = Contraction | RunningSum
 
-def is_sum(node: Node) -> bool:
-    """A contraction that sums, or that sets its result at other places than one by one."""
-    return isinstance(node, Contraction) and not node.is_pointwise
+
+def is_sum(node: Node) -> TypeGuard[Summed]:
+    """A contraction that sums, or that sets its result at other places than one by one.
+
+    So are running sums: loops of their own make them.
+    """
+    return isinstance(node, RunningSum) or (isinstance(node, Contraction) and not node.is_pointwise)
 
 
 def strided_base(node: Node) -> Node:
@@ -96,7 +103,7 @@ def laid_out(node: Node) -> Node:
     come first into an array of their own with one axis for each index: cropping, or embedding.
     What reads or writes at class indices stays as it is: they are no windows.
     """
-    if not isinstance(node, Contraction) or not is_sum(node):
+    if not is_sum(node) or not isinstance(node, Contraction):
         return node
     if len(node.filled) != 2 or node.selectors:
         return node

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import sympy
 
-from ...language.expressions import Contraction, Node
+from ...language.expressions import Contraction, Node, RunningSum
 from ...language.forms import Access
 from ...language.patterns import is_rearranged
 from .loops import Accumulate, Buffer, Fill, Gemm, Let, Local, Matrix, Number, Statement, Store
 from .nests import Indices, Memory, Points, placed, weighted, wrapped
-from .products import as_product, shown_indices, strided_base
+from .products import Summed, as_product, shown_indices, strided_base
 
 
 def sum_statements(
@@ -20,10 +20,12 @@ def sum_statements(
     indices: Indices,
     target: Buffer,
     weight: sympy.Expr,
-    node: Contraction,
+    node: Summed,
     first: bool,
 ) -> list[Statement]:
     """target += weight * sum, or target = .. where this is the first that is said of it."""
+    if isinstance(node, RunningSum):
+        return _running_sum(Points(memory, names, indices), target, weight, node, first)
     if as_product(node) and all(strided_base(x) in memory or x in memory for x in node.filled):
         fill = [Fill(target)] if first else []
         return [*fill, *_matrix_product(memory, indices, target, weight, node)]
@@ -57,6 +59,20 @@ def _loop_sum(
         return [*fill, *wrapped(outer, extents[:split], body)]
     store = Store(target, place, weighted(weight, value), True, guards)
     return [*([Fill(target)] if first else []), *wrapped(symbols, extents, [*points.lets, store])]
+
+
+def _running_sum(
+    points: Points, target: Buffer, weight: sympy.Expr, node: RunningSum, first: bool
+) -> list[Statement]:
+    """One loop along the last axis with the sum so far, inside loops over the other axes."""
+    *rows, index = points.indices.fresh(target.shape)
+    *outer, extent = target.shape
+    place = (*rows, extent - 1 - index if node.reverse else index)
+    total = points.indices.scalar("total", (), points.used)
+    value = points.value(node.operand, place, root=True)
+    store = Store(target, place, weighted(weight, Local(total)), not first)
+    loop = wrapped([index], [extent], [*points.lets, Accumulate(total, value), store])
+    return wrapped(rows, outer, [Let(total, Number(sympy.S.Zero)), *loop])
 
 
 def _loop_order(node: Contraction) -> list[sympy.Symbol]:

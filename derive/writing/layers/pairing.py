@@ -17,6 +17,7 @@ from ...language.expressions import (
     Jet,
     LinearCombination,
     Node,
+    RunningSum,
     Variable,
     linear_combination,
 )
@@ -47,6 +48,7 @@ class Move:
 HADAMARD = r"$\odot$ moves across, (2.13)"
 DEFINITION = "the adjoint's definition"
 LINEARITY = "linearity"
+RUNNING = "the adjoint of running sums runs from the other end"
 SELECTS = "the adjoint of a selection puts back"
 PUTS = "the adjoint of putting back selects"
 _MATRIX = "the adjoint of a matrix"
@@ -134,6 +136,9 @@ class _Law(Reading[str]):
 
     def jet(self, node: Jet) -> str:
         return DEFINITION
+
+    def running_sum(self, node: RunningSum) -> str:
+        return RUNNING
 
     def _apart(self, node: Node) -> str:
         return "the components apart"
