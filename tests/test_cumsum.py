@@ -98,6 +98,7 @@ def ranked(h: H, x: X, *, W: Hom(H, H), U: Hom(X, H), b: H) -> H:
     return tanh(cumsum(W @ h) + U @ x + cumsum(b * h, reverse=True))
 
 
+NETWORK = recurrent("ranks", ranked, prediction=readout, loss=squared_loss)
 LAYERS = {f.name: f for f in (vector, rows, reversed_, twice, shares, paired)}
 PLAIN = {name: f for name, f in LAYERS.items() if f is not paired}
 layers = pytest.mark.parametrize("name", LAYERS)
@@ -260,9 +261,10 @@ def test_what_is_one_by_the_laws_of_products_is_one_running_sum() -> None:
 
 @pytest.fixture(scope="module")
 def kernels(request: pytest.FixtureRequest):
-    """The kernels of every layer here."""
-    folder = built(request, "cumsum", lambda: texts(LAYERS), QUICK)
-    return {name: load_kernels(name, folder) for name in LAYERS}
+    """The kernels of every layer here, and of the network."""
+    every_one = {**LAYERS, NETWORK.name: NETWORK}
+    folder = built(request, "cumsum", lambda: texts(every_one), QUICK)
+    return {name: load_kernels(name, folder) for name in every_one}
 
 
 @layers
@@ -328,11 +330,9 @@ def test_rounding_errors_are_bounded() -> None:
 # --- over time
 
 
-def test_rtrl_is_bptt_in_a_cell(tmp_path) -> None:
-    network = recurrent("ranks", ranked, prediction=readout, loss=squared_loss)
-    run = network.compile(cache=tmp_path).recurrence
-    rng = np.random.default_rng(8)
-    theta = network.flat(network.initial(rng, {"n": 4, "m": 3, "prediction_k": 2}))
+def test_rtrl_is_bptt_in_a_cell(kernels) -> None:
+    run, rng = kernels["ranks"].recurrence, np.random.default_rng(8)
+    theta = NETWORK.flat(NETWORK.initial(rng, {"n": 4, "m": 3, "prediction_k": 2}))
     theta = {name: rng.normal(size=np.shape(a)) / 3 for name, a in theta.items()}
     x, y = rng.normal(size=(6, 2, 3)), rng.normal(size=(6, 2, 2))
     exact = run.gradient(theta, x, y)

@@ -98,15 +98,36 @@ def spoken(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
     if node in names or isinstance(node, Variable):
         return names.get(node, getattr(node, "name", otherwise))
     parts = [names.get(x, getattr(x, "name", "")) for x in node.operands]
-    head = [node.operation.name] if isinstance(node, Elementwise) else []
-    if isinstance(node, Contraction) and len(node.filled) == 1 and node.summed:
-        head = ["sum"]
-    if isinstance(node, Contraction) and any(len(_running(e)) > 1 for e in node.access(0)):
-        head = ["windows"]
-    if isinstance(node, Argmax):
-        head = [f"argmax{node.position + 1}" if len(node.summed) > 1 else "argmax"]
-    simple = isinstance(node, (Elementwise, Contraction, Argmax)) and all(parts) and len(parts) <= 2
-    return "_".join([*head, *parts]) if simple else otherwise
+    head = _HEADS(node)
+    simple = head is not None and all(parts) and len(parts) <= 2
+    return "_".join([*(head or []), *parts]) if simple else otherwise
+
+
+class _Heads(Reading[list[str] | None]):
+    """What stands in an identifier in front of the parts; None for what is not named by them."""
+
+    def elementwise(self, node: Elementwise) -> list[str]:
+        return [node.operation.name]
+
+    def contraction(self, node: Contraction) -> list[str]:
+        if any(len(_running(entry)) > 1 for entry in node.access(0)):
+            return ["windows"]
+        return ["sum"] if len(node.filled) == 1 and node.summed else []
+
+    def argmax(self, node: Argmax) -> list[str]:
+        return [f"argmax{node.position + 1}" if len(node.summed) > 1 else "argmax"]
+
+    def running_sum(self, node: RunningSum) -> list[str]:
+        return ["cumsum_back" if node.reverse else "cumsum"]
+
+    def _none(self, node: Node) -> None:
+        return None
+
+    variable = constant = linear_combination = _none
+    tuple_ = projection = held = potential = jet = _none
+
+
+_HEADS = _Heads()
 
 
 def _running(entry: sympy.Expr) -> list[sympy.Basic]:

@@ -131,7 +131,24 @@ def _operations(node: Contraction, sizes: Sizes) -> int:
 
 def operations(root: Node, sizes: Sizes) -> int:
     """The additions and products on all ways to one entry of an expression, and one more."""
-    order = topological(root)
-    forms = sum(_operations(node, sizes) for node in order if isinstance(node, Contraction))
-    running = [array_space(node, "cumsum") for node in order if isinstance(node, RunningSum)]
-    return 1 + forms + sum(extent(space.shape[-1], sizes) for space in running)
+    own = _Operations(sizes)
+    return 1 + sum(own(node) for node in topological(root))
+
+
+class _Operations(Reading[int]):
+    """The additions and products on the way to one entry of a node; those of functions apart."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+
+    def contraction(self, node: Contraction) -> int:
+        return _operations(node, self.sizes)
+
+    def running_sum(self, node: RunningSum) -> int:
+        return extent(array_space(node, "cumsum").shape[-1], self.sizes)
+
+    def _none(self, node: Node) -> int:
+        return 0
+
+    variable = constant = linear_combination = elementwise = _none
+    tuple_ = projection = argmax = held = potential = jet = _none
