@@ -13,6 +13,7 @@ _HOMES = {
     "language.spaces": "Gram Hom Index R SpaceError dims",
     "language.forms": "indices",
     "language.expressions": "variable",
+    "language.running_sums": "cumsum",
     "language.scalars.digits": "AccuracyWarning",
     "language.roles": "Mask fixed given",
     "vocabulary.functions": """elementwise_function elu exp expm1 gelu leaky_relu log log1p

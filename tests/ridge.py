@@ -9,30 +9,27 @@ from contextlib import contextmanager
 from zlib import crc32
 
 import numpy as np
+from pytest import MonkeyPatch
 
-from derive.evidence.checks import rounding
-from derive.language import reference
+from derive.evidence.checks.rounding import Bounds
 from derive.language.expressions import Jet
+from derive.language.reference import Values, shape_of
 
 
 @contextmanager
 def interpreted_jets() -> Iterator[None]:
     """While this holds, the reference evaluates jets."""
-    plain = [(rule, rule.dispatch(object)) for rule in (reference._value, rounding._bound)]
-    reference._value.register(Jet, _value)
-    rounding._bound.register(Jet, _bound)
-    try:
+    with MonkeyPatch.context() as patched:
+        patched.setattr(Values, "jet", _value)
+        patched.setattr(Bounds, "jet", _bound)
         yield
-    finally:
-        for rule, fallback in plain:
-            rule.register(Jet, fallback)
 
 
-def _value(node: Jet, at) -> np.ndarray:
+def _value(at: Values, node: Jet) -> np.ndarray:
     """The derivative along the directions; with a cotangent u, P^T of it times u."""
     arguments = [np.asarray(at[x]) for x in node.arguments]
     codomain = node.cotangent.space if node.cotangent is not None else node.space
-    rows = reference.shape_of(codomain, at.sizes)
+    rows = shape_of(codomain, at.sizes)
     matrices = [_matrix(node.function, k, rows, a.shape) for k, a in enumerate(arguments)]
     inner = sum(np.tensordot(p, a, a.ndim) for p, a in zip(matrices, arguments, strict=True))
     order = len(node.directions) + (node.cotangent is not None)
@@ -55,7 +52,7 @@ def _matrix(function: str, slot: int, rows, columns) -> np.ndarray:
     return random.uniform(-1, 1, (*rows, *columns))
 
 
-def _bound(node: Jet, at) -> np.ndarray:
+def _bound(at: Bounds, node: Jet) -> np.ndarray:
     """A few hundred roundings: sums of fewer than 20 terms, in fewer than 10 factors."""
     largest = max(np.max(abs(np.asarray(at.value[x])), initial=1.0) for x in node.operands)
     return np.full(np.shape(at.value[node]), 1e3 * largest**3)

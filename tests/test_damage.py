@@ -11,6 +11,7 @@ from itertools import chain, zip_longest
 
 import pytest
 import sympy
+from damaged_rules import LIFTS, PULLS, TANGENTS, Rule
 from ridge import interpreted_jets
 
 from derive import (
@@ -31,7 +32,7 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.calculus import calculus, lift, maps
+from derive.calculus import calculus, maps
 from derive.calculus.calculus import NotLinear
 from derive.calculus.maps import BilinearMap
 from derive.evidence.checks.accuracy import findings as value_findings
@@ -136,9 +137,7 @@ def test_nothing_is_noticed_where_nothing_is_damaged(layer_: Layer) -> None:
         assert [found for found in findings(layer_) if not found.ok] == []
 
 
-# --- the rules by node: _tangent and pull, whole
-
-Rule = Callable[..., object]
+# --- the rules by node: tangents and shares, whole
 
 
 def each(change: Callable[[Node], Node]) -> Callable[[object], object]:
@@ -159,9 +158,9 @@ WHOLE = {
 }
 NODES = (LinearCombination, Elementwise, Contraction, Tuple, Projection, Jet)
 RULES = {
-    "tangent": (calculus._tangent, NODES),
-    "pull": (calculus.pull, tuple(node for node in NODES if node is not Elementwise)),
-    "lift": (lift._lift, (LinearCombination, Elementwise, Contraction, Tuple, Projection)),
+    "tangent": (TANGENTS, NODES),
+    "pull": (PULLS, tuple(node for node in NODES if node is not Elementwise)),
+    "lift": (LIFTS, (LinearCombination, Elementwise, Contraction, Tuple, Projection)),
 }
 
 
@@ -170,9 +169,7 @@ def rule(request: pytest.FixtureRequest) -> Callable[[object, type, Rule], None]
     """Puts another implementation in for one kind of node, until the test ends."""
 
     def put(table, node: type, other: Rule) -> None:
-        plain = table.dispatch(node)
-        request.addfinalizer(lambda: table.register(node, plain))
-        table.register(node, other)
+        request.addfinalizer(table.put(node, other))
 
     return put
 
@@ -183,7 +180,7 @@ def rule(request: pytest.FixtureRequest) -> Callable[[object, type, Rule], None]
 )
 def test_a_rule_as_a_whole(name, node, damage, rule) -> None:
     table, change = RULES[name][0], WHOLE[damage]
-    plain = table.dispatch(node)
+    plain = table.of(node)
     rule(table, node, lambda *arguments: change(plain(*arguments)))
     layers = [unknown] if node is Jet else LAYERS
     with jets(layers):
@@ -345,38 +342,38 @@ def pull_jet_directions_dropped(e: Jet, u, dependent):
     return [(x, replace(share, directions=share.directions[1:]))]
 
 
-TANGENT = {node: calculus._tangent.dispatch(node) for node in (*NODES, Held)}
-PULL = {node: calculus.pull.dispatch(node) for node in NODES}
+TANGENT = {node: TANGENTS.of(node) for node in (*NODES, Held)}
+PULL = {node: PULLS.of(node) for node in NODES}
 INNER = [
-    (calculus._tangent, LinearCombination, d_sum_last_dropped),
-    (calculus._tangent, LinearCombination, d_sum_without_weights),
-    (calculus._tangent, Elementwise, d_psi_last_argument_dropped),
-    (calculus._tangent, Elementwise, d_psi_by_another_argument),
-    (calculus._tangent, Elementwise, d_psi_without_derivative),
-    (calculus._tangent, Elementwise, d_psi_without_direction),
-    (calculus._tangent, Contraction, d_form_last_factor_dropped),
-    (calculus._tangent, Contraction, d_form_into_another_slot),
-    (calculus._tangent, Contraction, d_form_all_slots_at_once),
-    (calculus._tangent, Held, d_held_is_moved),
-    (calculus._tangent, Tuple, d_tuple_last_dropped),
-    (calculus._tangent, Tuple, d_tuple_reversed),
-    (calculus._tangent, Projection, d_projection_of_another),
-    (calculus.pull, LinearCombination, pull_sum_last_dropped),
-    (calculus.pull, LinearCombination, pull_sum_without_weights),
-    (calculus.pull, Contraction, pull_form_to_another),
-    (calculus.pull, Contraction, pull_form_with_itself),
-    (calculus.pull, Tuple, pull_tuple_last_dropped),
-    (calculus.pull, Tuple, pull_tuple_of_another),
-    (calculus.pull, Projection, pull_projection_to_another),
-    (calculus.pull, Projection, pull_projection_to_all),
+    (TANGENTS, LinearCombination, d_sum_last_dropped),
+    (TANGENTS, LinearCombination, d_sum_without_weights),
+    (TANGENTS, Elementwise, d_psi_last_argument_dropped),
+    (TANGENTS, Elementwise, d_psi_by_another_argument),
+    (TANGENTS, Elementwise, d_psi_without_derivative),
+    (TANGENTS, Elementwise, d_psi_without_direction),
+    (TANGENTS, Contraction, d_form_last_factor_dropped),
+    (TANGENTS, Contraction, d_form_into_another_slot),
+    (TANGENTS, Contraction, d_form_all_slots_at_once),
+    (TANGENTS, Held, d_held_is_moved),
+    (TANGENTS, Tuple, d_tuple_last_dropped),
+    (TANGENTS, Tuple, d_tuple_reversed),
+    (TANGENTS, Projection, d_projection_of_another),
+    (PULLS, LinearCombination, pull_sum_last_dropped),
+    (PULLS, LinearCombination, pull_sum_without_weights),
+    (PULLS, Contraction, pull_form_to_another),
+    (PULLS, Contraction, pull_form_with_itself),
+    (PULLS, Tuple, pull_tuple_last_dropped),
+    (PULLS, Tuple, pull_tuple_of_another),
+    (PULLS, Projection, pull_projection_to_another),
+    (PULLS, Projection, pull_projection_to_all),
 ]
 JETS = {
-    "higher": (calculus._tangent, d_jet(higher=False)),
-    "inner": (calculus._tangent, d_jet(inner=False)),
-    "paired": (calculus._tangent, d_jet(paired=False)),
-    "last argument": (calculus._tangent, d_jet_last_argument_dropped),
-    "direction": (calculus.pull, pull_jet_directions_dropped),
-    "slot": (calculus.pull, pull_jet_slot),
+    "higher": (TANGENTS, d_jet(higher=False)),
+    "inner": (TANGENTS, d_jet(inner=False)),
+    "paired": (TANGENTS, d_jet(paired=False)),
+    "last argument": (TANGENTS, d_jet_last_argument_dropped),
+    "direction": (PULLS, pull_jet_directions_dropped),
+    "slot": (PULLS, pull_jet_slot),
 }
 
 

@@ -10,6 +10,7 @@ from itertools import chain, zip_longest
 
 import pytest
 import sympy
+from damaged_rules import TERMS
 from declared import LAYERS
 from recurrent_cells import CELLS
 from structured import ROUNDING, errors
@@ -30,7 +31,7 @@ from derive import (
     total_sum,
 )
 from derive.calculus import combining, structure, terms
-from derive.calculus.structure import _terms, _through
+from derive.calculus.structure import _through
 from derive.calculus.terms import Term, scaled, times
 from derive.language.expressions import (
     Constant,
@@ -114,9 +115,7 @@ def rule(request: pytest.FixtureRequest) -> Callable[[type, Callable], None]:
     """Puts another rule in for one kind of node, until the test ends."""
 
     def put(node: type, other: Callable) -> None:
-        plain = _terms.dispatch(node)
-        request.addfinalizer(lambda: _terms.register(node, plain))
-        _terms.register(node, other)
+        request.addfinalizer(TERMS.put(node, other))
 
     return put
 
@@ -133,7 +132,7 @@ WHOLE = {
 @pytest.mark.parametrize("damage", WHOLE)
 @pytest.mark.parametrize("node", [LinearCombination, Elementwise, Contraction])
 def test_a_rule_as_a_whole(node, damage, rule) -> None:
-    plain = _terms.dispatch(node)
+    plain = TERMS.of(node)
     rule(node, lambda e, d: WHOLE[damage](plain(e, d)))
     assert noticed()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import sympy
+from damaged_rules import PULLS, TANGENTS, Rule
 from shipped import SINGLE
 
 from derive import (
@@ -27,7 +28,7 @@ from derive import (
     tanh,
 )
 from derive.calculus import calculus, maps
-from derive.calculus.calculus import NotLinear, _tangent, pull
+from derive.calculus.calculus import NotLinear
 from derive.calculus.maps import LinearMap
 from derive.evidence.proofs.proof import Oracle, Undecided, prove, prove_at, small_sizes
 from derive.language.expressions import (
@@ -164,9 +165,6 @@ def scaled(factor: int, node: Node) -> Node:
     return linear_combination([(factor, node)])
 
 
-Rule = Callable[..., object]
-
-
 def tangents_scaled(factor: int) -> Callable[[Rule], Rule]:
     return lambda rule: lambda node, d: scaled(factor, rule(node, d))
 
@@ -236,14 +234,14 @@ DAMAGE = {
 }
 NODES = [LinearCombination, Contraction, Tuple]
 CASES = [
-    *((_tangent, node, name, DAMAGE[name][0]) for node in [*NODES, Elementwise] for name in DAMAGE),
-    *((pull, node, name, DAMAGE[name][1]) for node in NODES for name in DAMAGE),
-    *((_tangent, Projection, name, DAMAGE[name][0]) for name in ("sign", "factor 2")),
-    *((pull, Projection, name, DAMAGE[name][1]) for name in ("sign", "factor 2", "dropped term")),
-    (_tangent, Projection, "wrong position", other_position_of_a_tangent),
-    (pull, Projection, "wrong position", other_position_of_a_cotangent),
+    *((TANGENTS, node, name, DAMAGE[name][0]) for node in [*NODES, Elementwise] for name in DAMAGE),
+    *((PULLS, node, name, DAMAGE[name][1]) for node in NODES for name in DAMAGE),
+    *((TANGENTS, Projection, name, DAMAGE[name][0]) for name in ("sign", "factor 2")),
+    *((PULLS, Projection, name, DAMAGE[name][1]) for name in ("sign", "factor 2", "dropped term")),
+    (TANGENTS, Projection, "wrong position", other_position_of_a_tangent),
+    (PULLS, Projection, "wrong position", other_position_of_a_cotangent),
 ]
-CASES = [case for case in CASES if case[:3] != (pull, Contraction, "wrong argument")]  # see below
+CASES = [case for case in CASES if case[:3] != (PULLS, Contraction, "wrong argument")]  # see below
 
 
 @pytest.fixture
@@ -252,13 +250,11 @@ def damage() -> Iterator[Callable[..., None]]:
     kept = []
 
     def damaged(table, node, change) -> None:
-        rule = table.dispatch(node)
-        kept.append((table, node, rule))
-        table.register(node, change(rule))
+        kept.append(table.put(node, change(table.of(node))))
 
     yield damaged
-    for table, node, rule in reversed(kept):
-        table.register(node, rule)
+    for put_back in reversed(kept):
+        put_back()
 
 
 def test_the_undamaged_probe_is_proved() -> None:
@@ -268,7 +264,7 @@ def test_the_undamaged_probe_is_proved() -> None:
 @pytest.mark.parametrize(
     ("table", "node", "change"),
     [(table, node, change) for table, node, _, change in CASES],
-    ids=[f"{table.__name__[1:]} {node.__name__} {name}" for table, node, name, _ in CASES],
+    ids=[f"{table.name} {node.__name__} {name}" for table, node, name, _ in CASES],
 )
 def test_a_damaged_rule_is_refuted(damage, table, node, change) -> None:
     damage(table, node, change)

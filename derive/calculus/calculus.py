@@ -9,7 +9,6 @@ is the transpose of the tangent.  Both walk each node once, so sharing is kept a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import singledispatch
 
 from ..language.expressions import (
     Argmax,
@@ -22,6 +21,7 @@ from ..language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     along,
@@ -31,13 +31,16 @@ from ..language.expressions import (
     is_zero,
     linear_combination,
     projection,
+    running_sum,
     tuple_of,
     zero,
 )
+from ..language.reading import Reading
 from ..language.spaces import SpaceError
 from ..language.walk import depends_on, jet, topological
 
 Tangents = Mapping[Node, Node]
+Shares = list[tuple[Node, Node]]  # for each operand what a cotangent becomes
 
 
 class NotLinear(TypeError):
@@ -57,9 +60,10 @@ def tangents(roots: Iterable[Node], directions: Mapping[Variable, Node]) -> dict
     roots = list(roots)
     moved = depends_on(roots, directions)
     along: dict[Node, Node] = dict(directions.items())
+    derived = Tangent(along)
     for node in topological(*roots):
         if node not in along:
-            along[node] = _tangent(node, along) if node in moved else zero(node.space)
+            along[node] = derived(node) if node in moved else zero(node.space)
     return along
 
 
@@ -68,61 +72,52 @@ def tangent(node: Node, directions: Mapping[Variable, Node]) -> Node:
     return tangents([node], directions)[node]
 
 
-@singledispatch
-def _tangent(node: Node, d: Tangents) -> Node:
-    raise TypeError(f"{type(node).__name__} has no derivative")
+class Tangent(Reading[Node]):
+    """D e . v of a node, `d` has that of its operands."""
 
+    __slots__ = ("d",)
 
-@_tangent.register
-def _(node: Variable | Constant | Held | Argmax, d: Tangents) -> Node:
-    return zero(node.space)
+    def __init__(self, d: Tangents) -> None:
+        self.d = d
 
+    def _none(self, node: Variable | Constant | Held | Argmax) -> Node:
+        return zero(node.space)
 
-@_tangent.register
-def _(node: Potential, d: Tangents) -> Node:
-    return along(node, d[node.argument])
+    variable = constant = held = argmax = _none
 
+    def potential(self, node: Potential) -> Node:
+        return along(node, self.d[node.argument])
 
-@_tangent.register
-def _(node: LinearCombination, d: Tangents) -> Node:
-    return sum_like(node, [(weight, d[term]) for weight, term in node.terms])
+    def linear_combination(self, node: LinearCombination) -> Node:
+        return sum_like(node, [(weight, self.d[term]) for weight, term in node.terms])
 
+    def elementwise(self, node: Elementwise) -> Node:
+        psi, z, d = node.operation, node.arguments, self.d
+        curved = [k for k in range(len(z)) if k not in psi.linear]
+        slopes = [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in curved]
+        return sum_like(node, [*slopes, (1, linear_along(node, {k: d[z[k]] for k in psi.linear}))])
 
-@_tangent.register
-def _(node: Elementwise, d: Tangents) -> Node:
-    psi, z = node.operation, node.arguments
-    curved = [k for k in range(len(z)) if k not in psi.linear]
-    slopes = [(1, hadamard(elementwise(psi.derivative(k), *z), d[z[k]])) for k in curved]
-    return sum_like(node, [*slopes, (1, linear_along(node, {k: d[z[k]] for k in psi.linear}))])
+    def contraction(self, node: Contraction) -> Node:
+        return sum_like(node, [(1, _with(node, k, self.d[x])) for k, x in enumerate(node.filled)])
 
+    def running_sum(self, node: RunningSum) -> Node:
+        return running_sum(self.d[node.operand], node.reverse)
 
-@_tangent.register
-def _(node: Contraction, d: Tangents) -> Node:
-    return sum_like(node, [(1, _with(node, k, d[x])) for k, x in enumerate(node.filled)])
+    def tuple_(self, node: Tuple) -> Node:
+        return tuple_of(self.d[component] for component in node.components)
 
+    def projection(self, node: Projection) -> Node:
+        return projection(self.d[node.operand], node.position)
 
-@_tangent.register
-def _(node: Tuple, d: Tangents) -> Node:
-    return tuple_of(d[component] for component in node.components)
-
-
-@_tangent.register
-def _(node: Projection, d: Tangents) -> Node:
-    return projection(d[node.operand], node.position)
-
-
-@_tangent.register
-def _(node: Jet, d: Tangents) -> Node:
-    given = node.directions
-    higher = [
-        (1, _jet(node, (*given, (k, d[x])), node.cotangent)) for k, x in enumerate(node.arguments)
-    ]
-    inner = [
-        (1, _jet(node, (*given[:k], (slot, d[v]), *given[k + 1 :]), node.cotangent))
-        for k, (slot, v) in enumerate(given)
-    ]
-    paired = [] if node.cotangent is None else [(1, _jet(node, node.directions, d[node.cotangent]))]
-    return sum_like(node, [*higher, *inner, *paired])
+    def jet(self, node: Jet) -> Node:
+        given, u, d = node.directions, node.cotangent, self.d
+        higher = [(1, _jet(node, (*given, (k, d[x])), u)) for k, x in enumerate(node.arguments)]
+        inner = [
+            (1, _jet(node, (*given[:k], (slot, d[v]), *given[k + 1 :]), u))
+            for k, (slot, v) in enumerate(given)
+        ]
+        paired = [] if u is None else [(1, _jet(node, given, d[u]))]
+        return sum_like(node, [*higher, *inner, *paired])
 
 
 def linear_along(node: Elementwise, directions: Mapping[int, Node]) -> Node:
@@ -184,78 +179,84 @@ def cotangents(
     return {v: summed.get(v, zero(v.space)) for v in variables}, summed
 
 
-@singledispatch
-def pull(node: Node, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    """For each operand that depends on the variables, the cotangent that this node makes of u."""
-    raise NotLinear(f"{type(node).__name__} depends on the variables, but is not linear in them")
+def pull(node: Node, u: Node, dependent: set[Node]) -> Shares:
+    """For each operand that depends on the variables, what u becomes across this node.
+
+    Raises NotLinear where the node is not linear in the variables.
+    """
+    return Pull(u, dependent)(node)
 
 
-@pull.register
-def _(node: Variable, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    return []
+class Pull(Reading[Shares]):
+    """u moved across a node, to each operand that depends on the variables."""
 
+    __slots__ = ("dependent", "u")
 
-@pull.register
-def _(node: LinearCombination, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    if not all(x in dependent for x in node.operands):
-        raise NotLinear("a term of a sum does not depend on the variables; the map is affine")
-    return [(x, linear_combination([(w, u)])) for w, x in node.terms]
+    def __init__(self, u: Node, dependent: set[Node]) -> None:
+        self.u, self.dependent = u, dependent
 
+    def variable(self, node: Variable) -> Shares:
+        return []
 
-@pull.register
-def _(node: Contraction, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    open_slots = [k for k, x in enumerate(node.filled) if x in dependent]
-    if len(open_slots) != 1 or any(x in dependent for x in node.selectors):
-        raise NotLinear("a contraction depends on the variables in more than one slot")
-    (position,) = open_slots
-    return [(node.filled[position], opened(node, position, u))]
+    def _refused(self, node: Node) -> Shares:
+        kind = type(node).__name__
+        raise NotLinear(f"{kind} depends on the variables, but is not linear in them")
 
+    constant = argmax = held = potential = _refused
 
-@pull.register
-def _(node: Elementwise, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    psi, z = node.operation, node.arguments
-    if any(z[k] in dependent for k in range(len(z)) if k not in psi.linear):
-        raise NotLinear(f"{psi.name} depends on the variables, but is not linear in them")
-    if not all(z[k] in dependent or is_zero(z[k]) for k in psi.linear):
-        raise NotLinear(f"an argument of {psi.name} does not depend on the variables")
-    return [(z[k], linear_along(node, {k: u})) for k in psi.linear if z[k] in dependent]
+    def linear_combination(self, node: LinearCombination) -> Shares:
+        if not all(x in self.dependent for x in node.operands):
+            raise NotLinear("a term of a sum does not depend on the variables; the map is affine")
+        return [(x, linear_combination([(w, self.u)])) for w, x in node.terms]
 
+    def contraction(self, node: Contraction) -> Shares:
+        open_slots = [k for k, x in enumerate(node.filled) if x in self.dependent]
+        if len(open_slots) != 1 or any(x in self.dependent for x in node.selectors):
+            raise NotLinear("a contraction depends on the variables in more than one slot")
+        (position,) = open_slots
+        return [(node.filled[position], opened(node, position, self.u))]
 
-@pull.register
-def _(node: Tuple, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    if not all(x in dependent or is_zero(x) for x in node.components):
-        raise NotLinear("a component does not depend on the variables; the map is affine")
-    parted = enumerate(node.components)
-    return [(x, projection(u, k)) for k, x in parted if x in dependent]
+    def elementwise(self, node: Elementwise) -> Shares:
+        psi, z, dependent = node.operation, node.arguments, self.dependent
+        if any(z[k] in dependent for k in range(len(z)) if k not in psi.linear):
+            raise NotLinear(f"{psi.name} depends on the variables, but is not linear in them")
+        if not all(z[k] in dependent or is_zero(z[k]) for k in psi.linear):
+            raise NotLinear(f"an argument of {psi.name} does not depend on the variables")
+        return [(z[k], linear_along(node, {k: self.u})) for k in psi.linear if z[k] in dependent]
 
+    def running_sum(self, node: RunningSum) -> Shares:
+        return [(node.operand, running_sum(self.u, not node.reverse))]
 
-@pull.register
-def _(node: Projection, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    whole = node.operand.space.factors  # type: ignore[attr-defined]
-    filled = (u if k == node.position else zero(space) for k, space in enumerate(whole))
-    return [(node.operand, tuple_of(filled))]
+    def tuple_(self, node: Tuple) -> Shares:
+        if not all(x in self.dependent or is_zero(x) for x in node.components):
+            raise NotLinear("a component does not depend on the variables; the map is affine")
+        parted = enumerate(node.components)
+        return [(x, projection(self.u, k)) for k, x in parted if x in self.dependent]
 
+    def projection(self, node: Projection) -> Shares:
+        whole = node.operand.space.factors  # type: ignore[attr-defined]
+        filled = (self.u if k == node.position else zero(space) for k, space in enumerate(whole))
+        return [(node.operand, tuple_of(filled))]
 
-@pull.register
-def _(node: Jet, u: Node, dependent: set[Node]) -> list[tuple[Node, Node]]:
-    at = [k for k, (_, v) in enumerate(node.directions) if v in dependent]
-    paired = node.cotangent is not None and node.cotangent in dependent
-    if len(at) + paired != 1 or any(x in dependent for x in node.arguments):
-        raise NotLinear(f"{node.function}: the variables appear in more than one slot")
-    if paired:
-        assert node.opened is not None and node.cotangent is not None
-        back = (*node.directions, (node.opened, u))
-        space = node.cotangent.space
-        return [(node.cotangent, jet(node.function, space, node.arguments, back))]
-    (position,) = at
-    slot, v = node.directions[position]
-    rest = [*node.directions[:position], *node.directions[position + 1 :]]
-    if node.cotangent is not None:
-        assert node.opened is not None
-        rest, cotangent = [*rest, (node.opened, u)], node.cotangent
-    else:
-        cotangent = u
-    return [(v, jet(node.function, v.space, node.arguments, rest, slot, cotangent))]
+    def jet(self, node: Jet) -> Shares:
+        at = [k for k, (_, v) in enumerate(node.directions) if v in self.dependent]
+        paired = node.cotangent is not None and node.cotangent in self.dependent
+        if len(at) + paired != 1 or any(x in self.dependent for x in node.arguments):
+            raise NotLinear(f"{node.function}: the variables appear in more than one slot")
+        if paired:
+            assert node.opened is not None and node.cotangent is not None
+            back = (*node.directions, (node.opened, self.u))
+            space = node.cotangent.space
+            return [(node.cotangent, jet(node.function, space, node.arguments, back))]
+        (position,) = at
+        slot, v = node.directions[position]
+        rest = [*node.directions[:position], *node.directions[position + 1 :]]
+        if node.cotangent is not None:
+            assert node.opened is not None
+            rest, cotangent = [*rest, (node.opened, self.u)], node.cotangent
+        else:
+            cotangent = self.u
+        return [(v, jet(node.function, v.space, node.arguments, rest, slot, cotangent))]
 
 
 def opened(node: Contraction, position: int, u: Node) -> Node:

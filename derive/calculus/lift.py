@@ -8,19 +8,21 @@ the weight gradient as one product, are results of the calculus.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import singledispatch
 
 import sympy
 
 from ..language.expressions import (
     Argmax,
+    Constant,
     Contraction,
     Elementwise,
     Held,
+    Jet,
     LinearCombination,
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     argmax,
@@ -31,10 +33,12 @@ from ..language.expressions import (
     linear_combination,
     potential,
     projection,
+    running_sum,
     tuple_of,
     variable,
 )
 from ..language.forms import Access, Form, make_form
+from ..language.reading import Reading
 from ..language.spaces import Indices, Product, Real, Size, Space, SpaceError
 from ..language.walk import topological
 
@@ -60,25 +64,15 @@ def lift(
     """
     new: dict[Node, Node] = {x: variable(x.name, lift_space(x.space, extent)) for x in lifted}
     moved = set(new)
+    lifted_form = Lifted(new, moved, extent)
     for node in topological(*roots):
         if any(operand in moved for operand in node.operands):
             moved.add(node)
-            new[node] = _lift(node, [_Family(new[x], x in moved) for x in node.operands], extent)
+            new[node] = lifted_form(node)
         else:
             new.setdefault(node, node)
     tops = [new[root] if root in moved else repeated(root, extent) for root in roots]
     return tops, new
-
-
-class _Family:
-    """An operand after lifting, and whether it has the new axis."""
-
-    def __init__(self, node: Node, moved: bool) -> None:
-        self.node, self.moved = node, moved
-
-    def whole(self, extent: Size) -> Node:
-        """The operand with the new axis."""
-        return self.node if self.moved else repeated(self.node, extent)
 
 
 def repeated(node: Node, extent: Size) -> Node:
@@ -93,58 +87,58 @@ def repeated(node: Node, extent: Size) -> Node:
     return contraction(space, make_form([read, (_LIFTED, *read)], extents), 1, (node,))
 
 
-@singledispatch
-def _lift(node: Node, operands: list[_Family], extent: Size) -> Node:
-    raise SpaceError(f"{type(node).__name__} has no batched form: it is uninterpreted")
+class Lifted(Reading[Node]):
+    """A node's lifted form; `new` has that of its operands, `moved` those with the new axis."""
 
+    def __init__(self, new: dict[Node, Node], moved: set[Node], extent: Size) -> None:
+        self.new, self.moved, self.extent = new, moved, extent
 
-@_lift.register
-def _(node: LinearCombination, operands: list[_Family], extent: Size) -> Node:
-    weights = (weight for weight, _ in node.terms)
-    return linear_combination(zip(weights, (x.whole(extent) for x in operands), strict=True))
+    def whole(self, node: Node) -> Node:
+        """An operand's lifted form with the new axis."""
+        new = self.new[node]
+        return new if node in self.moved else repeated(new, self.extent)
 
+    def _alone(self, node: Variable | Constant) -> Node:
+        raise SpaceError(f"{type(node).__name__} has no operand to be lifted with")
 
-@_lift.register
-def _(node: Elementwise, operands: list[_Family], extent: Size) -> Node:
-    return elementwise(node.operation, *(x.whole(extent) for x in operands))
+    variable = constant = _alone
 
+    def linear_combination(self, node: LinearCombination) -> Node:
+        return linear_combination([(weight, self.whole(term)) for weight, term in node.terms])
 
-@_lift.register
-def _(node: Contraction, operands: list[_Family], extent: Size) -> Node:
-    filled = operands[: len(node.filled)]
-    lifted = dict(zip(node.slots, (x.moved for x in filled), strict=True)) | {node.opened: True}
-    picks = operands[len(node.filled) :]
-    form = _with_axis(node.form, lifted, [x.moved for x in picks], extent)
-    space = lift_space(node.space, extent)
-    arrays, integers = [x.node for x in filled], [x.node for x in picks]
-    return contraction(space, form, node.opened, arrays, integers)
+    def elementwise(self, node: Elementwise) -> Node:
+        return elementwise(node.operation, *map(self.whole, node.arguments))
 
+    def contraction(self, node: Contraction) -> Node:
+        filled, picks = node.filled, node.selectors
+        read = (x in self.moved for x in filled)
+        lifted = dict(zip(node.slots, read, strict=True)) | {node.opened: True}
+        form = _with_axis(node.form, lifted, [x in self.moved for x in picks], self.extent)
+        arrays, integers = [self.new[x] for x in filled], [self.new[x] for x in picks]
+        return contraction(lift_space(node.space, self.extent), form, node.opened, arrays, integers)
 
-@_lift.register
-def _(node: Argmax, operands: list[_Family], extent: Size) -> Node:
-    form = _with_axis(node.form, {0: True, 1: True}, [], extent)
-    return argmax(form, lift_space(node.space, extent), operands[0].node, node.position)
+    def running_sum(self, node: RunningSum) -> Node:
+        return running_sum(self.new[node.operand], node.reverse)
 
+    def argmax(self, node: Argmax) -> Node:
+        form = _with_axis(node.form, {0: True, 1: True}, [], self.extent)
+        space = lift_space(node.space, self.extent)
+        return argmax(form, space, self.new[node.operand], node.position)
 
-@_lift.register
-def _(node: Held, operands: list[_Family], extent: Size) -> Node:
-    return held(operands[0].node)
+    def held(self, node: Held) -> Node:
+        return held(self.new[node.operand])
 
+    def potential(self, node: Potential) -> Node:
+        return potential(self.whole(node.operand), self.whole(node.argument), node.gradient)
 
-@_lift.register
-def _(node: Potential, operands: list[_Family], extent: Size) -> Node:
-    value, argument = (x.whole(extent) for x in operands)
-    return potential(value, argument, node.gradient)
+    def tuple_(self, node: Tuple) -> Node:
+        return tuple_of(map(self.whole, node.components))
 
+    def projection(self, node: Projection) -> Node:
+        return projection(self.new[node.operand], node.position)
 
-@_lift.register
-def _(node: Tuple, operands: list[_Family], extent: Size) -> Node:
-    return tuple_of(x.whole(extent) for x in operands)
-
-
-@_lift.register
-def _(node: Projection, operands: list[_Family], extent: Size) -> Node:
-    return projection(operands[0].node, node.position)
+    def jet(self, node: Jet) -> Node:
+        raise SpaceError("Jet has no batched form: it is uninterpreted")
 
 
 def _with_axis(form: Form, lifted: dict[int, bool], picks: list[bool], extent: Size) -> Form:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import singledispatch
 
 import sympy
 
@@ -25,13 +24,20 @@ from ..language.expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Variable,
+    aligned,
     along,
+    axes,
+    axis,
     constant,
+    contraction,
     elementwise,
     is_zero,
+    running_sum,
 )
 from ..language.forms import Access
+from ..language.reading import Reading
 from ..language.spaces import R, Size, SpaceError
 from ..language.walk import depends_on, topological
 from .combining import added, summed
@@ -53,7 +59,7 @@ from .terms import (
 )
 
 
-class Derivative:
+class Derivative(Reading[list[Term]]):
     """The terms of every node of some expressions, derived by one array.
 
     `family` is the extent of an index that links no factors: that of the batch, which all of them
@@ -66,7 +72,7 @@ class Derivative:
         self.terms: dict[Node, tuple[Term, ...]] = {by: (self._identity(),)}
         for node in topological(*roots):
             if node not in self.terms:
-                self.terms[node] = added(_terms(node, self), family) if node in dependent else ()
+                self.terms[node] = added(self(node), family) if node in dependent else ()
 
     def of(self, node: Node) -> tuple[Term, ...]:
         """The terms of one of the nodes."""
@@ -76,53 +82,58 @@ class Derivative:
         access, extents = fresh_access(self.by.space.shape)  # type: ignore[attr-defined]
         return Term(access, access, (), tuple(extents.items()))
 
+    # --- the rules
 
-# --- the rules
+    def _none(self, node: Variable | Constant | Held | Argmax | Projection) -> list[Term]:
+        return []
+
+    variable = constant = held = argmax = _none
+    projection = _none  # of a variable that is not the one to derive by
+
+    def potential(self, node: Potential) -> list[Term]:
+        linear = along(node, node.argument)
+        assert isinstance(linear, Contraction)
+        return [moved for term in self.of(node.argument) for moved in _through(linear, 1, term)]
+
+    def linear_combination(self, node: LinearCombination) -> list[Term]:
+        return [scaled(weight, term) for weight, x in node.terms for term in self.of(x)]
+
+    def elementwise(self, node: Elementwise) -> list[Term]:
+        psi, found = node.operation, []
+        for k, z in enumerate(node.arguments):
+            slope = elementwise(psi.derivative(k), *node.arguments) if self.of(z) else None
+            if slope is not None and not is_zero(slope):
+                found += [times(term, (term.out, slope)) for term in self.of(z)]
+        return found
+
+    def contraction(self, node: Contraction) -> list[Term]:
+        found = []
+        for k, x in enumerate(node.filled):
+            found += [moved for term in self.of(x) for moved in _through(node, k, term)]
+        return found
+
+    def running_sum(self, node: RunningSum) -> list[Term]:
+        linear = _as_matrix(node)
+        return [moved for term in self.of(node.operand) for moved in _through(linear, 1, term)]
+
+    def _unknown(self, node: Node) -> list[Term]:
+        kind = type(node).__name__
+        raise SpaceError(f"{kind} has no structured derivative: it is uninterpreted")
+
+    tuple_ = jet = _unknown
 
 
-@singledispatch
-def _terms(node: Node, d: Derivative) -> list[Term]:
-    raise SpaceError(f"{type(node).__name__} has no structured derivative: it is uninterpreted")
-
-
-@_terms.register
-def _(node: Variable | Constant | Held | Argmax, d: Derivative) -> list[Term]:
-    return []
-
-
-@_terms.register
-def _(node: Potential, d: Derivative) -> list[Term]:
-    linear = along(node, node.argument)
-    assert isinstance(linear, Contraction)
-    return [moved for term in d.of(node.argument) for moved in _through(linear, 1, term)]
-
-
-@_terms.register
-def _(node: Projection, d: Derivative) -> list[Term]:
-    return []  # of another variable than the one to derive by
-
-
-@_terms.register
-def _(node: LinearCombination, d: Derivative) -> list[Term]:
-    return [scaled(weight, term) for weight, x in node.terms for term in d.of(x)]
-
-
-@_terms.register
-def _(node: Elementwise, d: Derivative) -> list[Term]:
-    psi, found = node.operation, []
-    for k, z in enumerate(node.arguments):
-        slope = elementwise(psi.derivative(k), *node.arguments) if d.of(z) else None
-        if slope is not None and not is_zero(slope):
-            found += [times(term, (term.out, slope)) for term in d.of(z)]
-    return found
-
-
-@_terms.register
-def _(node: Contraction, d: Derivative) -> list[Term]:
-    found = []
-    for k, x in enumerate(node.filled):
-        found += [moved for term in d.of(x) for moved in _through(node, k, term)]
-    return found
+def _as_matrix(node: RunningSum) -> Contraction:
+    """The product with the triangle of ones that the running sums are: those of unit vectors."""
+    *before, last = shape_of(node)
+    unit = aligned([last], [(axis(0),), (axis(0), axis(0))])
+    units = contraction(R(last, last), unit, 1, (constant(sympy.S.One, R(last)),))
+    read, other = axes(0, len(before) + 1), axis(len(before) + 1)
+    form = aligned([*before, last, last], [(read[-1], other), read, (*read[:-1], other)])
+    operands = running_sum(units, node.reverse), node.operand
+    made = contraction(node.space, form, 2, operands)
+    assert isinstance(made, Contraction)
+    return made
 
 
 # --- through a contraction
@@ -184,13 +195,13 @@ def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) 
     plain = dict(term.extents)
     for index, _, _ in term.bound:
         plain.pop(index)
-    for axis, (entry, at) in enumerate(zip(term.out, place, strict=True)):
+    for number, (entry, at) in enumerate(zip(term.out, place, strict=True)):
         if entry.is_number:
             keeps = at.is_number or (at in free and bool((free[at] - 1 - entry).is_nonnegative))
         else:
             keeps = plain.pop(entry, None) is not None
         if not keeps:
-            term = _with_index(term, axis, shape[axis])
+            term = _with_index(term, number, shape[number])
     return term
 
 

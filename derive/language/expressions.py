@@ -1,12 +1,12 @@
-"""The expressions a layer is made of: nine nodes and one uninterpreted one.
+"""The expressions a layer is made of: ten nodes and one uninterpreted one.
 
-variable, constant, linear combination, elementwise map, contraction, tuple, projection, argmax and
-held (a value without derivative, or with the gradient that a potential has); a jet is a derivative
-of an uninterpreted function.  Nodes are interned: equal expressions are the same object, so
-sharing, names and equality are those of objects.
+variable, constant, linear combination, elementwise map, contraction, running sum, tuple,
+projection, argmax and held (a value without derivative, or with the gradient that a potential has);
+a jet is a derivative of an uninterpreted function.  Nodes are interned: equal expressions are the
+same object, so sharing, names and equality are those of objects.
 
-This is the table of what stands in `nodes`, `given_derivatives`, `coefficients`, `constructors`
-and `arithmetic`; whoever imports from here has nodes with their operators.
+This is the table of what stands in `nodes`, `given_derivatives`, `running_sums`, `coefficients`,
+`constructors` and `arithmetic`; whoever imports from here has nodes with their operators.
 """
 
 from .arithmetic import (
@@ -58,6 +58,7 @@ from .nodes import (
     array_space,
     intern,
 )
+from .running_sums import RunningSum, cumsum, running_sum
 
 __all__ = [
     "Argmax",
@@ -71,6 +72,7 @@ __all__ = [
     "Node",
     "Potential",
     "Projection",
+    "RunningSum",
     "Tuple",
     "Variable",
     "aligned",
@@ -86,6 +88,7 @@ __all__ = [
     "constant",
     "contraction",
     "count_of_parts",
+    "cumsum",
     "elementwise",
     "hadamard",
     "held",
@@ -100,6 +103,7 @@ __all__ = [
     "power",
     "projection",
     "quotient",
+    "running_sum",
     "scaled_part",
     "slice_of",
     "together",

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import sympy
@@ -40,11 +40,13 @@ from .expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     zero,
 )
 from .forms import Access, Form, make_form
+from .reading import Reading
 from .spaces import Real, Space
 from .walk import rebuild, topological
 
@@ -86,8 +88,8 @@ class _Product:
     selectors: tuple[Class, ...]
 
 
-class _Classes:
-    """The classes of one walk."""
+class _Classes(Reading[Class]):
+    """The classes of one walk; a node is read when its operands have theirs."""
 
     def __init__(self) -> None:
         self.of: dict[Node, Class] = {}
@@ -100,7 +102,7 @@ class _Classes:
     def first(self, node: Node) -> Node:
         """The first expression of the node's class."""
         for inner in self._unknown(node):
-            number = self.of[inner] = _class(inner, self)
+            number = self.of[inner] = self(inner)
             self._firsts.setdefault(number, self._zero(inner, number))
         return self._firsts[self.of[node]]
 
@@ -147,85 +149,64 @@ class _Classes:
         ((inner, weight),) = self.sums[number].items()
         return weight, inner
 
+    def variable(self, node: Variable) -> Class:
+        return self.atom(node.space, Variable, node.name)
 
-@singledispatch
-def _class(node: Node, classes: _Classes) -> Class:
-    """The class of an expression whose operands have theirs."""
-    raise TypeError(f"{type(node).__name__} is not an expression")
+    def constant(self, node: Constant) -> Class:
+        return self.sum(node.space, {self.atom(node.space, Constant): node.value})
 
+    def linear_combination(self, node: LinearCombination) -> Class:
+        total: Sum = {}
+        for weight, operand in node.terms:
+            for term, inner in self.sums[self.of[operand]].items():
+                inner = inner if weight == 1 else weight * inner
+                total[term] = total.get(term, sympy.S.Zero) + inner
+        return self.sum(node.space, total)
 
-@_class.register
-def _(node: Variable, classes: _Classes) -> Class:
-    return classes.atom(node.space, Variable, node.name)
+    def elementwise(self, node: Elementwise) -> Class:
+        arguments = (self.of[argument] for argument in node.arguments)
+        return self.atom(node.space, Elementwise, node.operation, *arguments)
 
+    def tuple_(self, node: Tuple) -> Class:
+        return self.atom(node.space, Tuple, *(self.of[part] for part in node.components))
 
-@_class.register
-def _(node: Constant, classes: _Classes) -> Class:
-    return classes.sum(node.space, {classes.atom(node.space, Constant): node.value})
+    def projection(self, node: Projection) -> Class:
+        return self.atom(node.space, Projection, self.of[node.operand], node.position)
 
+    def running_sum(self, node: RunningSum) -> Class:
+        weight, inner = self.scaled(self.of[node.operand])
+        return self.sum(
+            node.space, {self.atom(node.space, RunningSum, inner, node.reverse): weight}
+        )
 
-@_class.register
-def _(node: LinearCombination, classes: _Classes) -> Class:
-    total: Sum = {}
-    for weight, operand in node.terms:
-        for term, inner in classes.sums[classes.of[operand]].items():
-            total[term] = total.get(term, sympy.S.Zero) + (inner if weight == 1 else weight * inner)
-    return classes.sum(node.space, total)
+    def argmax(self, node: Argmax) -> Class:
+        operand = self.of[node.operand]
+        return self.atom(node.space, Argmax, node.form, operand, node.position)
 
+    def held(self, node: Held) -> Class:
+        return self.atom(node.space, Held, self.of[node.operand])
 
-@_class.register
-def _(node: Elementwise, classes: _Classes) -> Class:
-    arguments = (classes.of[argument] for argument in node.arguments)
-    return classes.atom(node.space, Elementwise, node.operation, *arguments)
+    def potential(self, node: Potential) -> Class:
+        """Its derivative is another than that of its value held, or of another gradient."""
+        value, argument = (self.of[operand] for operand in node.operands)
+        return self.atom(node.space, Potential, value, argument, node.gradient)
 
+    def jet(self, node: Jet) -> Class:
+        arguments = tuple(self.of[argument] for argument in node.arguments)
+        directions = tuple(sorted((slot, self.of[v]) for slot, v in node.directions))
+        paired = None if node.cotangent is None else self.of[node.cotangent]
+        return self.atom(node.space, Jet, node.function, arguments, directions, node.opened, paired)
 
-@_class.register
-def _(node: Tuple, classes: _Classes) -> Class:
-    return classes.atom(node.space, Tuple, *(classes.of[part] for part in node.components))
-
-
-@_class.register
-def _(node: Projection, classes: _Classes) -> Class:
-    return classes.atom(node.space, Projection, classes.of[node.operand], node.position)
-
-
-@_class.register
-def _(node: Argmax, classes: _Classes) -> Class:
-    operand = classes.of[node.operand]
-    return classes.atom(node.space, Argmax, node.form, operand, node.position)
-
-
-@_class.register
-def _(node: Held, classes: _Classes) -> Class:
-    return classes.atom(node.space, Held, classes.of[node.operand])
-
-
-@_class.register
-def _(node: Potential, classes: _Classes) -> Class:
-    """Its derivative differs from that of its held value, and from that of another gradient."""
-    value, argument = (classes.of[operand] for operand in node.operands)
-    return classes.atom(node.space, Potential, value, argument, node.gradient)
-
-
-@_class.register
-def _(node: Jet, classes: _Classes) -> Class:
-    arguments = tuple(classes.of[argument] for argument in node.arguments)
-    directions = tuple(sorted((slot, classes.of[v]) for slot, v in node.directions))
-    paired = None if node.cotangent is None else classes.of[node.cotangent]
-    return classes.atom(node.space, Jet, node.function, arguments, directions, node.opened, paired)
-
-
-@_class.register
-def _(node: Contraction, classes: _Classes) -> Class:
-    front, factors = sympy.S.One, []
-    for operand in node.filled:
-        weight, inner = classes.scaled(classes.of[operand])
-        factors.append(inner)
-        front = front if weight == 1 else front * weight
-    selectors = tuple(classes.of[selector] for selector in node.selectors)
-    form = _open_last(node.form, node.opened)
-    product = _spliced(_Product(node.space, form, tuple(factors), selectors), classes)
-    return classes.sum(node.space, {_class_of_product(product, classes): front})
+    def contraction(self, node: Contraction) -> Class:
+        front, factors = sympy.S.One, []
+        for operand in node.filled:
+            weight, inner = self.scaled(self.of[operand])
+            factors.append(inner)
+            front = front if weight == 1 else front * weight
+        selectors = tuple(self.of[selector] for selector in node.selectors)
+        form = _open_last(node.form, node.opened)
+        product = _spliced(_Product(node.space, form, tuple(factors), selectors), self)
+        return self.sum(node.space, {_class_of_product(product, self): front})
 
 
 def _class_of_product(product: _Product, classes: _Classes) -> Class:

@@ -12,7 +12,16 @@ from typing import Protocol
 
 import sympy
 
-from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node, Variable
+from .expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Jet,
+    Node,
+    RunningSum,
+    Variable,
+)
 from .scalars.operations import Operation
 
 SUM, QUOTIENT, DOT, PRODUCT, APPLIED, HADAMARD, ATOM = range(7)  # how tightly a text is bound
@@ -177,6 +186,10 @@ class Notation:
         raise NotImplementedError
 
     # --- what is left
+
+    def running_sum(self, w: Writes, node: RunningSum) -> Written:
+        """The running sums along the last axis."""
+        raise NotImplementedError
 
     def multilinear(self, w: Writes, node: Contraction) -> Written:
         """Any other form."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
-from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node
+from .expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node, RunningSum
 from .forms import Access
 from .notation import (
     ATOM,
@@ -131,6 +131,9 @@ class Plain(Notation):
     def argmax(self, w: Writes, node: Argmax) -> Written:
         number = node.position + 1 if len(node.summed) > 1 else ""
         return f"argmax{number}({w(node.operand)})", ATOM
+
+    def running_sum(self, w: Writes, node: RunningSum) -> Written:
+        return f"cumsum({w(node.operand)}{', reverse' if node.reverse else ''})", ATOM
 
     def multilinear(self, w: Writes, node: Contraction) -> Written:
         bound = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,17 @@ from .expressions import (
     Contraction,
     Elementwise,
     Held,
+    Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
 )
 from .forms import Access, Form
+from .reading import Reading
 from .scalars.algebras import Arrays
 from .scalars.exact_arrays import ExactArrays
 from .scalars.fold import evaluate
@@ -57,10 +60,10 @@ def values_of(
     arrays = (array for value_ in given.values() for array in flat_arrays(value_))
     dtype = np.result_type(np.float64, *(array.dtype for array in arrays))
     found: dict[Node, Value] = {x: _cast(x.space, v, dtype) for x, v in given.items()}
-    at = _At(found, bound, dtype)
+    at = Values(found, bound, dtype)
     for node in topological(*roots):
         if node not in found:
-            found[node] = _value(node, at)
+            found[node] = at(node)
     return [found[root] for root in roots]
 
 
@@ -118,8 +121,8 @@ def shape_of(space: Real | Indices, sizes: Sizes) -> tuple[int, ...]:
     return tuple(extent(entry, sizes) for entry in space.shape)
 
 
-class _At:
-    """The point at which expressions are evaluated: values so far, sizes, dtype."""
+class Values(Reading[Value]):
+    """The values at a point: those found so far, at some sizes, in a dtype."""
 
     def __init__(self, found: dict[Node, Value], sizes: Sizes, dtype: np.dtype[Any]) -> None:
         self.found, self.sizes, self.dtype = found, sizes, dtype
@@ -137,85 +140,72 @@ class _At:
         assert isinstance(space, Real)
         return np.full(shape_of(space, self.sizes), number, dtype=self.dtype)
 
+    def variable(self, node: Variable) -> Value:
+        raise SpaceError(f"{node.name} of {node.space} has no value; give it an array")
 
-@singledispatch
-def _value(node: Node, at: _At) -> Value:
-    raise TypeError(f"{type(node).__name__} is uninterpreted and has no value")
+    def constant(self, node: Constant) -> Value:
+        return self.full(node.space, self.number(node.value))
 
+    def linear_combination(self, node: LinearCombination) -> Value:
+        total = self.full(node.space, 0.0)
+        for weight, term in node.terms:
+            total = total + self.number(weight) * self[term]
+        return total
 
-@_value.register
-def _(node: Variable, at: _At) -> Value:
-    raise SpaceError(f"{node.name} of {node.space} has no value; give it an array")
+    def elementwise(self, node: Elementwise) -> Value:
+        psi = node.operation
+        arrays = (np.asarray(self[z]) for z in node.arguments)
+        values = dict(zip(psi.arguments, arrays, strict=True))
+        formula = psi.stable if self.dtype.kind == "f" else psi.body
+        algebra: Any = ExactArrays() if self.dtype.kind == "O" else Arrays()
+        return np.broadcast_to(evaluate(formula, values, algebra), values[psi.arguments[0]].shape)
 
+    def tuple_(self, node: Tuple) -> Value:
+        return tuple(self[component] for component in node.components)
 
-@_value.register
-def _(node: Constant, at: _At) -> Value:
-    return at.full(node.space, at.number(node.value))
+    def projection(self, node: Projection) -> Value:
+        return self[node.operand][node.position]
 
+    def held(self, node: Held | Potential) -> Value:
+        return self[node.operand]
 
-@_value.register
-def _(node: LinearCombination, at: _At) -> Value:
-    total = at.full(node.space, 0.0)
-    for weight, term in node.terms:
-        total = total + at.number(weight) * at[term]
-    return total
+    potential = held
 
+    def jet(self, node: Jet) -> Value:
+        raise TypeError("Jet is uninterpreted and has no value")
 
-@_value.register
-def _(node: Elementwise, at: _At) -> Value:
-    psi = node.operation
-    values = dict(zip(psi.arguments, (np.asarray(at[z]) for z in node.arguments), strict=True))
-    formula = psi.stable if at.dtype.kind == "f" else psi.body
-    algebra: Any = ExactArrays() if at.dtype.kind == "O" else Arrays()
-    return np.broadcast_to(evaluate(formula, values, algebra), values[psi.arguments[0]].shape)
+    def running_sum(self, node: RunningSum) -> Value:
+        array, step = np.asarray(self[node.operand]), -1 if node.reverse else 1
+        return np.cumsum(array[..., ::step], axis=-1)[..., ::step]
 
+    def argmax(self, node: Argmax) -> Value:
+        kept, summed = _shown(node.form, 1), node.summed
+        grid = _Grid(node.form, self, [*kept, *summed])
+        operand, access = np.asarray(self[node.operand]).real, node.form.slots[0]
+        reads = grid.read(operand, access, outside=-np.inf)
+        inside = grid.read(np.ones(operand.shape, dtype=bool), access, outside=False)
+        shape, window = reads.shape[: len(kept)], reads.shape[len(kept) :]
+        reads, inside = (a.reshape(*shape, math.prod(window)) for a in (reads, inside))
+        most = np.max(reads, axis=-1, keepdims=True)  # a NaN before all numbers
+        attained = inside & ((reads == most) | (reads != reads))
+        return np.unravel_index(np.argmax(attained, axis=-1), window)[node.position]
 
-@_value.register
-def _(node: Tuple, at: _At) -> Value:
-    return tuple(at[component] for component in node.components)
-
-
-@_value.register
-def _(node: Projection, at: _At) -> Value:
-    return at[node.operand][node.position]
-
-
-@_value.register
-def _(node: Held, at: _At) -> Value:
-    return at[node.operand]
-
-
-@_value.register
-def _(node: Argmax, at: _At) -> Value:
-    kept, summed = _shown(node.form, 1), node.summed
-    grid = _Grid(node.form, at, [*kept, *summed])
-    operand, access = np.asarray(at[node.operand]).real, node.form.slots[0]
-    reads = grid.read(operand, access, outside=-np.inf)
-    inside = grid.read(np.ones(operand.shape, dtype=bool), access, outside=False)
-    shape, window = reads.shape[: len(kept)], reads.shape[len(kept) :]
-    reads, inside = (a.reshape(*shape, math.prod(window)) for a in (reads, inside))
-    most = np.max(reads, axis=-1, keepdims=True)  # a NaN before all numbers
-    attained = inside & ((reads == most) | (reads != reads))
-    return np.unravel_index(np.argmax(attained, axis=-1), window)[node.position]
-
-
-@_value.register
-def _(node: Contraction, at: _At) -> Value:
-    plain = _einsum(node, at)
-    if plain is not None:
-        return plain
-    grid = _Grid(node.form, at, list(node.form.free), [at[k] for k in node.selectors])
-    product: Array = np.ones((1,) * len(grid.order), dtype=at.dtype)
-    for position, operand in enumerate(node.filled):
-        product = product * grid.read(np.asarray(at[operand]), node.access(position))
-    return grid.add_into(at.full(node.space, 0.0), node.output, product)
+    def contraction(self, node: Contraction) -> Value:
+        plain = _einsum(node, self)
+        if plain is not None:
+            return plain
+        grid = _Grid(node.form, self, list(node.form.free), [self[k] for k in node.selectors])
+        product: Array = np.ones((1,) * len(grid.order), dtype=self.dtype)
+        for position, operand in enumerate(node.filled):
+            product = product * grid.read(np.asarray(self[operand]), node.access(position))
+        return grid.add_into(self.full(node.space, 0.0), node.output, product)
 
 
 def _shown(form: Form, slot: int) -> list[sympy.Symbol]:
     return [index for index in form.free if index in form.slots[slot]]
 
 
-def _einsum(node: Contraction, at: _At) -> Array | None:
+def _einsum(node: Contraction, at: Values) -> Array | None:
     """The contraction by einsum, where every access is a list of running indices."""
     form, free = node.form, {index: k for k, index in enumerate(node.form.free)}
     accesses = [node.access(k) for k in range(len(node.filled))]
@@ -250,7 +240,7 @@ class _Grid:
     """All values of the running indices at once, one axis for each."""
 
     def __init__(
-        self, form: Form, at: _At, order: list[sympy.Symbol], selectors: Sequence[Array] = ()
+        self, form: Form, at: Values, order: list[sympy.Symbol], selectors: Sequence[Array] = ()
     ) -> None:
         self.order, self.sizes = order, at.sizes
         self.values: dict[sympy.Symbol, Array] = {}

@@ -8,7 +8,6 @@ shown, only a sum over it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 
 import sympy
 
@@ -22,7 +21,9 @@ from .expressions import (
     Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
 )
@@ -30,6 +31,7 @@ from .hooks import printed
 from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
 from .patterns import arithmetic, as_share, norm_of, pattern
 from .plain_text import TEXT
+from .reading import Reading
 from .scalars import shipped
 
 
@@ -44,10 +46,11 @@ class Writer:
     ) -> None:
         self.names, self.family, self.notation = names, family, notation
         self._prepared: dict[Node, Node] = {}
+        self._formula = _Formula(self)
 
     def formula(self, node: Node) -> str:
         """The expression itself, its parts by name."""
-        return _write(self.prepared(node), self)[0]
+        return self._formula(self.prepared(node))[0]
 
     def prepared(self, node: Node) -> Node:
         """The expression as the notation would have it."""
@@ -65,7 +68,7 @@ class Writer:
         """The expression by name or as a formula, and what holds it together."""
         if node in self.names:
             return self.notation.name(self.names[node]), ATOM
-        return _write(self.prepared(node), self)
+        return self._formula(self.prepared(node))
 
     def whole(self, node: Node) -> str:
         """The expression, followed by the named parts where it is too deep for one formula."""
@@ -79,7 +82,7 @@ class Writer:
         """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
         node = self.prepared(node)
         if not isinstance(node, LinearCombination) or not node.terms:
-            return [_write(node, self)[0]]
+            return [self._formula(node)[0]]
         signed = _signed(node, self)
         first = signed[0].removeprefix("+ ")
         return [f"-{first[2:]}" if first.startswith("- ") else first, *signed[1:]]
@@ -95,43 +98,41 @@ def identifier_of(node: Node, names: Mapping[Node, str], otherwise: str) -> str:
     if node in names or isinstance(node, Variable):
         return names.get(node, getattr(node, "name", otherwise))
     parts = [names.get(x, getattr(x, "name", "")) for x in node.operands]
-    head = [node.operation.name] if isinstance(node, Elementwise) else []
-    if isinstance(node, Contraction) and len(node.filled) == 1 and node.summed:
-        head = ["sum"]
-    if isinstance(node, Contraction) and any(len(_running(e)) > 1 for e in node.access(0)):
-        head = ["windows"]
-    if isinstance(node, Argmax):
-        head = [f"argmax{node.position + 1}" if len(node.summed) > 1 else "argmax"]
-    simple = isinstance(node, (Elementwise, Contraction, Argmax)) and all(parts) and len(parts) <= 2
-    return "_".join([*head, *parts]) if simple else otherwise
+    head = _HEADS(node)
+    simple = head is not None and all(parts) and len(parts) <= 2
+    return "_".join([*(head or []), *parts]) if simple else otherwise
+
+
+class _Heads(Reading[list[str] | None]):
+    """What stands in an identifier in front of the parts; None for what is not named by them."""
+
+    def elementwise(self, node: Elementwise) -> list[str]:
+        return [node.operation.name]
+
+    def contraction(self, node: Contraction) -> list[str]:
+        if any(len(_running(entry)) > 1 for entry in node.access(0)):
+            return ["windows"]
+        return ["sum"] if len(node.filled) == 1 and node.summed else []
+
+    def argmax(self, node: Argmax) -> list[str]:
+        return [f"argmax{node.position + 1}" if len(node.summed) > 1 else "argmax"]
+
+    def running_sum(self, node: RunningSum) -> list[str]:
+        return ["cumsum_back" if node.reverse else "cumsum"]
+
+    def _none(self, node: Node) -> None:
+        return None
+
+    variable = constant = linear_combination = _none
+    tuple_ = projection = held = potential = jet = _none
+
+
+_HEADS = _Heads()
 
 
 def _running(entry: sympy.Expr) -> list[sympy.Basic]:
     """The indices in an entry of an access: sizes are at least one, indices may be zero."""
     return [symbol for symbol in entry.free_symbols if not symbol.is_positive]
-
-
-@singledispatch
-def _write(node: Node, w: Writer) -> Written:
-    raise TypeError(f"{type(node).__name__} is not an expression")
-
-
-@_write.register
-def _(node: Variable, w: Writer) -> Written:
-    return w.notation.variable(node), ATOM
-
-
-@_write.register
-def _(node: Constant, w: Writer) -> Written:
-    return w.notation.constant(w, node)
-
-
-@_write.register
-def _(node: LinearCombination, w: Writer) -> Written:
-    if not node.terms:
-        return "0", ATOM
-    text = " ".join(w.terms(node))
-    return text, (SUM if len(node.terms) > 1 or text.startswith("-") else PRODUCT)
 
 
 def _signed(node: LinearCombination, w: Writer) -> list[str]:
@@ -151,47 +152,59 @@ def _opens(term: LinearCombination, w: Writer) -> bool:
     return term not in w.names and bool(term.terms)
 
 
-@_write.register
-def _(node: Elementwise, w: Writer) -> Written:
-    psi, z, to = node.operation, node.arguments, w.notation
-    plain = arithmetic(node)
-    plain = as_share(node, shipped.reciprocal) if plain is None else plain
-    if plain is not None:
-        return w.written(plain)
-    x = norm_of(node, w.family) if z[0] not in w.names else None
-    written = to.norm(w, x) if x is not None else None
-    return written or to.monomial(w, node) or to.applied(w, psi, z)
+class _Formula(Reading[Written]):
+    """A node as a formula, its parts as the writer writes them."""
 
+    def __init__(self, w: Writer) -> None:
+        self.w = w
 
-@_write.register
-def _(node: Tuple, w: Writer) -> Written:
-    return w.notation.tuple_(w, node.components)
+    def variable(self, node: Variable) -> Written:
+        return self.w.notation.variable(node), ATOM
 
+    def constant(self, node: Constant) -> Written:
+        return self.w.notation.constant(self.w, node)
 
-@_write.register
-def _(node: Projection, w: Writer) -> Written:
-    return w.notation.component(w, node.operand, node.position)
+    def linear_combination(self, node: LinearCombination) -> Written:
+        if not node.terms:
+            return "0", ATOM
+        text = " ".join(self.w.terms(node))
+        return text, (SUM if len(node.terms) > 1 or text.startswith("-") else PRODUCT)
 
+    def elementwise(self, node: Elementwise) -> Written:
+        w = self.w
+        psi, z, to = node.operation, node.arguments, w.notation
+        plain = arithmetic(node)
+        plain = as_share(node, shipped.reciprocal) if plain is None else plain
+        if plain is not None:
+            return w.written(plain)
+        x = norm_of(node, w.family) if z[0] not in w.names else None
+        written = to.norm(w, x) if x is not None else None
+        return written or to.monomial(w, node) or to.applied(w, psi, z)
 
-@_write.register
-def _(node: Held, w: Writer) -> Written:
-    return w.notation.same(w, node.operand)
+    def tuple_(self, node: Tuple) -> Written:
+        return self.w.notation.tuple_(self.w, node.components)
 
+    def projection(self, node: Projection) -> Written:
+        return self.w.notation.component(self.w, node.operand, node.position)
 
-@_write.register
-def _(node: Argmax, w: Writer) -> Written:
-    return w.notation.argmax(w, node)
+    def held(self, node: Held | Potential) -> Written:
+        return self.w.notation.same(self.w, node.operand)
 
+    potential = held
 
-@_write.register
-def _(node: Jet, w: Writer) -> Written:
-    return w.notation.jet(w, node)
+    def argmax(self, node: Argmax) -> Written:
+        return self.w.notation.argmax(self.w, node)
 
+    def jet(self, node: Jet) -> Written:
+        return self.w.notation.jet(self.w, node)
 
-@_write.register
-def _(node: Contraction, w: Writer) -> Written:
-    found, to = pattern(node, w.family), w.notation
-    written = found and getattr(to, found.name)(w, *found.arguments)
-    written = written or to.multilinear(w, node)
-    batch_sum = any(node.form.extent(i) == w.family for i in node.summed)
-    return to.family_sum(w, written) if batch_sum else written
+    def contraction(self, node: Contraction) -> Written:
+        w = self.w
+        found, to = pattern(node, w.family), w.notation
+        written = found and getattr(to, found.name)(w, *found.arguments)
+        written = written or to.multilinear(w, node)
+        batch_sum = any(node.form.extent(i) == w.family for i in node.summed)
+        return to.family_sum(w, written) if batch_sum else written
+
+    def running_sum(self, node: RunningSum) -> Written:
+        return self.w.notation.running_sum(self.w, node)

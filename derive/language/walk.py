@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from functools import singledispatch
 from typing import Any
 
 from .expressions import (
@@ -18,6 +17,7 @@ from .expressions import (
     Node,
     Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
     argmax,
@@ -30,9 +30,11 @@ from .expressions import (
     parts,
     potential,
     projection,
+    running_sum,
     tuple_of,
     zero,
 )
+from .reading import Reading
 from .spaces import Product, Space
 
 
@@ -52,68 +54,63 @@ def topological(*roots: Node) -> list[Node]:
     return list(done)
 
 
-@singledispatch
+class Rebuilt(Reading[Node]):
+    """The same node on other operands."""
+
+    __slots__ = ("operands",)
+
+    def __init__(self, operands: Sequence[Node]) -> None:
+        self.operands = operands
+
+    def variable(self, node: Variable) -> Node:
+        return node
+
+    def constant(self, node: Constant) -> Node:
+        return node
+
+    def linear_combination(self, node: LinearCombination) -> Node:
+        if not self.operands:
+            return node
+        return linear_combination(zip((w for w, _ in node.terms), self.operands, strict=True))
+
+    def elementwise(self, node: Elementwise) -> Node:
+        return elementwise(node.operation, *self.operands)
+
+    def contraction(self, node: Contraction) -> Node:
+        count = len(node.filled)
+        filled, selectors = self.operands[:count], self.operands[count:]
+        return contraction(node.space, node.form, node.opened, filled, selectors)
+
+    def tuple_(self, node: Tuple) -> Node:
+        return tuple_of(self.operands)
+
+    def projection(self, node: Projection) -> Node:
+        return projection(self.operands[0], node.position)
+
+    def argmax(self, node: Argmax) -> Node:
+        return argmax(node.form, node.space, self.operands[0], node.position)
+
+    def held(self, node: Held) -> Node:
+        return held(self.operands[0])
+
+    def potential(self, node: Potential) -> Node:
+        value, argument = self.operands
+        return potential(value, argument, node.gradient)
+
+    def jet(self, node: Jet) -> Node:
+        count, more = len(node.arguments), len(node.directions)
+        slots = (number for number, _ in node.directions)
+        directions = list(zip(slots, self.operands[count : count + more], strict=True))
+        last = self.operands[count + more] if node.cotangent is not None else None
+        return jet(node.function, node.space, self.operands[:count], directions, node.opened, last)
+
+    def running_sum(self, node: RunningSum) -> Node:
+        return running_sum(self.operands[0], node.reverse)
+
+
 def rebuild(node: Node, operands: Sequence[Node]) -> Node:
     """The same node on other operands."""
-    raise TypeError(f"{type(node).__name__} is not an expression")
-
-
-@rebuild.register
-def _(node: Variable | Constant, operands: Sequence[Node]) -> Node:
-    return node
-
-
-@rebuild.register
-def _(node: LinearCombination, operands: Sequence[Node]) -> Node:
-    if not operands:
-        return node
-    return linear_combination(zip((w for w, _ in node.terms), operands, strict=True))
-
-
-@rebuild.register
-def _(node: Elementwise, operands: Sequence[Node]) -> Node:
-    return elementwise(node.operation, *operands)
-
-
-@rebuild.register
-def _(node: Contraction, operands: Sequence[Node]) -> Node:
-    count = len(node.filled)
-    return contraction(node.space, node.form, node.opened, operands[:count], operands[count:])
-
-
-@rebuild.register
-def _(node: Tuple, operands: Sequence[Node]) -> Node:
-    return tuple_of(operands)
-
-
-@rebuild.register
-def _(node: Projection, operands: Sequence[Node]) -> Node:
-    return projection(operands[0], node.position)
-
-
-@rebuild.register
-def _(node: Argmax, operands: Sequence[Node]) -> Node:
-    return argmax(node.form, node.space, operands[0], node.position)
-
-
-@rebuild.register
-def _(node: Held, operands: Sequence[Node]) -> Node:
-    return held(operands[0])
-
-
-@rebuild.register
-def _(node: Potential, operands: Sequence[Node]) -> Node:
-    value, argument = operands
-    return potential(value, argument, node.gradient)
-
-
-@rebuild.register
-def _(node: Jet, operands: Sequence[Node]) -> Node:
-    count, more = len(node.arguments), len(node.directions)
-    slots = (number for number, _ in node.directions)
-    directions = list(zip(slots, operands[count : count + more], strict=True))
-    last = operands[count + more] if node.cotangent is not None else None
-    return jet(node.function, node.space, operands[:count], directions, node.opened, last)
+    return Rebuilt(operands)(node)
 
 
 def rewrite(roots: Sequence[Node], leaf: Callable[[Node], Node | None]) -> dict[Node, Node]:

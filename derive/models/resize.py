@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import singledispatch
 
 import sympy
 
@@ -32,7 +31,7 @@ from ..language.expressions import (
 from ..language.forms import Access, Form
 from ..language.roles import Argument
 from ..language.spaces import Indices, Size, Space, SpaceError, leaves, size, substitute
-from ..language.walk import rebuild, topological
+from ..language.walk import Rebuilt, topological
 from .layers import Layer, require_layer
 
 Sizes = Mapping[sympy.Symbol, Size]
@@ -48,7 +47,7 @@ def resized(
     at, new = _Replacement(sizes), dict(values or {})
     for node in topological(*roots):
         if node not in new:
-            new[node] = _resized(node, [new[operand] for operand in node.operands], at)
+            new[node] = _Resized([new[operand] for operand in node.operands], at)(node)
     return new
 
 
@@ -146,42 +145,36 @@ class _Replacement:
         )
 
 
-@singledispatch
-def _resized(node: Node, operands: Sequence[Node], at: _Replacement) -> Node:
+class _Resized(Rebuilt):
     """The node with its sizes replaced, on operands that have theirs replaced."""
-    return rebuild(node, operands)
 
+    __slots__ = ("at",)
 
-@_resized.register
-def _(node: Variable, operands: Sequence[Node], at: _Replacement) -> Node:
-    return variable(node.name, at.space(node.space))
+    def __init__(self, operands: Sequence[Node], at: _Replacement) -> None:
+        super().__init__(operands)
+        self.at = at
 
+    def variable(self, node: Variable) -> Node:
+        return variable(node.name, self.at.space(node.space))
 
-@_resized.register
-def _(node: Constant, operands: Sequence[Node], at: _Replacement) -> Node:
-    return constant(at.number(node.value), at.space(node.space))
+    def constant(self, node: Constant) -> Node:
+        return constant(self.at.number(node.value), self.at.space(node.space))
 
+    def linear_combination(self, node: LinearCombination) -> Node:
+        if not self.operands:
+            return zero(self.at.space(node.space))
+        weights = (self.at.number(weight) for weight, _ in node.terms)
+        return linear_combination(zip(weights, self.operands, strict=True))
 
-@_resized.register
-def _(node: LinearCombination, operands: Sequence[Node], at: _Replacement) -> Node:
-    if not operands:
-        return zero(at.space(node.space))
-    weights = (at.number(weight) for weight, _ in node.terms)
-    return linear_combination(zip(weights, operands, strict=True))
+    def contraction(self, node: Contraction) -> Node:
+        count, space, form = len(node.filled), self.at.space(node.space), self.at.form(node.form)
+        filled, selectors = self.operands[:count], self.operands[count:]
+        return contraction(space, form, node.opened, filled, selectors)
 
+    def argmax(self, node: Argmax) -> Node:
+        form, space = self.at.form(node.form), self.at.space(node.space)
+        return argmax(form, space, self.operands[0], node.position)
 
-@_resized.register
-def _(node: Contraction, operands: Sequence[Node], at: _Replacement) -> Node:
-    count, space = len(node.filled), at.space(node.space)
-    return contraction(space, at.form(node.form), node.opened, operands[:count], operands[count:])
-
-
-@_resized.register
-def _(node: Argmax, operands: Sequence[Node], at: _Replacement) -> Node:
-    return argmax(at.form(node.form), at.space(node.space), operands[0], node.position)
-
-
-@_resized.register
-def _(node: Jet, operands: Sequence[Node], at: _Replacement) -> Node:
-    new, space = rebuild(node, operands), at.space(node.space)
-    return intern(replace(new, space=space)) if isinstance(new, Jet) else zero(space)
+    def jet(self, node: Jet) -> Node:
+        new, space = super().jet(node), self.at.space(node.space)
+        return intern(replace(new, space=space)) if isinstance(new, Jet) else zero(space)

@@ -7,8 +7,16 @@ from collections.abc import Iterator, Sequence
 import sympy
 
 from ..calculus.maps import variables_of
-from ..language.expressions import Constant, Contraction, Elementwise, LinearCombination, Node
+from ..language.expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    LinearCombination,
+    Node,
+)
 from ..language.names import RESERVED, checked, checked_argument, checked_function
+from ..language.reading import Reading
 from ..language.roles import PARAMETER, STATE, Argument
 from ..language.scalars.operations import Operation
 from ..language.scalars.shipped import shipped
@@ -112,16 +120,34 @@ def extents_of(space: Space) -> Iterator[sympy.Expr]:
 
 def sizes_written(node: Node) -> set[sympy.Symbol]:
     """The sizes that an expression is written with, beside its space: in numbers and accesses."""
-    if isinstance(node, Constant):
+    return _SIZES(node)
+
+
+class _Sizes(Reading[set[sympy.Symbol]]):
+    """The sizes in a node's own numbers and accesses."""
+
+    def constant(self, node: Constant) -> set[sympy.Symbol]:
         return set(node.value.free_symbols)
-    if isinstance(node, LinearCombination):
+
+    def linear_combination(self, node: LinearCombination) -> set[sympy.Symbol]:
         return {size for weight, _ in node.terms for size in weight.free_symbols}
-    if not isinstance(node, Contraction):
+
+    def _of_form(self, node: Contraction | Argmax) -> set[sympy.Symbol]:
+        indices, extents = zip(*node.form.extents, strict=True) if node.form.extents else ((), ())
+        bound = (entry for _, access in node.form.bound for entry in access)
+        read = (*(entry for access in node.form.slots for entry in access), *bound, *extents)
+        return {symbol for part in read for symbol in part.free_symbols}.difference(indices)
+
+    contraction = argmax = _of_form
+
+    def _none(self, node: Node) -> set[sympy.Symbol]:
         return set()
-    indices, extents = zip(*node.form.extents, strict=True) if node.form.extents else ((), ())
-    bound = (entry for _, access in node.form.bound for entry in access)
-    read = (*(entry for access in node.form.slots for entry in access), *bound, *extents)
-    return {symbol for part in read for symbol in part.free_symbols}.difference(indices)
+
+    variable = elementwise = running_sum = tuple_ = projection = _none
+    held = potential = jet = _none
+
+
+_SIZES = _Sizes()
 
 
 def _grams(space: Space) -> Iterator[tuple[Gram, sympy.Expr]]:

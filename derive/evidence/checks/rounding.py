@@ -9,24 +9,27 @@ off by is carried on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 
 import numpy as np
 
-from ...language import reference
 from ...language.expressions import (
     Argmax,
     Constant,
     Contraction,
     Elementwise,
     Held,
+    Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
+    array_space,
 )
-from ...language.reference import Array, Sizes, Value, at_sizes, extent, values_of
+from ...language.reading import Reading
+from ...language.reference import Array, Sizes, Value, Values, at_sizes, extent, values_of
 from ...language.walk import topological
 
 FUNCTION = 8  # eps between two evaluations of one psi, 4 ulp each
@@ -44,72 +47,80 @@ def values_and_bounds(
     `off` has how far arguments are off that were computed, too; others are exact.
     """
     order = topological(*roots)
-    at = _At(dict(zip(order, values_of(order, given, sizes), strict=True)), sizes)
+    at = Bounds(dict(zip(order, values_of(order, given, sizes), strict=True)), sizes)
     with np.errstate(all="ignore"):
         for node in order:
             known = isinstance(node, Variable) and node in (off or {})
-            at.bound[node] = off[node] if known else _bound(node, at)  # type: ignore[index]
+            at.bound[node] = off[node] if known else at(node)  # type: ignore[index]
     return [(at.value[root], at.bound[root]) for root in roots]
 
 
-class _At:
-    """Values of all nodes, and the bounds so far."""
+class Bounds(Reading[Value]):
+    """The bounds of nodes, from the values of all and the bounds so far."""
 
     def __init__(self, values: dict[Node, Value], sizes: Sizes) -> None:
         self.value, self.sizes = values, sizes
         self.bound: dict[Node, Value] = {}
+
+    def _exact(self, node: Variable | Argmax) -> Value:
+        return _zeros(self.value[node])
+
+    variable = argmax = _exact
+
+    def constant(self, node: Constant) -> Value:
+        return abs(self.value[node])
+
+    def linear_combination(self, node: LinearCombination) -> Value:
+        total = np.zeros(np.shape(self.value[node]))
+        operations = len(node.terms) + 1
+        for coefficient, term in node.terms:
+            weight = abs(float(at_sizes(coefficient, self.sizes)))
+            total = total + weight * (self.bound[term] + operations * abs(self.value[term]))
+        return total
+
+    def elementwise(self, node: Elementwise) -> Value:
+        """4 ulp of psi, in a derivative's tails 4 eps of its largest value; then psi' carries."""
+        psi, z = node.operation, [np.asarray(self.value[x]) for x in node.arguments]
+        own = FUNCTION * np.max(abs(self.value[node]), initial=0.0)
+        slopes = (psi.derivative(k)(*z) for k in range(len(z)))
+        carried = map(_carried, slopes, (self.bound[x] for x in node.arguments))
+        return own + sum(carried)
+
+    def contraction(self, node: Contraction) -> Value:
+        """|x_1| .. e_k .. |x_n| for each k, in one go: the imaginary part for |x_k| + i t e_k."""
+        values = {x: abs(self.value[x]) + 1j * TINY * self.bound[x] for x in node.filled}
+        values |= {k: self.value[k] for k in node.selectors}
+        moved = Values(values, self.sizes, np.dtype(complex))(node)
+        return moved.imag / TINY + _operations(node, self.sizes) * moved.real
+
+    def running_sum(self, node: RunningSum) -> Value:
+        """What the operand is off by, summed, and an addition for each entry."""
+        count, step = np.shape(self.value[node])[-1], -1 if node.reverse else 1
+        own = self.bound[node.operand] + count * abs(self.value[node.operand])
+        return np.cumsum(own[..., ::step], axis=-1)[..., ::step]
+
+    def tuple_(self, node: Tuple) -> Value:
+        return tuple(self.bound[x] for x in node.components)
+
+    def projection(self, node: Projection) -> Value:
+        return self.bound[node.operand][node.position]
+
+    def held(self, node: Held | Potential) -> Value:
+        return self.bound[node.operand]
+
+    potential = held
+
+    def jet(self, node: Jet) -> Value:
+        raise TypeError("Jet has no rounding error bound")
 
 
 def _zeros(of: Value) -> Value:
     return tuple(map(_zeros, of)) if isinstance(of, tuple) else np.zeros(np.shape(of))
 
 
-@singledispatch
-def _bound(node: Node, at: _At) -> Value:
-    raise TypeError(f"{type(node).__name__} has no rounding error bound")
-
-
-@_bound.register
-def _(node: Variable | Argmax, at: _At) -> Value:
-    return _zeros(at.value[node])
-
-
-@_bound.register
-def _(node: Constant, at: _At) -> Value:
-    return abs(at.value[node])
-
-
-@_bound.register
-def _(node: LinearCombination, at: _At) -> Value:
-    total = np.zeros(np.shape(at.value[node]))
-    operations = len(node.terms) + 1
-    for coefficient, term in node.terms:
-        weight = abs(float(at_sizes(coefficient, at.sizes)))
-        total = total + weight * (at.bound[term] + operations * abs(at.value[term]))
-    return total
-
-
-@_bound.register
-def _(node: Elementwise, at: _At) -> Value:
-    """4 ulp of psi, in the tails of a derivative 4 eps of its largest value; then psi' carries."""
-    psi, z = node.operation, [np.asarray(at.value[x]) for x in node.arguments]
-    own = FUNCTION * np.max(abs(at.value[node]), initial=0.0)
-    carried = (_carried(psi.derivative(k)(*z), at.bound[x]) for k, x in enumerate(node.arguments))
-    return own + sum(carried)
-
-
 def _carried(slope: Array, bound: Array) -> Array:
     """|psi'| times the bound of an argument: nothing of what is exact, also where psi' is none."""
     return np.where(np.asarray(bound) == 0, 0.0, abs(slope) * bound)
-
-
-@_bound.register
-def _(node: Contraction, at: _At) -> Value:
-    """|x_1| .. e_k .. |x_n| for each k, in one go: the imaginary part for |x_k| + i t e_k."""
-    values = {x: abs(at.value[x]) + 1j * TINY * at.bound[x] for x in node.filled}
-    values |= {k: at.value[k] for k in node.selectors}
-    moved = reference._value(node, reference._At(values, at.sizes, np.dtype(complex)))
-    return moved.imag / TINY + _operations(node, at.sizes) * moved.real
 
 
 def _operations(node: Contraction, sizes: Sizes) -> int:
@@ -120,20 +131,24 @@ def _operations(node: Contraction, sizes: Sizes) -> int:
 
 def operations(root: Node, sizes: Sizes) -> int:
     """The additions and products on all ways to one entry of an expression, and one more."""
-    sums = [node for node in topological(root) if isinstance(node, Contraction)]
-    return 1 + sum(_operations(node, sizes) for node in sums)
+    own = _Operations(sizes)
+    return 1 + sum(own(node) for node in topological(root))
 
 
-@_bound.register
-def _(node: Tuple, at: _At) -> Value:
-    return tuple(at.bound[x] for x in node.components)
+class _Operations(Reading[int]):
+    """The additions and products on the way to one entry of a node; those of functions apart."""
 
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
 
-@_bound.register
-def _(node: Projection, at: _At) -> Value:
-    return at.bound[node.operand][node.position]
+    def contraction(self, node: Contraction) -> int:
+        return _operations(node, self.sizes)
 
+    def running_sum(self, node: RunningSum) -> int:
+        return extent(array_space(node, "cumsum").shape[-1], self.sizes)
 
-@_bound.register
-def _(node: Held, at: _At) -> Value:
-    return at.bound[node.operand]
+    def _none(self, node: Node) -> int:
+        return 0
+
+    variable = constant = linear_combination = elementwise = _none
+    tuple_ = projection = argmax = held = potential = jet = _none

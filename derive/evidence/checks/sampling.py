@@ -15,6 +15,7 @@ import sympy
 
 from ...language.expressions import Argmax, Elementwise, Node, Variable, contraction, variable
 from ...language.forms import make_form
+from ...language.reading import Reading
 from ...language.reference import Array, Sizes, Value, extent, flat_arrays, shape_of, values_of
 from ...language.riesz import gram_variable
 from ...language.roles import MASK
@@ -142,15 +143,29 @@ def kink_values(output: Node, point: Point) -> list[Array]:
     """What vanishes at a kink: the kinks of every psi, and for each argmax largest minus second."""
     nodes = topological(output)
     found = dict(zip(nodes, values_of(nodes, point.values, point.sizes), strict=True))
-    kinks: list[Array] = []
-    for node in nodes:
-        if isinstance(node, Elementwise):
-            psi, at = node.operation, [found[z] for z in node.arguments]
-            values = dict(zip(psi.arguments, at, strict=True))
-            kinks += [np.asarray(evaluate(kink, values, Arrays())) for kink in psi.kinks]
-        if isinstance(node, Argmax):
-            kinks.append(_gap(node, found[node.operand], point.sizes))
-    return kinks
+    kinks = _Kinks(found, point.sizes)
+    return [kink for node in nodes for kink in kinks(node)]
+
+
+class _Kinks(Reading[list[Array]]):
+    """What vanishes at the kinks of a node, from the values of all."""
+
+    def __init__(self, found: Mapping[Node, Value], sizes: Sizes) -> None:
+        self.found, self.sizes = found, sizes
+
+    def elementwise(self, node: Elementwise) -> list[Array]:
+        psi, at = node.operation, [self.found[z] for z in node.arguments]
+        values = dict(zip(psi.arguments, at, strict=True))
+        return [np.asarray(evaluate(kink, values, Arrays())) for kink in psi.kinks]
+
+    def argmax(self, node: Argmax) -> list[Array]:
+        return [_gap(node, self.found[node.operand], self.sizes)]
+
+    def _none(self, node: Node) -> list[Array]:
+        return []
+
+    variable = constant = linear_combination = contraction = running_sum = _none
+    tuple_ = projection = held = potential = jet = _none
 
 
 def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:

@@ -7,7 +7,6 @@ nothing with the calculus, so that SymPy's own derivatives can be held against i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import singledispatch
 from itertools import product
 from typing import Any
 
@@ -21,14 +20,18 @@ from ...language.expressions import (
     Contraction,
     Elementwise,
     Held,
+    Jet,
     LinearCombination,
     Node,
+    Potential,
     Projection,
+    RunningSum,
     Tuple,
     Variable,
 )
 from ...language.forms import Access, Form
 from ...language.mistakes import called
+from ...language.reading import Reading
 from ...language.reference import Sizes, extent, shape_of, values_of
 from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, dims, leaves
 from ...language.walk import topological
@@ -124,7 +127,7 @@ def gram_matrix(gram: Gram, count: int) -> sympy.Matrix:
     return matrix.inv(method="ADJ") if gram.inverted else matrix
 
 
-class Components:
+class Components(Reading[Value]):
     """The components of expressions at some sizes and class indices; shared parts are kept.
 
     With a seed every argmax is a place, that at a random point of this seed: near the point it does
@@ -146,10 +149,10 @@ class Components:
         self._grams.update(gram_names(order))
         for inner in order:
             if inner not in self._found:
-                self._found[inner] = _components(inner, self)
+                self._found[inner] = self(inner)
         return self._found[node]
 
-    def of_variable(self, x: Variable) -> Value:
+    def variable(self, x: Variable) -> Value:
         """Its symbols, the entries of a Gram matrix, or the class indices given."""
         if isinstance(x.space, Indices):
             if x.name not in self.indices:
@@ -187,6 +190,70 @@ class Components:
                     "rename one of them"
                 )
 
+    def constant(self, node: Constant) -> Value:
+        return _filled(node.space, self, node.value.subs(self.sizes))
+
+    def linear_combination(self, node: LinearCombination) -> Value:
+        total = _filled(node.space, self, sympy.S.Zero)
+        for weight, term in node.terms:
+            total = np.asarray(total + weight.subs(self.sizes) * self[term], dtype=object)
+        return total
+
+    def elementwise(self, node: Elementwise) -> Value:
+        psi, arrays = node.operation, [self[z] for z in node.arguments]
+        result = np.empty(arrays[0].shape, dtype=object)
+        for place in np.ndindex(*result.shape):
+            entries = (array[place] for array in arrays)
+            result[place] = psi.body.xreplace(dict(zip(psi.arguments, entries, strict=True)))
+        return result
+
+    def running_sum(self, node: RunningSum) -> Value:
+        array = self[node.operand]
+        result = np.empty(array.shape, dtype=object)
+        for *row, k in np.ndindex(*array.shape):
+            summed = range(k, array.shape[-1]) if node.reverse else range(k + 1)
+            result[(*row, k)] = sympy.Add(*(array[(*row, j)] for j in summed))
+        return result
+
+    def tuple_(self, node: Tuple) -> Value:
+        return tuple(self[component] for component in node.components)
+
+    def projection(self, node: Projection) -> Value:
+        return self[node.operand][node.position]
+
+    def held(self, node: Held | Potential) -> Value:
+        return self[node.operand]
+
+    potential = held
+
+    def jet(self, node: Jet) -> Value:
+        raise TypeError("Jet is uninterpreted and has no components")
+
+    def argmax(self, node: Argmax) -> Value:
+        """For each entry a list of conditions: the first true one is at the first largest value."""
+        if self.seed is not None:
+            return self.place_of(node)
+        assert isinstance(node.space, Indices)
+        count = extent(node.space.bound, self.sizes)
+        kept = [index for index in node.form.free if index not in node.summed]
+        result: Value = np.empty(shape_of(node.space, self.sizes), dtype=object)
+        for values in _grid(kept, node.form, self):
+            first = _first_largest(node, values, self)
+            result[_place(node.form.slots[1], values, self)] = [
+                sympy.Or(*(true for place, true in first.items() if place[node.position] == k))
+                for k in range(count - 1)
+            ] + [sympy.true]
+        return result
+
+    def contraction(self, node: Contraction) -> Value:
+        result = _filled(node.space, self, sympy.S.Zero)
+        bound = tuple(zip(node.form.bound, node.selectors, strict=True))
+        for values in _grid(node.form.free, node.form, self):
+            for place, term in _terms(node, bound, values, self).items():
+                if _inside(place, result.shape):
+                    result[place] = result[place] + term
+        return result
+
 
 def gram_names(nodes: list[Node]) -> dict[str, Gram]:
     found: dict[str, Gram] = {}
@@ -208,72 +275,6 @@ def _objects(rows: list[list[sympy.Expr]]) -> Value:
     return np.array(rows, dtype=object)
 
 
-@singledispatch
-def _components(node: Node, at: Components) -> Value:
-    raise TypeError(f"{type(node).__name__} is uninterpreted and has no components")
-
-
-@_components.register
-def _(node: Variable, at: Components) -> Value:
-    return at.of_variable(node)
-
-
-@_components.register
-def _(node: Constant, at: Components) -> Value:
-    return _filled(node.space, at, node.value.subs(at.sizes))
-
-
-@_components.register
-def _(node: LinearCombination, at: Components) -> Value:
-    total = _filled(node.space, at, sympy.S.Zero)
-    for weight, term in node.terms:
-        total = np.asarray(total + weight.subs(at.sizes) * at[term], dtype=object)
-    return total
-
-
-@_components.register
-def _(node: Elementwise, at: Components) -> Value:
-    psi, arrays = node.operation, [at[z] for z in node.arguments]
-    result = np.empty(arrays[0].shape, dtype=object)
-    for place in np.ndindex(*result.shape):
-        entries = (array[place] for array in arrays)
-        result[place] = psi.body.xreplace(dict(zip(psi.arguments, entries, strict=True)))
-    return result
-
-
-@_components.register
-def _(node: Tuple, at: Components) -> Value:
-    return tuple(at[component] for component in node.components)
-
-
-@_components.register
-def _(node: Projection, at: Components) -> Value:
-    return at[node.operand][node.position]
-
-
-@_components.register
-def _(node: Held, at: Components) -> Value:
-    return at[node.operand]
-
-
-@_components.register
-def _(node: Argmax, at: Components) -> Value:
-    """For each entry a list of conditions: the first true one is at the first largest value."""
-    if at.seed is not None:
-        return at.place_of(node)
-    assert isinstance(node.space, Indices)
-    count = extent(node.space.bound, at.sizes)
-    kept = [index for index in node.form.free if index not in node.summed]
-    result: Value = np.empty(shape_of(node.space, at.sizes), dtype=object)
-    for values in _grid(kept, node.form, at):
-        first = _first_largest(node, values, at)
-        result[_place(node.form.slots[1], values, at)] = [
-            sympy.Or(*(true for place, true in first.items() if place[node.position] == k))
-            for k in range(count - 1)
-        ] + [sympy.true]
-    return result
-
-
 def _first_largest(
     node: Argmax, values: Mapping[sympy.Symbol, Any], at: Components
 ) -> dict[tuple[int, ...], sympy.Basic]:
@@ -291,17 +292,6 @@ def _first_largest(
         )
         for place, x in reads.items()
     }
-
-
-@_components.register
-def _(node: Contraction, at: Components) -> Value:
-    result = _filled(node.space, at, sympy.S.Zero)
-    bound = tuple(zip(node.form.bound, node.selectors, strict=True))
-    for values in _grid(node.form.free, node.form, at):
-        for place, term in _terms(node, bound, values, at).items():
-            if _inside(place, result.shape):
-                result[place] = result[place] + term
-    return result
 
 
 def _terms(

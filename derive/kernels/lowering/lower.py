@@ -15,7 +15,7 @@ from itertools import accumulate
 import sympy
 
 from ...language.abbreviations import abbreviated
-from ...language.expressions import Contraction, Elementwise, Node, Variable, is_zero, zero
+from ...language.expressions import Elementwise, Node, Variable, is_zero, zero
 from ...language.names import Allocator, unused
 from ...language.normal_form import normal
 from ...language.spaces import Indices as IndexSpace
@@ -28,7 +28,7 @@ from ..optimise.pipeline import PASSES, Pass, optimised
 from ..statements.checking import names_set
 from ..statements.loops import Asked, Buffer, Commented, Fill, Statement, instances
 from .nests import LoopNames, Nest
-from .products import is_sum
+from .products import Summed, is_sum
 from .rows import cleared_sum, copied_rows, set_rows
 from .schedule import Schedule, Stored, is_leaf, prepared
 from .sums import sum_statements
@@ -241,7 +241,7 @@ class _Lowering:
 
     def _steps(self, schedule: Schedule) -> Iterator[Statement]:
         nests: dict[int, dict[object, list[Stored]]] = {}
-        sums: dict[int, list[tuple[Stored, sympy.Expr, Contraction]]] = {}
+        sums: dict[int, list[tuple[Stored, sympy.Expr, Summed]]] = {}
         for stored in schedule.contents:
             if stored.pointwise is not None:
                 shapes = nests.setdefault(stored.pointwise_stage, {})
@@ -357,7 +357,7 @@ class _Lowering:
         target = self.targets[stored]
         first = total is stored.first_sum and not self._adds(stored)
         assert is_sum(total)
-        body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)  # type: ignore[arg-type]
+        body = sum_statements(self.memory, self.names, self.indices, target, weight, total, first)
         line = self._line(target.name, "=" if first else "+=", total, weight)
         return Commented((line,), tuple(body))
 

@@ -22,6 +22,7 @@ from ...language.expressions import (
 from ...language.forms import Access
 from ...language.names import Allocator
 from ...language.patterns import is_rearranged
+from ...language.reading import Reading
 from ...language.text import identifier_of
 from ..statements.loops import (
     Accumulate,
@@ -204,37 +205,12 @@ class Points:
         self, node: Node, place: Subscript, select: bool = False
     ) -> list[tuple[Node, Subscript]]:
         """The operands at the places where they are read, first their places themselves."""
-        if isinstance(node, Contraction):
-            moved = self._moved(node, place, select)
-            return [(x, placed(node.access(k), moved)) for k, x in enumerate(node.filled)]
-        if isinstance(node, Argmax):
-            return []
-        return [(operand, place) for operand in node.operands]
+        return _Reads(self, place, select)(node)
 
     def _scalar(self, node: Node, place: Subscript) -> Scalar:
         if self.loads(node):
             return Load(self.memory[node], place)
-        if isinstance(node, Constant):
-            return Number(node.value)
-        if is_zero(node):
-            return Number(sympy.S.Zero)
-        if isinstance(node, Argmax):
-            return Position(self._selected(node, place, node.space.bound))  # type: ignore[attr-defined]
-        if isinstance(node, LinearCombination):
-            common = _common_weight(node)
-            terms = [(weight / common, self.value(x, place)) for weight, x in node.terms]
-            total = Sum(
-                tuple(
-                    (sympy.S.One, weighted(w, x)) if isinstance(x, Number) else (w, x)
-                    for w, x in terms
-                )
-            )
-            return weighted(common, total)
-        if isinstance(node, Elementwise):
-            return Apply(node.operation, tuple(self.value(z, place) for z in node.arguments))
-        assert isinstance(node, Contraction), type(node)
-        moved = self._moved(node, place)
-        return self.product(node, moved)
+        return _Entry(self, place)(node)
 
     def product(self, node: Contraction, moved: Mapping[sympy.Symbol, sympy.Expr]) -> Scalar:
         """The product of a contraction's operands where its indices have these values."""
@@ -249,7 +225,7 @@ class Points:
         value = self.value(node, place)
         return Inside(guards, value) if guards else value
 
-    def _moved(
+    def moved(
         self, node: Contraction, place: Subscript, select: bool = True
     ) -> dict[sympy.Symbol, sympy.Expr]:
         """The values of a pointwise contraction's indices at a place of its result."""
@@ -266,10 +242,10 @@ class Points:
             if not select:
                 found[index] = sympy.Symbol(f"selected{len(found)}")
                 continue
-            found[index] = self._selected(selector, at, node.form.extent(index))
+            found[index] = self.chosen(selector, at, node.form.extent(index))
         return found
 
-    def _selected(self, selector: Node, place: Subscript, extent: sympy.Expr) -> sympy.Symbol:
+    def chosen(self, selector: Node, place: Subscript, extent: sympy.Expr) -> sympy.Symbol:
         """The index that a selector gives at a place; those of one window come together."""
         if (selector, place) not in self.selected:
             if isinstance(selector, Argmax) and not self.loads(selector):
@@ -296,6 +272,68 @@ class Points:
         best = self.indices.scalar("largest", (), self.used)
         candidate = self.indices.scalar("candidate", (), self.used)
         return Largest(found, running, extents, best, candidate, value, tuple(inner.lets), guards)
+
+
+class _Reads(Reading[list[tuple[Node, Subscript]]]):
+    """The operands of an expression at the places where an entry of it reads them."""
+
+    __slots__ = ("place", "points", "select")
+
+    def __init__(self, points: Points, place: Subscript, select: bool) -> None:
+        self.points, self.place, self.select = points, place, select
+
+    def contraction(self, node: Contraction) -> list[tuple[Node, Subscript]]:
+        moved = self.points.moved(node, self.place, self.select)
+        return [(x, placed(node.access(k), moved)) for k, x in enumerate(node.filled)]
+
+    def _there(self, node: Node) -> list[tuple[Node, Subscript]]:
+        return [(operand, self.place) for operand in node.operands]
+
+    variable = constant = linear_combination = elementwise = _there
+    tuple_ = projection = held = potential = jet = running_sum = _there
+
+    def argmax(self, node: Argmax) -> list[tuple[Node, Subscript]]:
+        return []  # its window is gone through by a statement of its own
+
+
+class _Entry(Reading[Scalar]):
+    """One entry of an expression that a nest computes, as a scalar."""
+
+    __slots__ = ("place", "points")
+
+    def __init__(self, points: Points, place: Subscript) -> None:
+        self.points, self.place = points, place
+
+    def constant(self, node: Constant) -> Scalar:
+        return Number(node.value)
+
+    def linear_combination(self, node: LinearCombination) -> Scalar:
+        if is_zero(node):
+            return Number(sympy.S.Zero)
+        common = _common_weight(node)
+        terms = [(weight / common, self.points.value(x, self.place)) for weight, x in node.terms]
+        total = Sum(
+            tuple(
+                (sympy.S.One, weighted(w, x)) if isinstance(x, Number) else (w, x) for w, x in terms
+            )
+        )
+        return weighted(common, total)
+
+    def elementwise(self, node: Elementwise) -> Scalar:
+        arguments = (self.points.value(z, self.place) for z in node.arguments)
+        return Apply(node.operation, tuple(arguments))
+
+    def contraction(self, node: Contraction) -> Scalar:
+        return self.points.product(node, self.points.moved(node, self.place))
+
+    def argmax(self, node: Argmax) -> Scalar:
+        return Position(self.points.chosen(node, self.place, node.space.bound))  # type: ignore[attr-defined]
+
+    def _stored(self, node: Node) -> Scalar:
+        raise TypeError(f"{type(node).__name__} has no entries of its own: it lies in memory")
+
+    variable = projection = running_sum = _stored
+    tuple_ = held = potential = jet = _stored  # parted, plain or unknown before they are lowered
 
 
 class Nest:

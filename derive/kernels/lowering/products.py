@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias, TypeGuard
+
 import sympy
 
 from ...language.accesses import is_linear, running, stays_inside
-from ...language.expressions import Argmax, Contraction, Node, contraction
+from ...language.expressions import Argmax, Contraction, Node, RunningSum, contraction
 from ...language.forms import Access, Form, make_form
 from ...language.patterns import is_rearranged
+from ...language.reading import Reading
 from ...language.spaces import Real
 
+Summed: TypeAlias = Contraction | RunningSum
 
-def is_sum(node: Node) -> bool:
-    """A contraction that sums, or that sets its result at other places than one by one."""
-    return isinstance(node, Contraction) and not node.is_pointwise
+
+def is_sum(node: Node) -> TypeGuard[Summed]:
+    """A contraction that sums, or that sets its result at other places than one by one.
+
+    So are running sums: loops of their own make them.
+    """
+    return isinstance(node, RunningSum) or (isinstance(node, Contraction) and not node.is_pointwise)
 
 
 def strided_base(node: Node) -> Node:
@@ -38,11 +46,31 @@ def is_strided(node: Contraction, operand: int) -> bool:
 
 
 def reads_in_place(node: Node, operand: int) -> bool:
-    """A pointwise expression reads this operand at the very entry that it makes."""
-    if isinstance(node, Contraction):
-        at_one_place = operand < len(node.filled) and node.access(operand) == node.output
-        return at_one_place and node.filled[operand].space.shape == node.space.shape  # type: ignore[attr-defined]
-    return not isinstance(node, Argmax)
+    """An expression reads this operand at the very entry that it makes."""
+    return _InPlace(operand)(node)
+
+
+class _InPlace(Reading[bool]):
+    """Whether an expression reads an operand at the very entry that it makes."""
+
+    __slots__ = ("operand",)
+
+    def __init__(self, operand: int) -> None:
+        self.operand = operand
+
+    def contraction(self, node: Contraction) -> bool:
+        k = self.operand
+        at_one_place = k < len(node.filled) and node.access(k) == node.output
+        return at_one_place and node.filled[k].space.shape == node.space.shape  # type: ignore[attr-defined]
+
+    def _always(self, node: Node) -> bool:
+        return True
+
+    variable = constant = linear_combination = elementwise = running_sum = _always
+    tuple_ = projection = held = potential = jet = _always
+
+    def argmax(self, node: Argmax) -> bool:
+        return False
 
 
 def as_product(node: Contraction) -> bool:
@@ -96,7 +124,7 @@ def laid_out(node: Node) -> Node:
     come first into an array of their own with one axis for each index: cropping, or embedding.
     What reads or writes at class indices stays as it is: they are no windows.
     """
-    if not isinstance(node, Contraction) or not is_sum(node):
+    if not is_sum(node) or not isinstance(node, Contraction):
         return node
     if len(node.filled) != 2 or node.selectors:
         return node

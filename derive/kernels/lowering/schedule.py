@@ -32,7 +32,15 @@ from ...language.expressions import (
 )
 from ...language.patterns import as_share, base, is_rearranged
 from ...language.walk import rebuild, topological
-from .products import as_product, is_sum, laid_out, reads_in_place, strided_base, wants_memory
+from .products import (
+    Summed,
+    as_product,
+    is_sum,
+    laid_out,
+    reads_in_place,
+    strided_base,
+    wants_memory,
+)
 
 ALWAYS = "always"
 LONG = 32  # operations that are not done again in another loop nest
@@ -85,7 +93,7 @@ class Stored:
 
     node: Node
     pointwise: Node | None
-    sums: list[tuple[sympy.Expr, Contraction]]
+    sums: list[tuple[sympy.Expr, Summed]]
     result: str | None
     guards: frozenset[str] = frozenset()
     pointwise_stage: int = 0
@@ -97,7 +105,7 @@ class Stored:
         return max([self.pointwise_stage, *self.sum_stages])
 
     @property
-    def first_sum(self) -> Contraction | None:
+    def first_sum(self) -> Summed | None:
         """The sum that sets the buffer where no pointwise part does: the first to be made."""
         if self.pointwise is not None or not self.sums:
             return None
@@ -217,7 +225,7 @@ class Schedule:
         if result is not None and self.in_memory(node):
             return Stored(node, node, [], result)
         if is_sum(node):
-            return Stored(node, None, [(sympy.S.One, node)], result)  # type: ignore[list-item]
+            return Stored(node, None, [(sympy.S.One, node)], result)
         if isinstance(node, LinearCombination):
             own = [(w, t) for w, t in node.terms if t in absorbed]
             rest = [(w, t) for w, t in node.terms if t not in absorbed]
@@ -234,7 +242,7 @@ class Schedule:
             if self.in_memory(source) or is_zero(source):
                 continue
             elsewhere = not reads_in_place(node, position) or is_rearranged(operand)
-            if isinstance(node, Contraction) and is_sum(node):
+            if is_sum(node) and isinstance(node, Contraction):
                 again = position < len(node.filled) and wants_memory(node, position)
                 if product or again or (elsewhere and source is not operand):
                     yield source
@@ -413,7 +421,7 @@ class Schedule:
     def _has_sums(self, node: Node) -> int:
         return 1 if node in self.stored and self.stored[node].sums else 0
 
-    def _sum_stage(self, node: Contraction) -> int:
+    def _sum_stage(self, node: Summed) -> int:
         stages = [0]
         for operand in node.operands:
             argmax = isinstance(operand, Argmax)

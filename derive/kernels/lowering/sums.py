@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import sympy
 
-from ...language.expressions import Contraction, Node
+from ...language.expressions import Contraction, Node, RunningSum
 from ...language.forms import Access
 from ...language.patterns import is_rearranged
 from ..statements.loops import (
@@ -22,7 +22,7 @@ from ..statements.loops import (
     Store,
 )
 from .nests import LoopNames, Memory, Points, in_loops, placed, weighted
-from .products import as_product, shown_indices, strided_base
+from .products import Summed, as_product, shown_indices, strided_base
 
 
 def sum_statements(
@@ -31,10 +31,12 @@ def sum_statements(
     indices: LoopNames,
     target: Buffer,
     weight: sympy.Expr,
-    node: Contraction,
+    node: Summed,
     first: bool,
 ) -> list[Statement]:
     """target += weight * sum, or target = .. where this is the first that is said of it."""
+    if isinstance(node, RunningSum):
+        return _running_sum(Points(memory, names, indices), target, weight, node, first)
     if as_product(node) and all(strided_base(x) in memory or x in memory for x in node.filled):
         fill = [Fill(target)] if first else []
         return [*fill, *_matrix_product(memory, indices, target, weight, node)]
@@ -68,6 +70,20 @@ def _loop_sum(
         return [*fill, *in_loops(outer, extents[:split], body)]
     store = Store(target, place, weighted(weight, value), True, guards)
     return [*([Fill(target)] if first else []), *in_loops(symbols, extents, [*points.lets, store])]
+
+
+def _running_sum(
+    points: Points, target: Buffer, weight: sympy.Expr, node: RunningSum, first: bool
+) -> list[Statement]:
+    """One loop along the last axis with the sum so far, inside loops over the other axes."""
+    *rows, index = points.indices.fresh(target.shape)
+    *outer, extent = target.shape
+    place = (*rows, extent - 1 - index if node.reverse else index)
+    total = points.indices.scalar("total", (), points.used)
+    value = points.value(node.operand, place, root=True)
+    store = Store(target, place, weighted(weight, Local(total)), not first)
+    loop = in_loops([index], [extent], [*points.lets, Accumulate(total, value), store])
+    return in_loops(rows, outer, [Let(total, Number(sympy.S.Zero)), *loop])
 
 
 def _loop_order(node: Contraction) -> list[sympy.Symbol]:

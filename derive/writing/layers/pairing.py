@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import singledispatch
 
 from ...calculus.calculus import pull
 from ...language.expressions import (
@@ -18,11 +17,13 @@ from ...language.expressions import (
     Jet,
     LinearCombination,
     Node,
+    RunningSum,
     Variable,
     linear_combination,
 )
 from ...language.forms import Access
 from ...language.patterns import pattern
+from ...language.reading import Reading
 from ...language.spaces import Real, Space
 from ...language.walk import depends_on
 from ...vocabulary.linear import dot
@@ -47,6 +48,7 @@ class Move:
 HADAMARD = r"$\odot$ moves across, (2.13)"
 DEFINITION = "the adjoint's definition"
 LINEARITY = "linearity"
+RUNNING = "the adjoint of running sums runs from the other end"
 SELECTS = "the adjoint of a selection puts back"
 PUTS = "the adjoint of putting back selects"
 _MATRIX = "the adjoint of a matrix"
@@ -111,7 +113,7 @@ def _moved(
         for operand, share in pull(e, u, dependent):
             yield from _moved((share, operand), directions, dependent, laws)
     else:
-        law = _law(e, dependent)
+        law = _Law(dependent)(e)
         laws[law] = None
         yield from _while(law, (u, e), directions, dependent)
 
@@ -119,32 +121,39 @@ def _moved(
 def _while(law: str, pair: Pair, directions: Set[Variable], dependent: set[Node]) -> Iterator[Pair]:
     """The factors of one law, all of them."""
     u, e = pair
-    if e in directions or isinstance(e, LinearCombination) or _law(e, dependent) != law:
+    if e in directions or isinstance(e, LinearCombination) or _Law(dependent)(e) != law:
         yield pair
         return
     for operand, share in pull(e, u, dependent):
         yield from _while(law, (share, operand), directions, dependent)
 
 
-@singledispatch
-def _law(node: Node, dependent: Set[Node]) -> str:
-    return "the components apart"
+class _Law(Reading[str]):
+    """The law that moves the factors of a node."""
 
+    def __init__(self, dependent: Set[Node]) -> None:
+        self.dependent = dependent
 
-@_law.register
-def _(node: Jet, dependent: Set[Node]) -> str:
-    return DEFINITION
+    def jet(self, node: Jet) -> str:
+        return DEFINITION
 
+    def running_sum(self, node: RunningSum) -> str:
+        return RUNNING
 
-@_law.register
-def _(node: Contraction, dependent: Set[Node]) -> str:
-    slot = next(k for k, x in enumerate(node.filled) if x in dependent)
-    found = pattern(node)
-    if found is None:
-        return _of_form(node, slot)
-    if found.name in _OF_FACTOR:
-        return _OF_FACTOR[found.name][found.arguments.index(node.filled[slot])]
-    return _OF_PATTERN[found.name]
+    def _apart(self, node: Node) -> str:
+        return "the components apart"
+
+    variable = constant = linear_combination = elementwise = _apart
+    tuple_ = projection = argmax = held = potential = _apart
+
+    def contraction(self, node: Contraction) -> str:
+        slot = next(k for k, x in enumerate(node.filled) if x in self.dependent)
+        found = pattern(node)
+        if found is None:
+            return _of_form(node, slot)
+        if found.name in _OF_FACTOR:
+            return _OF_FACTOR[found.name][found.arguments.index(node.filled[slot])]
+        return _OF_PATTERN[found.name]
 
 
 def _of_form(node: Contraction, slot: int) -> str:

@@ -24,11 +24,12 @@ from ...language.expressions import (
     Variable,
     variable,
 )
+from ...language.reading import Reading
 from ...language.riesz import riesz
 from ...language.walk import depends_on, storage, topological
 from .claims import Difference, Equation, Side
 from .definitions import Closing, Definition, Derived, leaves_of
-from .pairing import Move, Pair, collected, moves
+from .pairing import LINEARITY, Move, Pair, collected, moves
 
 
 @dataclass(frozen=True)
@@ -74,22 +75,45 @@ def rule(expression: Node, moved: Mapping[Variable, Variable]) -> str:
     """Which rules of differentiation a line follows."""
     dependent = depends_on([expression], moved)
     nodes = [node for node in topological(expression) if node in dependent]
-    rules = []
-    if any(_several(node, dependent) for node in nodes):
-        rules.append("product rule")
-    if any(isinstance(node, Elementwise) for node in nodes):
-        rules.append("chain rule, (2.10)")
-    if any(isinstance(node, Jet) for node in nodes):
-        rules.append("chain rule (2.3)")
-    if any(isinstance(node, Potential) for node in nodes):
-        rules.append("the gradient in terms of the value itself")
+    own = _Rule(dependent)
+    followed = {own(node) for node in nodes}
     if any(type(node) is Held for node in topological(expression)):
-        rules.append("the shift is held fixed, since $f$ does not depend on it")
-    return "; ".join(rules) or "linearity"
+        followed.add(FIXED)
+    return "; ".join(rule for rule in RULES if rule in followed) or LINEARITY
 
 
-def _several(node: Node, dependent: Set[Node]) -> bool:
-    return isinstance(node, Contraction) and sum(x in dependent for x in node.filled) > 1
+RULES = PRODUCT, CHAIN, CHAIN_OF_MAPS, GIVEN, FIXED = (
+    "product rule",
+    "chain rule, (2.10)",
+    "chain rule (2.3)",
+    "the gradient in terms of the value itself",
+    "the shift is held fixed, since $f$ does not depend on it",
+)
+
+
+class _Rule(Reading[str]):
+    """The rule by which a node is derived."""
+
+    def __init__(self, dependent: Set[Node]) -> None:
+        self.dependent = dependent
+
+    def contraction(self, node: Contraction) -> str:
+        return PRODUCT if sum(x in self.dependent for x in node.filled) > 1 else LINEARITY
+
+    def elementwise(self, node: Elementwise) -> str:
+        return CHAIN
+
+    def jet(self, node: Jet) -> str:
+        return CHAIN_OF_MAPS
+
+    def potential(self, node: Potential) -> str:
+        return GIVEN
+
+    def _linear(self, node: Node) -> str:
+        return LINEARITY
+
+    variable = constant = linear_combination = running_sum = _linear
+    tuple_ = projection = argmax = held = _linear
 
 
 # --- step 3

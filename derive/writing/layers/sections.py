@@ -11,15 +11,17 @@ import sympy
 from ...evidence.checks.cases import Cases
 from ...kernels.lowering.cost import count, shortest
 from ...kernels.lowering.lower import Kernel, lower
-from ...language.expressions import Variable
+from ...language.expressions import RunningSum, Variable
 from ...language.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
+from ...language.walk import topological
 from ...models.layers import Layer
 from ...models.networks import Network
 from ...models.programs import BATCH, programs, result_letter
 from ..typesetting.domains import space_latex
 from ..typesetting.escapes import plain, typed
 from ..typesetting.letters import word
-from ..typesetting.typography import value
+from ..typesetting.linear_algebra import CUMSUM
+from ..typesetting.typography import TRANSPOSED, raised, value
 from .algorithm import assignments, read_by_name
 from .algorithm import check as check_algorithm
 from .blocks import Algorithm, Block, Display, Heading, Prose, Verbatim
@@ -36,6 +38,10 @@ ASSERTED = (
     "to rounding, and tangents with central differences."
 )
 
+RUNNING_SUMS = (
+    rf"The function ${CUMSUM}$ has the running sums along the last axis, from the first entry on; "
+    rf"its transpose ${raised(CUMSUM, TRANSPOSED)}$ has those from the last entry back."
+)
 
 PLURALS = {
     STATE: "States",
@@ -92,6 +98,9 @@ class Sections:
         if scalars:
             yield Prose("The functions are applied entry by entry, with")
             yield Display(scalars)
+        order = topological(self.layer.rewritten.output)
+        if any(isinstance(node, RunningSum) for node in order):
+            yield Prose(RUNNING_SUMS)
         yield from self._loss()
         point = self.problem.point
         sizes = ", ".join(f"${self.letters(str(n))} = {count}$" for n, count in point.sizes.items())

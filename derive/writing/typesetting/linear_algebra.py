@@ -12,7 +12,16 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
-from ...language.expressions import Argmax, Constant, Contraction, Elementwise, Jet, Node, Variable
+from ...language.expressions import (
+    Argmax,
+    Constant,
+    Contraction,
+    Elementwise,
+    Jet,
+    Node,
+    RunningSum,
+    Variable,
+)
 from ...language.notation import (
     APPLIED,
     ATOM,
@@ -38,6 +47,7 @@ from .powers import monomial, with_plain_powers
 from .ratios import Ratio, ratio
 from .typography import ONES, TRANSPOSED, enclosed, juxtaposed, parenthesised, raised, sized, value
 
+CUMSUM = r"\operatorname{cumsum}"
 FACTORS = frozenset({HADAMARD, ATOM})
 MAPPED = frozenset({ATOM, APPLIED})
 MULTIPLES = frozenset({ATOM, APPLIED, PRODUCT, DOT})
@@ -234,6 +244,11 @@ class LinearAlgebra(Notation):
         return f"{enclosed('(', text, ')')}_{{{node.position + 1}}}", ATOM
 
     # --- what is left
+
+    def running_sum(self, w: Writes, node: RunningSum) -> Written:
+        """From the other end they are the transposed map's."""
+        operator = raised(CUMSUM, TRANSPOSED) if node.reverse else CUMSUM
+        return f"{operator}{enclosed('(', w(node.operand), ')')}", ATOM
 
     def multilinear(self, w: Writes, node: Contraction) -> Written:
         found = None if self.forms.has_name(w, node) else diagonal(w, node)
