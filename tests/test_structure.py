@@ -188,15 +188,15 @@ def test_reset_weights_have_factors_that_share_no_index() -> None:
 @pytest.mark.parametrize("name", ["lstm", "peephole_lstm", "gru", "gru_reset_before", "deep_rnn"])
 def test_gates_are_contracted_before_anything_is_multiplied(name: str) -> None:
     """Every block of D f is one term with one array, full but for the sample."""
-    for (a, b), found in influence_of(name).step.D.items():
+    for (a, b), found in influence_of(name).step.D.terms.items():
         assert len(found) == 1, (a, b)
         assert all(len(term.factors) == 1 for term in found)
-    blocks = influence_of("deep_rnn").step.D
+    blocks = influence_of("deep_rnn").step.D.terms
     assert [ties(blocks[key][0]) for key in ((0, 0), (1, 0), (1, 1))] == [{(0, 0)}] * 3
 
 
 def test_the_states_of_an_lstm_that_see_only_themselves_stay_diagonal() -> None:
-    blocks = influence_of("lstm").step.D
+    blocks = influence_of("lstm").step.D.terms
     assert ties(blocks[0, 1][0]) == ties(blocks[1, 1][0]) == {(0, 0), (1, 1)}
     assert ties(blocks[0, 0][0]) == ties(blocks[1, 0][0]) == {(0, 0)}
 
@@ -272,5 +272,5 @@ def test_whole_makes_one_matrix_of_a_full_term_and_a_diagonal() -> None:
 
 
 def test_whole_leaves_a_diagonal_alone() -> None:
-    d = influence_of("independent_rnn").step.D[0, 0]
+    d = influence_of("independent_rnn").step.D.of((0, 0))
     assert [ties(term) for term in d] == [{(0, 0), (1, 1)}]

@@ -142,7 +142,7 @@ def _through(node: Contraction, position: int, term: Term) -> list[Term]:
     values = _met(term.out, place)
     if values is None:
         return []
-    term = _inside(term, values, running)
+    term = inside(term, values, running)
     filled = ((renamed_access(node.access(k), own), x) for k, x in enumerate(node.filled))
     others = [factor for k, factor in enumerate(filled) if k != position]
     made = replace(times(term, *others), out=renamed_access(node.output, own))
@@ -164,9 +164,9 @@ def _met(out: Access, place: Access) -> dict[sympy.Symbol, sympy.Expr] | None:
     return {**own, **numbers}
 
 
-def _inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
+def inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
     """The term with factors that are zero where it is read outside its axes, if nothing else is."""
-    read = [(i, extent) for i, extent in term.extents if i in term.out]
+    read = [(i, extent) for i, extent in term.extents if i in values]
     for index, extent in read:
         known = any(index in access for access, _ in term.factors)
         if not known and not stays_inside(values[index], extent, extents):

@@ -75,7 +75,7 @@ class Readout:
 
     def __init__(self, draft: Draft, influence: Influence) -> None:
         self.draft, self.influence = draft, influence
-        for columns in influence.total.values():
+        for columns in influence.columns:
             if columns is not None:
                 stack = draft.stack(columns.name, columns.space, (ONE,))
                 draft.arrays[columns.name] = stack.start

@@ -8,23 +8,23 @@ Source: Schmidhuber 1992, cited by the thesis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 from ...calculus.calculus import tangents
+from ...calculus.combining import combined, summed
 from ...calculus.maps import substituted
 from ...calculus.terms import Term, total
 from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.riesz import riesz
-from ...language.spaces import R
-from ...recurrence.influence import product, shape_of
+from ...recurrence.blocks import identity
+from ...recurrence.ties import Key
 from ...vocabulary.linear import dot
 from ..layers.blocks import Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side, Sums
 from ..typesetting.letters import below
 from .backward_section import TOTAL
 from .looks import free_letter
-from .onestep import Key, applied, as_term, start, stored, times_lambda
 from .online_section import OnlineSection
 from .unrolled import Backward, Unrolled
 
@@ -38,7 +38,8 @@ class HybridSection:
     def __init__(self, online: OnlineSection) -> None:
         self.online, self.one, self.p = online, online.one, online.p
         self.h, self.i, self.times = online.h, online.i, online.times
-        self.stores = self.one.lambdas()
+        self.stores, self.start = self.one.lambdas(), identity(self.one.D.rows)
+        self.Lambda = self.start.holding(self.stores)
         start = free_letter(("tau", "sigma", "rho"), self.p.words)
         self.begin, self.end = rf"\{start}", rf"\{start}'"
         self._made: dict[tuple[Key, str], Variable] = {}
@@ -85,54 +86,31 @@ class HybridSection:
 
     def before(self, key: Key) -> Node:
         """Lambda_{i-1} by Lambda_i and the blocks of D f, in the leaves."""
-        (a, c), new, found = key, self.stores[key], []
-        for b, x in enumerate(self.h):
-            if (a, b) not in self.stores or (b, c) not in self.one.D:
-                continue
-            terms: Sequence[Term] = self.one.D[b, c]
-            if self.one.is_dense((b, c)) or (len(self.h) > 1 and not new.tied):
-                terms = (as_term(x, self.h[c], self.one.block(b, c)),)
-            s = self.stores[a, b]
-            found += [times_lambda(s, self.h[a], term, new) for term in terms]
-        return total(new.variable.space, found)
+        new = self.stores[key]
+        D, _ = self.online.names.steps[self.online.names.has_names(new)]
+        return new.holding(map(_short, self.Lambda.times(D).of(key)))
 
     def _lambda(self, key: Key) -> Equation:
         """Lambda_{i-1} = Lambda_i . D f_i, applied to any direction of the state."""
         (a, c), new = key, self.before(key)
         v = self.online.direction(c)
-        moved = []
-        for b in range(len(self.h)):
-            if (a, b) in self.stores:
-                along = self.online.tangent(b, {self.h[c]: v})
-                moved.append(applied(stored(self.stores[a, b], self.h[a]), self.h[a], along))
-        left = Side(self.at(key, f"{self.i}-1"), total(R(*shape_of(self.h[a])), moved))
-        right = applied(stored(self.stores[key], self.h[a], new), self.h[a], v)
+        along = [self.online.tangent(b, {self.h[c]: v}) for b in range(len(self.h))]
+        left = Side(self.at(key, f"{self.i}-1"), self.Lambda.apply(dict(enumerate(along)))[a])
+        right = self.start.holding({key: self.stores[key]}, {key: new}).apply({c: v})[a]
         return Equation(left, Side(self.shown(new, self.i), right), "(5.13)")
 
     # --- J at the end of a block
 
     def carried(self, key: Key) -> Node:
         """Lambda . J, in the leaves."""
-        (a, k), new, found = key, self.online.J[key], []
-        for b in range(len(self.h)):
-            old = self.online.J.get((b, k))
-            if old is not None and (a, b) in self.stores:
-                term = stored(self.stores[a, b], self.h[a])
-                found.append(product(term, old, new))
-        return total(new.variable.space, found)
+        J = self.online.column(key[1])
+        return self.online.J[key].holding(self.Lambda.times(J).of(key))
 
     def immediate(self, key: Key) -> Node:
         """Lambda . nabla f, in the leaves."""
-        (a, k), new, found = key, self.online.J[key], []
-        for b in range(len(self.h)):
-            if (a, b) in self.stores and (b, k) in self.one.nabla:
-                s = self.stores[a, b]
-                terms: Sequence[Term] = self.one.nabla[b, k]
-                if self.online.names.has_names(key) and not s.tied:
-                    direction = self.one.columns[k].direction
-                    terms = (as_term(self.h[b], direction, self.one.immediate(b, k)),)
-                found += [times_lambda(s, self.h[a], term, new) for term in terms]
-        return total(new.variable.space, found)
+        new = self.online.J[key]
+        _, nabla = self.online.names.steps[self.online.names.has_names(new)]
+        return new.holding(map(_short, self.Lambda.times(nabla).of(key)))
 
     @property
     def over(self) -> str:
@@ -141,10 +119,9 @@ class HybridSection:
 
     def _influence(self, key: Key, general: bool) -> Equation:
         """J at the end of the block (5.21), applied to any direction."""
-        (a, k), s = key, self.online.J[key]
-        column, x = self.one.columns[k], self.h[a]
+        a, k = key
         parts = [("", self.shown(self.carried(key), self.begin))]
-        if any((b, k) in self.one.nabla and (a, b) in self.stores for b in range(len(self.h))):
+        if self.Lambda.times(self.one.nabla).of(key):
             parts.append((self.over, self.shown(self.immediate(key), self.i)))
         last = self.block.states[self.online.cell, STEPS][a]
         names, name = self.online.names, self.online.names.J_at(key, self.end)
@@ -152,7 +129,7 @@ class HybridSection:
             parts = [(sign, names.general(node, k, [self.begin])) for sign, node in parts]
             name = names.J_of_any(key, self.end)
         left = Side(name, tangents([last], self._along(k))[last])
-        right = applied(stored(s, x, self._ended(key)), x, column.direction)
+        right = self.online.along(key, self._ended(key))
         return Equation(left, Side(Sums(tuple(parts)), right), "(5.21)")
 
     @cached_property
@@ -169,7 +146,7 @@ class HybridSection:
     @cached_property
     def lambdas(self) -> list[dict[Key, Node]]:
         """Lambda at every time of the block, from its start on."""
-        ones: dict[Key, Node] = {(a, b): start(s, a == b) for (a, b), s in self.stores.items()}
+        ones = {key: s.holding(self.start.of(key)) for key, s in self.stores.items()}
         found = [ones]
         for t in reversed(self.block.times):
             at = self._at(t, found[0])
@@ -225,3 +202,8 @@ class HybridSection:
         )
         look = rf"\nabla^{{*}}_{{{names.theta}}} {below(cell.f, self.i)} \cdot ({eps})"
         return self.times.named(variable("sent", shown.space), look)
+
+
+def _short(term: Term) -> Term:
+    """The term with all that can be summed over and multiplied in one factor for each link."""
+    return combined(summed(term))

@@ -7,21 +7,22 @@ that the calculus takes; the recursion is asserted in one step, its gradient ove
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from ...calculus.calculus import tangents
 from ...calculus.maps import substituted
-from ...calculus.terms import Term, total
+from ...calculus.terms import total
 from ...language.expressions import Node, Variable, variable, zero
 from ...language.riesz import riesz
 from ...language.spaces import R
 from ...language.walk import topological
-from ...recurrence.influence import product, shape_of
+from ...recurrence.blocks import Blocks
+from ...recurrence.ties import Key
 from ...vocabulary.linear import dot
 from ..layers.blocks import Asserted, Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side
 from ..typesetting.letters import below
 from .backward_section import TOTAL, BackwardSection
-from .onestep import Key, applied, as_term, placed, pulled, start, stored
 from .online_names import OnlineNames
 from .online_words import OnlineWords
 from .unrolled import added
@@ -86,8 +87,8 @@ class OnlineSection:
 
     def _order(self) -> list[Key]:
         """The blocks of D f, those that others are made of first."""
-        found = list(self.one.D)
-        parts = {key: topological(self.one.block(*key)) for key in found}
+        found = list(self.one.D.terms)
+        parts = {key: topological(self.one.D.array(key)) for key in found}
         return sorted(found, key=lambda key: (len(parts[key]), key))
 
     # --- one step
@@ -103,16 +104,17 @@ class OnlineSection:
 
     def _D(self, a: int, b: int) -> Equation:
         """A block of D f, applied to any direction."""
-        block, v = self.one.block(a, b), self.direction(b)
+        block, v = self.one.D.array((a, b)), self.direction(b)
         left = Side(self.names.D(a, b), self.tangent(a, {self.h[b]: v}))
-        term = as_term(self.h[a], self.h[b], block)
-        right = Side(self.names.shown(block, own=block), applied(term, self.h[a], v))
+        right = Side(
+            self.names.shown(block, own=block), self.one.D.formed([(a, b)]).apply({b: v})[a]
+        )
         return Equation(left, right, BLOCK if len(self.h) > 1 else "")
 
     def _zeros(self) -> Iterator[Block]:
         """What vanishes, said in a sentence."""
         pairs = [(a, b) for a in range(len(self.h)) for b in range(len(self.h))]
-        zeros = [key for key in pairs if key not in self.one.D]
+        zeros = [key for key in pairs if key not in self.one.D.terms]
         found = [self.tangent(a, {self.h[b]: self.direction(b)}) for a, b in zeros]
         yield Asserted(tuple(_vanishing(node) for node in found))
 
@@ -123,65 +125,58 @@ class OnlineSection:
 
     def _immediates(self) -> Iterator[Equation]:
         for k, column in enumerate(self.one.columns):
-            for a, x in enumerate(self.h):
-                if column.is_initial or (a, k) not in self.one.nabla:
+            for key in ((a, k) for a in range(len(self.h))):
+                if column.is_initial or key not in self.one.nabla.terms:
                     continue
-                block = self.one.immediate(a, k)
+                a, block = key[0], self.one.nabla.array(key)
                 left = Side(self.names.nabla(a, k), self.tangent(a, {column.by: column.along()}))
-                term = as_term(x, column.direction, block)
+                along = self.one.nabla.formed([key]).apply({k: column.direction})
                 own = None if block in self.names.shared else block
-                right = Side(self.names.shown(block, own=own), applied(term, x, column.direction))
-                yield Equation(left, right)
+                yield Equation(left, Side(self.names.shown(block, own=own), along[a]))
 
     def _vanishing(self) -> Iterator[Equation]:
         """The immediate derivatives that are not listed."""
         for a, k in self.words.every():
             column = self.one.columns[k]
-            if (a, k) not in self.one.nabla and not column.is_initial:
+            if (a, k) not in self.one.nabla.terms and not column.is_initial:
                 yield _vanishing(self.tangent(a, {column.by: column.along()}))
 
     # --- J
 
+    @cached_property
+    def recursion(self) -> dict[bool, Blocks]:
+        """D f . J + nabla f, by whether blocks have names."""
+        J = self.one.nabla.holding(self.J)
+        return {named: D.times(J) + nabla for named, (D, nabla) in self.names.steps.items()}
+
     def carried(self, key: Key) -> Node:
         """The new J by the blocks of D f, J and nabla f, in the leaves."""
-        (a, k), new = key, self.J[key]
-        moved = []
-        for b in range(len(self.h)):
-            old = self.J.get((b, k))
-            if old is None or (a, b) not in self.one.D:
-                continue
-            moved += [product(term, old, new) for term in self._terms((a, b), key)]
-        if self.names.has_names(key) and key in self.one.nabla:
-            moved.append(self.one.immediate(a, k))
-        else:
-            moved += [placed(new, term) for term in self.one.nabla.get(key, ())]
-        return total(new.variable.space, moved)
+        new = self.J[key]
+        return new.holding(self.recursion[self.names.has_names(new)].of(key))
 
-    def _terms(self, block: Key, key: Key) -> Sequence[Term]:
-        """A block of D f as one matrix where it is called by its name."""
-        if not self.names.has_names(key) and not self.one.is_dense(block):
-            return self.one.D[block]
-        a, b = block
-        return (as_term(self.h[a], self.h[b], self.one.block(a, b)),)
+    def column(self, k: int, J: Mapping[Key, Node] | None = None) -> Blocks:
+        """J by one column, or other arrays in its places."""
+        own = {key: s for key, s in self.J.items() if key[1] == k}
+        return self.one.nabla.holding(own, J)
 
-    def moved(self, k: int, J: Mapping[Key, Node] | None = None) -> dict[Variable, Node]:
+    def moved(self, k: int) -> dict[Variable, Node]:
         """The directions of the states before: J along a column's direction."""
-        u = self.one.columns[k].direction
-        return {
-            x: applied(stored(s, x, None if J is None else J[key]), x, u)
-            for key, s in self.J.items()
-            if key[1] == k
-            for x in [self.h[key[0]]]
-        }
+        along = self.column(k).apply({k: self.one.columns[k].direction})
+        return {self.h[a]: along[a] for a, kk in self.J if kk == k}
+
+    def along(self, key: Key, array: Node) -> Node:
+        """An array in the place of one of J, along its column's direction."""
+        (a, k), own = key, {key: self.J[key]}
+        J = self.one.nabla.holding(own, {key: array})
+        return J.apply({k: self.one.columns[k].direction})[a]
 
     def _carried(self, key: Key, general: bool) -> Equation:
         """(5.11) for one component and one column, applied to any direction."""
         (a, k), new = key, self.carried(key)
-        column, x = self.one.columns[k], self.h[a]
-        along = self.moved(k)
+        column, along = self.one.columns[k], self.moved(k)
         if not column.is_initial:
             along = {**along, column.by: column.along()}
-        right = applied(stored(self.J[key], x, new), x, column.direction)
+        right = self.along(key, new)
         shown, name = self.names.shown(new), self.names.J_at(key, self.i)
         if general:
             shown = self.names.general(shown, k, [f"{self.i}-1"])
@@ -196,15 +191,7 @@ class OnlineSection:
 
     def readout(self, k: int, us: Sequence[Node | None], J: Mapping[Key, Node]) -> Node:
         """J* . u in coordinates: the sum over the components of the state."""
-        x = self.one.columns[k].direction
-        found = [
-            pulled(stored(s, self.h[a], J[a, kk]), x, riesz(u))
-            for (a, kk), s in self.J.items()
-            if kk == k
-            for u in [us[a]]
-            if u is not None
-        ]
-        return total(R(*shape_of(x)), found)
+        return self.column(k, J).pull({a: riesz(u) for a, u in enumerate(us) if u is not None})[k]
 
     def _readout(self, k: int, general: bool) -> Equation:
         """nabla J_i = J_i* . D*g . e_i (5.12), paired with any direction."""
@@ -233,8 +220,8 @@ class OnlineSection:
         return found
 
     def _start(self) -> dict[Key, Node]:
-        first = len(self.one.parameters)
-        return {(a, k): start(s, k == first + a) for (a, k), s in self.J.items()}
+        first = self.one.first()
+        return {key: s.holding(first.of(key)) for key, s in self.J.items()}
 
     def _sum(self, k: int) -> Equation:
         """nabla J = sum of nabla J_i, over the sequence."""
@@ -248,7 +235,7 @@ class OnlineSection:
             shares.append(self.readout(k, us, J[t]))
         label = rf"\nabla_{{{self.names.by(k)}}} {TOTAL}"
         each = label.replace(TOTAL, below(TOTAL, self.i))
-        right = total(R(*shape_of(column.direction)), shares)
+        right = total(column.direction.space, shares)
         return Equation(Side(label, left), Side(f"{self.backward.over} {each}", right))
 
     def _errors(self, t: int) -> dict[Node, Node]:
