@@ -89,6 +89,14 @@ def shifts(x: H, *, A: R(n, n)) -> H:
 
 
 @layer
+def shortened(q: R(), *, d: R(5)) -> R(3):
+    """q d[:3] read one further: d has a fourth entry, what is read has not."""
+    first = make_form([(i,), (), (i,)], {i: 3})
+    further = make_form([(i + 1,), (i,)], {i: 3})
+    return tanh(contraction(R(3), further, 1, (contraction(R(3), first, 2, (d, q)),)))
+
+
+@layer
 def bags(x: H, first: Index(m, k), second: Index(m, k), *, E: R(m, n), F: R(m, n)) -> R():
     """Sums of looked-up rows in the form itself: what is summed is read by a selector alone."""
     form_ = make_form([(j, i), (i,), ()], {j: m, i: n, t: k}, [(j, (t,))])
@@ -99,7 +107,9 @@ def bags(x: H, first: Index(m, k), second: Index(m, k), *, E: R(m, n), F: R(m, n
     return tanh(of[0]) + of[0] * of[1] + 2 * of[1]
 
 
-MORE = {one.name: one for one in (*ODD, spread, bags, places, numbers, scattered, shifts)}
+MORE = {
+    one.name: one for one in (*ODD, spread, bags, places, numbers, scattered, shifts, shortened)
+}
 
 
 @pytest.mark.parametrize("layer_", [*LAYERS.values(), *LIBRARY.values(), *MORE.values()], ids=str)

@@ -37,6 +37,7 @@ from ..language.walk import depends_on, topological
 from .combining import added, summed
 from .terms import (
     Extents,
+    Factor,
     Term,
     fresh_access,
     fresh_index,
@@ -168,11 +169,17 @@ def inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Exten
     """The term with factors that are zero where it is read outside its axes, if nothing else is."""
     read = [(i, extent) for i, extent in term.extents if i in values]
     for index, extent in read:
-        known = any(index in access for access, _ in term.factors)
+        known = any(_ends_there(factor, index, extent) for factor in term.factors)
         if not known and not stays_inside(values[index], extent, extents):
             guard = ((index,), constant(sympy.S.One, R(extent)))
             term = replace(term, factors=(*term.factors, guard))
     return term
+
+
+def _ends_there(factor: Factor, index: sympy.Symbol, extent: Size) -> bool:
+    """The factor is read at the index, and its array is no longer than the index runs."""
+    access, x = factor
+    return any(e == index and axis == extent for e, axis in zip(access, shape_of(x), strict=True))
 
 
 def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) -> Term:

@@ -17,7 +17,7 @@ from ...calculus.maps import substituted
 from ...calculus.terms import Term, total
 from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.riesz import riesz
-from ...recurrence.blocks import identity
+from ...recurrence.blocks import Blocks, identity
 from ...recurrence.ties import Key
 from ...vocabulary.linear import dot
 from ..layers.blocks import Block, Display, Heading, Prose
@@ -74,26 +74,32 @@ class HybridSection:
         )
         yield Display(tuple(self._lambda(key) for key in self.stores))
         yield Prose("The influence at the end of the block:")
-        yield from self.online.listed(self._influence)
+        yield from self.online.listed(self._influence, *self.online.keys)
         yield Prose(
             r"Here $\varepsilon$ carries the losses of this block only: at its start it is what "
             r"the first step sends back, without $D^{*}g\cdot e$, which belongs to the block "
             f"before. The gradient of the losses of the block, ${BLOCK}$:"
         )
-        yield from self.online.listed_by_column(self._gradient)
+        yield from self.online.listed(self._gradient, *self.online.columns)
 
     # --- Lambda
+
+    @cached_property
+    def products(self) -> dict[bool, tuple[Blocks, Blocks]]:
+        """Lambda . D f and Lambda . nabla f, by whether blocks have names."""
+        steps = self.online.names.steps
+        return {k: (self.Lambda.times(D), self.Lambda.times(L)) for k, (D, L) in steps.items()}
 
     def before(self, key: Key) -> Node:
         """Lambda_{i-1} by Lambda_i and the blocks of D f, in the leaves."""
         new = self.stores[key]
-        D, _ = self.online.names.steps[self.online.names.has_names(new)]
-        return new.holding(map(_short, self.Lambda.times(D).of(key)))
+        through, _ = self.products[self.online.names.has_names(new)]
+        return new.holding(map(_short, through.of(key)))
 
     def _lambda(self, key: Key) -> Equation:
         """Lambda_{i-1} = Lambda_i . D f_i, applied to any direction of the state."""
         (a, c), new = key, self.before(key)
-        v = self.online.direction(c)
+        v = self.online.states[c].direction
         along = [self.online.tangent(b, {self.h[c]: v}) for b in range(len(self.h))]
         left = Side(self.at(key, f"{self.i}-1"), self.Lambda.apply(dict(enumerate(along)))[a])
         right = self.start.holding({key: self.stores[key]}, {key: new}).apply({c: v})[a]
@@ -109,8 +115,8 @@ class HybridSection:
     def immediate(self, key: Key) -> Node:
         """Lambda . nabla f, in the leaves."""
         new = self.online.J[key]
-        _, nabla = self.online.names.steps[self.online.names.has_names(new)]
-        return new.holding(map(_short, self.Lambda.times(nabla).of(key)))
+        _, through = self.products[self.online.names.has_names(new)]
+        return new.holding(map(_short, through.of(key)))
 
     @property
     def over(self) -> str:
@@ -121,7 +127,7 @@ class HybridSection:
         """J at the end of the block (5.21), applied to any direction."""
         a, k = key
         parts = [("", self.shown(self.carried(key), self.begin))]
-        if self.Lambda.times(self.one.nabla).of(key):
+        if self.products[False][1].of(key):
             parts.append((self.over, self.shown(self.immediate(key), self.i)))
         last = self.block.states[self.online.cell, STEPS][a]
         names, name = self.online.names, self.online.names.J_at(key, self.end)
@@ -139,15 +145,13 @@ class HybridSection:
 
     def _along(self, k: int) -> dict[Variable, Node]:
         """The column's direction and J along it."""
-        column = self.one.columns[k]
         moved = {self.block.copy(x, 0): v for x, v in self.online.moved(k).items()}
-        return moved if column.is_initial else {**moved, column.by: column.along()}
+        return {**moved, **self.one.columns[k].moved()}
 
     @cached_property
     def lambdas(self) -> list[dict[Key, Node]]:
         """Lambda at every time of the block, from its start on."""
-        ones = {key: s.holding(self.start.of(key)) for key, s in self.stores.items()}
-        found = [ones]
+        found = [{key: s.holding(self.start.of(key)) for key, s in self.stores.items()}]
         for t in reversed(self.block.times):
             at = self._at(t, found[0])
             found.insert(0, {key: substituted(self.before(key), at) for key in self.stores})
@@ -174,13 +178,13 @@ class HybridSection:
         backward, u = Backward(self.block), column.direction
         whole = self.block.whole()
         left = tangents([whole], self._along(k))[whole]
-        J: dict[Key, Node] = {key: s.variable for key, s in self.online.J.items()}
-        at_start: dict[Key, Node] = {key: self.online.names.J_at(key, self.begin) for key in J}
-        right = [dot(self.online.readout(k, backward.eps[cell, 0], J), u)]
+        names = self.online.names
+        at_start: dict[Key, Node] = {key: names.J_at(key, self.begin) for key in names.J}
+        right = [dot(self.online.readout(k, backward.eps[cell, 0]), u)]
         eps = [self.online.backward.eps(x, self.begin) for x in self.h]
         read = self.online.readout(k, eps, at_start)
         if general:
-            read = self.online.names.general(read, k, [self.begin])
+            read = names.general(read, k, [self.begin])
         parts = [("", read)]
         found = None if column.is_initial else cell.pulled(column.by)
         if found is not None:
@@ -189,8 +193,7 @@ class HybridSection:
             parts.append((self.over, self._sent(shown) if general else shown))
             inside = backward.of_cell(cell, None, column.by)
             right.append(dot(column.read(riesz(inside)), u))
-        by = self.online.names.theta if general else self.online.names.by(k)
-        label = rf"\nabla_{{{by}}} {BLOCK}"
+        label = rf"\nabla_{{{names.theta if general else names.by(k)}}} {BLOCK}"
         side = Side(Sums(tuple(parts)), linear_combination([(1, x) for x in right]))
         return Equation(Side(label, left), side, "(5.22), split")
 

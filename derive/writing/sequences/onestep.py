@@ -43,6 +43,10 @@ class Column:
         form = make_form([access, (sympy.Integer(self.position), *access)], extents)
         return contraction(self.by.space, form, 1, [self.direction])
 
+    def moved(self) -> dict[Variable, Node]:
+        """What moves at a step, along the direction: nothing by the initial state."""
+        return {} if self.is_initial else {self.by: self.along()}
+
     def read(self, x: Node) -> Node:
         """The part of an array of that shape."""
         if self.position is None:

@@ -6,8 +6,9 @@ that the calculus takes; the recursion is asserted in one step, its gradient ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 from ...calculus.calculus import tangents
 from ...calculus.maps import substituted
@@ -23,11 +24,13 @@ from ..layers.blocks import Asserted, Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side
 from ..typesetting.letters import below
 from .backward_section import TOTAL, BackwardSection
+from .onestep import Column
 from .online_names import OnlineNames
 from .online_words import OnlineWords
 from .unrolled import added
 
 BLOCK = "the chain rule, block by block"
+At = TypeVar("At")
 
 
 class OnlineSection:
@@ -50,40 +53,42 @@ class OnlineSection:
         yield Prose(self.words.introduction())
         if len(self.h) > 1:
             yield Prose(self.words.matrix())
-        yield Display(tuple(self._D(a, b) for a, b in self._order()))
-        yield from self._zeros()
+        yield Display(tuple(self._Ds()))
+        yield Asserted(tuple(self._vanishing(self.one.D, self.states)))
         yield Prose("The immediate derivatives by the parameters; those that are not here vanish:")
         yield Display((*self._definitions(), *self._immediates()))
-        yield Asserted(tuple(self._vanishing()))
+        yield Asserted(tuple(self._vanishing(self.one.nabla, self.one.columns)))
         yield Prose(self.words.spaces())
         if self.one.initial:
             yield Prose(r"Those by the initial state itself start at the identity. The recursion:")
         else:
             yield Prose("All of them start at zero. The recursion (lemma 5.1.2):")
-        yield from self.listed(self._carried)
+        yield from self.listed(self._carried, *self.keys)
         yield Prose(f"The gradient of the loss at the time ${self.i}$ (theorem 5.1.3):")
-        columns = range(len(self.one.columns))
-        yield from self.listed_by_column(self._readout)
+        yield from self.listed(self._readout, *self.columns)
         yield Prose(rf"Their sum over the times is the gradient of ${TOTAL}$.")
-        yield Asserted(tuple(self._sum(k) for k in columns))
+        yield Asserted(tuple(self._sum(k) for k in range(len(self.one.columns))))
 
-    def listed(self, equation: Callable[[Key, bool], Equation]) -> Iterator[Block]:
-        """An equation for each component and column, or one for all columns; all are asserted."""
-        if not self.names.is_general:
-            yield Display(tuple(equation(key, False) for key in self.J))
-            return
-        rows = range(len(self.h))
-        yield Display(tuple(equation((a, self.names.column_of(a)), True) for a in rows))
-        yield Asserted(tuple(equation(key, False) for key in self.J))
+    @property
+    def keys(self) -> tuple[list[Key], list[Key]]:
+        """The components and columns of J, and those that stand for all."""
+        return list(self.J), [(a, self.names.column_of(a)) for a in range(len(self.h))]
 
-    def listed_by_column(self, equation: Callable[[int, bool], Equation]) -> Iterator[Block]:
-        """An equation for each column, or one for all; all are asserted."""
-        columns = range(len(self.one.columns))
-        if not self.names.is_general:
-            yield Display(tuple(equation(k, False) for k in columns))
-            return
-        yield Display((equation(self.names.column_of(0), True),))
-        yield Asserted(tuple(equation(k, False) for k in columns))
+    @property
+    def columns(self) -> tuple[Sequence[int], list[int]]:
+        """The columns, and the one that stands for all."""
+        return range(len(self.one.columns)), [self.names.column_of(0)]
+
+    def listed(
+        self, equation: Callable[[At, bool], Equation], every: Iterable[At], chosen: Iterable[At]
+    ) -> Iterator[Block]:
+        """An equation for each, or those of the chosen for all parameters; all are asserted."""
+        own = tuple(equation(at, False) for at in every)
+        if self.names.is_general:
+            yield Display(tuple(equation(at, True) for at in chosen))
+            yield Asserted(own)
+        else:
+            yield Display(own)
 
     def _order(self) -> list[Key]:
         """The blocks of D f, those that others are made of first."""
@@ -98,25 +103,32 @@ class OnlineSection:
         output = self.cell.outputs[a]
         return tangents([output], along)[output]
 
-    def direction(self, b: int) -> Variable:
-        """Any direction of one component of the state."""
-        return variable(f"{self.h[b].name}_along", self.h[b].space)
+    @cached_property
+    def states(self) -> tuple[Column, ...]:
+        """The components of the state, and any direction of each."""
+        return tuple(Column(x, None, variable(f"{x.name}_along", x.space)) for x in self.h)
 
-    def _D(self, a: int, b: int) -> Equation:
-        """A block of D f, applied to any direction."""
-        block, v = self.one.D.array((a, b)), self.direction(b)
-        left = Side(self.names.D(a, b), self.tangent(a, {self.h[b]: v}))
-        right = Side(
-            self.names.shown(block, own=block), self.one.D.formed([(a, b)]).apply({b: v})[a]
-        )
-        return Equation(left, right, BLOCK if len(self.h) > 1 else "")
+    def _block(self, L: Blocks, key: Key, column: Column, look: str, why: str = "") -> Equation:
+        """A block of D f or nabla f, applied to any direction of its column."""
+        (a, k), block = key, L.array(key)
+        own = None if block in self.names.shared else block
+        right = L.formed([key]).apply({k: column.direction})[a]
+        left = Side(look, self.tangent(a, column.moved()))
+        return Equation(left, Side(self.names.shown(block, own=own), right), why)
 
-    def _zeros(self) -> Iterator[Block]:
-        """What vanishes, said in a sentence."""
-        pairs = [(a, b) for a in range(len(self.h)) for b in range(len(self.h))]
-        zeros = [key for key in pairs if key not in self.one.D.terms]
-        found = [self.tangent(a, {self.h[b]: self.direction(b)}) for a, b in zeros]
-        yield Asserted(tuple(_vanishing(node) for node in found))
+    def _vanishing(self, L: Blocks, columns: Sequence[Column]) -> Iterator[Equation]:
+        """The blocks that are not there."""
+        for k, column in enumerate(columns):
+            for a in range(len(self.h)) if not column.is_initial else ():
+                if (a, k) not in L.terms:
+                    node = self.tangent(a, column.moved())
+                    nothing = zero(node.space)
+                    yield Equation(Side("a block", node), Side(nothing, nothing), "vanishes")
+
+    def _Ds(self) -> Iterator[Equation]:
+        why = BLOCK if len(self.h) > 1 else ""
+        for a, b in self._order():
+            yield self._block(self.one.D, (a, b), self.states[b], self.names.D(a, b), why)
 
     def _definitions(self) -> Iterator[Equation]:
         """The matrices that several of the immediate derivatives have."""
@@ -124,22 +136,9 @@ class OnlineSection:
             yield Equation(Side(name, node), Side(self.names.shown(node, own=node), node))
 
     def _immediates(self) -> Iterator[Equation]:
-        for k, column in enumerate(self.one.columns):
-            for key in ((a, k) for a in range(len(self.h))):
-                if column.is_initial or key not in self.one.nabla.terms:
-                    continue
-                a, block = key[0], self.one.nabla.array(key)
-                left = Side(self.names.nabla(a, k), self.tangent(a, {column.by: column.along()}))
-                along = self.one.nabla.formed([key]).apply({k: column.direction})
-                own = None if block in self.names.shared else block
-                yield Equation(left, Side(self.names.shown(block, own=own), along[a]))
-
-    def _vanishing(self) -> Iterator[Equation]:
-        """The immediate derivatives that are not listed."""
-        for a, k in self.words.every():
-            column = self.one.columns[k]
-            if (a, k) not in self.one.nabla.terms and not column.is_initial:
-                yield _vanishing(self.tangent(a, {column.by: column.along()}))
+        for a, k in sorted(self.one.nabla.terms, key=lambda key: key[::-1]):
+            look = self.names.nabla(a, k)
+            yield self._block(self.one.nabla, (a, k), self.one.columns[k], look)
 
     # --- J
 
@@ -173,9 +172,7 @@ class OnlineSection:
     def _carried(self, key: Key, general: bool) -> Equation:
         """(5.11) for one component and one column, applied to any direction."""
         (a, k), new = key, self.carried(key)
-        column, along = self.one.columns[k], self.moved(k)
-        if not column.is_initial:
-            along = {**along, column.by: column.along()}
+        along = {**self.moved(k), **self.one.columns[k].moved()}
         right = self.along(key, new)
         shown, name = self.names.shown(new), self.names.J_at(key, self.i)
         if general:
@@ -189,7 +186,9 @@ class OnlineSection:
         """D*g . e_i by a component, as it is shown and in the leaves."""
         return self.backward.own(self.floor, self.cell, self.h[a], self.i)
 
-    def readout(self, k: int, us: Sequence[Node | None], J: Mapping[Key, Node]) -> Node:
+    def readout(
+        self, k: int, us: Sequence[Node | None], J: Mapping[Key, Node] | None = None
+    ) -> Node:
         """J* . u in coordinates: the sum over the components of the state."""
         return self.column(k, J).pull({a: riesz(u) for a, u in enumerate(us) if u is not None})[k]
 
@@ -197,42 +196,39 @@ class OnlineSection:
         """nabla J_i = J_i* . D*g . e_i (5.12), paired with any direction."""
         u = self.one.columns[k].direction
         own = [self.own(a) for a in range(len(self.h))]
-        J: dict[Key, Node] = {key: s.variable for key, s in self.J.items()}
         at_i: dict[Key, Node] = {key: self.names.J_at(key, self.i) for key in self.J}
         g, e = self.floor.prediction, self.backward.error(self.floor.prediction, self.i)
         value = g.value(self.backward.at_prediction(self.floor, self.i))
         moved = [tangents([y], self.moved(k))[y] for y in value]
         left = added(R(), [dot(riesz(e_), y) for e_, y in zip(e, moved, strict=True)])
-        right = dot(self.readout(k, [closed for _, closed in own], J), u)
+        right = dot(self.readout(k, [closed for _, closed in own]), u)
         shown = self.readout(k, [shown for shown, _ in own], at_i)
         by = self.names.theta if general else self.names.by(k)
         label = rf"\nabla_{{{by}}} {below(TOTAL, self.i)}"
         shown = self.names.general(shown, k, [self.i]) if general else shown
         return Equation(Side(label, left), Side(shown, right), "(5.12)")
 
+    @cached_property
     def over_steps(self) -> list[dict[Key, Node]]:
         """J at every time of the sequence, the recursion put in."""
-        sequence, found = self.p.sequence, [self._start()]
+        sequence, first = self.p.sequence, self.one.first()
+        found = [{key: s.holding(first.of(key)) for key, s in self.J.items()}]
         for t in sequence.times:
             at: dict[Node, Node] = dict(sequence.at_cell(self.cell, t, None))
             at |= {s.variable: found[-1][key] for key, s in self.J.items()}
             found.append({key: substituted(self.carried(key), at) for key in self.J})
         return found
 
-    def _start(self) -> dict[Key, Node]:
-        first = self.one.first()
-        return {key: s.holding(first.of(key)) for key, s in self.J.items()}
-
     def _sum(self, k: int) -> Equation:
         """nabla J = sum of nabla J_i, over the sequence."""
         sequence, column = self.p.sequence, self.one.columns[k]
         x = sequence.copy(column.by, 0) if column.is_initial else column.by
         left = column.read(riesz(self.p.gradients[x]))
-        J, shares = self.over_steps(), []
+        shares = []
         for t in sequence.times:
             at = {**sequence.at_prediction(self.floor, t), **self._errors(t)}
             us = [self._own_at(a, at) for a in range(len(self.h))]
-            shares.append(self.readout(k, us, J[t]))
+            shares.append(self.readout(k, us, self.over_steps[t]))
         label = rf"\nabla_{{{self.names.by(k)}}} {TOTAL}"
         each = label.replace(TOTAL, below(TOTAL, self.i))
         right = total(column.direction.space, shares)
@@ -245,8 +241,3 @@ class OnlineSection:
     def _own_at(self, a: int, at: Mapping[Node, Node]) -> Node | None:
         g = self.floor.prediction
         return g.template(self.backward.read_by(self.floor)[self.h[a]], at)
-
-
-def _vanishing(node: Node) -> Equation:
-    nothing = zero(node.space)
-    return Equation(Side("a block", node), Side(nothing, nothing), "vanishes")
