@@ -96,12 +96,10 @@ class Influence:
         """nabla f by the families of J."""
         found: dict[Key, Terms] = {}
         for s in self.stores:
-            keys = [(x, (s.component, self.step.by.index(x))) for x in s.by]
-            found[self.key[s]] = tuple(
-                replace(term, into=s.entry(x, term.into))
-                for x, key in keys
-                for term in self.step.nabla.of(key)
-            )
+            for x in s.by:
+                for term in self.step.nabla.of((s.component, self.step.by.index(x))):
+                    made = replace(term, into=s.entry(x, term.into))
+                    found[self.key[s]] = (*found.get(self.key[s], ()), made)
         return replace(self.J, terms=found)
 
     def _variable(self, a: int, by: Sequence[Node], space: Real) -> Variable:
