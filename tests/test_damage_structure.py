@@ -253,7 +253,7 @@ PARTS = {
     "numbers forgotten": (terms, "times", times_without_numbers),
     "all operands but the last forgotten": (structure, "times", times_last_only),
     "what is summed taken at zero": (structure, "summed", summed_at_zero),
-    "reads beyond the border kept": (structure, "_inside", lambda f: lambda term, *_: term),
+    "reads beyond the border kept": (structure, "inside", lambda f: lambda term, *_: term),
     "every entry written on plain indices": (
         structure,
         "_plain_out",

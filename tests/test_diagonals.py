@@ -88,11 +88,11 @@ CELLS += ["gru_reset_before", "deep_rnn", "tied", "linear", "normalised"]
 def printed_blocks(section):
     """Blocks of D f and nabla f, and J by what has one axis, with what each is printed as."""
     names, one = section.names, section.one
-    for key in one.D:
-        block = one.block(*key)
+    for key in one.D.terms:
+        block = one.D.array(key)
         yield block, names.shown(block, own=block)
-    for key in one.nabla:
-        block = one.immediate(*key)
+    for key in one.nabla.terms:
+        block = one.nabla.array(key)
         yield block, names.shown(block, own=None if block in names.shared else block)
     for key in section.J:
         if len(one.columns[key[1]].direction.space.shape) == 1:

@@ -14,11 +14,12 @@ from recurrent_cells import CELLS, ROWS, Values, flat_of, hybrid_of, run
 from unrolled import Unrolled, by_sample, complex_step, relative, stacked, unpack
 
 from derive import dims
+from derive.calculus.terms import shape_of
 from derive.kernels.lowering.cost import count
 from derive.kernels.lowering.lower import lower
 from derive.models.programs import BATCH
+from derive.recurrence.blocks import StoredJacobian
 from derive.recurrence.hybrid import TIMES, Hybrid
-from derive.recurrence.influence import StoredJacobian, shape_of
 
 BEFORE = 2  # steps by RTRL, so that J is full at the block's start
 BLOCK = 3

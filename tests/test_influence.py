@@ -15,11 +15,13 @@ from recurrent_cells import CELLS, ROWS, flat_of, influence_of, run
 from unrolled import Unrolled, central, complex_step, relative
 
 from derive import dims
+from derive.calculus.terms import shape_of
 from derive.kernels.lowering.lower import lower
 from derive.kernels.statements.loops import Gemm, Statement
 from derive.language.walk import storage
 from derive.models.programs import BATCH, Program
-from derive.recurrence.influence import bar_name, composed, shape_of
+from derive.recurrence.influence import bar_name
+from derive.recurrence.ties import composed
 
 EXACT, BY_DIFFERENCES = 1e-13, 1e-8  # of the largest entry of the group
 n, m = dims("n m")

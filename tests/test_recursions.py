@@ -18,6 +18,7 @@ from derive.language.scalars.operations import Operation
 from derive.language.spaces import leaves
 from derive.models.levels import BACKWARD
 from derive.models.sharing import parted
+from derive.recurrence.blocks import identity
 from derive.writing.layers.claims import FalseEquation, check
 from derive.writing.sequences.backward_section import BackwardSection
 from derive.writing.sequences.hybrid_section import HybridSection
@@ -257,12 +258,12 @@ def forgotten_operand(monkeypatch) -> None:
 
 def tied_too_much(monkeypatch) -> None:
     """The influence compressed though D f is dense."""
-    monkeypatch.setattr(OneStep, "kept", lambda self, start: start)
+    monkeypatch.setattr(OneStep, "influence_ties", lambda self: self.nabla.ties)
 
 
 def identity_kept(monkeypatch) -> None:
     """Lambda compressed as the identity is."""
-    monkeypatch.setattr(OneStep, "_lambda_ties", lambda self, found: found)
+    monkeypatch.setattr(OneStep, "lambda_ties", lambda self: identity(self.D.rows).ties)
 
 
 def scaled_adjoint(monkeypatch) -> None:

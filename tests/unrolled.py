@@ -25,10 +25,11 @@ from recurrent_cells import (
 
 from derive.calculus.lift import lift
 from derive.calculus.maps import variables_of
+from derive.calculus.terms import shape_of
 from derive.language.expressions import Node, Variable
 from derive.language.reference import values_of
 from derive.language.walk import storage
-from derive.recurrence.influence import StoredJacobian, shape_of
+from derive.recurrence.blocks import StoredJacobian
 
 MOVES = sympy.Symbol("moves", integer=True, positive=True)
 STEP = 1e-30

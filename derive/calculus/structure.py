@@ -43,6 +43,7 @@ from ..language.walk import depends_on, topological
 from .combining import added, summed
 from .terms import (
     Extents,
+    Factor,
     Term,
     fresh_access,
     fresh_index,
@@ -153,7 +154,7 @@ def _through(node: Contraction, position: int, term: Term) -> list[Term]:
     values = _met(term.out, place)
     if values is None:
         return []
-    term = _inside(term, values, running)
+    term = inside(term, values, running)
     filled = ((renamed_access(node.access(k), own), x) for k, x in enumerate(node.filled))
     others = [factor for k, factor in enumerate(filled) if k != position]
     made = replace(times(term, *others), out=renamed_access(node.output, own))
@@ -175,15 +176,21 @@ def _met(out: Access, place: Access) -> dict[sympy.Symbol, sympy.Expr] | None:
     return {**own, **numbers}
 
 
-def _inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
+def inside(term: Term, values: Mapping[sympy.Symbol, sympy.Expr], extents: Extents) -> Term:
     """The term with factors that are zero outside its axes, unless something else in it is."""
-    read = [(i, extent) for i, extent in term.extents if i in term.out]
+    read = [(i, extent) for i, extent in term.extents if i in values]
     for index, extent in read:
-        known = any(index in access for access, _ in term.factors)
+        known = any(_ends_there(factor, index, extent) for factor in term.factors)
         if not known and not stays_inside(values[index], extent, extents):
             guard = ((index,), constant(sympy.S.One, R(extent)))
             term = replace(term, factors=(*term.factors, guard))
     return term
+
+
+def _ends_there(factor: Factor, index: sympy.Symbol, extent: Size) -> bool:
+    """The factor is read at the index, and its array is no longer than the index runs."""
+    access, x = factor
+    return any(e == index and axis == extent for e, axis in zip(access, shape_of(x), strict=True))
 
 
 def _plain_out(term: Term, shape: Sequence[Size], place: Access, free: Extents) -> Term:

@@ -20,15 +20,17 @@ import sympy
 
 from ..calculus.combining import added, summed
 from ..calculus.lift import lift, lift_space
-from ..calculus.terms import Term, fresh_access, renamed, total, written
+from ..calculus.terms import Term, fresh_access, total
 from ..language.expressions import Argmax, Node, Variable, constant, variable, zero
 from ..language.forms import Access
-from ..language.spaces import R
+from ..language.spaces import Real
 from ..language.walk import rebuild, rewrite, storage
 from ..models.programs import BATCH, Program, Result
 from ..vocabulary.selecting import only, select
-from .influence import Influence, StoredJacobian, Tied, composed, identity, met, shape_of
+from .blocks import StoredJacobian, identity
+from .influence import Influence
 from .selections import is_family
+from .ties import Key
 from .transitions import step
 
 TIMES = sympy.Symbol("times", integer=True, nonnegative=True)
@@ -49,10 +51,10 @@ class Hybrid:
     def __init__(self, influence: Influence) -> None:
         self.influence, self.step = influence, influence.step
         self.transition = influence.transition
-        self.tied = self._closed()
-        self.stores = {
-            (a, b): self._lambda(a, b, tied) for (a, b), tied in sorted(self.tied.items())
-        }
+        rows, tied = self.step.D.rows, dict(sorted(self.step.lambda_ties().items()))
+        self.one = identity(rows)
+        self.stores = self.one.stored(tied, self.step.h, self._named)
+        self.Lambda = self.one.holding(self.stores)
         self.before = {key: f"{s.variable.name}_before" for key, s in self.stores.items()}
         names, label = self.transition.names, self.transition.label
         self.linked, self.linking = names.mask(f"{label}_linked"), names.mask(f"{label}_linking")
@@ -82,57 +84,29 @@ class Hybrid:
 
     # --- Lambda
 
-    def _closed(self) -> Tied:
-        """The axes that stay tied under Lambda = Lambda . D f from the identity on."""
-        found = self.step.identity()
-        while True:
-            new = dict(found)
-            for (b, c), terms in self.step.D.items():
-                for (a, d), known in found.items():
-                    if d == b:
-                        made = composed(known, met(terms))
-                        new[a, c] = new.get((a, c), made) & made
-            if new == found:
-                return found
-            found = new
-
-    def _lambda(self, a: int, b: int, tied: frozenset[tuple[int, int]]) -> StoredJacobian:
-        h = self.step.h
-        stored = {p for _, p in tied}
-        left = (extent for p, extent in enumerate(shape_of(h[b])) if p not in stored)
-        several = f"_{a}{b}" if len(h) > 1 else ""
-        made = self.transition.names.variable(f"Lambda{several}", R(*shape_of(h[a]), *left))
-        return StoredJacobian(made, a, (h[b],), tied)
+    def _named(self, key: Key, space: Real) -> Variable:
+        several = "_{}{}".format(*key) if len(self.step.h) > 1 else ""
+        return self.transition.names.variable(f"Lambda{several}", space)
 
     def start(self) -> Program:
         """Lambda = id, every sample linked."""
         results = [
-            Result(s.variable.name, identity(s) if a == b else total(s.variable.space, ()))
-            for (a, b), s in self.stores.items()
+            Result(s.variable.name, s.holding(self.one.of(key))) for key, s in self.stores.items()
         ]
         results.append(Result(self.linked.name, constant(sympy.S.One, self.linked.space)))
         name = f"{self.transition.label}_identity"
         return step(self.transition.layer, name, "Lambda = id", results)
-
-    def _times_lambda(self, s: StoredJacobian, term: Term) -> Term:
-        """Lambda . L for a term of L: Lambda becomes one of its factors."""
-        term = renamed(term)
-        (x,) = s.by
-        out, extents = fresh_access(shape_of(self.step.h[s.component]))
-        tied = {q: term.out[p] for q, p in s.tied}
-        out = tuple(tied.get(q, index) for q, index in enumerate(out))
-        factor = (s.place(out, x, term.out), s.variable)
-        known = {i: e for i, e in extents.items() if i in out} | dict(term.extents)
-        return replace(term, out=out, factors=(factor, *term.factors), extents=tuple(known.items()))
 
     def backward(self) -> Program:
         """Lambda_{j-1} = Lambda_j . D f_j, and the factors of Lambda_j . nabla f_j."""
         t = self.transition
         assert t.reset is not None
         linking, nothing = only(self.linked, t.active), zero(self.linked.space)
+        through = self.Lambda.times(self.step.D)
         results = [
-            Result(self.before[key], select(linking, self._cut(self._before(key)), self._old(key)))
-            for key in self.stores
+            Result(self.before[key], select(linking, self._cut(new), s.variable))
+            for key, s in self.stores.items()
+            for new in [s.holding(through.of(key))]
         ]
         results += [Result(x.name, only(linking, node)) for node, x in self.factors.items()]
         results.append(Result(self.linking.name, linking))
@@ -148,61 +122,28 @@ class Hybrid:
         assert reset is not None
         return select(reset, zero(node.space), node)
 
-    def _old(self, key: tuple[int, int]) -> Node:
-        """Lambda as it was, where the step is not active."""
-        return self.stores[key].variable
-
-    def _before(self, key: tuple[int, int]) -> Node:
-        a, c = key
-        new, found = self.stores[key], []
-        (x,) = new.by
-        for (b, d), terms in self.step.D.items():
-            if d == c and (a, b) in self.stores:
-                for term in terms:
-                    moved = self._times_lambda(self.stores[a, b], term)
-                    write = new.place(moved.out, x, moved.into)
-                    found.append(written(new.variable.space, moved, [], write))
-        return total(new.variable.space, found)
-
     # --- J at the end of a block
 
     def _kept(self) -> Iterator[Kept]:
         """The terms of Lambda . nabla f, like ones added."""
+        through = self.Lambda.times(self.step.nabla)
         for store in self.influence.stores:
             for x in store.by:
-                k, terms = self.step.by.index(x), []
-                for (a, b), s in self.stores.items():
-                    if a == store.component:
-                        for term in self.step.nabla.get((b, k), ()):
-                            terms.append(summed(self._times_lambda(s, term)))
-                for term in added(terms, BATCH):
+                terms = through.of((store.component, self.step.by.index(x)))
+                for term in added(map(summed, terms), BATCH):
                     yield Kept(store, x, term)
 
     def end(self) -> Program:
         """J = Lambda . J + sum over the times of the kept factors."""
         t = self.transition
-        results = []
-        for new in self.influence.stores:
-            moved = [*self._carried(new)]
-            moved += [self._over_times(k) for k in self.kept if k.store is new]
-            name = self.influence.next[new]
-            results.append(Result(name, total(new.variable.space, moved)))
+        moved, results = self.influence.held(self.Lambda.times(self.influence.J)), []
+        for new, node in moved.items():
+            over = [self._over_times(k) for k in self.kept if k.store is new]
+            results.append(
+                Result(self.influence.next[new], total(new.variable.space, [node, *over]))
+            )
         law = "J_next = Lambda . J + sum over the block of Lambda_j . nabla f_j"
         return step(t.layer, f"{t.label}_block_end", law, results, extra=(TIMES,))
-
-    def _carried(self, new: StoredJacobian) -> Iterator[Node]:
-        blocks = {key: (self._term(s),) for key, s in self.stores.items()}
-        yield from self.influence.products(new, blocks)
-
-    def _term(self, s: StoredJacobian) -> Term:
-        """Lambda itself as a term of a block."""
-        (x,) = s.by
-        into, extents = fresh_access(shape_of(x))
-        out, more = fresh_access(shape_of(self.step.h[s.component]))
-        tied = {q: into[p] for q, p in s.tied}
-        out = tuple(tied.get(q, index) for q, index in enumerate(out))
-        factor = (s.place(out, x, into), s.variable)
-        return Term(out, into, (factor,), tuple({**more, **extents}.items()))
 
     def _over_times(self, kept: Kept) -> Node:
         (time,), extents = fresh_access((TIMES,))
@@ -211,14 +152,14 @@ class Hybrid:
             ((time, *access), self._linked(node)) if node in self.stacks else (access, node)
             for access, node in term.factors
         )
-        write = store.place(term.out, kept.by, term.into)
         moved = replace(
             term,
+            into=store.entry(kept.by, term.into),
             factors=factors,
             extents=(*term.extents, *extents.items()),
             bound=tuple((i, *self._picked(time, node, at)) for i, node, at in term.bound),
         )
-        return written(store.variable.space, moved, [], write)
+        return store.written(moved)
 
     def _linked(self, node: Node) -> Node:
         """The values of a factor over a block, zero where not linked; kept ones are so already."""

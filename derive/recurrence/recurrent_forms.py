@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import sympy
 
-from ..calculus.terms import Term, ties
+from ..calculus.terms import Term, shape_of, ties
 from ..language.expressions import Node
 from ..language.spaces import Size
 from ..language.walk import storage
 from ..models.programs import BATCH
-from .influence import Influence, StoredJacobian, shape_of
+from .blocks import StoredJacobian
+from .influence import Influence
 
 FULL, COMPRESSED, PARTLY = "full", "compressed", "partly compressed"
 
@@ -177,15 +178,13 @@ class _Told:
     def blocks(self) -> Iterator[BlockForm]:
         for a, row in enumerate(self.rows):
             for b, column in enumerate(self.rows):
-                yield BlockForm(row, column, block_form(self.step.D.get((a, b), ())))
+                yield BlockForm(row, column, block_form(self.step.D.of((a, b))))
 
     def immediate(self) -> Iterator[ImmediateForm]:
         for a, row in enumerate(self.rows):
             for k, x in enumerate(self.step.by):
                 name = self._word(x)
-                yield ImmediateForm(
-                    row, name, immediate_form(self.step.nabla.get((a, k), ()), name)
-                )
+                yield ImmediateForm(row, name, immediate_form(self.step.nabla.of((a, k)), name))
 
     def stores(self) -> Iterator[InfluenceForm]:
         for s in self.influence.stores:

@@ -20,7 +20,8 @@ from ...kernels.sequences.sequence_kernel import Steps
 from ...language.reference import Array, Value
 from ...language.reference import shape_of as numbers
 from ...language.spaces import leaves
-from ...recurrence.influence import Influence, StoredJacobian, shape_of
+from ...recurrence.blocks import StoredJacobian
+from ...recurrence.influence import Influence
 from .findings import EPS, Finding, compared, largest, vector
 from .oracles import moved
 from .sequence_calls import SequenceCalls, added_groups, by_group, shared
@@ -164,10 +165,10 @@ def along(s: StoredJacobian, J: Array, v: list[Array]) -> Array:
     """J v of one array of derivatives: over all entries of its parameters, stored or tied."""
     if s.offsets is not None:
         return np.asarray(J @ np.concatenate([np.ravel(part) for part in v]))
-    (x,), (part,) = s.by, v
-    rank = J.ndim - len(shape_of(x)) + len({p for _, p in s.tied})
+    (part,) = v
+    rank = J.ndim - len(s.axes) + len({p for _, p in s.tied})
     out = list(range(rank))
     tied = {p: q for q, p in s.tied}
-    entry = [tied.get(p, rank + p) for p in range(len(shape_of(x)))]
+    entry = [tied.get(p, rank + p) for p in range(len(s.axes))]
     stored = [*out, *(e for p, e in enumerate(entry) if p not in tied)]
     return np.asarray(np.einsum(J, stored, part, entry, out))

@@ -75,7 +75,7 @@ class Readout:
 
     def __init__(self, draft: Draft, influence: Influence) -> None:
         self.draft, self.influence = draft, influence
-        for columns in influence.total.values():
+        for columns in influence.columns:
             if columns is not None:
                 stack = draft.stack(columns.name, columns.space, (ONE,))
                 draft.arrays[columns.name] = stack.start
@@ -145,10 +145,10 @@ def rtrl(steps: Steps, influence: Influence) -> Kernel:
 
 def hybrid(steps: Steps, influence: Influence, lemma: Hybrid) -> Kernel:
     """The gradient by blocks (thesis lemma 5.1.6 split at each block's start)."""
-    return Blocks(steps, influence, lemma).kernel()
+    return HybridKernel(steps, influence, lemma).kernel()
 
 
-class Blocks:
+class HybridKernel:
     """The kernel of the hybrid: BPTT within a block, then the influence at its end."""
 
     def __init__(self, steps: Steps, influence: Influence, lemma: Hybrid) -> None:

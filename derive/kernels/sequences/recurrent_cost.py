@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import sympy
 
-from ...calculus.terms import total
 from ...language.expressions import Node
 from ...language.spaces import leaves
 from ...models.programs import BATCH, Program, Result
@@ -184,10 +183,8 @@ def rtrl_cost(lowered: Lowered, influence: Influence, seen: Iterable[Program]) -
 
 def products(influence: Influence) -> Program:
     """D f . J alone, D f formed for it."""
-    results = [
-        Result(influence.next[s], total(s.variable.space, influence.products(s, influence.step.D)))
-        for s in influence.stores
-    ]
+    held = influence.held(influence.step.D.times(influence.J))
+    results = [Result(influence.next[s], node) for s, node in held.items()]
     t = influence.transition
     return step(t.layer, f"{t.label}_products", "D f . J", results)
 

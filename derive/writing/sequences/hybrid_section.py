@@ -8,23 +8,23 @@ Source: Schmidhuber 1992, cited by the thesis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 from ...calculus.calculus import tangents
+from ...calculus.combining import combined, summed
 from ...calculus.maps import substituted
 from ...calculus.terms import Term, total
 from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.riesz import riesz
-from ...language.spaces import R
-from ...recurrence.influence import product, shape_of
+from ...recurrence.blocks import Blocks, identity
+from ...recurrence.ties import Key
 from ...vocabulary.linear import dot
 from ..layers.blocks import Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side, Sums
 from ..typesetting.letters import below
 from .backward_section import TOTAL
 from .looks import free_letter
-from .onestep import Key, applied, as_term, start, stored, times_lambda
 from .online_section import OnlineSection
 from .unrolled import Backward, Unrolled
 
@@ -38,7 +38,8 @@ class HybridSection:
     def __init__(self, online: OnlineSection) -> None:
         self.online, self.one, self.p = online, online.one, online.p
         self.h, self.i, self.times = online.h, online.i, online.times
-        self.stores = self.one.lambdas()
+        self.stores, self.start = self.one.lambdas(), identity(self.one.D.rows)
+        self.Lambda = self.start.holding(self.stores)
         start = free_letter(("tau", "sigma", "rho"), self.p.words)
         self.begin, self.end = rf"\{start}", rf"\{start}'"
         self._made: dict[tuple[Key, str], Variable] = {}
@@ -73,66 +74,49 @@ class HybridSection:
         )
         yield Display(tuple(self._lambda(key) for key in self.stores))
         yield Prose("The influence at the end of the block:")
-        yield from self.online.listed(self._influence)
+        yield from self.online.listed(self._influence, *self.online.keys)
         yield Prose(
             r"Here $\varepsilon$ carries the losses of this block only: at its start it is what "
             r"the first step sends back, without $D^{*}g\cdot e$, which belongs to the block "
             f"before. The gradient of the losses of the block, ${BLOCK}$:"
         )
-        yield from self.online.listed_by_column(self._gradient)
+        yield from self.online.listed(self._gradient, *self.online.columns)
 
     # --- Lambda
 
+    @cached_property
+    def products(self) -> dict[bool, tuple[Blocks, Blocks]]:
+        """Lambda . D f and Lambda . nabla f, by whether blocks have names."""
+        steps = self.online.names.steps
+        return {k: (self.Lambda.times(D), self.Lambda.times(L)) for k, (D, L) in steps.items()}
+
     def before(self, key: Key) -> Node:
         """Lambda_{i-1} by Lambda_i and the blocks of D f, in the leaves."""
-        (a, c), new, found = key, self.stores[key], []
-        for b, x in enumerate(self.h):
-            if (a, b) not in self.stores or (b, c) not in self.one.D:
-                continue
-            terms: Sequence[Term] = self.one.D[b, c]
-            if self.one.is_dense((b, c)) or (len(self.h) > 1 and not new.tied):
-                terms = (as_term(x, self.h[c], self.one.block(b, c)),)
-            s = self.stores[a, b]
-            found += [times_lambda(s, self.h[a], term, new) for term in terms]
-        return total(new.variable.space, found)
+        new = self.stores[key]
+        through, _ = self.products[self.online.names.has_names(new)]
+        return new.holding(map(_short, through.of(key)))
 
     def _lambda(self, key: Key) -> Equation:
         """Lambda_{i-1} = Lambda_i . D f_i, applied to any direction of the state."""
         (a, c), new = key, self.before(key)
-        v = self.online.direction(c)
-        moved = []
-        for b in range(len(self.h)):
-            if (a, b) in self.stores:
-                along = self.online.tangent(b, {self.h[c]: v})
-                moved.append(applied(stored(self.stores[a, b], self.h[a]), self.h[a], along))
-        left = Side(self.at(key, f"{self.i}-1"), total(R(*shape_of(self.h[a])), moved))
-        right = applied(stored(self.stores[key], self.h[a], new), self.h[a], v)
+        v = self.online.states[c].direction
+        along = [self.online.tangent(b, {self.h[c]: v}) for b in range(len(self.h))]
+        left = Side(self.at(key, f"{self.i}-1"), self.Lambda.apply(dict(enumerate(along)))[a])
+        right = self.start.holding({key: self.stores[key]}, {key: new}).apply({c: v})[a]
         return Equation(left, Side(self.shown(new, self.i), right), "(5.13)")
 
     # --- J at the end of a block
 
     def carried(self, key: Key) -> Node:
         """Lambda . J, in the leaves."""
-        (a, k), new, found = key, self.online.J[key], []
-        for b in range(len(self.h)):
-            old = self.online.J.get((b, k))
-            if old is not None and (a, b) in self.stores:
-                term = stored(self.stores[a, b], self.h[a])
-                found.append(product(term, old, new))
-        return total(new.variable.space, found)
+        J = self.online.column(key[1])
+        return self.online.J[key].holding(self.Lambda.times(J).of(key))
 
     def immediate(self, key: Key) -> Node:
         """Lambda . nabla f, in the leaves."""
-        (a, k), new, found = key, self.online.J[key], []
-        for b in range(len(self.h)):
-            if (a, b) in self.stores and (b, k) in self.one.nabla:
-                s = self.stores[a, b]
-                terms: Sequence[Term] = self.one.nabla[b, k]
-                if self.online.names.has_names(key) and not s.tied:
-                    direction = self.one.columns[k].direction
-                    terms = (as_term(self.h[b], direction, self.one.immediate(b, k)),)
-                found += [times_lambda(s, self.h[a], term, new) for term in terms]
-        return total(new.variable.space, found)
+        new = self.online.J[key]
+        _, through = self.products[self.online.names.has_names(new)]
+        return new.holding(map(_short, through.of(key)))
 
     @property
     def over(self) -> str:
@@ -141,10 +125,9 @@ class HybridSection:
 
     def _influence(self, key: Key, general: bool) -> Equation:
         """J at the end of the block (5.21), applied to any direction."""
-        (a, k), s = key, self.online.J[key]
-        column, x = self.one.columns[k], self.h[a]
+        a, k = key
         parts = [("", self.shown(self.carried(key), self.begin))]
-        if any((b, k) in self.one.nabla and (a, b) in self.stores for b in range(len(self.h))):
+        if self.products[False][1].of(key):
             parts.append((self.over, self.shown(self.immediate(key), self.i)))
         last = self.block.states[self.online.cell, STEPS][a]
         names, name = self.online.names, self.online.names.J_at(key, self.end)
@@ -152,7 +135,7 @@ class HybridSection:
             parts = [(sign, names.general(node, k, [self.begin])) for sign, node in parts]
             name = names.J_of_any(key, self.end)
         left = Side(name, tangents([last], self._along(k))[last])
-        right = applied(stored(s, x, self._ended(key)), x, column.direction)
+        right = self.online.along(key, self._ended(key))
         return Equation(left, Side(Sums(tuple(parts)), right), "(5.21)")
 
     @cached_property
@@ -162,15 +145,13 @@ class HybridSection:
 
     def _along(self, k: int) -> dict[Variable, Node]:
         """The column's direction and J along it."""
-        column = self.one.columns[k]
         moved = {self.block.copy(x, 0): v for x, v in self.online.moved(k).items()}
-        return moved if column.is_initial else {**moved, column.by: column.along()}
+        return {**moved, **self.one.columns[k].moved()}
 
     @cached_property
     def lambdas(self) -> list[dict[Key, Node]]:
         """Lambda at every time of the block, from its start on."""
-        ones: dict[Key, Node] = {(a, b): start(s, a == b) for (a, b), s in self.stores.items()}
-        found = [ones]
+        found = [{key: s.holding(self.start.of(key)) for key, s in self.stores.items()}]
         for t in reversed(self.block.times):
             at = self._at(t, found[0])
             found.insert(0, {key: substituted(self.before(key), at) for key in self.stores})
@@ -197,13 +178,13 @@ class HybridSection:
         backward, u = Backward(self.block), column.direction
         whole = self.block.whole()
         left = tangents([whole], self._along(k))[whole]
-        J: dict[Key, Node] = {key: s.variable for key, s in self.online.J.items()}
-        at_start: dict[Key, Node] = {key: self.online.names.J_at(key, self.begin) for key in J}
-        right = [dot(self.online.readout(k, backward.eps[cell, 0], J), u)]
+        names = self.online.names
+        at_start: dict[Key, Node] = {key: names.J_at(key, self.begin) for key in names.J}
+        right = [dot(self.online.readout(k, backward.eps[cell, 0]), u)]
         eps = [self.online.backward.eps(x, self.begin) for x in self.h]
         read = self.online.readout(k, eps, at_start)
         if general:
-            read = self.online.names.general(read, k, [self.begin])
+            read = names.general(read, k, [self.begin])
         parts = [("", read)]
         found = None if column.is_initial else cell.pulled(column.by)
         if found is not None:
@@ -212,8 +193,7 @@ class HybridSection:
             parts.append((self.over, self._sent(shown) if general else shown))
             inside = backward.of_cell(cell, None, column.by)
             right.append(dot(column.read(riesz(inside)), u))
-        by = self.online.names.theta if general else self.online.names.by(k)
-        label = rf"\nabla_{{{by}}} {BLOCK}"
+        label = rf"\nabla_{{{names.theta if general else names.by(k)}}} {BLOCK}"
         side = Side(Sums(tuple(parts)), linear_combination([(1, x) for x in right]))
         return Equation(Side(label, left), side, "(5.22), split")
 
@@ -225,3 +205,8 @@ class HybridSection:
         )
         look = rf"\nabla^{{*}}_{{{names.theta}}} {below(cell.f, self.i)} \cdot ({eps})"
         return self.times.named(variable("sent", shown.space), look)
+
+
+def _short(term: Term) -> Term:
+    """The term with all that can be summed over and multiplied in one factor for each link."""
+    return combined(summed(term))

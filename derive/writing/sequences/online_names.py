@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from ...calculus.maps import substituted
+from ...calculus.terms import shape_of
 from ...language.expressions import Node, Variable, variable
-from ...recurrence.influence import shape_of
+from ...recurrence.blocks import Blocks, StoredJacobian
+from ...recurrence.ties import Key
 from ..typesetting.letters import below
 from .network_problem import NetworkProblem
-from .onestep import Key, OneStep, matrices
+from .onestep import matrices, one_step
 from .parts import Part
 
 
@@ -20,7 +22,7 @@ class OnlineNames:
     def __init__(self, problem: NetworkProblem, cell: Part) -> None:
         self.p, self.cell = problem, cell
         self.i, self.times, self.letters = problem.i, problem.times, problem.letters
-        self.one = OneStep(cell, problem.network.learned)
+        self.one = one_step(cell, problem.network.learned)
         self.J, self.h = self.one.influences(), cell.states
         self._shown_J: dict[tuple[Key, str], Variable] = {}
 
@@ -69,7 +71,7 @@ class OnlineNames:
         """The recursion is the same formula for every parameter, in blocks with names."""
         supports = {k: [a for a, kk in self.J if kk == k] for _, k in self.J}
         same = all(rows == list(range(len(self.h))) for rows in supports.values())
-        names = all(self.has_names(key) for key in self.J)
+        names = all(map(self.has_names, self.J.values()))
         return same and names and not self.one.initial and len(supports) == len(self.one.columns)
 
     @cached_property
@@ -84,7 +86,7 @@ class OnlineNames:
         for a in range(len(self.h)):
             for time in times:
                 new[self.J_at((a, k), time)] = self.J_of_any((a, k), time)
-            block = self.named.get(self.one.immediate(a, k))
+            block = self.named.get(self.one.nabla.array((a, k)))
             if isinstance(block, Variable):
                 new[block] = self.times.named(block, rf"{{\nabla_{{{self.theta}}} {self.f(a)}}}")
         return substituted(node, new)
@@ -97,15 +99,28 @@ class OnlineNames:
 
     def column_of(self, a: int) -> int:
         """A column that stands for all: of a matrix, with an immediate derivative."""
-        found = [k for k in range(len(self.one.columns)) if (a, k) in self.one.nabla]
+        found = [k for k in range(len(self.one.columns)) if (a, k) in self.one.nabla.terms]
         ranks = [len(shape_of(self.one.columns[k].direction)) for k in found]
         return found[ranks.index(max(ranks))] if found else 0
 
     # --- matrices with a name
 
-    def has_names(self, key: Key) -> bool:
-        """The blocks of a full J are called by name where there are several components."""
-        return len(self.h) > 1 and not self.J[key].tied
+    def has_names(self, s: StoredJacobian) -> bool:
+        """What makes a full array is called by name where there are several components."""
+        return len(self.h) > 1 and not s.tied
+
+    @cached_property
+    def steps(self) -> dict[bool, tuple[Blocks, Blocks]]:
+        """D f and nabla f in a recursion, by whether blocks have names: these are one array each.
+
+        A dense block of D f is one in any case.
+        """
+        D, nabla = self.one.D, self.one.nabla
+        full = [key for key in D.terms if D.is_dense(key)]
+        return {
+            True: (D.formed(D.terms), nabla.formed(nabla.terms)),
+            False: (D.formed(full), nabla),
+        }
 
     @cached_property
     def named(self) -> dict[Node, Node]:
@@ -114,21 +129,21 @@ class OnlineNames:
         With one component the dense blocks of D f only, since all else is short.
         """
         found: dict[Node, Node] = {}
-        for a, b in self.one.D:
-            if len(self.h) > 1 or self.one.is_dense((a, b)):
-                node = self.one.block(a, b)
-                found[node] = self.times.named(variable("D", node.space), self.D(a, b))
-        for a, k in self.one.nabla if len(self.h) > 1 else ():
-            node = self.one.immediate(a, k)
+        for key in self.one.D.terms:
+            if len(self.h) > 1 or self.one.D.is_dense(key):
+                node = self.one.D.array(key)
+                found[node] = self.times.named(variable("D", node.space), self.D(*key))
+        for key in self.one.nabla.terms if len(self.h) > 1 else ():
+            node = self.one.nabla.array(key)
             if not isinstance(node, Variable) and node not in self.shared:
-                found[node] = self.times.named(variable("nabla", node.space), self.nabla(a, k))
+                found[node] = self.times.named(variable("nabla", node.space), self.nabla(*key))
         return found | self.shared
 
     @cached_property
     def shared(self) -> dict[Node, Node]:
         """The matrices Q that the immediate derivatives have in common."""
-        blocks = {self.one.block(*key) for key in self.one.D}
-        every = [m for terms in self.one.nabla.values() for m in matrices(terms)]
+        blocks = {self.one.D.array(key) for key in self.one.D.terms}
+        every = [m for terms in self.one.nabla.terms.values() for m in matrices(terms)]
         own = [node for node in dict.fromkeys(every) if node not in blocks]
         looks = ["Q"] if len(own) == 1 else [f"Q_{{{k + 1}}}" for k in range(len(own))]
         return {

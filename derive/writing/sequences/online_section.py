@@ -6,27 +6,31 @@ that the calculus takes; the recursion is asserted in one step, its gradient ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TypeVar
 
 from ...calculus.calculus import tangents
 from ...calculus.maps import substituted
-from ...calculus.terms import Term, total
+from ...calculus.terms import total
 from ...language.expressions import Node, Variable, variable, zero
 from ...language.riesz import riesz
 from ...language.spaces import R
 from ...language.walk import topological
-from ...recurrence.influence import product, shape_of
+from ...recurrence.blocks import Blocks
+from ...recurrence.ties import Key
 from ...vocabulary.linear import dot
 from ..layers.blocks import Asserted, Block, Display, Heading, Prose
 from ..layers.claims import Equation, Side
 from ..typesetting.letters import below
 from .backward_section import TOTAL, BackwardSection
-from .onestep import Key, applied, as_term, placed, pulled, start, stored
+from .onestep import Column
 from .online_names import OnlineNames
 from .online_words import OnlineWords
 from .unrolled import added
 
 BLOCK = "the chain rule, block by block"
+At = TypeVar("At")
 
 
 class OnlineSection:
@@ -49,45 +53,47 @@ class OnlineSection:
         yield Prose(self.words.introduction())
         if len(self.h) > 1:
             yield Prose(self.words.matrix())
-        yield Display(tuple(self._D(a, b) for a, b in self._order()))
-        yield from self._zeros()
+        yield Display(tuple(self._Ds()))
+        yield Asserted(tuple(self._vanishing(self.one.D, self.states)))
         yield Prose("The immediate derivatives by the parameters; those that are not here vanish:")
         yield Display((*self._definitions(), *self._immediates()))
-        yield Asserted(tuple(self._vanishing()))
+        yield Asserted(tuple(self._vanishing(self.one.nabla, self.one.columns)))
         yield Prose(self.words.spaces())
         if self.one.initial:
             yield Prose(r"Those by the initial state itself start at the identity. The recursion:")
         else:
             yield Prose("All of them start at zero. The recursion (lemma 5.1.2):")
-        yield from self.listed(self._carried)
+        yield from self.listed(self._carried, *self.keys)
         yield Prose(f"The gradient of the loss at the time ${self.i}$ (theorem 5.1.3):")
-        columns = range(len(self.one.columns))
-        yield from self.listed_by_column(self._readout)
+        yield from self.listed(self._readout, *self.columns)
         yield Prose(rf"Their sum over the times is the gradient of ${TOTAL}$.")
-        yield Asserted(tuple(self._sum(k) for k in columns))
+        yield Asserted(tuple(self._sum(k) for k in range(len(self.one.columns))))
 
-    def listed(self, equation: Callable[[Key, bool], Equation]) -> Iterator[Block]:
-        """An equation for each component and column, or one for all columns; all are asserted."""
-        if not self.names.is_general:
-            yield Display(tuple(equation(key, False) for key in self.J))
-            return
-        rows = range(len(self.h))
-        yield Display(tuple(equation((a, self.names.column_of(a)), True) for a in rows))
-        yield Asserted(tuple(equation(key, False) for key in self.J))
+    @property
+    def keys(self) -> tuple[list[Key], list[Key]]:
+        """The components and columns of J, and those that stand for all."""
+        return list(self.J), [(a, self.names.column_of(a)) for a in range(len(self.h))]
 
-    def listed_by_column(self, equation: Callable[[int, bool], Equation]) -> Iterator[Block]:
-        """An equation for each column, or one for all; all are asserted."""
-        columns = range(len(self.one.columns))
-        if not self.names.is_general:
-            yield Display(tuple(equation(k, False) for k in columns))
-            return
-        yield Display((equation(self.names.column_of(0), True),))
-        yield Asserted(tuple(equation(k, False) for k in columns))
+    @property
+    def columns(self) -> tuple[Sequence[int], list[int]]:
+        """The columns, and the one that stands for all."""
+        return range(len(self.one.columns)), [self.names.column_of(0)]
+
+    def listed(
+        self, equation: Callable[[At, bool], Equation], every: Iterable[At], chosen: Iterable[At]
+    ) -> Iterator[Block]:
+        """An equation for each, or those of the chosen for all parameters; all are asserted."""
+        own = tuple(equation(at, False) for at in every)
+        if self.names.is_general:
+            yield Display(tuple(equation(at, True) for at in chosen))
+            yield Asserted(own)
+        else:
+            yield Display(own)
 
     def _order(self) -> list[Key]:
         """The blocks of D f, those that others are made of first."""
-        found = list(self.one.D)
-        parts = {key: topological(self.one.block(*key)) for key in found}
+        found = list(self.one.D.terms)
+        parts = {key: topological(self.one.D.array(key)) for key in found}
         return sorted(found, key=lambda key: (len(parts[key]), key))
 
     # --- one step
@@ -97,24 +103,32 @@ class OnlineSection:
         output = self.cell.outputs[a]
         return tangents([output], along)[output]
 
-    def direction(self, b: int) -> Variable:
-        """Any direction of one component of the state."""
-        return variable(f"{self.h[b].name}_along", self.h[b].space)
+    @cached_property
+    def states(self) -> tuple[Column, ...]:
+        """The components of the state, and any direction of each."""
+        return tuple(Column(x, None, variable(f"{x.name}_along", x.space)) for x in self.h)
 
-    def _D(self, a: int, b: int) -> Equation:
-        """A block of D f, applied to any direction."""
-        block, v = self.one.block(a, b), self.direction(b)
-        left = Side(self.names.D(a, b), self.tangent(a, {self.h[b]: v}))
-        term = as_term(self.h[a], self.h[b], block)
-        right = Side(self.names.shown(block, own=block), applied(term, self.h[a], v))
-        return Equation(left, right, BLOCK if len(self.h) > 1 else "")
+    def _block(self, L: Blocks, key: Key, column: Column, look: str, why: str = "") -> Equation:
+        """A block of D f or nabla f, applied to any direction of its column."""
+        (a, k), block = key, L.array(key)
+        own = None if block in self.names.shared else block
+        right = L.formed([key]).apply({k: column.direction})[a]
+        left = Side(look, self.tangent(a, column.moved()))
+        return Equation(left, Side(self.names.shown(block, own=own), right), why)
 
-    def _zeros(self) -> Iterator[Block]:
-        """What vanishes, said in a sentence."""
-        pairs = [(a, b) for a in range(len(self.h)) for b in range(len(self.h))]
-        zeros = [key for key in pairs if key not in self.one.D]
-        found = [self.tangent(a, {self.h[b]: self.direction(b)}) for a, b in zeros]
-        yield Asserted(tuple(_vanishing(node) for node in found))
+    def _vanishing(self, L: Blocks, columns: Sequence[Column]) -> Iterator[Equation]:
+        """The blocks that are not there."""
+        for k, column in enumerate(columns):
+            for a in range(len(self.h)) if not column.is_initial else ():
+                if (a, k) not in L.terms:
+                    node = self.tangent(a, column.moved())
+                    nothing = zero(node.space)
+                    yield Equation(Side("a block", node), Side(nothing, nothing), "vanishes")
+
+    def _Ds(self) -> Iterator[Equation]:
+        why = BLOCK if len(self.h) > 1 else ""
+        for a, b in self._order():
+            yield self._block(self.one.D, (a, b), self.states[b], self.names.D(a, b), why)
 
     def _definitions(self) -> Iterator[Equation]:
         """The matrices that several of the immediate derivatives have."""
@@ -122,66 +136,44 @@ class OnlineSection:
             yield Equation(Side(name, node), Side(self.names.shown(node, own=node), node))
 
     def _immediates(self) -> Iterator[Equation]:
-        for k, column in enumerate(self.one.columns):
-            for a, x in enumerate(self.h):
-                if column.is_initial or (a, k) not in self.one.nabla:
-                    continue
-                block = self.one.immediate(a, k)
-                left = Side(self.names.nabla(a, k), self.tangent(a, {column.by: column.along()}))
-                term = as_term(x, column.direction, block)
-                own = None if block in self.names.shared else block
-                right = Side(self.names.shown(block, own=own), applied(term, x, column.direction))
-                yield Equation(left, right)
-
-    def _vanishing(self) -> Iterator[Equation]:
-        """The immediate derivatives that are not listed."""
-        for a, k in self.words.every():
-            column = self.one.columns[k]
-            if (a, k) not in self.one.nabla and not column.is_initial:
-                yield _vanishing(self.tangent(a, {column.by: column.along()}))
+        for a, k in sorted(self.one.nabla.terms, key=lambda key: key[::-1]):
+            look = self.names.nabla(a, k)
+            yield self._block(self.one.nabla, (a, k), self.one.columns[k], look)
 
     # --- J
 
+    @cached_property
+    def recursion(self) -> dict[bool, Blocks]:
+        """D f . J + nabla f, by whether blocks have names."""
+        J = self.one.nabla.holding(self.J)
+        return {named: D.times(J) + nabla for named, (D, nabla) in self.names.steps.items()}
+
     def carried(self, key: Key) -> Node:
         """The new J by the blocks of D f, J and nabla f, in the leaves."""
-        (a, k), new = key, self.J[key]
-        moved = []
-        for b in range(len(self.h)):
-            old = self.J.get((b, k))
-            if old is None or (a, b) not in self.one.D:
-                continue
-            moved += [product(term, old, new) for term in self._terms((a, b), key)]
-        if self.names.has_names(key) and key in self.one.nabla:
-            moved.append(self.one.immediate(a, k))
-        else:
-            moved += [placed(new, term) for term in self.one.nabla.get(key, ())]
-        return total(new.variable.space, moved)
+        new = self.J[key]
+        return new.holding(self.recursion[self.names.has_names(new)].of(key))
 
-    def _terms(self, block: Key, key: Key) -> Sequence[Term]:
-        """A block of D f as one matrix where it is called by its name."""
-        if not self.names.has_names(key) and not self.one.is_dense(block):
-            return self.one.D[block]
-        a, b = block
-        return (as_term(self.h[a], self.h[b], self.one.block(a, b)),)
+    def column(self, k: int, J: Mapping[Key, Node] | None = None) -> Blocks:
+        """J by one column, or other arrays in its places."""
+        own = {key: s for key, s in self.J.items() if key[1] == k}
+        return self.one.nabla.holding(own, J)
 
-    def moved(self, k: int, J: Mapping[Key, Node] | None = None) -> dict[Variable, Node]:
+    def moved(self, k: int) -> dict[Variable, Node]:
         """The directions of the states before: J along a column's direction."""
-        u = self.one.columns[k].direction
-        return {
-            x: applied(stored(s, x, None if J is None else J[key]), x, u)
-            for key, s in self.J.items()
-            if key[1] == k
-            for x in [self.h[key[0]]]
-        }
+        along = self.column(k).apply({k: self.one.columns[k].direction})
+        return {self.h[a]: along[a] for a, kk in self.J if kk == k}
+
+    def along(self, key: Key, array: Node) -> Node:
+        """An array in the place of one of J, along its column's direction."""
+        (a, k), own = key, {key: self.J[key]}
+        J = self.one.nabla.holding(own, {key: array})
+        return J.apply({k: self.one.columns[k].direction})[a]
 
     def _carried(self, key: Key, general: bool) -> Equation:
         """(5.11) for one component and one column, applied to any direction."""
         (a, k), new = key, self.carried(key)
-        column, x = self.one.columns[k], self.h[a]
-        along = self.moved(k)
-        if not column.is_initial:
-            along = {**along, column.by: column.along()}
-        right = applied(stored(self.J[key], x, new), x, column.direction)
+        along = {**self.moved(k), **self.one.columns[k].moved()}
+        right = self.along(key, new)
         shown, name = self.names.shown(new), self.names.J_at(key, self.i)
         if general:
             shown = self.names.general(shown, k, [f"{self.i}-1"])
@@ -194,61 +186,52 @@ class OnlineSection:
         """D*g . e_i by a component, as it is shown and in the leaves."""
         return self.backward.own(self.floor, self.cell, self.h[a], self.i)
 
-    def readout(self, k: int, us: Sequence[Node | None], J: Mapping[Key, Node]) -> Node:
+    def readout(
+        self, k: int, us: Sequence[Node | None], J: Mapping[Key, Node] | None = None
+    ) -> Node:
         """J* . u in coordinates: the sum over the components of the state."""
-        x = self.one.columns[k].direction
-        found = [
-            pulled(stored(s, self.h[a], J[a, kk]), x, riesz(u))
-            for (a, kk), s in self.J.items()
-            if kk == k
-            for u in [us[a]]
-            if u is not None
-        ]
-        return total(R(*shape_of(x)), found)
+        return self.column(k, J).pull({a: riesz(u) for a, u in enumerate(us) if u is not None})[k]
 
     def _readout(self, k: int, general: bool) -> Equation:
         """nabla J_i = J_i* . D*g . e_i (5.12), paired with any direction."""
         u = self.one.columns[k].direction
         own = [self.own(a) for a in range(len(self.h))]
-        J: dict[Key, Node] = {key: s.variable for key, s in self.J.items()}
         at_i: dict[Key, Node] = {key: self.names.J_at(key, self.i) for key in self.J}
         g, e = self.floor.prediction, self.backward.error(self.floor.prediction, self.i)
         value = g.value(self.backward.at_prediction(self.floor, self.i))
         moved = [tangents([y], self.moved(k))[y] for y in value]
         left = added(R(), [dot(riesz(e_), y) for e_, y in zip(e, moved, strict=True)])
-        right = dot(self.readout(k, [closed for _, closed in own], J), u)
+        right = dot(self.readout(k, [closed for _, closed in own]), u)
         shown = self.readout(k, [shown for shown, _ in own], at_i)
         by = self.names.theta if general else self.names.by(k)
         label = rf"\nabla_{{{by}}} {below(TOTAL, self.i)}"
         shown = self.names.general(shown, k, [self.i]) if general else shown
         return Equation(Side(label, left), Side(shown, right), "(5.12)")
 
+    @cached_property
     def over_steps(self) -> list[dict[Key, Node]]:
         """J at every time of the sequence, the recursion put in."""
-        sequence, found = self.p.sequence, [self._start()]
+        sequence, first = self.p.sequence, self.one.first()
+        found = [{key: s.holding(first.of(key)) for key, s in self.J.items()}]
         for t in sequence.times:
             at: dict[Node, Node] = dict(sequence.at_cell(self.cell, t, None))
             at |= {s.variable: found[-1][key] for key, s in self.J.items()}
             found.append({key: substituted(self.carried(key), at) for key in self.J})
         return found
 
-    def _start(self) -> dict[Key, Node]:
-        first = len(self.one.parameters)
-        return {(a, k): start(s, k == first + a) for (a, k), s in self.J.items()}
-
     def _sum(self, k: int) -> Equation:
         """nabla J = sum of nabla J_i, over the sequence."""
         sequence, column = self.p.sequence, self.one.columns[k]
         x = sequence.copy(column.by, 0) if column.is_initial else column.by
         left = column.read(riesz(self.p.gradients[x]))
-        J, shares = self.over_steps(), []
+        shares = []
         for t in sequence.times:
             at = {**sequence.at_prediction(self.floor, t), **self._errors(t)}
             us = [self._own_at(a, at) for a in range(len(self.h))]
-            shares.append(self.readout(k, us, J[t]))
+            shares.append(self.readout(k, us, self.over_steps[t]))
         label = rf"\nabla_{{{self.names.by(k)}}} {TOTAL}"
         each = label.replace(TOTAL, below(TOTAL, self.i))
-        right = total(R(*shape_of(column.direction)), shares)
+        right = total(column.direction.space, shares)
         return Equation(Side(label, left), Side(f"{self.backward.over} {each}", right))
 
     def _errors(self, t: int) -> dict[Node, Node]:
@@ -258,8 +241,3 @@ class OnlineSection:
     def _own_at(self, a: int, at: Mapping[Node, Node]) -> Node | None:
         g = self.floor.prediction
         return g.template(self.backward.read_by(self.floor)[self.h[a]], at)
-
-
-def _vanishing(node: Node) -> Equation:
-    nothing = zero(node.space)
-    return Equation(Side("a block", node), Side(nothing, nothing), "vanishes")

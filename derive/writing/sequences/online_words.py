@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...recurrence.ties import Key
 from ..typesetting.domains import space_latex
 from ..typesetting.letters import below
-from .onestep import Key
 from .online_names import OnlineNames
 
 TIED = (
@@ -40,7 +40,7 @@ class OnlineWords:
         """D f as the matrix of its blocks."""
         rows = range(len(self.h))
         shown = [
-            " & ".join(self.names.D(a, b) if (a, b) in self.one.D else "0" for b in rows)
+            " & ".join(self.names.D(a, b) if (a, b) in self.one.D.terms else "0" for b in rows)
             for a in rows
         ]
         inside = r" \\ ".join(shown)
