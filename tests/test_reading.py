@@ -3,7 +3,9 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,14 @@ def test_what_is_no_expression_is_not_read() -> None:
 
     with pytest.raises(TypeError, match="Own is no kind of expression"):
         toy(Own(R(n), "x"))
+
+
+def test_the_page_on_a_new_kind_names_every_file_that_knows_the_last_one() -> None:
+    root = Path(derive.__file__).parent.parent
+    page = (root / "docs" / "nodes.md").read_text("utf-8").partition("## The files")[2]
+    named = set(re.findall(r"`(derive/[\w/]+\.py)`", page)) - {"derive/models/resize.py"}
+    knows = re.compile(r"RunningSum|running_sum|\bcumsum\b(?<!np\.cumsum)")
+    files = {
+        path for path in (root / "derive").rglob("*.py") if knows.search(path.read_text("utf-8"))
+    }
+    assert named == {path.relative_to(root).as_posix() for path in files}
