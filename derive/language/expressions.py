@@ -14,8 +14,9 @@ import numbers
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from math import isfinite
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -113,8 +114,14 @@ class Node(Refusals, Shown):
 
 def intern(node: N) -> N:
     """The one object that stands for all nodes equal to this one."""
-    key = (type(node), *(getattr(node, field.name) for field in fields(node)))
-    return cast(N, _interned.setdefault(key, node))
+    kind = type(node)
+    return cast(N, _interned.setdefault((kind, *_fields_of(kind)(node)), node))
+
+
+@cache
+def _fields_of(kind: type[Node]) -> Callable[[Node], tuple[Any, ...]]:
+    """What takes the fields of a node of this type: two at least, its space among them."""
+    return attrgetter(*(field.name for field in fields(kind)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -510,7 +517,7 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         return zero(first)
     if psi.keeps_common and len(set(own)) == 1:
         return own[0]
-    found = folded(psi, [_number(argument) for argument in arguments])
+    found = folded(psi, tuple(_number(argument) for argument in arguments))
     if found is None:
         return intern(Elementwise(first, psi, arguments))
     number, place = found
