@@ -114,7 +114,7 @@ class Node(Refusals, Shown):
 
 def intern(node: N) -> N:
     """The one object that stands for all nodes equal to this one."""
-    kind = type(node)
+    kind: Any = type(node)  # mypy does not see that a type is hashable
     return cast(N, _interned.setdefault((kind, *_fields_of(kind)(node)), node))
 
 

@@ -312,7 +312,8 @@ def instances(tree: object, kind: type | tuple[type, ...], below: bool = True) -
         if isinstance(found, tuple):
             stack.extend(reversed(found))
         elif below or not is_one:
-            stack.extend([getattr(found, name) for name in _parts(type(found))])
+            kind_of: Any = type(found)  # mypy does not see that a type is hashable
+            stack.extend([getattr(found, name) for name in _parts(kind_of)])
 
 
 PARTS = (Statement, Scalar, Buffer, Pointer, Matrix)
