@@ -31,6 +31,7 @@ LONGEST = [
     "test_random_layers",
     "test_sequences",
     "test_install",
+    "test_depth",
     "test_document",
     "test_proof",
     "test_emit",
