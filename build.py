@@ -4,7 +4,8 @@
     python3 build.py FILE.py [--out DIR]    build the layers that FILE.py declares
     python3 build.py --check                exit 1 where generated/ is not what would be emitted
     python3 build.py test [ARGUMENTS]       build, then run pytest with ARGUMENTS
-    python3 build.py demo                   build, then train a network on handwritten digits
+    python3 build.py test --quick           in a minute: the laws on small layers, nothing compiled
+    python3 build.py demo                   train a network on handwritten digits, build its kernels
 
 The first run makes .venv beside this file, installs the project and what the verb needs there, and
 runs this file again inside.  Later runs find that done.
@@ -34,6 +35,7 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 STAMP = ENVIRONMENT / "layerwise.json"  # empty at first; says what is installed once it is
 # pytest's options: files of tests go to a process on each CPU, in the order of tests/conftest.py.
 SHARED_OUT = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
+DEMO = ["mlp", "--out", str(HERE / "generated")]  # what examples/digits.py calls
 EXTRAS: dict[str, set[str]] = {"build": set(), "demo": {"demo"}, "test": {"demo", "test"}}
 
 
@@ -70,9 +72,12 @@ def parse(arguments: list[str]) -> tuple[str, list[str]]:
 
 def do(verb: str, rest: list[str]) -> None:
     """Run the verb's job; this is inside the environment."""
-    if "--check" not in rest:
+    quick = verb == "test" and "--quick" in rest
+    if not quick and "--check" not in rest:
         require_compiler()
-    run("-P", "-m", "derive", "build", *(rest if verb == "build" else []))
+    if not quick:
+        wanted = {"build": rest, "demo": DEMO, "test": []}[verb]
+        run("-P", "-m", "derive", "build", *wanted)
     if verb == "test":
         run("-m", "pytest", *distribution(rest), *rest, folder=HERE)
     if verb == "demo":

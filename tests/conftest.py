@@ -3,6 +3,7 @@
 `build.py test` starts a process for each CPU, which takes one file of tests after the other.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from derive.kernels.compiling.compile import EXTENSION, Module, compile_modules,
 from derive.kernels.compiling.compiler import NATIVE
 from derive.tools.build import build_runtime, differing, load_kernels, texts
 
+# What tests derive lives on: Python looks through it for garbage less often than it would.
+gc.set_threshold(50_000, 20, 100)
+
 # The library's kernels are compiled with all the project's flags; here the warnings are enough.
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 
@@ -27,6 +31,7 @@ LONGEST = [
     "test_random_layers",
     "test_sequences",
     "test_install",
+    "test_depth",
     "test_document",
     "test_proof",
     "test_emit",
@@ -50,6 +55,45 @@ DERIVED = {
     "test_notebook_view",
     "test_recursions",
 }
+# The files of --quick: 80 s of a CPU in all, by measurement, and none of them compiles anything.
+QUICKEST = {
+    "test_accesses",
+    "test_calculus",
+    "test_docstrings",
+    "test_expressions",
+    "test_forms",
+    "test_imports",
+    "test_laws",
+    "test_letters",
+    "test_lift",
+    "test_maps",
+    "test_notation",
+    "test_notation_read",
+    "test_positions",
+    "test_spaces",
+    "test_terms",
+    "test_text",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    said = "only files of tests that take seconds and compile nothing"
+    parser.addoption("--quick", action="store_true", help=said)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --quick the other files are not even imported."""
+    is_test = collection_path.match("test_*.py")
+    return (
+        True if config.option.quick and is_test and collection_path.stem not in QUICKEST else None
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What --quick leaves out."""
+    stems = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
+    left = ", ".join(sorted(stem.removeprefix("test_") for stem in stems - QUICKEST))
+    return [f"--quick leaves out: {left}"] if config.option.quick else []
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, for -n auto

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from Cython.Compiler import Options
 from kernels import DTYPES, Runner
 from random_drafts import SIZES
 from random_points import ROUNDINGS, TINY, Groups, distance, scales
@@ -31,7 +30,6 @@ QUICK = ("-O0",)
 def measure(trials: Sequence[Trial], name: str, folder: Path, flags: tuple[str, ...]) -> None:
     """The kernels of the trials compiled, run in both dtypes, and their findings noted."""
     folder.mkdir(parents=True, exist_ok=True)
-    Options.emit_code_comments = False  # a fifth of Cython's time, and nobody reads this C
     build_runtime(lambda line: None)
     measured(trials, name, folder, flags)
 

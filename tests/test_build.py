@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -9,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import DERIVED, LONGEST
+from conftest import DERIVED, LONGEST, QUICKEST
 
 HERE = Path(__file__).resolve().parent.parent
-NEEDED = ["build.py", "pyproject.toml"] + [
-    f"derive/{name}.py" for name in ("__init__", "compiler", "limited")
+DIGITS = HERE / "examples" / "digits.py"
+COMPILING = ("__init__", "compiler", "limited")
+NEEDED = ["build.py", "pyproject.toml", "derive/__init__.py", "derive/kernels/__init__.py"] + [
+    f"derive/kernels/compiling/{name}.py" for name in COMPILING
 ]
 TAG = sys.implementation.cache_tag
 ABSENT = "import sys; sys.modules[{!r}] = None"
@@ -25,7 +28,7 @@ OLD_PYTHON = "import sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13
 def clone(tmp_path: Path) -> Path:
     """What build.py needs of the project before there is an environment, elsewhere."""
     folder = tmp_path / "clone"
-    (folder / "derive").mkdir(parents=True)
+    (folder / "derive" / "kernels" / "compiling").mkdir(parents=True)
     for name in NEEDED:
         shutil.copy(HERE / name, folder / name)
     return folder
@@ -196,5 +199,39 @@ def test_files_that_are_named_are_left_to_one_process():
         assert build["distribution"](rest) == ()
 
 
+FILES = {path.stem for path in (HERE / "tests").glob("test_*.py")}
+
+
 def test_the_files_that_the_order_names_are_there():
-    assert {*LONGEST, *DERIVED} <= {path.stem for path in (HERE / "tests").glob("test_*.py")}
+    assert {*LONGEST, *DERIVED, *QUICKEST} <= FILES
+    assert not QUICKEST & {*LONGEST, *DERIVED}
+
+
+def test_quick_takes_its_files_whole_and_says_what_it_leaves_out():
+    words = ["-m", "pytest", "--quick", "--collect-only", "-n", "0", "-p", "no:cacheprovider"]
+    done = subprocess.run([sys.executable, *words], cwd=HERE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    (said,) = re.findall("^--quick leaves out: (.*)$", done.stdout, re.MULTILINE)
+    assert {f"test_{name}" for name in said.split(", ")} == FILES - QUICKEST
+    assert set(re.findall(r"<Module (\w+)\.py>", done.stdout)) == QUICKEST
+    assert "deselected" not in done.stdout
+
+
+# --- what is built first
+
+
+def test_a_verb_builds_what_it_needs():
+    """For the demo the kernels that it imports, for the tests all of them, for --quick none."""
+    do, ran = runpy.run_path(str(HERE / "build.py"))["do"], []
+    do.__globals__.update(run=lambda *words, **_: ran.append(words), require_compiler=lambda: None)
+    (line,) = re.findall("^from derive.generated import (.*)$", DIGITS.read_text(), re.MULTILINE)
+    (name,) = re.findall(r"^(\w+) as kernels$", line)
+    build = ("-P", "-m", "derive", "build")
+    do("demo", [])
+    assert ran == [(*build, name, "--out", str(HERE / "generated")), (str(DIGITS),)]
+    ran.clear()
+    do("test", ["-k", "forms"])
+    assert ran[0] == build and ran[1][:2] == ("-m", "pytest") and ran[1][-2:] == ("-k", "forms")
+    ran.clear()
+    do("test", ["--quick"])
+    assert [words[:2] for words in ran] == [("-m", "pytest")] and ran[0][-1] == "--quick"

@@ -128,6 +128,24 @@ def test_check_tells_whether_generated_is_current(capsys, monkeypatch, tmp_path)
     ]
 
 
+def test_a_layer_built_into_generated_is_the_librarys_module(quick, monkeypatch, tmp_path):
+    """What `build.py demo` asks for: derive.generated.NAME, with the project's flags, alone."""
+    for room in ("build", "cli.building"):
+        monkeypatch.setattr(f"derive.tools.{room}.GENERATED", tmp_path)
+    compiled = {}
+
+    def compile_modules(modules, flags, **_):
+        compiled.update((module.name, flags) for module in modules)
+        return [module.source for module in modules]
+
+    monkeypatch.setattr(build, "compile_modules", compile_modules)
+    (tmp_path / "gone.pyx").write_text(HEADER + "\n")
+    assert main(["build", "dense", "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"dense.pyx", "dense.pxd", "gone.pyx"}
+    edge = {module.name for module in build.runtime_modules()}
+    assert compiled == dict.fromkeys(edge | {"derive.generated.dense"}, build.STRICT)
+
+
 def test_build_writes_no_derivation(quick, monkeypatch, tmp_path):
     monkeypatch.setattr(build, "GENERATED", tmp_path)
     assert main(["build"]) == 0

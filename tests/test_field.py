@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from itertools import product
 from math import prod
 
@@ -243,8 +244,18 @@ def by_hand(k: int, p: sp.Symbol) -> tuple[sp.Expr, sp.Expr]:
     return sum(q * s[0] for q, s in pairs), sum(q * s[1] for q, s in pairs)
 
 
-FIRST = [e.diff(p) for k in range(N) for p in PARAMETERS for e in lstm(k)]
-HAND = [sp.sympify(e) for k in range(N) for p in PARAMETERS for e in by_hand(k, p)]
+@cache
+def first() -> list[sp.Expr]:
+    """The derivatives of first order by SymPy."""
+    return [e.diff(p) for k in range(N) for p in PARAMETERS for e in lstm(k)]
+
+
+@cache
+def hand_made() -> list[sp.Expr]:
+    """The same by hand."""
+    return [sp.sympify(e) for k in range(N) for p in PARAMETERS for e in by_hand(k, p)]
+
+
 INPUTS = [X[0], H[1], C[0], *(B[g][0] for g in GATES)]
 
 
@@ -253,14 +264,14 @@ def replaced(values: list[sp.Expr], k: int, value: sp.Expr) -> list[sp.Expr]:
 
 
 def test_lstm_first_order() -> None:
-    assert len(FIRST) == len(HAND) == 2 * N * 55
-    assert difference(FIRST, HAND, seed=0) is None
+    assert len(first()) == len(hand_made()) == 2 * N * 55
+    assert difference(first(), hand_made(), seed=0) is None
 
 
 def test_lstm_second_order() -> None:
     """The first row, by all parameters and then by one of each kind."""
-    second = [e.diff(p) for e in FIRST[:110] for p in INPUTS]
-    hand = [e.diff(p) for e in HAND[:110] for p in INPUTS]
+    second = [e.diff(p) for e in first()[:110] for p in INPUTS]
+    hand = [e.diff(p) for e in hand_made()[:110] for p in INPUTS]
     assert sum(e != 0 for e in second) > 300
     assert difference(second, hand, seed=0) is None
     for k in [k for k, e in enumerate(hand) if e != 0][::97]:
@@ -269,14 +280,14 @@ def test_lstm_second_order() -> None:
 
 def test_lstm_damage() -> None:
     """Each nonzero component: the wrong sign, twice the value, and a sum without its first term."""
-    for k in [k for k, e in enumerate(HAND) if e != 0]:
-        assert difference(FIRST, replaced(HAND, k, -HAND[k]), seed=k) == k
-        assert difference(FIRST, replaced(HAND, k, 2 * HAND[k]), seed=k) == k
-    sums = [k for k, e in enumerate(HAND) if isinstance(e, sp.Add)]
+    for k in [k for k, e in enumerate(hand_made()) if e != 0]:
+        assert difference(first(), replaced(hand_made(), k, -hand_made()[k]), seed=k) == k
+        assert difference(first(), replaced(hand_made(), k, 2 * hand_made()[k]), seed=k) == k
+    sums = [k for k, e in enumerate(hand_made()) if isinstance(e, sp.Add)]
     assert len(sums) >= 20
     for k in sums:
-        dropped = sp.Add(*HAND[k].args[1:])
-        assert difference(FIRST, replaced(HAND, k, dropped), seed=k) == k
+        dropped = sp.Add(*hand_made()[k].args[1:])
+        assert difference(first(), replaced(hand_made(), k, dropped), seed=k) == k
 
 
 # ---- the machinery -------------------------------------------------------------------------------

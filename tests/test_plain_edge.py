@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.runtime import edge
 from derive.runtime.declare import Argument, Leaf
 
-TWO = {layer.name: [evaluated_module(layer, e) for e in (edge, plain_edge)] for layer in CHOSEN}
+CALLED = {layer.name: layer for layer in CHOSEN}
 chosen = pytest.mark.parametrize("layer", CHOSEN, ids=lambda layer: layer.name)
 
 PROGRAM = """
@@ -71,16 +72,22 @@ def test_with_neither_compiler_nor_edge_the_reference_runs_with_the_same_calls(t
     assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
 
 
+@cache
+def two(name: str) -> list[Any]:
+    """A layer's calls through the compiled edge and through the one in Python."""
+    return [evaluated_module(CALLED[name], e) for e in (edge, plain_edge)]
+
+
 @chosen
 def test_results_are_the_same_bits(layer):
     for dtype in DTYPES:
         for sizes, batch in ((unequal(layer), 4), (unequal(layer), 0), (least(layer), 1)):
-            one, other = (Runner(k, layer, sizes, batch, dtype) for k in TWO[layer.name])
+            one, other = (Runner(k, layer, sizes, batch, dtype) for k in two(layer.name))
             for name in one.programs:
                 point = one.point(name)
                 expected = one.results(name, point)
                 assert same(other.results(name, point), expected), (name, dtype, batch)
-                both = [tuple(filled(e, 1.0, dtype) for e in expected) for _ in TWO[layer.name]]
+                both = [tuple(filled(e, 1.0, dtype) for e in expected) for _ in two(layer.name)]
                 one.results(name, point, both[0])
                 other.results(name, point, both[1])
                 assert same(*both), (name, dtype, batch)
@@ -89,7 +96,7 @@ def test_results_are_the_same_bits(layer):
 @chosen
 def test_a_direction_that_is_none_is_zero(layer):
     """One direction at a time: the others are arrays of zeros, or None."""
-    for kernels in TWO[layer.name]:
+    for kernels in two(layer.name):
         runner = Runner(kernels, layer, unequal(layer), 4, np.float64)
         for name in ("tangent", "tangent_backward"):
             kernel, point = getattr(kernels, name), runner.point(name)
@@ -113,7 +120,7 @@ def same(a: Any, b: Any) -> bool:
 @chosen
 def test_declarations_are_the_same(layer):
     sizes = {"batch": 7, **{str(size): 5 + k for k, size in enumerate(layer.sizes)}}
-    compiled, plain = TWO[layer.name]
+    compiled, plain = two(layer.name)
     for name in [name for name in vars(compiled) if not name.startswith("__")]:
         one, other = getattr(compiled, name), getattr(plain, name)
         for what in ("name", "sizes", "mode", "saved_role"):
@@ -148,7 +155,7 @@ MORE: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("layer", "name", "given", "named"), [*REFUSED, *MORE])
 def test_refusals_are_the_same(layer, name, given, named):
-    one, other = (refusal(getattr(kernels, name), given, named) for kernels in TWO[layer])
+    one, other = (refusal(getattr(kernels, name), given, named) for kernels in two(layer))
     assert one == other
 
 

@@ -126,24 +126,31 @@ def declared(name, formula):
         return elementwise_function(name, formula)
 
 
-PSI = [declared(name, row[0]) for name, row in {**SMOOTH, **PIECES}.items()]
-power = declared("power_of", lambda a, b: a**b)
-distance = declared("distance", smooth_l1)
-singles = Layer.of(
-    "scalar_functions",
-    state={"x": H ** len(PSI)},
-    output=lambda x: tuple(psi(z) for psi, z in zip(PSI, x, strict=True)),
-)
-pairs = Layer.of(
-    "scalar_pairs",
-    state={"x": H, "y": H},
-    output=lambda x, y: (power(x, y), distance(x, y)),
-)
+FUNCTIONS = {**SMOOTH, **PIECES}
+
+
+def singles() -> Layer:
+    psi = [declared(name, row[0]) for name, row in FUNCTIONS.items()]
+    return Layer.of(
+        "scalar_functions",
+        state={"x": H ** len(psi)},
+        output=lambda x: tuple(f(z) for f, z in zip(psi, x, strict=True)),
+    )
+
+
+def pairs() -> Layer:
+    power = declared("power_of", lambda a, b: a**b)
+    distance = declared("distance", smooth_l1)
+    return Layer.of(
+        "scalar_pairs",
+        state={"x": H, "y": H},
+        output=lambda x, y: (power(x, y), distance(x, y)),
+    )
 
 
 @pytest.fixture(scope="module")
 def kernels(request) -> dict[str, ModuleType]:
-    layers = {layer.name: layer for layer in (singles, pairs)}
+    layers = {layer.name: layer for layer in (singles(), pairs())}
     folder = built(request, "scalars", lambda: texts(layers), QUICK)
     return {name: load_kernels(name, folder) for name in layers}
 
@@ -155,11 +162,11 @@ def orders(module: ModuleType, place: int, at: list[float], dtype) -> list[np.nd
     def only(values):
         return tuple(
             np.array(values, dtype) if k == place else np.ones(count, dtype)
-            for k in range(len(PSI))
+            for k in range(len(FUNCTIONS))
         )
 
     x, one = only(at), only([1.0] * count)
-    none = tuple(np.zeros(count, dtype) for _ in PSI)
+    none = tuple(np.zeros(count, dtype) for _ in FUNCTIONS)
     bar = tuple(o if k == place else z for k, (o, z) in enumerate(zip(one, none, strict=True)))
     found = [module.forward(x), module.tangent(x, one), module.tangent_backward(x, bar, one, none)]
     return [every[place] for every in found]

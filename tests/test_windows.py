@@ -458,15 +458,16 @@ def test_a_window_of_minus_infinity_has_it_as_its_largest(kernels):
 
 # --- the place of the largest entry is kept
 
-POOLED = [name for name in LAYERS if any(every(kernels_of(LAYERS[name])["forward"].steps, Largest))]
+POOLED = [
+    *POOLS,
+    *("signal_pool", "of_convolution", "over_the_whole", "over_sizes", "deep"),
+    *("several_pools", "beyond"),
+]
 
 
 def test_pools_are_what_searches():
-    assert set(POOLED) == {
-        *POOLS,
-        *("signal_pool", "of_convolution", "over_the_whole", "over_sizes", "deep"),
-        *("several_pools", "beyond"),
-    }
+    forward = {name: kernels_of(layer)["forward"] for name, layer in LAYERS.items()}
+    assert set(POOLED) == {name for name, f in forward.items() if any(every(f.steps, Largest))}
 
 
 @pytest.mark.parametrize("name", POOLED)

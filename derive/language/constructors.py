@@ -140,7 +140,7 @@ def elementwise(psi: Operation, *arguments: Node) -> Node:
         return zero(first)
     if psi.keeps_common and len(set(own)) == 1:
         return own[0]
-    found = folded(psi, [_number(argument) for argument in arguments])
+    found = folded(psi, tuple(_number(argument) for argument in arguments))
     if found is None:
         return intern(Elementwise(first, psi, arguments))
     number, place = found

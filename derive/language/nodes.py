@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -101,8 +102,14 @@ class Node(Refusals, Shown):
 
 def intern(node: N) -> N:
     """The one object that stands for all nodes equal to this one."""
-    key = (type(node), *(getattr(node, field.name) for field in fields(node)))
-    return cast(N, _interned.setdefault(key, node))
+    kind: Any = type(node)  # mypy does not see that a type is hashable
+    return cast(N, _interned.setdefault((kind, *_fields_of(kind)(node)), node))
+
+
+@cache
+def _fields_of(kind: type[Node]) -> Callable[[Node], tuple[Any, ...]]:
+    """What takes the fields of a node of this type: two at least, its space among them."""
+    return attrgetter(*(field.name for field in fields(kind)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

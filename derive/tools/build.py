@@ -131,9 +131,12 @@ def _is_generated(text: str | None) -> bool:
     return text is not None and MARK in text.partition("\n")[0]
 
 
-def build_library(progress: Progress = print) -> list[Path]:
+def build_library(
+    progress: Progress = print, layers: Mapping[str, Layer] | None = None
+) -> list[Path]:
     """The library's kernels, emitted into `generated/` and compiled there; the modules' files.
 
+    Given some of its layers, only theirs: those of others stay as they are.
     Raises BuildError in an installed package, which came with them.
     """
     if INSTALLED:
@@ -141,10 +144,10 @@ def build_library(progress: Progress = print) -> list[Path]:
             "the library's kernels were compiled when layerwise was installed and are not built "
             "again inside the package; build them into a folder of yours with --out DIR"
         )
-    made = texts(library.layers())
+    made = texts(library.layers() if layers is None else layers)
     for name in write_texts(made, GENERATED):
         progress(f"emitted generated/{name}")
-    for name in remove_surplus(made, GENERATED):
+    for name in remove_surplus(made, GENERATED) if layers is None else ():
         progress(f"removed generated/{name}")
     names = sorted(name.removesuffix(".pyx") for name in made if name.endswith(".pyx"))
     modules = [Module(f"derive.generated.{name}", GENERATED / f"{name}.pyx") for name in names]

@@ -252,7 +252,7 @@ def _translate(target: Target, scratch: Path, strict: bool) -> Path | CompileErr
         output_file=str(c_file),
         emit_linenums=True,  # the compiler then names lines of the .pyx
         language_level=3,
-        compiler_directives=DIRECTIVES,
+        compiler_directives={**DIRECTIVES, "emit_code_comments": False},  # nobody reads the C
     )
     Utils.clear_function_caches()  # it remembers which .pxd files were not there
     with redirect_stderr(io.StringIO()) as said:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 
 import sympy
 
@@ -71,6 +71,7 @@ def count(kernel: Kernel) -> Count:
     return _all(kernel.steps)
 
 
+@lru_cache(maxsize=4096)  # a step's cost is printed with every kernel over sequences that calls it
 def closed_form(expression: sympy.Expr) -> str:
     """An expression in the sizes as it is printed; `^` is a power."""
     return str(shortest(expression)).replace("**", "^")

@@ -38,7 +38,7 @@ from ..statements.loops import (
     Sum,
     instances,
 )
-from .source import Function, function, integer, real_number
+from .source import function, integer, real_number
 from .stopping import stops
 from .views import comment_lines, views
 
@@ -83,10 +83,11 @@ def emit(layer: Layer, made: Sequence[Program] | None = None) -> Emitted:
 
 
 def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
-    functions = list(_functions(kernels))
+    operations = _operations(kernels)
+    functions = [made for psi in operations if (made := function(psi)) is not None]
     texts = [text for psi in functions for text in (psi.result, *(t for _, t in psi.lets))]
     texts += [real_number(value) for kernel in kernels for value in _coefficients(kernel)]
-    direct = [psi.name for psi in _operations(kernels) if function(psi) is None]
+    direct = [psi.name for psi in operations if function(psi) is None]
     called = {name for name in CALLED if any(f"{name}(" in text for text in texts)}
     statements = [s for kernel in kernels for s in _walk(kernel.steps)]
     kinds = {(type(s), getattr(s, "add", False)) for s in statements}
@@ -127,13 +128,6 @@ def _coefficients(kernel: Kernel) -> Iterator[sympy.Expr]:
             yield found.alpha
         else:
             yield found.value if isinstance(found, Number) else sympy.S.Zero
-
-
-def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:
-    for psi in _operations(kernels):
-        made = function(psi)
-        if made is not None:
-            yield made
 
 
 def _walk(steps: Iterable[Statement]) -> Iterator[Statement]:
@@ -226,8 +220,8 @@ def _cast_lines(typed: list[tuple[str, str]], constant: set[str]) -> Iterator[st
 
 def _scalars(kernel: Kernel) -> list[str]:
     """Scalars; those that only some results ask for begin as 0: a C compiler can't see more."""
-    loops = instances(kernel.steps, For)
-    conditions = [asked for loop in loops for asked in instances(loop, Asked)]
+    loops = instances(kernel.steps, For, below=False)
+    conditions = [asked for loop in loops for asked in instances(loop, Asked, below=False)]
     optional = {let.name for asked in conditions for let in instances(asked, Let)}
     return [f"{name} = 0" if name in optional else name for name in kernel.scalars]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 
 import sympy
@@ -13,8 +14,9 @@ LENGTH = 32  # parts of a folded number, lest a chain of functions of numbers gr
 DIGITS = 1024  # binary digits of a rational number; a power of one may have any number of them
 
 
+@lru_cache(maxsize=4096)  # the constants of a formula stand in each of its derivatives
 def folded(
-    psi: Operation, values: Sequence[sympy.Expr | None]
+    psi: Operation, values: tuple[sympy.Expr | None, ...]
 ) -> tuple[sympy.Expr, int | None] | None:
     """psi at these numbers, None standing for an argument that is not a number.
 
@@ -24,9 +26,9 @@ def folded(
     stands as a factor is zero whatever the other factor is.
 
     >>> from .shipped import exp, log, quotient
-    >>> folded(exp, [sympy.S.Zero]), folded(log, [sympy.S.Zero]), folded(exp, [None])
+    >>> folded(exp, (sympy.S.Zero,)), folded(log, (sympy.S.Zero,)), folded(exp, (None,))
     ((1, None), None, None)
-    >>> folded(quotient, [sympy.S.Zero, None]), folded(quotient, [None, sympy.Integer(2)])
+    >>> folded(quotient, (sympy.S.Zero, None)), folded(quotient, (None, sympy.Integer(2)))
     ((0, None), (1/2, 0))
     """
     if psi.is_constant:

@@ -26,7 +26,10 @@ def add(verbs: Verbs) -> None:
     build = add_verb(verbs, "build", "derive, emit and compile: the library, or FILE.py", _build)
     build.add_argument("layers", nargs="?", metavar="LAYERS", help=LAYERS)
     build.add_argument(
-        "--out", metavar="DIR", type=Path, help="for the kernels (default: kernels/ by FILE.py)"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="for the kernels (default: kernels/ by FILE.py; generated: as derive.generated.NAME)",
     )
     build.add_argument(
         "--check", action="store_true", help="only tell whether generated/ is current"
@@ -42,6 +45,10 @@ def _build(options: argparse.Namespace) -> int:
         _report(options, GENERATED, made, [])
         return 0
     chosen = target(options.layers)
+    if chosen.file is None and options.out and options.out.resolve() == GENERATED.resolve():
+        made = build_library(say, chosen.layers)
+        _report(options, GENERATED, made, [])
+        return 0
     beside = chosen.file.parent if chosen.file else Path()
     out = options.out or beside / "kernels"
     made = build_layers(chosen.layers, out, say)
