@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import sympy
@@ -307,7 +308,14 @@ def instances(tree: object, kind: type | tuple[type, ...]) -> Iterator[Any]:
         if isinstance(found, tuple):
             stack.extend(reversed(found))
         elif isinstance(found, PARTS):
-            stack.extend(getattr(found, field.name) for field in reversed(fields(found)))
+            own: type = type(found)
+            stack.extend(getattr(found, name) for name in _parts(own))
+
+
+@cache
+def _parts(kind: type) -> tuple[str, ...]:
+    """The fields of a kind of statement or scalar, the last one first."""
+    return tuple(field.name for field in reversed(fields(kind)))
 
 
 PARTS = (Statement, Scalar, Buffer, Pointer, Matrix)

@@ -83,10 +83,11 @@ def emit(layer: Layer, made: Sequence[Program] | None = None) -> Emitted:
 
 
 def _context(layer: Layer, kernels: list[Kernel]) -> dict[str, Any]:
-    functions = list(_functions(kernels))
+    operations = _operations(kernels)
+    functions = list(_functions(operations))
     texts = [text for psi in functions for text in (psi.result, *(t for _, t in psi.lets))]
     texts += [real_number(value) for kernel in kernels for value in _coefficients(kernel)]
-    direct = [psi.name for psi in _operations(kernels) if function(psi) is None]
+    direct = [psi.name for psi in operations if function(psi) is None]
     called = {name for name in CALLED if any(f"{name}(" in text for text in texts)}
     statements = [s for kernel in kernels for s in _walk(kernel.steps)]
     kinds = {(type(s), getattr(s, "add", False)) for s in statements}
@@ -129,8 +130,8 @@ def _coefficients(kernel: Kernel) -> Iterator[sympy.Expr]:
             yield found.value if isinstance(found, Number) else sympy.S.Zero
 
 
-def _functions(kernels: Iterable[Kernel]) -> Iterator[Function]:
-    for psi in _operations(kernels):
+def _functions(operations: Iterable[Operation]) -> Iterator[Function]:
+    for psi in operations:
         made = function(psi)
         if made is not None:
             yield made

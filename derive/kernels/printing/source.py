@@ -7,7 +7,7 @@ expressions for scalars, and one inline function for each elementwise operation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 
 import sympy
 
@@ -67,6 +67,7 @@ def _choice(selection: sympy.Piecewise) -> str:
     return text
 
 
+@lru_cache(maxsize=8192)
 def integer(expression: sympy.Expr) -> str:
     """An integer expression in sizes and indices: products before sums, no powers, no division."""
     if expression.is_Add:
