@@ -55,7 +55,7 @@ def test_a_layer_is_compiled_once_in_a_process(tmp_path):
 def test_another_process_runs_neither_cython_nor_the_compiler(tmp_path):
     elsewhere(value_of_two, tmp_path / "c")
     program = (
-        "import sys, numpy; from pathlib import Path; import cached; from derive import cache\n"
+        "import sys, numpy, cached; from pathlib import Path; from derive.tools import cache\n"
         f"cache.FLAGS = {QUICK}\n"
         f"print(cached.value_of_two(Path({str(tmp_path / 'c')!r})), 'Cython' in sys.modules)\n"
     )

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
+from operator import attrgetter
 
 import sympy
 
@@ -38,14 +40,14 @@ class Term:
     extents: tuple[tuple[sympy.Symbol, Size], ...]
     bound: tuple[Bound, ...] = ()
 
-    @property
+    @cached_property
     def shown(self) -> tuple[sympy.Symbol, ...]:
         """The indices of the two accesses, in order of appearance."""
         return tuple(
             dict.fromkeys(i for entry in (*self.out, *self.into) for i in indices_in(self, entry))
         )
 
-    @property
+    @cached_property
     def pattern(self) -> object:
         """What terms share that have entries at the same places."""
         order = dict(zip(self.shown, _INDICES, strict=False))
@@ -80,7 +82,7 @@ def fresh_access(shape: Sequence[Size]) -> tuple[Access, dict[sympy.Symbol, Size
 def indices_in(term: Term, entry: sympy.Expr) -> list[sympy.Symbol]:
     """The indices of an entry, apart from the sizes in it."""
     running = dict(term.extents)
-    return sorted((s for s in entry.free_symbols if s in running), key=str)
+    return sorted((s for s in entry.free_symbols if s in running), key=attrgetter("name"))
 
 
 def indices_of(term: Term, entry: sympy.Expr) -> tuple[sympy.Symbol, ...]:
@@ -103,7 +105,8 @@ def shape_of(node: Node) -> tuple[Size, ...]:
 
 def renamed_access(access: Access, names: Mapping[sympy.Symbol, sympy.Expr]) -> Access:
     """The access with values for its indices."""
-    return tuple(sympy.sympify(entry).xreplace(names) for entry in access)
+    entries = (sympy.sympify(entry) for entry in access)
+    return tuple(names.get(e, e) if e.is_Symbol else e.xreplace(names) for e in entries)
 
 
 def symbols(*accesses: Access) -> set[sympy.Symbol]:

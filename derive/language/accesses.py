@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import permutations
+from operator import attrgetter
 
 import sympy
 
@@ -17,7 +18,7 @@ def running(access: Access, extents: Extents) -> list[sympy.Symbol]:
     """The indices of an access in order; within an entry, that of the coefficient one last."""
     found: dict[sympy.Symbol, None] = {}
     for entry in access:
-        own = sorted((s for s in entry.free_symbols if s in extents), key=str)
+        own = sorted((s for s in entry.free_symbols if s in extents), key=attrgetter("name"))
         own.sort(key=lambda index: entry.coeff(index) == 1)
         found.update(dict.fromkeys(own))
     return list(found)
@@ -27,7 +28,8 @@ def stays_inside(entry: sympy.Expr, extent: sympy.Expr, extents: Extents) -> boo
     """0 <= entry < extent for all values of the indices and all sizes of at least one."""
     if extents.get(entry) == extent:
         return True
-    own = tuple((s, extents[s]) for s in sorted(entry.free_symbols, key=str) if s in extents)
+    names = sorted((s for s in entry.free_symbols if s in extents), key=attrgetter("name"))
+    own = tuple((s, extents[s]) for s in names)
     return _between(entry, extent, own)
 
 
@@ -48,6 +50,7 @@ def _between(
     return is_at_least_zero(least) and is_at_least_zero(extent - 1 - most)
 
 
+@lru_cache(maxsize=4096)
 def is_at_least_zero(expression: sympy.Expr) -> bool:
     """Whether it is >= 0 for all sizes: written in sizes less one, no coefficient is negative."""
     expression = _without_floors(expression)

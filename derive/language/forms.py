@@ -150,7 +150,8 @@ LATEST = Called()
 
 
 def _renamed(access: Access, order: Mapping[sympy.Symbol, sympy.Symbol]) -> Access:
-    return tuple(sympy.sympify(entry, strict=True).xreplace(order) for entry in access)
+    entries = (sympy.sympify(entry, strict=True) for entry in access)
+    return tuple(order.get(e, e) if e.is_Symbol else e.xreplace(order) for e in entries)
 
 
 def extents_of(

@@ -310,7 +310,8 @@ def ordered_form(
     """
     selectors = tuple(sorted(range(len(selected)), key=lambda k: (selected[k], k)))
     bound = [form.bound[k] for k in selectors]
-    found = min(_orders(form, ranks), key=lambda order: _look(form, order, bound))
+    orders = list(_orders(form, ranks))
+    found = orders[0] if len(orders) == 1 else min(orders, key=lambda o: _look(form, o, bound))
     slots = [*(form.slots[k] for k in found), form.slots[-1]]
     made = _output_first(slots, form, bound)
     return made, found, selectors

@@ -173,7 +173,8 @@ def _letters(node: Contraction) -> list[tuple[sympy.Symbol, str]]:
 
 
 def _brackets(access: Access, renamed: Mapping[sympy.Symbol, sympy.Symbol]) -> str:
-    return f"[{', '.join(str(entry.xreplace(renamed)) for entry in access)}]" if access else ""
+    entries = (renamed.get(e, e).name if e.is_Symbol else str(e.xreplace(renamed)) for e in access)
+    return f"[{', '.join(entries)}]" if access else ""
 
 
 TEXT = Plain()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, overload
 
 import sympy
@@ -73,6 +73,7 @@ def size(value: object) -> Size:
     return expression
 
 
+@lru_cache(maxsize=4096)
 def _normal(expression: sympy.Expr) -> sympy.Expr:
     """One form for each size: products multiplied out, floor(e + 3/2) as floor(e + 1/2) + 1."""
     if expression.has(sympy.floor):

@@ -5,7 +5,10 @@
         dense<ABI>.so           the library, moved here when it is finished
         dense.build.json        the hashes of both, compared before the library is loaded
         dense.build.log         after a failure: what Cython or the compiler said
+    CACHE/dense-HASH.found  for a declaration, the key of the entry with its kernels
 
+What a declaration's kernels are is known once they were derived.  A file with the declaration's
+hash, and that of the code that derives, says it from then on, so that nothing is derived again.
 An entry is built and loaded under its lock, which the system frees when its holder dies.  Where
 there is no C compiler, the NumPy reference computes the same calls.
 """
@@ -33,6 +36,7 @@ from types import ModuleType
 from weakref import WeakKeyDictionary
 
 from ..kernels.compiling.compile import (
+    EXTENSION,
     SCRATCH,
     Module,
     Progress,
@@ -43,7 +47,13 @@ from ..kernels.compiling.compile import (
     locked,
     text_hash,
 )
-from ..kernels.compiling.compiler import NATIVE, Compiler, CompilerMissing, find_compiler
+from ..kernels.compiling.compiler import (
+    NATIVE,
+    Compiler,
+    CompilerMissing,
+    find_compiler,
+    stamp,
+)
 from ..kernels.interpreting import plain_edge
 from ..kernels.interpreting.evaluated import evaluated_module
 from ..kernels.printing.emit import emit
@@ -60,11 +70,14 @@ from .cache_folder import (
     require_own,
     usable,
 )
+from .cache_notes import notes, remember, remembered
+from .fingerprint import code_fingerprint, fingerprint, loaded_code
 from .references import reference
 
 FLAGS = NATIVE
 EDGE = "derive.runtime.edge"
 NAME = re.compile(r"(\w+)-[0-9a-f]{32}")  # of an entry
+MADE_WITH = ("sympy", "jinja2", "numpy")
 SUFFIXES = (".pyx", ".pxd", ".so", ".build.json", ".build.log")
 
 _made: WeakKeyDictionary[Layer, dict[Path | None, ModuleType]] = WeakKeyDictionary()
@@ -96,7 +109,7 @@ def again(held: bytes, cache: Path | None) -> ModuleType:
 
 def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType:
     try:
-        compiler = find_compiler(FLAGS)
+        compiler = _compiler(FLAGS, stamp())
     except CompilerMissing as missing:
         return _evaluated(layer, missing)
     folder = usable(cache)
@@ -108,6 +121,12 @@ def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType
             f"the kernels of {layer.name} can't be kept in {folder}: {error}; make room there or "
             "choose another folder with cache="
         ) from error
+
+
+@once
+def _compiler(flags: tuple[str, ...], _stamp: tuple[object, ...]) -> Compiler:
+    """The compiler, asked once for each state of its file."""
+    return find_compiler(flags)
 
 
 def _evaluated(layer: Layer, missing: CompilerMissing) -> ModuleType:
@@ -123,21 +142,48 @@ def _evaluated(layer: Layer, missing: CompilerMissing) -> ModuleType:
 
 
 def _library(layer: Layer, folder: Path, compiler: Compiler, progress: Progress) -> ModuleType:
-    emitted = emit(layer)
-    texts = {
-        f"{layer.name}.pyx": emitted.pyx.encode(),
-        f"{layer.name}.pxd": emitted.pxd.encode(),
-    }
-    key = _key(text_hash(layer.name, texts, compiler))
-    entry = folder / f"{layer.name}-{key[:32]}"
-    if entry not in _loaded:
+    """The kernels of a layer: those that its declaration is known to have, else derived."""
+    code, own = loaded_code(), fingerprint(layer)
+    surely = [code, own, text_hash(layer.name, {}, compiler)] if code and own else []
+    declared = _key("declared", *surely) if surely else ""
+    key = remembered(folder, layer.name, declared) if declared else ""
+    return _whole(layer.name, folder, key) or _derived(layer, folder, compiler, declared, progress)
+
+
+def _whole(name: str, folder: Path, key: str) -> ModuleType | None:
+    """The kernels of the entry of that key, where it is as it was built."""
+    entry = _place(name, folder, key)
+    if key and entry not in _loaded and entry.is_dir():
         with _held(entry):
-            _write(texts, entry)
-            module = Module(layer.name, entry / f"{layer.name}.pyx")
-            target = Target(module, entry, file_hash(module.source), key)
-            (library,) = build_stale([target], compiler, 1, progress)
-            _loaded[entry] = _load(layer.name, library)
+            target = Target(Module(name, entry / f"{name}.pyx"), entry, "", key)
+            if target.is_current():
+                _loaded[entry] = _load(name, target.file(EXTENSION))
+    return _loaded.get(entry)
+
+
+def _derived(
+    layer: Layer, folder: Path, compiler: Compiler, declared: str, progress: Progress
+) -> ModuleType:
+    """The kernels of the layer's texts, which are derived here; then its declaration is noted."""
+    name, emitted = layer.name, emit(layer)
+    texts = {f"{name}.pyx": emitted.pyx.encode(), f"{name}.pxd": emitted.pxd.encode()}
+    key = _key(text_hash(name, texts, compiler))
+    entry = _place(name, folder, key)
+    if entry not in _loaded or entry.is_dir():  # it may be cleared, and is then not made anew
+        with _held(entry):
+            if entry not in _loaded:
+                _write(texts, entry)
+                module = Module(name, entry / f"{name}.pyx")
+                target = Target(module, entry, file_hash(module.source), key)
+                (library,) = build_stale([target], compiler, 1, progress)
+                _loaded[entry] = _load(name, library)
+            if declared and code_fingerprint() == loaded_code():
+                remember(entry, name, declared, key)
     return _loaded[entry]
+
+
+def _place(name: str, folder: Path, key: str) -> Path:
+    return folder / f"{name}-{key[:32]}"
 
 
 def _provide_edge(folder: Path, compiler: Compiler, progress: Progress) -> None:
@@ -172,7 +218,7 @@ def _key(*hashes: str) -> str:
 
 @once
 def _surroundings() -> tuple[str, ...]:
-    packages = [f"{name} {_version(name)}" for name in ("layerwise", "sympy", "jinja2")]
+    packages = [f"{name} {_version(name)}" for name in ("layerwise", *MADE_WITH)]
     return (*packages, sys.platform, platform.machine(), *platform.libc_ver())
 
 
@@ -237,6 +283,8 @@ def clear(folder: Path | None = None) -> list[Entry]:
     for entry in found:
         with locked(entry.path, PRIVATE), suppress(OSError):
             _remove(entry.path)
+    for note in notes(place(folder)):
+        note.unlink(missing_ok=True)
     return [entry for entry in found if not entry.path.exists()]
 
 

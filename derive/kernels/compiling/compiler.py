@@ -77,6 +77,16 @@ def find_compiler(flags: tuple[str, ...] = NATIVE) -> Compiler:
         ) from error
 
 
+def stamp() -> tuple[object, ...]:
+    """The command of the compiler and the state of its file: what is the same is one compiler.
+
+    Raises ``CompilerMissing`` where there is none.
+    """
+    command = _command()
+    found = os.stat(command[0])
+    return (*command, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 def _asked(command: tuple[str, ...], flags: tuple[str, ...]) -> Compiler:
     """The compiler of a command, by its own answers."""
     told, taken = _run([*command, "--version"]), flags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, singledispatch
 
@@ -89,11 +90,12 @@ def _traffic(kernel: Kernel) -> sympy.Expr:
 
 
 def _all(statements: tuple[Statement, ...]) -> Count:
-    flops, calls = sympy.S.Zero, sympy.S.Zero
-    for statement in statements:
-        more, called = _count(statement)
-        flops, calls = flops + more, calls + called
-    return flops, calls
+    return _added([_count(statement) for statement in statements])
+
+
+def _added(counts: Sequence[Count]) -> Count:
+    """All at once: sums that grow by one term each would be made anew for every one."""
+    return sympy.Add(*(flops for flops, _ in counts)), sympy.Add(*(calls for _, calls in counts))
 
 
 @singledispatch
@@ -194,8 +196,4 @@ def _(value: Apply) -> Count:
 
 
 def _parts(parts: tuple[Scalar, ...], own: int) -> Count:
-    flops, calls = sympy.Integer(own), sympy.S.Zero
-    for part in parts:
-        more, called = _work(part)
-        flops, calls = flops + more, calls + called
-    return flops, calls
+    return _added([(sympy.Integer(own), sympy.S.Zero), *map(_work, parts)])

@@ -209,7 +209,7 @@ def hybrid_cost(lowered: Lowered, lemma: Hybrid, seen: Iterable[Program]) -> Met
 def called_costs(called: Iterable[Kernel]) -> Iterator[str]:
     """What each of the steps that a kernel calls costs, for one sample of one time."""
     for kernel in called:
-        flops, calls = (closed_form(x.subs(BATCH, 1)) for x in count(kernel))
+        flops, calls = (closed_form(x.xreplace({BATCH: sympy.S.One})) for x in count(kernel))
         more = f" and {calls} calls" if calls != "0" else ""
         if f"{flops}{more}" != "0":
             yield f"cost of {kernel.program.name}: {flops} flops{more}"

@@ -6,7 +6,7 @@ a program of its own, lowered like any other; a draft says where its arrays lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -247,12 +247,12 @@ class Draft:
 
     def kernel(self, law: Sequence[str]) -> Kernel:
         """The finished kernel."""
-        count = sympy.Max(ZERO, *self.needed) if self.needed else ZERO
+        count = _largest(self.needed)
         scratch = Buffer(self.scratch.name, (count,), "workspace")
         slots, end = [], ZERO
         for buffer in (*self.workspace, *([scratch] if self.needed else [])):
             slots.append((buffer, end))
-            end = sympy.expand(end + buffer.count)
+            end = end + sympy.expand(buffer.count)
         program = Program(
             self.network,
             self.name,
@@ -283,6 +283,23 @@ class Draft:
             tuple(called_costs(self.callees.values())),
             self.callees,
         )
+
+
+def _largest(counts: Iterable[sympy.Expr]) -> sympy.Expr:
+    """The largest of some counts, 0 of none; one that is never above another is left out.
+
+    SymPy would compare every two by their assumptions, which takes longer than all else here.
+    """
+    found = list(dict.fromkeys(map(sympy.expand, counts)))
+    kept = [x for x in found if not any(y is not x and _is_below(x, y) for y in found)]
+    return sympy.Max(*kept, evaluate=False) if kept else ZERO
+
+
+def _is_below(x: sympy.Expr, y: sympy.Expr) -> bool:
+    """x <= y term by term, sizes being one and more of something."""
+    more = {size: size + 1 for size in (y - x).free_symbols if size.is_positive}
+    terms = sympy.expand((y - x).xreplace(more)).as_coefficients_dict()
+    return all(number >= 0 for number in terms.values())
 
 
 def _where_asked(call: Call, outputs: Sequence[Pointer | None]) -> Iterator[Statement]:
