@@ -46,11 +46,10 @@ class Writer:
     ) -> None:
         self.names, self.family, self.notation = names, family, notation
         self._prepared: dict[Node, Node] = {}
-        self._formula = _Formula(self)
 
     def formula(self, node: Node) -> str:
         """The expression itself, its parts by name."""
-        return self._formula(self.prepared(node))[0]
+        return _Formula(self)(self.prepared(node))[0]
 
     def prepared(self, node: Node) -> Node:
         """The expression as the notation would have it."""
@@ -68,7 +67,7 @@ class Writer:
         """The expression by name or as a formula, and what holds it together."""
         if node in self.names:
             return self.notation.name(self.names[node]), ATOM
-        return self._formula(self.prepared(node))
+        return _Formula(self)(self.prepared(node))
 
     def whole(self, node: Node) -> str:
         """The expression, followed by the named parts where it is too deep for one formula."""
@@ -82,7 +81,7 @@ class Writer:
         """The summands at top level, "+ a" or "- b", the first without a plus: to break lines."""
         node = self.prepared(node)
         if not isinstance(node, LinearCombination) or not node.terms:
-            return [self._formula(node)[0]]
+            return [_Formula(self)(node)[0]]
         signed = _signed(node, self)
         first = signed[0].removeprefix("+ ")
         return [f"-{first[2:]}" if first.startswith("- ") else first, *signed[1:]]
