@@ -9,25 +9,19 @@ import sympy
 from derive.kernels.lowering.lower import Kernel
 from derive.kernels.statements.loops import (
     Accumulate,
-    Apply,
     Asked,
     Commented,
     Fill,
     For,
     Gemm,
-    Inside,
     Largest,
     Let,
-    Load,
     Matrix,
-    Number,
-    Scalar,
     Select,
     Statement,
     Store,
-    Sum,
-    Times,
 )
+from derive.kernels.statements.scalars import Apply, Inside, Load, Number, Scalar, Sum, Times
 
 NOTHING = Commented((), ())
 ZERO = Number(sympy.S.Zero)

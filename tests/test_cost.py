@@ -9,18 +9,15 @@ from shipped import SINGLE
 from derive.kernels.lowering.cost import cost, count
 from derive.kernels.statements.loops import (
     Accumulate,
-    Apply,
     Asked,
     Commented,
     For,
     Gemm,
-    Inside,
     Largest,
     Let,
     Store,
-    Sum,
-    Times,
 )
+from derive.kernels.statements.scalars import Apply, Inside, Sum, Times
 from derive.models.programs import BATCH
 
 B = BATCH

@@ -33,7 +33,8 @@ from derive.evidence.proofs.proof import Undecided, prove
 from derive.kernels.interpreting.interpret import Interpreted
 from derive.kernels.lowering.lower import lower
 from derive.kernels.printing.emit import emit
-from derive.kernels.statements.loops import Let, instances
+from derive.kernels.statements.instances import instances
+from derive.kernels.statements.loops import Let
 from derive.language.abbreviations import DEPTH, LENGTH, abbreviated
 from derive.language.reference import value
 from derive.language.scalars.operations import OperationError

@@ -16,7 +16,8 @@ from derive.evidence.checks.check import by_layer
 from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.kernels.interpreting.interpret import InterpretationError, Interpreted
 from derive.kernels.lowering.lower import Kernel, lower
-from derive.kernels.statements.loops import Asked, Buffer, Commented, Fill, For, Load, Store
+from derive.kernels.statements.loops import Asked, Commented, Fill, For, Store
+from derive.kernels.statements.scalars import Buffer, Load
 from derive.models.programs import programs
 
 EVERY = {**LAYERS, **SINGLE}

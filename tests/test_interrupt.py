@@ -15,7 +15,8 @@ from sequence_points import parameters
 
 from derive.kernels.lowering.lower import lower
 from derive.kernels.printing.stopping import stops
-from derive.kernels.statements.loops import For, instances
+from derive.kernels.statements.instances import instances
+from derive.kernels.statements.loops import For
 from derive.library.dense import dense
 from derive.library.networks import elman
 from derive.models.programs import programs

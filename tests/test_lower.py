@@ -12,20 +12,17 @@ from derive.kernels.lowering.lower import lower
 from derive.kernels.statements.loops import (
     Accumulate,
     Asked,
-    Buffer,
     Commented,
     Fill,
     For,
     Gemm,
-    Inside,
     Largest,
     Let,
-    Load,
-    Local,
     Select,
     Statement,
     Store,
 )
+from derive.kernels.statements.scalars import Buffer, Inside, Load, Local
 from derive.models.layers import Layer
 from derive.models.programs import BATCH, programs
 

@@ -19,20 +19,9 @@ from derive.kernels.optimise.covering import covered
 from derive.kernels.optimise.fusion import fused
 from derive.kernels.optimise.pipeline import PASSES, optimised
 from derive.kernels.statements.checking import IllFormed, check
-from derive.kernels.statements.loops import (
-    Buffer,
-    Commented,
-    Fill,
-    For,
-    Let,
-    Load,
-    Local,
-    Number,
-    Statement,
-    Store,
-    Times,
-    instances,
-)
+from derive.kernels.statements.instances import instances
+from derive.kernels.statements.loops import Commented, Fill, For, Let, Statement, Store
+from derive.kernels.statements.scalars import Buffer, Load, Local, Number, Times
 from derive.language.reference import flat_arrays, values_of
 from derive.models.programs import BATCH, Program, programs
 

@@ -27,20 +27,17 @@ from derive.kernels.lowering.products import as_product
 from derive.kernels.lowering.schedule import Schedule, prepared
 from derive.kernels.statements.loops import (
     Accumulate,
-    Apply,
     Asked,
-    Buffer,
     Commented,
     Fill,
     For,
     Gemm,
     Largest,
     Let,
-    Load,
-    Local,
     Select,
     Store,
 )
+from derive.kernels.statements.scalars import Apply, Buffer, Load, Local
 from derive.language.expressions import Contraction, Elementwise
 from derive.language.walk import storage, topological
 from derive.models.layers import Layer

@@ -22,7 +22,6 @@ FILES = {
     "kernels/lowering/schedule.py": 441,
     "kernels/printing/emit.py": 328,
     "kernels/sequences/sequence_kernel.py": 312,
-    "kernels/statements/loops.py": 326,
     "language/normal_form.py": 352,
     "language/scalars/operations.py": 393,
     "language/spaces.py": 301,

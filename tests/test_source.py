@@ -19,7 +19,7 @@ from derive.kernels.printing.source import (
     real_number,
     scalar,
 )
-from derive.kernels.statements.loops import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
+from derive.kernels.statements.scalars import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
 from derive.language.scalars.shipped import exp, sigmoid, tanh
 
 n, m, k = sympy.symbols("n m k", integer=True, positive=True)

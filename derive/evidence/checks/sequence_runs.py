@@ -21,7 +21,8 @@ from ...kernels.interpreting.driving import Drive, element, number_at, put, rows
 from ...kernels.interpreting.interpret import declaration_of
 from ...kernels.lowering.lower import Kernel
 from ...kernels.sequences.sequences import sequences
-from ...kernels.statements.loops import Buffer, Call, Copy, Fill, Statement
+from ...kernels.statements.loops import Call, Copy, Fill, Statement
+from ...kernels.statements.scalars import Buffer
 from ...language.reference import Array, flat_arrays
 from ...models.levels import Recurrent
 from ...runtime.recurrence import Recurrence

@@ -18,19 +18,8 @@ from ...language.reference import Array, Value, flat_arrays, values_of
 from ...language.spaces import Product, Space
 from ...models.programs import Result
 from ..lowering.lower import Kernel
-from ..statements.loops import (
-    Asked,
-    Buffer,
-    Call,
-    Commented,
-    Copy,
-    Fill,
-    For,
-    Load,
-    Pointer,
-    Statement,
-    Where,
-)
+from ..statements.loops import Asked, Call, Commented, Copy, Fill, For, Pointer, Statement, Where
+from ..statements.scalars import Buffer, Load
 
 Sizes = Mapping[sympy.Symbol, int]
 

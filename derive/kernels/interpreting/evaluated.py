@@ -30,7 +30,7 @@ from ..lowering.lower import Kernel, lower
 from ..printing.emit import within
 from ..printing.source import integer
 from ..sequences.sequences import sequences
-from ..statements.loops import Buffer
+from ..statements.scalars import Buffer
 from .driving import Drive, element, put
 from .interpret import declaration_of
 from .plain_edge import Called

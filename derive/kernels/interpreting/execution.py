@@ -18,31 +18,33 @@ from ...language.reference import Array
 from ...language.scalars.operations import Operation
 from ..statements.loops import (
     Accumulate,
-    Apply,
     Asked,
-    Buffer,
     Commented,
     Fill,
     For,
     Gemm,
-    Guards,
-    Inside,
     Largest,
     Let,
-    Load,
-    Local,
     Matrix,
-    Number,
-    Position,
-    Scalar,
     Select,
     Selected,
     Statement,
     Store,
+    Where,
+)
+from ..statements.scalars import (
+    Apply,
+    Buffer,
+    Guards,
+    Inside,
+    Load,
+    Local,
+    Number,
+    Position,
+    Scalar,
     Subscript,
     Sum,
     Times,
-    Where,
 )
 
 UNWRITTEN = -1

@@ -19,7 +19,7 @@ from ...language.roles import Argument as LayerArgument
 from ...language.spaces import Indices, leaves
 from ...runtime.declare import Argument, Declaration, Leaf
 from ..lowering.lower import Kernel
-from ..statements.loops import Buffer
+from ..statements.scalars import Buffer
 from .execution import UNWRITTEN, Compiled, InterpretationError, Memory, Region, Run, State
 
 __all__ = ["InterpretationError", "Interpreted"]

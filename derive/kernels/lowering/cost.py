@@ -10,29 +10,21 @@ import sympy
 
 from ..statements.loops import (
     Accumulate,
-    Apply,
     Asked,
     Commented,
     Copy,
     Fill,
     For,
     Gemm,
-    Inside,
     Largest,
     Let,
-    Load,
-    Local,
-    Number,
-    Position,
-    Scalar,
     Select,
     Selected,
     Statement,
     Store,
-    Sum,
-    Times,
     Where,
 )
+from ..statements.scalars import Apply, Inside, Load, Local, Number, Position, Scalar, Sum, Times
 from .lower import Kernel
 
 Count = tuple[sympy.Expr, sympy.Expr]  # flops, calls

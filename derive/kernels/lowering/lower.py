@@ -26,7 +26,9 @@ from ...models.programs import BATCH, Program
 from ..optimise.guards import guards_joined
 from ..optimise.pipeline import PASSES, Pass, optimised
 from ..statements.checking import names_set
-from ..statements.loops import Asked, Buffer, Commented, Fill, Statement, instances
+from ..statements.instances import instances
+from ..statements.loops import Asked, Commented, Fill, Statement
+from ..statements.scalars import Buffer
 from .nests import LoopNames, Nest
 from .products import Summed, is_sum
 from .rows import cleared_sum, copied_rows, set_rows

@@ -24,23 +24,17 @@ from ...language.names import Allocator
 from ...language.patterns import is_rearranged
 from ...language.reading import Reading
 from ...language.text import identifier_of
-from ..statements.loops import (
-    Accumulate,
+from ..statements.loops import Accumulate, For, Largest, Let, Select, Statement, Store
+from ..statements.scalars import (
     Apply,
     Buffer,
-    For,
     Guards,
     Inside,
-    Largest,
-    Let,
     Load,
     Local,
     Number,
     Position,
     Scalar,
-    Select,
-    Statement,
-    Store,
     Subscript,
     Sum,
     Times,

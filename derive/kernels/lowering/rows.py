@@ -9,7 +9,8 @@ import sympy
 from ...language.expressions import Elementwise, Node, Variable, constant, is_zero, zero
 from ...language.spaces import Real
 from ...vocabulary.selecting import select
-from ..statements.loops import Buffer, Selected, Statement, Store, Where
+from ..statements.loops import Selected, Statement, Store, Where
+from ..statements.scalars import Buffer
 from .nests import LoopNames, Memory, Points, in_loops
 from .products import is_rearranged, is_sum
 

@@ -9,18 +9,8 @@ import sympy
 from ...language.expressions import Contraction, Node, RunningSum
 from ...language.forms import Access
 from ...language.patterns import is_rearranged
-from ..statements.loops import (
-    Accumulate,
-    Buffer,
-    Fill,
-    Gemm,
-    Let,
-    Local,
-    Matrix,
-    Number,
-    Statement,
-    Store,
-)
+from ..statements.loops import Accumulate, Fill, Gemm, Let, Matrix, Statement, Store
+from ..statements.scalars import Buffer, Local, Number
 from .nests import LoopNames, Memory, Points, in_loops, placed, weighted
 from .products import Summed, as_product, shown_indices, strided_base
 

@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import sympy
 
-from ..statements.loops import Asked, Buffer, Commented, Fill, Statement, Store, instances
+from ..statements.instances import instances
+from ..statements.loops import Asked, Commented, Fill, Statement, Store
+from ..statements.scalars import Buffer
 from .fusion import Loops, loops_of
 
 

@@ -16,22 +16,10 @@ from dataclasses import dataclass, replace
 import sympy
 
 from ..statements.checking import names_read, names_set
-from ..statements.loops import (
-    Asked,
-    Buffer,
-    Commented,
-    Fill,
-    For,
-    Let,
-    Load,
-    Scalar,
-    Select,
-    Statement,
-    Store,
-    Subscript,
-    instances,
-)
+from ..statements.instances import instances
+from ..statements.loops import Asked, Commented, Fill, For, Let, Select, Statement, Store
 from ..statements.rebuilding import at_indices
+from ..statements.scalars import Buffer, Load, Scalar, Subscript
 
 BY_PLACE = (Load, Select, Store)  # what reads or writes an array at one place
 

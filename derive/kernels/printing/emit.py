@@ -21,23 +21,9 @@ from ...models.words import computed, formula, spaces
 from ..lowering.cost import cost
 from ..lowering.lower import Kernel, lower
 from ..sequences.sequences import sequences
-from ..statements.loops import (
-    Apply,
-    Asked,
-    Buffer,
-    Copy,
-    Fill,
-    For,
-    Gemm,
-    Inside,
-    Let,
-    Number,
-    Select,
-    Selected,
-    Statement,
-    Sum,
-    instances,
-)
+from ..statements.instances import instances
+from ..statements.loops import Asked, Copy, Fill, For, Gemm, Let, Select, Selected, Statement
+from ..statements.scalars import Apply, Buffer, Inside, Number, Sum
 from .source import function, integer, real_number
 from .stopping import stops
 from .views import comment_lines, views

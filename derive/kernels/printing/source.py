@@ -15,17 +15,16 @@ from ...language.accesses import is_at_least_zero
 from ...language.scalars.cython_text import SMALL, Cython, Text, cython_body
 from ...language.scalars.fold import evaluate
 from ...language.scalars.operations import Operation
-from ..statements.loops import (
+from ..statements.loops import Matrix, Pointer
+from ..statements.scalars import (
     Apply,
     Buffer,
     Guards,
     Inside,
     Load,
     Local,
-    Matrix,
     Number,
     Pieces,
-    Pointer,
     Position,
     Scalar,
     Subscript,

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from ..statements.loops import (
-    Apply,
-    Asked,
-    Call,
-    Commented,
-    For,
-    Gemm,
-    Largest,
-    Statement,
-    instances,
-)
+from ..statements.instances import instances
+from ..statements.loops import Asked, Call, Commented, For, Gemm, Largest, Statement
+from ..statements.scalars import Apply
 
 
 def stops(loop: For) -> bool:

@@ -24,7 +24,8 @@ from ...recurrence.observations import Observation
 from ...recurrence.selections import Masks, Names, masks_of
 from ...recurrence.transitions import Transition
 from ..lowering.lower import WORDS, Kernel, lower
-from ..statements.loops import Asked, Buffer, Call, Commented, Copy, Fill, Pointer, Statement
+from ..statements.loops import Asked, Call, Commented, Copy, Fill, Pointer, Statement
+from ..statements.scalars import Buffer
 from .recurrent_cost import called_costs
 
 STEPS = sympy.Symbol("steps", integer=True, nonnegative=True)

@@ -10,21 +10,9 @@ from collections.abc import Iterable
 
 import sympy
 
-from .loops import (
-    Accumulate,
-    Asked,
-    Commented,
-    For,
-    Largest,
-    Let,
-    Load,
-    Local,
-    Select,
-    Statement,
-    Store,
-    Where,
-    instances,
-)
+from .instances import instances
+from .loops import Accumulate, Asked, Commented, For, Largest, Let, Select, Statement, Store, Where
+from .scalars import Load, Local
 
 GIVEN = ("argument", "index")  # kinds of arrays that belong to the caller
 

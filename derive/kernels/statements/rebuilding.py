@@ -8,7 +8,8 @@ from typing import Any
 
 import sympy
 
-from .loops import PARTS, Local
+from .instances import PARTS
+from .scalars import Local
 
 
 def rewritten(tree: Any, change: Callable[[Any], Any | None]) -> Any:
