@@ -101,6 +101,8 @@ ROWS = (
         "rows", "log(total_sum(exp({0})))", "torch.logsumexp({0}.reshape(-1), 0)", ("row",), number
     ),
     Rule("rows", "largest({0})", "{0}.max(-1).values", ("row",), rows),
+    Rule("rows", "cumsum({0})", "torch.cumsum({0}, -1)", ("row",), same),
+    Rule("rows", "cumsum({0}, reverse=True)", "{0}.flip(-1).cumsum(-1).flip(-1)", ("row",), same),
     Rule("rows", "entry({0}, {1})", "{0}[{1}]", ("row", "index"), lambda a, k: (*k, *a[1:])),
     Rule(
         "rows",
