@@ -10,7 +10,7 @@ What the second nest computes under the name and by the formula of the first is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
@@ -132,26 +132,33 @@ def _one_after_the_other(
     first: tuple[Statement, ...], second: tuple[Statement, ...]
 ) -> tuple[Statement, ...]:
     """Both bodies, without what the second names by the formula that the name holds already."""
-    held: dict[str, Scalar] = {}
+    held = Holding()
     kept: list[Statement] = []
     for statement in (*first, *second):
-        again = isinstance(statement, Let) and held.get(statement.name) == statement.value
+        again = isinstance(statement, Let) and held.values.get(statement.name) == statement.value
         if not again:
-            held = _after(held, statement)
+            held.take(statement)
             kept.append(statement)
     return tuple(kept)
 
 
-def _after(held: Mapping[str, Scalar], statement: Statement) -> dict[str, Scalar]:
-    """The formula of each scalar that a statement leaves true, and that of the one it names."""
-    names, stored = names_set(statement), {store.buffer for store in instances(statement, Store)}
-    left = {
-        name: value
-        for name, value in held.items()
-        if name not in names
-        and not names & names_read(value)
-        and not stored & set(instances(value, Buffer))
-    }
-    if isinstance(statement, Let) and statement.name not in names_read(statement.value):
-        left[statement.name] = statement.value
-    return left
+class Holding:
+    """The formula that each scalar holds, as long as what it is made of stays as it is."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Scalar] = {}
+        self.users: dict[str | Buffer, set[str]] = {}  # of a scalar, an index or an array
+
+    def take(self, statement: Statement) -> None:
+        """Forgets what a statement changes, and remembers what it names."""
+        names = names_set(statement)
+        for changed in (*names, *(store.buffer for store in instances(statement, Store))):
+            self.values.pop(changed, None)
+            for user in self.users.pop(changed, ()):
+                self.values.pop(user, None)
+        if isinstance(statement, Let):
+            read = names_read(statement.value)
+            if statement.name not in read:
+                self.values[statement.name] = statement.value
+                for part in (*read, *instances(statement.value, Buffer)):
+                    self.users.setdefault(part, set()).add(statement.name)

@@ -39,65 +39,71 @@ def names_read(value: object) -> set[str]:
     return scalars.union(str(symbol) for entry in entries for symbol in entry.free_symbols)
 
 
-Known = frozenset[tuple[str, frozenset[str]]]  # a name, and under which condition it is set
+Known = set[tuple[str, frozenset[str]]]  # names, each with the condition under which it is set
 ALWAYS: frozenset[str] = frozenset()
 
 
 def check(steps: Iterable[Statement]) -> None:
     """Raises IllFormed for the first statement that can't stand where it does."""
     steps = tuple(steps)
-    _check_all(steps, frozenset(), frozenset(names_set(steps)))
-
-
-def _check_all(steps: tuple[Statement, ...], known: Known, names: frozenset[str]) -> Known:
-    """What is known behind the statements; `names` are all that some statement gives a value."""
+    names, known = names_set(steps), Known()
     for step in steps:
-        known |= _checked(step, known, names)
-    return known
+        _check(step, known, names)
 
 
-def _checked(step: Statement, known: Known, names: frozenset[str]) -> Known:
-    """What a statement gives a value for those behind it."""
-    if isinstance(step, Commented):
-        return _check_all(step.body, known, names)
-    if isinstance(step, Asked):
-        return _under(frozenset(step.pointers), _check_all(step.body, _within(step, known), names))
-    if isinstance(step, Where):
-        _check_all(step.body, known, names)
-        return frozenset()
-    if isinstance(step, For):
-        index = (str(step.index), ALWAYS)
-        return _check_all(step.body, known | {index}, names) - {index}
+def _check(step: Statement, known: Known, names: set[str]) -> None:
+    """Checks a statement and adds what it gives a value; `names` are those of all statements."""
+    if isinstance(step, (Commented, Asked, Where, For)):
+        _check_within(step, known, names)
+        return
+    inside = known
     if isinstance(step, Largest):
         own = {*map(str, step.running), step.best, step.candidate}
         inside = known | {(name, ALWAYS) for name in own}
-        _check_reads(step, _check_all(step.lets, inside, names), names)
-    else:
-        _check_reads(step, known, names)
+        for let in step.lets:
+            _check(let, inside, names)
+    _check_reads(step, inside, names)
     _check_places(step)
-    return frozenset((name, ALWAYS) for name in names_set(step))
+    known.update((name, ALWAYS) for name in names_set(step))
 
 
-def _within(step: Asked, known: Known) -> Known:
+def _check_within(step: Commented | Asked | Where | For, known: Known, names: set[str]) -> None:
+    """Checks what stands inside a statement, where more is known or less is kept."""
+    inside = known
+    if isinstance(step, For):
+        known.add((str(step.index), ALWAYS))
+    if isinstance(step, Asked):
+        inside = _asked(step, known)
+    if isinstance(step, Where):
+        inside = set(known)
+    for inner in step.body:
+        _check(inner, inside, names)
+    if isinstance(step, For):
+        known.discard((str(step.index), ALWAYS))
+    if isinstance(step, Asked):
+        known.update(_behind(frozenset(step.pointers), inside))
+
+
+def _asked(step: Asked, known: Known) -> Known:
     """What is known where one of these results is asked for: also what a wider condition sets."""
     asked = set(step.pointers)
-    return frozenset((name, ALWAYS if asked <= where else where) for name, where in known)
+    return {(name, ALWAYS if asked <= where else where) for name, where in known}
 
 
-def _under(asked: frozenset[str], known: Known) -> Known:
+def _behind(asked: frozenset[str], known: Known) -> Known:
     """What is known behind a condition: what is set inside of it, where it holds."""
     inside = ((name, where & asked if where else asked) for name, where in known)
-    return frozenset((name, where) for name, where in inside if where)
+    return {(name, where) for name, where in inside if where}
 
 
-def _check_reads(step: Statement, known: Known, names: frozenset[str]) -> None:
+def _check_reads(step: Statement, known: Known, names: set[str]) -> None:
     value = step.value if isinstance(step, (Let, Accumulate, Store, Largest)) else ()
     place = step.place if isinstance(step, (Store, Select)) else ()
     own = {step.name} if isinstance(step, Accumulate) else set()
     read = (names_read((value, place)) | own) & names
-    missing = read - {name for name, where in known if not where}
+    missing = sorted(name for name in read if (name, ALWAYS) not in known)
     if missing:
-        raise IllFormed(f"{sorted(missing)} is read by {step} and not set before")
+        raise IllFormed(f"{missing} is read by {step} and not set before")
 
 
 def _check_places(step: Statement) -> None:
