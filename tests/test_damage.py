@@ -452,7 +452,7 @@ def reversed_shares(cotangents):
 
 
 PARTS = {
-    "total drops a term": (calculus, "total", dropping_last),
+    "sum_like drops a term": (calculus, "sum_like", dropping_last),
     "total doubles": (calculus, "total", lambda f: lambda like, terms: 2 * f(like, terms)),
     "opened fills in another order": (calculus, "opened", with_other_slot),
     "no Riesz map": (maps, "flat", lambda f: lambda x, inverse=False: x),

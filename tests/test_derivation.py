@@ -135,7 +135,7 @@ def forgotten_factor(monkeypatch) -> None:
         terms = list(terms)
         return original(like, terms[:-1] if len(terms) > 1 else terms)
 
-    monkeypatch.setattr(calculus, "total", total)
+    monkeypatch.setattr(calculus, "sum_like", total)
 
 
 @pytest.mark.parametrize("damage", [doubled_derivative, transposed_twice, forgotten_factor])

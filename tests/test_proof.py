@@ -316,13 +316,13 @@ def test_a_itself_of_an_operation_is_refuted(monkeypatch, change) -> None:
 
 def test_a_forgotten_gram_matrix_is_refuted(monkeypatch) -> None:
     assert first_bad(curved) is None
-    monkeypatch.setattr(maps, "flat", lambda u, inverse=False: u)
+    monkeypatch.setattr(maps, "riesz", lambda u, inverse=False: u)
     assert first_bad(curved) is not None
 
 
 def test_a_gram_matrix_for_its_inverse_is_refuted(monkeypatch) -> None:
-    flat = maps.flat
-    monkeypatch.setattr(maps, "flat", lambda u, inverse=False: flat(u, not inverse))
+    riesz = maps.riesz
+    monkeypatch.setattr(maps, "riesz", lambda u, inverse=False: riesz(u, not inverse))
     assert first_bad(curved) is not None
 
 
