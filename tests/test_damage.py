@@ -453,17 +453,17 @@ def reversed_shares(cotangents):
 
 PARTS = {
     "sum_like drops a term": (calculus, "sum_like", dropping_last),
-    "total doubles": (calculus, "total", lambda f: lambda like, terms: 2 * f(like, terms)),
+    "sum_like doubles": (calculus, "sum_like", lambda f: lambda like, terms: 2 * f(like, terms)),
     "opened fills in another order": (calculus, "opened", with_other_slot),
-    "no Riesz map": (maps, "flat", lambda f: lambda x, inverse=False: x),
-    "Riesz map not inverted": (maps, "flat", lambda f: lambda x, inverse=False: f(x)),
-    "Riesz map inverted": (maps, "flat", lambda f: lambda x, inverse=False: f(x, True)),
+    "no Riesz map": (maps, "riesz", lambda f: lambda x, inverse=False: x),
+    "Riesz map not inverted": (maps, "riesz", lambda f: lambda x, inverse=False: f(x)),
+    "Riesz map inverted": (maps, "riesz", lambda f: lambda x, inverse=False: f(x, True)),
     "hook on the other side": (BilinearMap, "_hooked", without_hook),
     "left and right exchanged": (layers, "second_derivative_map", swapped),
     "derivative by the first argument": (Layer, "derivative", of_first_argument),
     "programs: a direction forgotten": (programs, "tangents", without_last_direction),
     "programs: adjoints doubled": (programs, "cotangents", reversed_shares),
-    "programs: no Riesz map": (programs, "flat", lambda f: lambda x, inverse=False: x),
+    "programs: no Riesz map": (programs, "riesz", lambda f: lambda x, inverse=False: x),
     "programs: a sum for the mean": (programs, "total_sum", lambda f: lambda x: 3 * f(x)),
 }
 

@@ -242,7 +242,7 @@ def summed_at_zero(plain: Callable) -> Callable:
 
 def one_pattern(ignored: str) -> property:
     """Patterns that do not say one thing."""
-    plain = Term.pattern.fget  # type: ignore[attr-defined]
+    plain = Term.pattern.func  # type: ignore[attr-defined]
     place = {"out": 0, "into": 1, "extents": 2, "bound": 3}[ignored]
     return property(lambda term: plain(term)[:place] + plain(term)[place + 1 :])
 
