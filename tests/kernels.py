@@ -1,10 +1,11 @@
 """Kernels run at a point, and the NumPy reference: the same programs evaluated as written."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import sympy
 from points import draw
 
@@ -30,6 +31,21 @@ Sizes = Mapping[sympy.Symbol, int]
 def kernels_of(layer: Layer) -> dict[str, Kernel]:
     """The lowered kernels of a layer by name, lowered once; for tests that change nothing."""
     return {program.name: lower(program) for program in programs(layer)}
+
+
+def on_every_kernel_of(layers: Mapping[str, Layer]) -> Callable[[Callable[[Kernel], None]], Any]:
+    """A law of lowered kernels as a test for each layer, which lowers them when it runs."""
+
+    def test_of(law: Callable[[Kernel], None]) -> Any:
+        @pytest.mark.parametrize("name", layers)
+        def test(name: str) -> None:
+            for kernel in kernels_of(layers[name]).values():
+                law(kernel)
+
+        test.__name__, test.__doc__ = law.__name__, law.__doc__
+        return test
+
+    return test_of
 
 
 def every(tree: Any, kind: Any) -> Iterator[Any]:

@@ -1,10 +1,9 @@
 """Loops: sums, scatter, padding, strides and class indices; what is set, added to and guarded."""
 
 import numpy as np
-import pytest
 import sympy
 from declared import LAYERS, H, X, conv1d, conv1d_strided, embedding, pooling
-from kernels import every, kernels_of, unequal
+from kernels import every, kernels_of, on_every_kernel_of, unequal
 from shipped import SINGLE
 
 from derive import Hom, R, dims, form, indices, softmax, tanh, variable
@@ -29,12 +28,7 @@ from derive.models.programs import BATCH, programs
 n, m, k = dims("n m k")
 i, j, s = indices("i j s")
 ALL = LAYERS | SINGLE
-KERNELS = {
-    f"{name}.{kernel}": lowered
-    for name, declared in ALL.items()
-    for kernel, lowered in kernels_of(declared).items()
-}
-on_every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+on_every_kernel = on_every_kernel_of(ALL)
 
 
 def guards_of(kernel):
@@ -231,7 +225,8 @@ def test_an_argmax_is_found_again_and_nothing_is_found_beyond_the_border():
 
 def test_reads_are_guarded_only_where_they_may_be_outside():
     """x[i + s] with i < m - 1 and s < 2 is inside at every size, but that is not known here."""
-    assert not guards_of(KERNELS["dense.forward"]) and not guards_of(KERNELS["lstm_step.backward"])
+    assert not guards_of(kernels_of(ALL["dense"])["forward"])
+    assert not guards_of(kernels_of(ALL["lstm_step"])["backward"])
     for declared in (conv1d, conv1d_strided):
         for guards in guards_of(kernels_of(declared)["forward"]):
             assert all(not entry.is_Symbol for entry, _ in guards)

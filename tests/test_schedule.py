@@ -3,10 +3,9 @@ index sets alone."""
 
 from itertools import combinations
 
-import pytest
 import sympy
 from declared import LAYERS, H, X
-from kernels import every, kernels_of, unequal
+from kernels import every, kernels_of, on_every_kernel_of, unequal
 from shipped import SINGLE
 
 from derive import (
@@ -47,12 +46,7 @@ n, m, k, p = dims("n m k p")
 i, j, s, t = indices("i j s t")
 x, h, W = variable("x", X), variable("h", H), variable("W", Hom(X, H))
 ALL = LAYERS | SINGLE
-KERNELS = {
-    f"{name}.{kernel}": lowered
-    for name, declared in ALL.items()
-    for kernel, lowered in kernels_of(declared).items()
-}
-on_every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+on_every_kernel = on_every_kernel_of(ALL)
 
 
 def calls(kernel):

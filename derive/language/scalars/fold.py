@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Any, Protocol, TypeVar
 
 import sympy
@@ -160,7 +160,8 @@ def _constant_step(number: sympy.Expr) -> Step:
     return Step((), lambda algebra, of: algebra.constant(number))
 
 
-def steps(expression: sympy.Expr) -> dict[sympy.Expr, Step]:
+@lru_cache(maxsize=4096)  # one formula is evaluated at many points
+def steps(expression: sympy.Expr) -> Mapping[sympy.Expr, Step]:
     """Every node under the expression, once and after its operands, with the step that makes it.
 
     Raises ScalarError where a node is of no known kind.
