@@ -5,7 +5,9 @@
 
 import gc
 import os
-from collections.abc import Callable
+
+os.environ.setdefault("SYMPY_CACHE_SIZE", "20000")  # read by SymPy; a thousand is soon forgotten
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ from recurrent_networks import NETWORKS
 
 from derive.kernels.compiling.compile import EXTENSION, Module, compile_modules, locked
 from derive.kernels.compiling.compiler import NATIVE
+from derive.tools import cache
 from derive.tools.build import build_runtime, differing, load_kernels, texts
 
 # What tests derive lives on: Python looks through it for garbage less often than it would.
@@ -122,6 +125,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     sign = -1 if hasattr(config, "workerinput") else 1  # in a process of pytest-xdist
     rank = {stem: sign * number for number, stem in enumerate(reversed(LONGEST), 1)}
     items.sort(key=lambda item: rank.get(item.path.stem, 0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_flags() -> Iterator[None]:
+    """What tests compile by `Layer.compile`, too, is compiled in a third of the time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cache, "FLAGS", QUICK)
+        yield
 
 
 @pytest.fixture(scope="session")
