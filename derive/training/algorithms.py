@@ -26,7 +26,7 @@ from ..language.walk import topological
 from ..models.layers import Layer
 from ..models.networks import Network, Stage
 from ..models.programs import BATCH
-from .gradients import check_finite, clip_by_norm, clip_by_value
+from .gradients import check_finite, clip_by_norm, clip_by_value, scale_to_norm
 from .optimise import GradientDescent, Optimiser
 from .parameters import Array, Tree, leaves, map_tree, pruned
 from .targets import arrays_of, counted, softmax, target
@@ -236,6 +236,7 @@ def fit(
     grad = map_tree(np.zeros_like, trained)
     J = np.zeros((), np.result_type(*(a for a in named.values() if a.dtype.kind == "f")))
     out = {f"{name.replace('.', '_')}_bar": array for name, array in leaves(grad)} | {"J": J}
+    update, gradients = optimiser.bound(trained, grad), leaves(grad)
     first = int(optimiser.state["step"]) if optimiser.state else 0
     losses = []
     for step, batch in enumerate(batches, first):
@@ -245,10 +246,10 @@ def fit(
         kernel(*batch, **named, out=out)
         check_finite(step, float(J), grad)
         if clip_norm is not None:
-            clip_by_norm(grad, clip_norm)
+            scale_to_norm(gradients, clip_norm)
         if clip_value is not None:
             clip_by_value(grad, clip_value)
-        optimiser.step(trained, grad)
+        update()
         losses.append(float(J))
         if progress is not None:
             progress(step, losses[-1])

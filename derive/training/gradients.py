@@ -38,11 +38,15 @@ def clip_by_norm(gradient: Tree, limit: float) -> float:
     Source: Pascanu, Mikolov and Bengio (2013), Algorithm 1. Raises ValueError for a limit that is
     not positive, NotFinite for a gradient that is not finite, both before any change.
     """
-    limit = within("limit", limit, 0.0, math.inf, open_below=True)
     named = writable(gradient, "gradient")
     check_disjoint(named, "the gradients")
-    check_gradient(named, "clip_by_norm: ")
-    scale = max((magnitude(g) for _, g in named), default=0.0)
+    return scale_to_norm(named, limit)
+
+
+def scale_to_norm(named: list[tuple[str, Array]], limit: float) -> float:
+    """`clip_by_norm` on leaves that may be written to and share no memory."""
+    limit = within("limit", limit, 0.0, math.inf, open_below=True)
+    scale = max(check_gradient(named, "clip_by_norm: "), default=0.0)
     if scale == 0.0:
         return 0.0
     squares = (np.square(np.divide(g, scale, dtype=np.float64)).sum() for _, g in named)
@@ -73,12 +77,15 @@ def magnitude(a: Array) -> float:
     return max(float(a.max()), -float(a.min())) if a.size else 0.0
 
 
-def check_gradient(named: list[tuple[str, Array]], where: str) -> None:
-    bad = [(name, g) for name, g in named if not math.isfinite(magnitude(g))]
-    if bad:
+def check_gradient(named: list[tuple[str, Array]], where: str) -> list[float]:
+    """The largest absolute value of each array; raises NotFinite where there is none."""
+    sizes = [magnitude(g) for _, g in named]
+    if not all(map(math.isfinite, sizes)):
+        bad = [pair for pair, size in zip(named, sizes, strict=True) if not math.isfinite(size)]
         counts = ((name, np.count_nonzero(~np.isfinite(g)), g.size) for name, g in bad)
         listed = ", ".join(f"{name!r} ({count} of {size} entries)" for name, count, size in counts)
         raise NotFinite(f"{where}the gradient is not finite in {listed}")
+    return sizes
 
 
 def writable(tree: Tree, role: str) -> list[tuple[str, Array]]:

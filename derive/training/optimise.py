@@ -80,17 +80,30 @@ class Optimiser(ABC):
         for the method, each before anything is changed. A rate so large that theta itself
         overflows gives NumPy's warning.
         """
+        self.bound(parameters, gradient)()
+
+    def bound(self, parameters: Tree, gradient: Tree) -> Callable[[], None]:
+        """`step` on these trees, whose structure is checked once: each call is one step.
+
+        Their arrays are held, so that what is in them may change between the calls.
+        """
         rows = matched(parameters, gradient)
-        step = int(self.state["step"]) if self.state else 0
-        rate = _rate_at(self.rate, step)
-        check_gradient([(name, g) for name, _, g in rows], f"step {step}: ")
-        self._check_range(rows, step)
-        state = self.state or self._first_state(parameters)
-        moments = [_moment_leaves(parameters, state[name], name) for name in self._moments()]
-        for k, (_, theta, g) in enumerate(rows):
-            self._update(theta, g, [column[k] for column in moments], rate, step)
-        state["step"] += 1
-        self.state = state
+        state, moments = self.state, list[list[Array]]()
+
+        def step() -> None:
+            nonlocal state, moments
+            count = int(self.state["step"]) if self.state else 0
+            rate = _rate_at(self.rate, count)
+            self._check_range(rows, count)
+            if not moments or state is not self.state:  # the first step, or one after `restore`
+                state = self.state or self._first_state(parameters)
+                moments = self._moment_rows(parameters, state, len(rows))
+            for (_, theta, g), own in zip(rows, moments, strict=True):
+                self._update(theta, g, own, rate, count)
+            state["step"] += 1
+            self.state = state
+
+        return step
 
     def restore(self, state: dict[str, Any]) -> None:
         """Resume from a copy of ``state``, as ``load`` returns it; {} begins anew.
@@ -122,8 +135,9 @@ class Optimiser(ABC):
 
     def _check_range(self, rows: list[tuple[Any, ...]], step: int) -> None:
         decay = 0.0 if self.decoupled else self.decay
-        for name, theta, g in rows:
-            largest = magnitude(g) + (decay * magnitude(theta) if decay else 0.0)
+        sizes = check_gradient([(name, g) for name, _, g in rows], f"step {step}: ")
+        for (name, theta, g), size in zip(rows, sizes, strict=True):
+            largest = size + (decay * magnitude(theta) if decay else 0.0)
             limit = self._largest(g.dtype)
             if not largest <= limit:
                 raise NotFinite(
@@ -131,6 +145,13 @@ class Optimiser(ABC):
                     f"{type(self).__name__} overflows {g.dtype} beyond {limit:.3g}, "
                     "so clip the gradient or scale the loss"
                 )
+
+    def _moment_rows(
+        self, parameters: Tree, state: dict[str, Any], count: int
+    ) -> list[list[Array]]:
+        """The moments of each leaf, in the order of their names."""
+        columns = [_moment_leaves(parameters, state[name], name) for name in self._moments()]
+        return [[column[k] for column in columns] for k in range(count)]
 
     def _first_state(self, parameters: Tree) -> dict[str, Any]:
         moments = {name: map_tree(np.zeros_like, parameters) for name in self._moments()}
