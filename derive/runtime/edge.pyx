@@ -25,7 +25,7 @@ from derive.runtime.declare import Argument, Leaf
 from derive.runtime.pickling import referable, reference_of
 
 from derive.runtime cimport module as build
-from derive.runtime.call cimport Call
+from derive.runtime.call cimport Call, ranges
 from derive.runtime.interrupt cimport forks
 from derive.runtime.layout cimport Layout
 
@@ -123,8 +123,7 @@ cdef class Bound(Call):
             raise RuntimeError(f"{self.kernel.name}: this bound kernel is running in another "
                                "thread; bind one for each thread")
         try:
-            if self.kernel.ranged:
-                self.check_ranges()
+            ranges(self)
             self.run()
         finally:
             layerwise_leave(&self.busy)
@@ -136,7 +135,7 @@ cdef class Bound(Call):
             "kernel, and bind it where it is read")
 
     def __repr__(self):
-        sizes = ", ".join([f"{name}={value}" for name, value in self.known_sizes().items()])
+        sizes = ", ".join([f"{name}={value}" for name, value in zip(self.kernel.sizes, self.known())])
         return f"<Bound {self.kernel.name} {self.dtype()} {sizes}>"
 
 
