@@ -9,10 +9,9 @@ cdef class Call:
     cdef readonly object results
     cdef bint binding        # arrays are kept: no input may be a copy
     cdef bint batched
-    cdef bint plain          # all extents of arguments are sizes, and those agree
     cdef bint asked          # some result is to be computed
     cdef Number number       # FLOAT64 or FLOAT32
-    cdef Py_ssize_t* size
+    cdef Py_ssize_t* size    # -1 where it is not known yet
     cdef Place* place
     cdef void** pointer
     cdef void* own           # a workspace made here
@@ -26,19 +25,7 @@ cdef class Call:
     cdef int run(self) except -1
     cdef int release(self) except -1
 
-    cdef int hold(self, int i, value) except -1
-    cdef object array_from(self, int i, value)
-    cdef int keep(self, int i, array) except -1
-    cdef bint holds_output(self, int i, value) except -1
-    cdef int copy(self, int i, Number wanted) except -1
 
-    cdef bint read_sizes(self, int i) except -1
-    cdef tuple known(self)
-    cdef Py_ssize_t extent(self, int i, int axis) except -2
-    cdef tuple expected(self, int i)
-    cdef bint fits(self, int i) except -1
-
-    cdef object dtype(self)
-
-
+cdef object dtype_of(Call call)
+cdef tuple known(Call call)
 cdef bint ranges(Call call) except -1

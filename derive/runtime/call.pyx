@@ -15,12 +15,12 @@ from derive.runtime.buffers cimport (
     BOOL, FLOAT32, FLOAT64, INT64, INTEGER, OTHER, Number, Place, contiguous, not_binary,
     number_of, outside, overlapping, span, taken)
 from derive.runtime.interrupt cimport Watch, unwatch, watch
-from derive.runtime.layout cimport FIXED, INDEX, MASK, REAL, Extent, Layout, Slot, Trampoline
+from derive.runtime.layout cimport FIXED, INDEX, MASK, REAL, Extent, Layout, Shown, Slot, Trampoline
 
 import numpy as np
 
 from derive.runtime import called
-from derive.runtime.checks import index_refusal, mask_refusal, refusal
+from derive.runtime.checks import dtype_without_reals, index_refusal, mask_refusal, refusal
 
 cdef extern from "<stdlib.h>" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
@@ -45,7 +45,7 @@ cdef class Call:
 
     def __cinit__(self, Layout kernel):
         cdef int i
-        self.kernel, self.number, self.batched, self.plain = kernel, OTHER, True, True
+        self.kernel, self.number, self.batched = kernel, OTHER, True
         self.size = <Py_ssize_t*>taken(kernel.sizes_count, sizeof(Py_ssize_t))
         self.place = <Place*>taken(kernel.slots, sizeof(Place))
         self.pointer = <void**>taken(kernel.slots, sizeof(void*))
@@ -75,9 +75,9 @@ cdef class Call:
         for k in range(COUNT):
             if not STEPS[k].passes(self):
                 self.release()
-                raise refusal(STEPS[k].name.decode("ascii"), called.Call(
-                    self.kernel.arrays, self.binding, self.given, self.named, self.out,
-                    self.saved, self.workspace, self.converted))
+                raise refusal(
+                    NAMES[k], self.converted or {}, self.kernel.arrays, self.binding, self.given,
+                    out=self.out, saved=self.saved, workspace=self.workspace, **self.named)
         return 0
 
     cdef int run(self) except -1:
@@ -91,131 +91,9 @@ cdef class Call:
             trampoline(self.size, self.pointer)
         return unwatch(&own)
 
-    # ---- arrays ----
 
-    cdef int hold(self, int i, value) except -1:
-        """Take the buffer of an array, of whatever numbers and strides."""
-        cdef Place* place = &self.place[i]
-        if type(value) is not ndarray:
-            value = self.array_from(i, value)
-        try:
-            PyObject_GetBuffer(value, &place.view, PyBUF_FULL_RO)
-        except (ValueError, BufferError):  # dates, for one
-            self.keep(i, value)
-            place.number = OTHER
-            return 0
-        place.number = number_of(&place.view)
-        self.pointer[i] = place.view.buf
-        span(place)
-        return 0
-
-    cdef object array_from(self, int i, value):
-        """What is no array is made one once: it might not give the same array again."""
-        cdef int base = self.kernel.declaration.base_of(i) if value is None else -1
-        like = None if base < 0 or self.converted is None else self.converted.get(base)
-        if base >= 0 and like is None:
-            like = <object>self.place[base].view.obj
-        array = called.array_of(self.kernel.arrays, i, value, self.binding, like)
-        self.keep(i, array)
-        return array
-
-    cdef int keep(self, int i, array) except -1:
-        if self.converted is None:
-            self.converted = {}
-        self.converted[i] = array
-        return 0
-
-    cdef bint holds_output(self, int i, value) except -1:
-        """An array of the call's dtype that can be written into as it lies."""
-        if not isinstance(value, ndarray):
-            return False
-        self.hold(i, value)
-        return (self.place[i].number == self.number and not self.place[i].view.readonly
-                and contiguous(&self.place[i].view))
-
-    cdef int copy(self, int i, Number wanted) except -1:
-        """Exchange an input for a contiguous copy; `low` and `high` stay the caller's memory."""
-        cdef Place* place = &self.place[i]
-        dtype = INT if wanted == INT64 else self.dtype()
-        copied = np.array(<object>place.view.obj, dtype=dtype, order="C")
-        PyBuffer_Release(&place.view)
-        PyObject_GetBuffer(copied, &place.view, PyBUF_FULL_RO)
-        self.pointer[i] = place.view.buf
-        return 0
-
-    cdef object dtype(self):
-        return DTYPES[<int>self.number]
-
-    # ---- sizes ----
-
-    cdef bint read_sizes(self, int i) except -1:
-        """Take the sizes that an argument is the first to show.
-
-        False where it has an extent that is no size, or not the one that was read before.
-        """
-        cdef Slot* slot = &self.kernel.slot[i]
-        cdef Py_ssize_t code
-        cdef int axis, at = 0
-        cdef bint plain = True
-        for axis in range(slot.ndim):
-            if axis == slot.batch and not self.batched:
-                continue
-            code = slot.extent[axis].code
-            if code >= 0 and self.size[code] < 0:
-                self.size[code] = self.place[i].view.shape[at]
-            elif code < 0 or self.size[code] != self.place[i].view.shape[at]:
-                plain = False
-            at += 1
-        return plain
-
-    cdef tuple known(self):
-        cdef int k
-        if self.numbers is None:
-            self.numbers = tuple([self.size[k] for k in range(self.kernel.sizes_count)])
-        return self.numbers
-
-    cdef Py_ssize_t extent(self, int i, int axis) except -2:
-        """Behind the last axis is the bound of an index; -1 where it is too small or too large."""
-        cdef Extent extent = self.kernel.slot[i].extent[axis]
-        cdef Py_ssize_t value, least = i < self.kernel.outputs
-        if extent.code >= 0:
-            return self.size[extent.code]
-        if extent.code == FIXED:
-            return extent.value
-        try:
-            value = self.kernel.derived[extent.value](*self.known())
-        except OverflowError:
-            return -1
-        return value if least <= value <= LARGEST else -1
-
-    cdef tuple expected(self, int i):
-        """The shape a leaf has at this call; None where it is too small or too large."""
-        cdef Slot* slot = &self.kernel.slot[i]
-        cdef Py_ssize_t count = 1, value
-        cdef int axis
-        cdef list shape = []
-        for axis in range(slot.ndim):
-            value = self.extent(i, axis)
-            if value < 0 or (value > 0 and count > LARGEST // value):
-                return None
-            count *= max(value, 1)
-            if self.batched or axis != slot.batch:
-                shape.append(value)
-        return tuple(shape)
-
-    cdef bint fits(self, int i) except -1:
-        """Whether an array has the shape of its leaf."""
-        cdef Slot* slot = &self.kernel.slot[i]
-        cdef int axis, at = 0
-        if self.place[i].view.ndim != slot.ndim - (slot.batch >= 0 and not self.batched):
-            return False
-        for axis in range(slot.ndim):
-            if axis == slot.batch and not self.batched:
-                continue
-            if self.extent(i, axis) != self.place[i].view.shape[at]:
-                return False
-            at += 1
-        return True
+cdef object dtype_of(Call call):
+    return DTYPES[<int>call.number]
 
 
 # ---- the steps: what is read ----
@@ -232,16 +110,52 @@ cdef bint arguments(Call call) except -1:
 cdef bint arrays(Call call) except -1:
     cdef int i
     for i in range(call.kernel.inputs):
-        call.hold(i, call.values[i])
+        hold(call, i, call.values[i])
     return True
+
+
+cdef int hold(Call call, int i, value) except -1:
+    """Take the buffer of an array, of whatever numbers and strides."""
+    cdef Place* place = &call.place[i]
+    if type(value) is not ndarray:
+        value = converted(call, i, value)
+    try:
+        PyObject_GetBuffer(value, &place.view, PyBUF_FULL_RO)
+    except (ValueError, BufferError):  # dates, for one
+        keep(call, i, value)
+        place.number = OTHER
+        return 0
+    place.number = number_of(&place.view)
+    call.pointer[i] = place.view.buf
+    span(place)
+    return 0
+
+
+cdef object converted(Call call, int i, value):
+    """What is no array is made one once: it might not give the same array again."""
+    cdef int base = call.kernel.declaration.base_of(i) if value is None else -1
+    like = None if base < 0 or call.converted is None else call.converted.get(base)
+    if base >= 0 and like is None:
+        like = <object>call.place[base].view.obj
+    return keep(call, i, called.array_of(call.kernel.arrays, i, value, call.binding, like))
+
+
+cdef object keep(Call call, int i, array):
+    if call.converted is None:
+        call.converted = {}
+    call.converted[i] = array
+    return array
 
 
 cdef bint dtypes(Call call) except -1:
     cdef Layout kernel = call.kernel
     cdef Number number
     cdef int i
-    call.number = (number_without_reals(call) if kernel.first_real < 0
-                   else call.place[kernel.first_real].number)
+    if kernel.first_real >= 0:
+        call.number = call.place[kernel.first_real].number
+    else:
+        dtype = dtype_without_reals(kernel.declaration, call.out)
+        call.number = FLOAT64 if dtype == DTYPES[0] else FLOAT32
     if call.number != FLOAT64 and call.number != FLOAT32:
         return False
     for i in range(kernel.inputs):
@@ -254,32 +168,16 @@ cdef bint dtypes(Call call) except -1:
     return True
 
 
-cdef Number number_without_reals(Call call) except *:
-    """A given result decides, else it is float64."""
-    given = () if call.out is None else call.kernel.declaration.outputs(call.out)
-    single = any([getattr(array, "dtype", None) == DTYPES[1] for array in given])
-    return FLOAT32 if single else FLOAT64
-
-
 cdef bint axes(Call call) except -1:
-    cdef int i, less
-    for i in range(call.kernel.inputs):
-        less = call.kernel.slot[i].ndim - call.place[i].view.ndim
-        if less != 0 and (less != 1 or call.kernel.slot[i].batch < 0):
-            return False
-    return True
-
-
-cdef bint batch(Call call) except -1:
     cdef Layout kernel = call.kernel
-    cdef int i
+    cdef int i, less
     cdef bint has = False, lacks = False
     for i in range(kernel.inputs):
-        if kernel.slot[i].batch >= 0:
-            if kernel.slot[i].ndim == call.place[i].view.ndim:
-                has = True
-            else:
-                lacks = True
+        less = kernel.slot[i].ndim - call.place[i].view.ndim
+        if less != 0 and (less != 1 or kernel.slot[i].batch < 0):
+            return False
+        has = has or (less == 0 and kernel.slot[i].batch >= 0)
+        lacks = lacks or less == 1
     if kernel.batch >= 0 and not has and (lacks or "batch" not in call.named):
         call.batched = False
         call.size[kernel.batch] = 1
@@ -307,18 +205,30 @@ cdef bint keywords(Call call) except -1:
 
 cdef bint sizes(Call call) except -1:
     cdef Layout kernel = call.kernel
-    cdef int i
-    for i in range(kernel.inputs):
-        call.plain = call.read_sizes(i) and call.plain
-    for i in range(kernel.sizes_count):
-        if call.size[i] < 1 and i != kernel.batch and i != kernel.steps:
+    cdef Shown* shown
+    cdef bint less
+    cdef int k
+    for k in range(kernel.sizes_count):
+        if call.size[k] < 0:
+            shown = &kernel.shown[k]
+            less = not call.batched and 0 <= kernel.slot[shown.slot].batch < shown.axis
+            call.size[k] = call.place[shown.slot].view.shape[shown.axis - less]
+        if call.size[k] < 1 and k != kernel.batch and k != kernel.steps:
             return False
     return True
 
 
+cdef tuple known(Call call):
+    """The sizes as Python numbers."""
+    cdef int k
+    if call.numbers is None:
+        call.numbers = tuple([call.size[k] for k in range(call.kernel.sizes_count)])
+    return call.numbers
+
+
 cdef bint within(Call call) except -1:
-    for extent in call.kernel.within:
-        if extent(*call.known()) < 1:
+    for value in call.kernel.within:
+        if value(*known(call)) < 1:
             return False
     return True
 
@@ -327,13 +237,44 @@ cdef bint shapes(Call call) except -1:
     cdef Layout kernel = call.kernel
     cdef int i
     for i in range(kernel.inputs):
-        if not call.plain and not call.fits(i):
+        if not fits(call, i):
             return False
         if kernel.slot[i].kind == INDEX:
-            call.place[i].bound = call.extent(i, kernel.slot[i].ndim)
+            call.place[i].bound = extent(call, i, kernel.slot[i].ndim)
             if call.place[i].bound < 0:
                 return False
     return True
+
+
+cdef bint fits(Call call, int i) except -1:
+    """Whether an array has the shape of its leaf."""
+    cdef Slot* slot = &call.kernel.slot[i]
+    cdef int axis, at = 0
+    if call.place[i].view.ndim != slot.ndim - (slot.batch >= 0 and not call.batched):
+        return False
+    for axis in range(slot.ndim):
+        if call.batched or axis != slot.batch:
+            if extent(call, i, axis) != call.place[i].view.shape[at]:
+                return False
+            at += 1
+    return True
+
+
+cdef inline Py_ssize_t extent(Call call, int i, int axis) except -2:
+    """Behind the last axis is the bound of an index; -1 where it is too small or too large."""
+    cdef Extent* extent = &call.kernel.slot[i].extent[axis]
+    if extent.code >= 0:
+        return call.size[extent.code]
+    return extent.value if extent.code == FIXED else derived(call, i, extent.value)
+
+
+cdef Py_ssize_t derived(Call call, int i, Py_ssize_t which) except -2:
+    cdef Py_ssize_t value, least = i < call.kernel.outputs
+    try:
+        value = call.kernel.derived[which](*known(call))
+    except OverflowError:
+        return -1
+    return value if least <= value <= LARGEST else -1
 
 
 # ---- the steps: what is written ----
@@ -347,34 +288,59 @@ cdef bint saved(Call call) except -1:
     if call.saved is None:
         return not kernel.reads
     if not kernel.reads:
-        return call.holds_output(i, call.saved) and call.fits(i)
-    call.hold(i, call.saved)
-    return call.place[i].number == call.number and call.fits(i)
+        return is_written(call, i, call.saved) and fits(call, i)
+    hold(call, i, call.saved)
+    return call.place[i].number == call.number and fits(call, i)
+
+
+cdef bint is_written(Call call, int i, value) except -1:
+    """An array of the call's dtype that can be written into as it lies."""
+    if not isinstance(value, ndarray):
+        return False
+    hold(call, i, value)
+    return (call.place[i].number == call.number and not call.place[i].view.readonly
+            and contiguous(&call.place[i].view))
 
 
 cdef bint results(Call call) except -1:
     cdef Layout kernel = call.kernel
     cdef int i
     call.asked = call.out is None
-    given = [] if call.out is None else listed(call)
+    found = made(call) if call.out is None else listed(call)
+    if found is None:
+        return False
     for i in range(kernel.inputs, kernel.outputs):
+        array = found[i - kernel.inputs]
         if call.out is None:
-            shape = call.expected(i)
-            if shape is None:
-                return False
-            given.append((zeros if kernel.accumulate else empty)(shape, call.dtype()))
-            call.hold(i, given[i - kernel.inputs])
-            continue
-        array = given[i - kernel.inputs]
-        if array is not None or not kernel.accumulate:
-            if not call.holds_output(i, array) or not call.fits(i):
+            hold(call, i, array)
+        elif array is not None or not kernel.accumulate:
+            if not is_written(call, i, array) or not fits(call, i):
                 return False
             call.asked = True
     if kernel.single:
-        call.results = given[0] if len(given) == 1 else tuple(given)
+        call.results = found[0] if len(found) == 1 else tuple(found)
     else:
-        call.results = kernel.declaration.gathered(given)
+        call.results = kernel.declaration.gathered(found)
     return True
+
+
+cdef object made(Call call):
+    """New arrays; None where one would be too small or too large."""
+    cdef Slot* slot
+    cdef Py_ssize_t count, value
+    cdef int i, axis
+    cdef list shape, found = []
+    for i in range(call.kernel.inputs, call.kernel.outputs):
+        slot, count, shape = &call.kernel.slot[i], 1, []
+        for axis in range(slot.ndim):
+            value = extent(call, i, axis)
+            if value < 0 or (value > 0 and count > LARGEST // value):
+                return None
+            count *= max(value, 1)
+            if call.batched or axis != slot.batch:
+                shape.append(value)
+        found.append((zeros if call.kernel.accumulate else empty)(shape, dtype_of(call)))
+    return found
 
 
 cdef object listed(Call call):
@@ -390,11 +356,11 @@ cdef object listed(Call call):
 
 cdef bint workspace(Call call) except -1:
     cdef int i = call.kernel.workspace
-    cdef Py_ssize_t count = call.extent(i, 0)
+    cdef Py_ssize_t count = extent(call, i, 0)
     if count < 0:
         return False
     if call.workspace is not None:
-        return (call.holds_output(i, call.workspace) and call.place[i].view.ndim == 1
+        return (is_written(call, i, call.workspace) and call.place[i].view.ndim == 1
                 and call.place[i].view.shape[0] >= count)
     if count:
         call.own = call.pointer[i] = aligned_alloc(
@@ -423,48 +389,59 @@ cdef bint copies(Call call) except -1:
     cdef Layout kernel = call.kernel
     cdef Number wanted
     cdef int i
-    for i in range(kernel.slots):
+    for i in range(kernel.outputs + 1):
         if i >= kernel.inputs and not (i == kernel.saved and kernel.reads):
             continue
         wanted = INT64 if kernel.slot[i].kind == INDEX else call.number
         if call.place[i].number != wanted or not contiguous(&call.place[i].view):
             if call.binding:
                 return False
-            call.copy(i, wanted)
+            copy(call, i, INT if wanted == INT64 else dtype_of(call))
     return True
 
 
+cdef int copy(Call call, int i, dtype) except -1:
+    """Exchange an input for a contiguous copy of it."""
+    cdef Py_buffer* view = &call.place[i].view
+    copied = np.array(<object>view.obj, dtype=dtype, order="C")
+    PyBuffer_Release(view)
+    PyObject_GetBuffer(copied, view, PyBUF_FULL_RO)
+    call.pointer[i] = view.buf
+    return 0
+
+
 cdef bint ranges(Call call) except -1:
-    """Entries may change while they are looked at: what was seen here is told, not looked up."""
+    """Entries may change while they are looked at, so what was seen here is what is said."""
     cdef Layout kernel = call.kernel
+    cdef Place* place
     cdef int i
     cdef Py_ssize_t at, count
     if not kernel.ranged:
         return True
     for i in range(kernel.inputs):
-        count = call.place[i].view.len // call.place[i].view.itemsize
+        place = &call.place[i]
+        count = place.view.len // place.view.itemsize
         if kernel.slot[i].kind == INDEX:
-            at = outside(<int64_t*>call.pointer[i], count, call.place[i].bound)
+            at = outside(<int64_t*>place.view.buf, count, place.bound)
             if at >= 0:
-                raise index_refusal(kernel.arrays, i, (<int64_t*>call.pointer[i])[at], at,
-                                    call.place[i].bound)
+                raise index_refusal(kernel.arrays, i, (<int64_t*>place.view.buf)[at], at, place.bound)
         elif kernel.slot[i].kind == MASK:
-            at = (not_binary(<double*>call.pointer[i], count) if call.number == FLOAT64
-                  else not_binary(<float*>call.pointer[i], count))
+            at = (not_binary(<double*>place.view.buf, count) if call.number == FLOAT64
+                  else not_binary(<float*>place.view.buf, count))
             if at >= 0:
                 raise mask_refusal(kernel.arrays, i, at)
     return True
 
 
 cdef enum:
-    COUNT = 15
+    COUNT = 14
 
 cdef Step[COUNT] STEPS
 STEPS = [
     Step("arguments", arguments), Step("arrays", arrays), Step("dtypes", dtypes),
-    Step("axes", axes), Step("batch", batch), Step("keywords", keywords),
-    Step("sizes", sizes), Step("within", within), Step("shapes", shapes),
-    Step("saved", saved), Step("results", results), Step("workspace", workspace),
-    Step("overlap", overlap), Step("copies", copies), Step("ranges", ranges),
+    Step("axes", axes), Step("keywords", keywords), Step("sizes", sizes),
+    Step("within", within), Step("shapes", shapes), Step("saved", saved),
+    Step("results", results), Step("workspace", workspace), Step("overlap", overlap),
+    Step("copies", copies), Step("ranges", ranges),
 ]
 NAMES = tuple([STEPS[k].name.decode("ascii") for k in range(COUNT)])

@@ -20,33 +20,28 @@ LARGEST = sys.maxsize // 8  # elements an array may have
 
 
 class Call:
-    """The arguments of a call, and what the rows of `checks.CHECKS` find, in their order.
-
-    `converted` are arrays, by slot, that the compiled edge has already made of what was given: an
-    object is not converted twice, as it might not give the same array again.
-    """
+    """The arguments of a call, and what the rows of `checks.CHECKS` find in them, in that order."""
 
     def __init__(
         self,
         slots: Slots,
         binding: bool,
         given: tuple[Any, ...],
-        named: Mapping[str, Any],
+        /,
+        *,
         out: Any = None,
         saved: Any = None,
         workspace: Any = None,
-        converted: Mapping[int, Array] | None = None,
+        **named: Any,
     ) -> None:
         self.slots, self.declaration, self.binding = slots, slots.declaration, binding
         self.given, self.named = given, named
         self.out, self.saved, self.workspace = out, saved, workspace
-        self.converted = converted or {}
+        self.converted: Mapping[int, Array] = {}  # by slot, where another edge has done it before
         self.values: tuple[Any, ...] = ()  # one for each array of the arguments
         self.keywords: dict[str, Any] = {}  # sizes
         self.arrays: list[Any] = [None] * len(slots.leaves)
-        self.dtype = DTYPES[0]
-        self.batched = True
-        self.sizes: dict[str, int] = {}
+        self.dtype, self.batched, self.sizes = DTYPES[0], True, dict[str, int]()
         self.results: Any = None
         self.asked = True  # something is to be computed
 
@@ -74,7 +69,7 @@ class Call:
     # --- arrays
 
     def array(self, slot: int, value: Any) -> Array:
-        """What was given for a slot as an array."""
+        """What was given for a slot as an array.  It is converted once: it may change thereby."""
         if slot in self.converted:
             return self.converted[slot]
         base = self.declaration.base_of(slot) if value is None else -1

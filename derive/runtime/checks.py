@@ -17,22 +17,33 @@ from typing import Any
 import numpy as np
 
 from derive.runtime.called import DTYPES, INT, Array, Call
-from derive.runtime.declare import BATCH, MAY_BE_ZERO
+from derive.runtime.declare import BATCH, MAY_BE_ZERO, Declaration
 from derive.runtime.sentences import axes_sentence, batch_sentence, extent_name
 from derive.runtime.slots import Slots
 
 
-def check(call: Call) -> None:
-    """The whole table; nothing of the caller's is written.  Raises TypeError or ValueError."""
+def check(call: Call) -> Call:
+    """The call, after the whole table: nothing of the caller's is written meanwhile."""
     for row in CHECKS:
         row(call)
+    return call
 
 
-def refusal(step: str, call: Call) -> Exception:
-    """Why a call did not pass a step of the compiled edge.
+def refusal(
+    step: str,
+    converted: dict[int, Array],
+    slots: Slots,
+    binding: bool,
+    given: tuple[Any, ...],
+    /,
+    **named: Any,
+) -> Exception:
+    """Why a call does not pass a step of the compiled edge, which has converted some arrays.
 
-    The exception has no traceback: its frames would hold the arrays as long as it is kept.
+    The exception has no traceback, whose frames would hold the arrays as long as it is kept.
     """
+    call = Call(slots, binding, given, **named)
+    call.converted = converted
     try:
         check(call)
     except Exception as error:
@@ -42,7 +53,7 @@ def refusal(step: str, call: Call) -> Exception:
         "find nothing wrong with it. Unless another thread has changed an array meanwhile, this is "
         "a mistake of layerwise: please report the call"
     )
-    return call.slots.refused(text, RuntimeError)
+    return slots.refused(text, RuntimeError)
 
 
 # --- what is read
@@ -66,8 +77,10 @@ def dtypes(call: Call) -> None:
     The first real argument decides, without one a given result.  Every array is aligned.
     """
     first = call.slots.first_real
-    call.dtype = _dtype_without_reals(call) if first < 0 else call.arrays[first].dtype
-    if first >= 0:
+    if first < 0:
+        call.dtype = dtype_without_reals(call.declaration, call.out)
+    else:
+        call.dtype = call.arrays[first].dtype
         fits = call.dtype in DTYPES
         call.require_dtype(first, call.arrays[first], fits, "float64 or float32")
     for slot, leaf, array in call.inputs():
@@ -81,25 +94,23 @@ def dtypes(call: Call) -> None:
             call.require_dtype(slot, array, same, f"{call.dtype} (the dtype of {name})")
 
 
-def _dtype_without_reals(call: Call) -> Any:
-    given = [] if call.out is None else call.declaration.outputs(call.out)
+def dtype_without_reals(declaration: Declaration, out: Any) -> Any:
+    """That of a given result, else float64."""
+    given = [] if out is None else declaration.outputs(out)
     return DTYPES[any(getattr(array, "dtype", None) == DTYPES[1] for array in given)]
 
 
 def axes(call: Call) -> None:
-    """Each argument has the axes that it declares, or all of them but that of the batch."""
+    """Arguments have the axes that they declare; that of the batch have all of them or none.
+
+    Where none may have it, as for a layer of parameters alone, a call is for one point.
+    """
+    lacking = []
     for _, leaf, array in call.inputs():
         less = len(leaf.extents) - array.ndim
         if less != 0 and (less != 1 or leaf.batch < 0):
             raise call.slots.refused(axes_sentence(leaf, array.shape))
-
-
-def batch(call: Call) -> None:
-    """All arguments that may have a batch axis have it, or none of them.
-
-    Where none may have it, as for a layer of parameters alone, a call is for one point.
-    """
-    lacking = [array.ndim < len(leaf.extents) for _, leaf, array in call.inputs() if leaf.batch >= 0]
+        lacking += [less] if leaf.batch >= 0 else []
     if any(lacking) and not all(lacking):
         raise call.slots.refused(batch_sentence(call.slots.leaves, call.shapes()))
     alone = BATCH in call.declaration.sizes and BATCH not in call.keywords and not lacking
@@ -275,6 +286,6 @@ def mask_refusal(slots: Slots, slot: int, place: int) -> Exception:
 
 
 CHECKS = (
-    *(arguments, arrays, dtypes, axes, batch, keywords, sizes, within, shapes),
+    *(arguments, arrays, dtypes, axes, keywords, sizes, within, shapes),
     *(saved, results, workspace, overlap, copies, ranges),
 )

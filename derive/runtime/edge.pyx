@@ -25,7 +25,7 @@ from derive.runtime.declare import Argument, Leaf
 from derive.runtime.pickling import referable, reference_of
 
 from derive.runtime cimport module as build
-from derive.runtime.call cimport Call, ranges
+from derive.runtime.call cimport Call, dtype_of, known, ranges
 from derive.runtime.interrupt cimport forks
 from derive.runtime.layout cimport Layout
 
@@ -135,8 +135,8 @@ cdef class Bound(Call):
             "kernel, and bind it where it is read")
 
     def __repr__(self):
-        sizes = ", ".join([f"{name}={value}" for name, value in zip(self.kernel.sizes, self.known())])
-        return f"<Bound {self.kernel.name} {self.dtype()} {sizes}>"
+        sizes = ", ".join([f"{name}={value}" for name, value in zip(self.kernel.sizes, known(self))])
+        return f"<Bound {self.kernel.name} {dtype_of(self)} {sizes}>"
 
 
 def admit(str name, int convention, str source_hash, str path, str features):

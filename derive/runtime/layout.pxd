@@ -19,6 +19,9 @@ cdef struct Slot:          # one pointer of the trampoline
     int batch              # axis of the batch, -1 without
     Extent* extent         # ndim of them, then the bound of an index
 
+cdef struct Shown:         # where a size is read off
+    int slot, axis
+
 
 cdef class Layout:
     cdef readonly object declaration
@@ -33,6 +36,7 @@ cdef class Layout:
     cdef bint alone, single  # every argument, every result is one array
     cdef Slot* slot
     cdef Extent* extent
+    cdef Shown* shown        # one for each size
     cdef Trampoline[2] trampoline
 
     cdef int count(self) except -1

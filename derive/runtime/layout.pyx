@@ -28,6 +28,7 @@ cdef class Layout:
     def __dealloc__(self):
         PyMem_Free(self.slot)
         PyMem_Free(self.extent)
+        PyMem_Free(self.shown)
 
     cdef int count(self) except -1:
         made, arrays = self.declaration, self.arrays
@@ -44,19 +45,24 @@ cdef class Layout:
         return 0
 
     cdef int lay_out_extents(self) except -1:
-        cdef int i, used = 0
+        cdef int i, axis, used = 0
+        cdef Extent code
+        leaves = self.arrays.leaves
         self.slot = <Slot*>taken(self.slots, sizeof(Slot))
-        self.extent = <Extent*>taken(
-            sum([len(leaf.extents) + 1 for leaf in self.arrays.leaves]), sizeof(Extent))
+        self.shown = <Shown*>taken(self.sizes_count, sizeof(Shown))
+        self.extent = <Extent*>taken(sum([len(leaf.extents) + 1 for leaf in leaves]), sizeof(Extent))
         self.derived = ()
-        for i, leaf in enumerate(self.arrays.leaves):
+        for i, leaf in reversed(list(enumerate(leaves))):  # the first array that shows a size stays
             self.slot[i] = Slot(
                 kind=<Kind><int>KINDS.index(leaf.kind), ndim=len(leaf.extents),
                 batch=leaf.batch, extent=self.extent + used)
             self.ranged = self.ranged or leaf.kind != "real"
-            for extent in (*leaf.extents, leaf.bound):
-                self.extent[used] = self.coded(extent)
-                used += 1
+            for axis, extent in reversed(list(enumerate((*leaf.extents, leaf.bound)))):
+                code = self.coded(extent)
+                self.slot[i].extent[axis] = code
+                if code.code >= 0 and axis < self.slot[i].ndim:
+                    self.shown[code.code] = Shown(slot=i, axis=axis)
+            used += self.slot[i].ndim + 1
         return 0
 
     cdef Extent coded(self, extent) except *:

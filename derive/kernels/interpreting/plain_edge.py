@@ -51,26 +51,11 @@ class Kernel:
         return self.declaration.signature()
 
     def __call__(self, /, *given: Any, **named: Any) -> Any:
-        return self._run(self._checked(False, given, **named))
+        return self._run(check(Call(self._slots, False, given, **named)))
 
     def bind(self, /, *given: Any, **named: Any) -> Bound:
         """Check arrays once and hold them; all are NumPy arrays that need no copy."""
-        return Bound(self, self._checked(True, given, **named))
-
-    def _checked(
-        self,
-        binding: bool,
-        given: tuple[Any, ...],
-        /,
-        *,
-        out: Any = None,
-        saved: Any = None,
-        workspace: Any = None,
-        **named: Any,
-    ) -> Call:
-        call = Call(self._slots, binding, given, named, out, saved, workspace)
-        check(call)
-        return call
+        return Bound(self, check(Call(self._slots, True, given, **named)))
 
     def _run(self, call: Call) -> Any:
         if not call.asked:
