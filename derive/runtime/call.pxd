@@ -21,11 +21,13 @@ cdef class Call:
     cdef dict converted      # arrays made of other things, by slot
     cdef tuple numbers       # the sizes as Python numbers, once something asks for them
 
-    cdef int fill(self, tuple given, dict named, out, saved, workspace) except -1
     cdef int run(self) except -1
     cdef int release(self) except -1
 
 
 cdef object dtype_of(Call call)
+cdef int hold(Call call, int i, value) except -1
+cdef int copy(Call call, int i, dtype) except -1
 cdef tuple known(Call call)
-cdef bint ranges(Call call) except -1
+cdef bint fits(Call call, int i) except -1
+cdef Py_ssize_t extent(Call call, int i, int axis) except -2

@@ -25,9 +25,10 @@ from derive.runtime.declare import Argument, Leaf
 from derive.runtime.pickling import referable, reference_of
 
 from derive.runtime cimport module as build
-from derive.runtime.call cimport Call, dtype_of, known, ranges
+from derive.runtime.call cimport Call, dtype_of, known
 from derive.runtime.interrupt cimport forks
 from derive.runtime.layout cimport Layout
+from derive.runtime.steps cimport fill, ranges
 
 cdef extern from "cpu.h":
     bint layerwise_cpu_supports(const char* name)
@@ -75,7 +76,9 @@ cdef class Kernel(Layout):
 
     def __call__(self, *given, out=None, saved=None, workspace=None, **named):
         cdef Call call = Call.__new__(Call, self)
-        call.fill(given, named, out, saved, workspace)
+        call.given, call.named, call.out = given, named, out
+        call.saved, call.workspace = saved, workspace
+        fill(call)
         call.run()
         return call.results
 
@@ -87,7 +90,9 @@ cdef class Kernel(Layout):
         """
         cdef Bound bound = Bound.__new__(Bound, self)
         bound.binding = True
-        bound.fill(given, named, out, saved, workspace)
+        bound.given, bound.named, bound.out = given, named, out
+        bound.saved, bound.workspace = saved, workspace
+        fill(bound)
         return bound
 
     def __reduce__(self):
