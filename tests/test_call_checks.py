@@ -20,8 +20,8 @@ from fuzzed_calls import NAMES, bad_call
 from derive import library
 from derive.kernels.interpreting import plain_edge
 from derive.kernels.interpreting.evaluated import evaluated_module
-from derive.runtime import steps as compiled_edge
 from derive.runtime import checks
+from derive.runtime import steps as compiled_edge
 from derive.runtime.called import Call
 
 Named = dict[str, Any]
@@ -65,7 +65,9 @@ def by_compiled(kernel: Any, call: Named, binding: bool = False) -> Outcome:
         (kernel.bind if binding else kernel)(**call)
     except Exception as error:
         # a step that calls a function of a row is seen in the traceback
-        frames = [frame.name.rpartition(".")[2] for frame in traceback.extract_tb(error.__traceback__)]
+        frames = [
+            frame.name.rpartition(".")[2] for frame in traceback.extract_tb(error.__traceback__)
+        ]
         steps += [name for name in frames if name in compiled_edge.NAMES]
         return steps[0], type(error), sentence(error)
     finally:
@@ -205,7 +207,9 @@ def test_of_two_faults_both_edges_name_the_first(at: tuple[str, str]) -> None:
             continue
         for first, second in ((one, other), (other, one)):
             call = good_call(*at)
-            with suppress(KeyError, TypeError, IndexError, AttributeError):  # the first took it away
+            with suppress(
+                KeyError, TypeError, IndexError, AttributeError
+            ):  # the first took it away
                 first[3](call)
                 second[3](call)
                 compiled, table = both(*at, call)
@@ -305,4 +309,6 @@ def test_an_exception_holds_no_array(row: str, layer: str, program: str, change:
         getattr(generated(layer), program)(**call)
     except (TypeError, ValueError) as error:
         kept.append(error)
-    assert kept and (row in {"arguments", "arrays"} or [sys.getrefcount(array) for array in arrays] == before)
+    assert kept and (
+        row in {"arguments", "arrays"} or [sys.getrefcount(array) for array in arrays] == before
+    )

@@ -77,7 +77,7 @@ class Call:
         return array_of(self.slots, slot, value, self.binding, like)
 
     def require_dtype(self, slot: int, array: Array, fits: bool, expected: str) -> None:
-        """Raises TypeError where the dtype doesn't fit, ValueError where the array is misaligned."""
+        """Raises TypeError where the dtype doesn't fit, ValueError for a misaligned array."""
         if not fits:
             text = f"has dtype {array.dtype}, expected {expected}"
             raise self.slots.wrong(slot, text, TypeError)

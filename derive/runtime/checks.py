@@ -1,10 +1,10 @@
 """Every check of a call, in its order, with its law and its sentence.
 
 `CHECKS` is the table.  A row is a function: its name, what must hold (the docstring), and how the
-call is refused where it doesn't (TypeError or ValueError).  An edge without a compiler runs the rows
-one after the other.  The compiled edge has a step of the same name for each row, which only says
-whether the row would raise; where one doesn't pass, the same call is handed to the table, which
-raises.
+call is refused where it doesn't (TypeError or ValueError).  An edge without a compiler runs the
+rows one after the other.  The compiled edge, `steps.pyx`, has a step of the same name for each row,
+which only says whether the row would raise; a call that doesn't pass a step is handed to the table,
+which raises.
 """
 
 from __future__ import annotations

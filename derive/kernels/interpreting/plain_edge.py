@@ -1,8 +1,8 @@
 """The edge in Python, for where the compiled one can't be had: the same calls, checks, sentences.
 
-`derive/runtime/edge.pyx` says what a call takes, `derive/runtime/checks.py` when it is refused.  A
-kernel here, too, is given the addresses of two functions, and hands them the sizes and the addresses
-of arrays that were all checked before.
+`derive/runtime/edge.pyx` says what a call takes, `derive/runtime/checks.py` when it is refused.
+A kernel here is given the addresses of two functions, too.  It hands them the sizes and the
+addresses of the arrays, after all checks.
 """
 
 from __future__ import annotations
