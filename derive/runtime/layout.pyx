@@ -10,7 +10,7 @@ from derive.runtime.slots import Slots
 
 
 cdef class Layout:
-    """The slots of a kernel, one for each pointer of its function, and the extents of each."""
+    """The slots of a kernel, one for each pointer of its function, and their extents."""
 
     def __cinit__(self, str name, str doc="", *, sizes, arguments, results, mode="overwrite",
                   saved=None, saved_role=None, workspace=None, within=(),

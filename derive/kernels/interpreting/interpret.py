@@ -30,7 +30,7 @@ __all__ = ["InterpretationError", "Interpreted"]
 class Interpreted:
     """A lowered kernel under the protocol of compiled ones: `kernel(x, W, out=.., saved=..)`.
 
-    If `thrifty`, a workspace buffer that is computed and that nothing reads is an error, too.
+    If `thrifty`, it is an error, too, to fill a workspace buffer that nothing reads.
     """
 
     def __init__(self, kernel: Kernel, thrifty: bool = False) -> None:
@@ -124,7 +124,7 @@ class _Call:
     def arrays(
         self, buffers: Iterable[Buffer], arrays: Iterable[Array | None], writable: bool
     ) -> None:
-        """Arguments, or results: NULL where not asked for, unwritten where they are overwritten."""
+        """Arguments or results; NULL where not asked for.  Results to overwrite begin unwritten."""
         fresh = writable and not self.kernel.program.accumulate
         for buffer, array in zip(buffers, arrays, strict=True):
             if array is None:
@@ -147,7 +147,7 @@ class _Call:
         self.memory["saved"] = None if last is None else self.memory[last]
 
     def workspace(self, array: Array | None, arguments: Sequence[Array]) -> None:
-        """Buffers that share entries share their writers: who wrote last is known."""
+        """Buffers that share entries share the record of who wrote them last."""
         size = self.scalars.number(self.kernel.workspace_count)
         entries = np.full(size, np.nan, _real(arguments)) if array is None else array
         writer = np.full(size, UNWRITTEN)
