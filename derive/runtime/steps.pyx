@@ -31,9 +31,7 @@ cdef object zeros = np.zeros
 cdef object INT = called.INT
 cdef Py_ssize_t LARGEST = called.LARGEST
 
-cdef struct Step:
-    const char* name
-    bint (*passes)(Call) except -1
+ctypedef bint (*Step)(Call) except -1
 
 
 # ---- the steps: what is read ----
@@ -295,21 +293,37 @@ cdef enum:
     COUNT = 14
 
 cdef Step[COUNT] STEPS
-STEPS = [
-    Step("arguments", arguments), Step("arrays", arrays), Step("dtypes", dtypes),
-    Step("axes", axes), Step("keywords", keywords), Step("sizes", sizes),
-    Step("within", within), Step("shapes", shapes), Step("saved", saved),
-    Step("results", results), Step("workspace", workspace), Step("overlap", overlap),
-    Step("copies", copies), Step("ranges", ranges),
-]
-NAMES = tuple([STEPS[k].name.decode("ascii") for k in range(COUNT)])
+NAMES = []
+
+
+cdef int add(name, Step step) except -1:
+    STEPS[len(NAMES)] = step
+    NAMES.append(name)
+    return 0
+
+
+add("arguments", arguments)
+add("arrays", arrays)
+add("dtypes", dtypes)
+add("axes", axes)
+add("keywords", keywords)
+add("sizes", sizes)
+add("within", within)
+add("shapes", shapes)
+add("saved", saved)
+add("results", results)
+add("workspace", workspace)
+add("overlap", overlap)
+add("copies", copies)
+add("ranges", ranges)
+assert len(NAMES) == COUNT
 
 
 cdef int fill(Call call) except -1:
     """Take the steps in their order.  Raises what the table of checks raises."""
     cdef int k
     for k in range(COUNT):
-        if not STEPS[k].passes(call):
+        if not STEPS[k](call):
             call.release()
             raise refusal(
                 NAMES[k], call.converted or {}, call.kernel.arrays, call.binding, call.given,
