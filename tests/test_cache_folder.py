@@ -215,7 +215,7 @@ class Hidden:
 
 def without_edge(folder: Path | None) -> tuple[float, list[str], str]:
     """A compilation, what was compiled, and from where the edge was loaded."""
-    for name in ("interrupt", "layout", "call", "edge"):
+    for name in ("interrupt", "layout", "call", "steps", "edge"):
         sys.modules.pop(f"derive.runtime.{name}", None)
     sys.meta_path.insert(0, Hidden())
     lines: list[str] = []
@@ -228,7 +228,8 @@ def test_an_edge_that_the_package_lacks_is_in_the_cache(tmp_path):
     folder = tmp_path / "c"
     runtime = sorted((PACKAGE / "runtime").iterdir())
     found, lines, file = elsewhere(without_edge, folder)
-    edge = [f"compiling derive.runtime.{name}" for name in ("interrupt", "layout", "call", "edge")]
+    names = ("interrupt", "layout", "call", "steps", "edge")
+    edge = [f"compiling derive.runtime.{name}" for name in names]
     assert found == 18.0 and lines == [*edge, "compiling power"]
     assert Path(file).parent.parent == folder
     assert elsewhere(without_edge, folder) == (18.0, [], file)

@@ -28,7 +28,7 @@ chosen = pytest.mark.parametrize("layer", CHOSEN, ids=lambda layer: layer.name)
 
 PROGRAM = """
 import sys, warnings
-for name in ("edge", "call", "layout", "interrupt"):  # as in a checkout before it is built
+for name in ("edge", "steps", "call", "layout", "interrupt"):  # as in a checkout before it is built
     sys.modules[f"derive.runtime.{name}"] = None
 import numpy
 from derive import R, dims, layer, tanh

@@ -40,11 +40,6 @@ cdef inline bint contiguous(const Py_buffer* view) noexcept:
     return PyBuffer_IsContiguous(view, b"C")
 
 
-cdef inline tuple shape_of(const Py_buffer* view):
-    cdef int axis
-    return tuple([view.shape[axis] for axis in range(view.ndim)])
-
-
 cdef inline void span(Place* place) noexcept:
     """The memory an array reaches over, whatever its strides."""
     cdef Py_buffer* view = &place.view
@@ -62,7 +57,7 @@ cdef inline void span(Place* place) noexcept:
             place.high += reach
 
 
-cdef inline bint overlap(const Place* a, const Place* b) noexcept:
+cdef inline bint overlapping(const Place* a, const Place* b) noexcept:
     """Whether two spans meet; one that is empty meets none."""
     return a.low < a.high and b.low < b.high and a.low < b.high and b.low < a.high
 

@@ -11,49 +11,23 @@ cdef class Call:
     cdef bint batched
     cdef bint asked          # some result is to be computed
     cdef Number number       # FLOAT64 or FLOAT32
-    cdef Py_ssize_t* size
+    cdef Py_ssize_t* size    # -1 where it is not known yet
     cdef Place* place
     cdef void** pointer
     cdef void* own           # a workspace made here
-    cdef dict keywords
-    cdef tuple values        # the sizes as Python numbers, once something asks for them
+    cdef tuple given, values # the arguments, and one value for each of their arrays
+    cdef dict named          # arguments by name; once these are in their order, sizes
+    cdef object out, saved, workspace
+    cdef dict converted      # arrays made of other things, by slot
+    cdef tuple numbers       # the sizes as Python numbers, once something asks for them
 
-    cdef int fill(self, tuple given, dict named, out, saved, workspace) except -1
     cdef int run(self) except -1
-    cdef int check_ranges(self) except -1
+    cdef int release(self) except -1
 
-    cdef int take_arguments(self, tuple given, dict named) except -1
-    cdef int hold(self, int i, value) except -1
-    cdef object array_from(self, int i, value)
-    cdef int settle_number(self, out) except -1
-    cdef int require_number(self, int i, int first) except -1
-    cdef int refuse_number(self, int i, expected) except -1
-    cdef int settle_batch(self) except -1
-    cdef int settle_sizes(self) except -1
-    cdef int take_keywords(self) except -1
-    cdef bint read_sizes(self, int i) except -1
-    cdef int check_sizes(self) except -1
-    cdef int check_within(self) except -1
 
-    cdef Py_ssize_t extent(self, int i, int axis) except -1
-    cdef Py_ssize_t derive(self, int i, int axis, Py_ssize_t which) except -1
-    cdef tuple expected(self, int i)
-    cdef int check_shape(self, int i) except -1
-    cdef int refuse_shape(self, int i) except -1
-    cdef int learn(self, int i) except -1
-
-    cdef int take_results(self, out) except -1
-    cdef object make(self, int i)
-    cdef object listed_out(self, out)
-    cdef int take_saved(self, saved) except -1
-    cdef int take_workspace(self, workspace) except -1
-    cdef int hold_output(self, int i, value) except -1
-
-    cdef int check_overlap(self) except -1
-    cdef int copy_inputs(self) except -1
-    cdef int copy(self, int i, Number wanted) except -1
-
-    cdef object dtype(self)
-    cdef object sentence(self, int i, text)
-    cdef list shapes(self)
-    cdef dict known_sizes(self)
+cdef object dtype_of(Call call)
+cdef int hold(Call call, int i, value) except -1
+cdef int copy(Call call, int i, dtype) except -1
+cdef tuple known(Call call)
+cdef bint fits(Call call, int i) except -1
+cdef Py_ssize_t extent(Call call, int i, int axis) except -2

@@ -1,4 +1,4 @@
-"""Types of the compiled edge; what each does is said in edge.pyx, layout.pyx and call.pyx."""
+"""Types of the compiled edge; what each does is said in edge.pyx and layout.pyx."""
 
 from collections.abc import Callable
 from inspect import Signature

@@ -25,9 +25,10 @@ from derive.runtime.declare import Argument, Leaf
 from derive.runtime.pickling import referable, reference_of
 
 from derive.runtime cimport module as build
-from derive.runtime.call cimport Call
+from derive.runtime.call cimport Call, dtype_of, known
 from derive.runtime.interrupt cimport forks
 from derive.runtime.layout cimport Layout
+from derive.runtime.steps cimport fill, ranges
 
 cdef extern from "cpu.h":
     bint layerwise_cpu_supports(const char* name)
@@ -75,7 +76,9 @@ cdef class Kernel(Layout):
 
     def __call__(self, *given, out=None, saved=None, workspace=None, **named):
         cdef Call call = Call.__new__(Call, self)
-        call.fill(given, named, out, saved, workspace)
+        call.given, call.named, call.out = given, named, out
+        call.saved, call.workspace = saved, workspace
+        fill(call)
         call.run()
         return call.results
 
@@ -87,7 +90,9 @@ cdef class Kernel(Layout):
         """
         cdef Bound bound = Bound.__new__(Bound, self)
         bound.binding = True
-        bound.fill(given, named, out, saved, workspace)
+        bound.given, bound.named, bound.out = given, named, out
+        bound.saved, bound.workspace = saved, workspace
+        fill(bound)
         return bound
 
     def __reduce__(self):
@@ -123,8 +128,7 @@ cdef class Bound(Call):
             raise RuntimeError(f"{self.kernel.name}: this bound kernel is running in another "
                                "thread; bind one for each thread")
         try:
-            if self.kernel.ranged:
-                self.check_ranges()
+            ranges(self)
             self.run()
         finally:
             layerwise_leave(&self.busy)
@@ -136,8 +140,8 @@ cdef class Bound(Call):
             "kernel, and bind it where it is read")
 
     def __repr__(self):
-        sizes = ", ".join([f"{name}={value}" for name, value in self.known_sizes().items()])
-        return f"<Bound {self.kernel.name} {self.dtype()} {sizes}>"
+        sizes = ", ".join([f"{name}={value}" for name, value in zip(self.kernel.sizes, known(self))])
+        return f"<Bound {self.kernel.name} {dtype_of(self)} {sizes}>"
 
 
 def admit(str name, int convention, str source_hash, str path, str features):

@@ -19,23 +19,26 @@ cdef struct Slot:          # one pointer of the trampoline
     int batch              # axis of the batch, -1 without
     Extent* extent         # ndim of them, then the bound of an index
 
+cdef struct Shown:         # where a size is read off
+    int slot, axis
+
 
 cdef class Layout:
     cdef readonly object declaration
     cdef readonly str name
-    cdef object saved_of, workspace_of
-    cdef tuple leaves        # one for each pointer, in their order
+    cdef object arrays       # the Slots of the kernel
     cdef tuple derived       # functions of the sizes
     cdef tuple asked         # sizes that a call has to give
     cdef tuple within        # functions of the sizes: extents of arrays that are none of the call's
-    cdef int arguments_count, inputs, outputs, saved, workspace, slots  # ends of pointer ranges
-    cdef int sizes_count, batch, steps
-    cdef bint accumulate, reads, ranged, single
-    cdef int* width          # leaves of each argument
+    cdef int inputs, outputs, saved, workspace, slots  # ends of pointer ranges
+    cdef int arguments_count, sizes_count, batch, steps, first_real
+    cdef bint accumulate, reads, ranged
+    cdef bint alone, single  # every argument, every result is one array
     cdef Slot* slot
     cdef Extent* extent
+    cdef Shown* shown        # one for each size
     cdef Trampoline[2] trampoline
 
-    cdef int number_pointers(self) except -1
+    cdef int count(self) except -1
     cdef int lay_out_extents(self) except -1
     cdef Extent coded(self, extent) except *

@@ -27,7 +27,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel puts the library's compiled kernels inside the package; a checkout has them beside it.
 INSTALLED = (PACKAGE / "generated").is_dir()
 GENERATED = (PACKAGE if INSTALLED else PACKAGE.parent) / "generated"
-EDGE = ("interrupt", "layout", "call", "edge")
+EDGE = ("interrupt", "layout", "call", "steps", "edge")
 MARK = HEADER.removeprefix("# ").partition(":")[0]  # in the first line, behind any comment sign
 Progress = Callable[[str], object]
 

@@ -1,6 +1,6 @@
 """Kernels over sequences without a compiler: their statements run on NumPy arrays.
 
-Each step that a kernel calls is its program, evaluated by the reference as it is written.
+Where a kernel calls a step, the NumPy reference evaluates the program of that step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Sizes = Mapping[sympy.Symbol, int]
 class Drive:
     """One call of a kernel over a sequence: its arrays by name, flat, and the indices of its loops.
 
-    A result that is not asked for is None; the workspace is made here, in float64.
+    The array of a result that is not asked for is None.  The workspace is made here, in float64.
     """
 
     def __init__(self, kernel: Kernel, sizes: Sizes, arrays: Mapping[str, Array | None]) -> None:
@@ -41,7 +41,7 @@ class Drive:
         self.block(self.kernel.steps)
 
     def number(self, expression: sympy.Expr) -> int:
-        """A size or a place, at the sizes and loop indices of now."""
+        """A size or a place, at the current sizes and loop indices."""
         return number_at(expression, self.sizes)
 
     def block(self, statements: Iterable[Statement]) -> None:
@@ -121,7 +121,7 @@ class Drive:
 
 
 def number_at(expression: sympy.Expr, sizes: Sizes) -> int:
-    """An expression in sizes and loop indices; computed once, as it comes back at every step."""
+    """An expression in sizes and loop indices.  Cached: every step asks for it again."""
     return _number(expression, *(sizes[symbol] for symbol in _symbols(expression)))
 
 
@@ -151,7 +151,7 @@ def rows_of(result: Result, point: Mapping[Variable, Value], sizes: Sizes) -> An
 
 
 def put(value: Any, arrays: Iterable[Array | None], adds: bool, rows: Any = ...) -> None:
-    """A value written into some rows of arrays, or added; None is passed over."""
+    """Write a value into some rows of arrays, or add it there; an array may be None."""
     for computed, array in zip(flat_arrays(value), arrays, strict=True):
         if array is not None:
             array[rows] = array[rows] + computed[rows] if adds else computed[rows]

@@ -1,7 +1,7 @@
 """Kernels without a compiler: the reference, behind the checked edge of the compiled ones.
 
-A call goes through the same checks; what the edge then calls is no compiled function but one that
-evaluates the program as it is written, in float64.  Saved values have their size and are not used.
+A call goes through the same checks.  The edge then calls a Python function, which evaluates the
+program as it is written, in float64.  `saved` must have its size, but nothing is read from it.
 Where the edge is not compiled either, `plain_edge` takes its place.
 """
 

@@ -1,21 +1,13 @@
-"""The statements of a lowered kernel as Python functions on checked memory.
-
-Each load and store is checked against every axis of its buffer; a read of what was never written,
-or of what another buffer left in the same workspace, is an error, and so is memory that is NULL.
-"""
+"""The statements of a lowered kernel as Python functions on checked memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, singledispatchmethod
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import singledispatchmethod
 
 import numpy as np
-import sympy
 
 from ...language.reference import Array
-from ...language.scalars.operations import Operation
 from ..statements.loops import (
     Accumulate,
     Asked,
@@ -32,215 +24,18 @@ from ..statements.loops import (
     Store,
     Where,
 )
-from ..statements.scalars import (
-    Apply,
-    Buffer,
-    Guards,
-    Inside,
-    Load,
-    Local,
-    Number,
-    Position,
-    Scalar,
-    Subscript,
-    Sum,
-    Times,
-)
-
-UNWRITTEN = -1
-
-
-class InterpretationError(ValueError):
-    """A statement did what no kernel may do; the message names the buffer and the place."""
-
-
-@dataclass
-class Region:
-    """The memory of one buffer: entries, who wrote each of them last, and what may be done."""
-
-    name: str
-    entries: Array
-    shape: tuple[int, ...]
-    writer: Array
-    owner: int
-    writable: bool
-    is_read: bool = False
-
-    def at(self, place: Sequence[int]) -> int:
-        """The offset of a place, every axis checked."""
-        offset = 0
-        for entry, extent in zip(place, self.shape, strict=True):
-            if not 0 <= entry < extent:
-                raise InterpretationError(f"{self.name}{list(place)} is outside of {self.shape}")
-            offset = offset * extent + entry
-        return offset
-
-    def read(self, offset: Any, to_add: bool = False) -> Any:
-        """Entries that were written before; `to_add`: only to be written again."""
-        self.is_read |= not to_add
-        own = self.writer[offset] == self.owner
-        if not (own if isinstance(offset, int) else own.all()):
-            raise InterpretationError(f"{self.name}: entry {offset} is read and was not written")
-        return self.entries[offset]
-
-    def write(self, offset: Any, value: Any) -> None:
-        """Sets entries."""
-        if not self.writable:
-            raise InterpretationError(f"{self.name} is written to and is an input")
-        self.entries[offset], self.writer[offset] = value, self.owner
-
-
-class Memory(dict[str, Region | None]):
-    """The regions by name; None stands for NULL.  `scratch` are those in the workspace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scratch: list[Region] = []
-
-    def check_use(self) -> None:
-        """Every workspace buffer that was written was read: nothing is written but never read."""
-        for region in self.scratch:
-            if np.any(region.writer == region.owner) and not region.is_read:
-                raise InterpretationError(f"{region.name} is computed and nothing reads it")
-
-    def region(self, buffer: Buffer) -> Region:
-        found = self[buffer.name]
-        if found is None:
-            raise InterpretationError(f"{buffer.name} is NULL: it is not asked for")
-        return found
-
-
-@dataclass
-class State:
-    """What changes while a kernel runs: memory, loop indices, named scalars."""
-
-    memory: Memory
-    index: dict[str, int]
-    scalar: dict[str, float]
-
+from .memory import InterpretationError, Region
+from .scalar_functions import Scalars, State
 
 Run = Callable[[State], None]
-Value = Callable[[State], float]
-Whole = Callable[[State], int]
 _Part = tuple[Region, Array]
 
 
-@cache
-def _psi(operation: Operation, *arguments: float) -> float:
-    return float(operation(*arguments))
-
-
-_Sizes = tuple[tuple[sympy.Symbol, int], ...]
-
-
-@cache
-def _known(expression: sympy.Expr, sizes: _Sizes) -> sympy.Expr:
-    return sympy.expand(expression.subs(dict(sizes)))
-
-
-@cache
-def _affine(expression: sympy.Expr, sizes: _Sizes) -> tuple[int, list[tuple[str, int]]]:
-    """The constant of an expression, and the loop indices with their coefficients."""
-    known = _known(expression, sizes)
-    steps = [(str(s), int(known.coeff(s))) for s in sorted(known.free_symbols, key=str)]
-    return int(known.subs(dict.fromkeys(known.free_symbols, 0))), steps
-
-
 class Compiled:
-    """Statements and scalars as Python functions, at known sizes."""
+    """Statements as functions that change the state, at the sizes of `scalars`."""
 
-    def __init__(self, sizes: Mapping[sympy.Symbol, int]) -> None:
-        self.sizes = tuple(sizes.items())
-
-    # --- whole numbers
-
-    def number(self, expression: sympy.Expr) -> int:
-        """A size."""
-        return int(_known(expression, self.sizes))
-
-    def coefficient(self, expression: sympy.Expr) -> float:
-        """A weight, in which sizes may appear."""
-        return float(_known(expression, self.sizes))
-
-    def shape(self, buffer: Buffer) -> tuple[int, ...]:
-        """The extents of a buffer."""
-        return tuple(self.number(extent) for extent in buffer.shape)
-
-    def whole(self, expression: sympy.Expr) -> Whole:
-        """An expression that is affine in the loop indices."""
-        start, steps = _affine(expression, self.sizes)
-        if not steps:
-            return lambda state: start
-        return lambda state: start + sum(step * state.index[name] for name, step in steps)
-
-    def place(self, place: Subscript) -> Callable[[State], list[int]]:
-        """One entry for each axis."""
-        entries = [self.whole(entry) for entry in place]
-        return lambda state: [entry(state) for entry in entries]
-
-    def inside(self, guards: Guards) -> Callable[[State], bool]:
-        """The condition that every guarded entry lies in its range."""
-        pairs = [(self.whole(entry), self.number(extent)) for entry, extent in guards]
-        return lambda state: all(0 <= entry(state) < extent for entry, extent in pairs)
-
-    # --- scalars
-
-    @singledispatchmethod
-    def value(self, scalar: Scalar) -> Value:
-        """The function that a scalar is."""
-        raise TypeError(f"{type(scalar).__name__} is not a scalar")
-
-    @value.register
-    def _(self, scalar: Number) -> Value:
-        number = self.coefficient(scalar.value)
-        return lambda state: number
-
-    @value.register
-    def _(self, scalar: Local) -> Value:
-        return lambda state: state.scalar[scalar.name]
-
-    @value.register
-    def _(self, scalar: Load) -> Value:
-        place = self.place(scalar.place)
-
-        def load(state: State) -> float:
-            region = state.memory.region(scalar.buffer)
-            return float(region.read(region.at(place(state))))
-
-        return load
-
-    @value.register
-    def _(self, scalar: Position) -> Value:
-        return lambda state: float(state.index[str(scalar.index)])
-
-    @value.register
-    def _(self, scalar: Inside) -> Value:
-        inside, value = self.inside(scalar.guards), self.value(scalar.value)
-        return lambda state: value(state) if inside(state) else 0.0
-
-    @value.register
-    def _(self, scalar: Sum) -> Value:
-        terms = [(self.coefficient(w), self.value(term)) for w, term in scalar.terms]
-        return lambda state: sum(weight * term(state) for weight, term in terms)
-
-    @value.register
-    def _(self, scalar: Times) -> Value:
-        factors = [self.value(factor) for factor in scalar.factors]
-
-        def product(state: State) -> float:
-            result = 1.0
-            for factor in factors:
-                result *= factor(state)
-            return result
-
-        return product
-
-    @value.register
-    def _(self, scalar: Apply) -> Value:
-        arguments = [self.value(z) for z in scalar.arguments]
-        return lambda state: _psi(scalar.operation, *(z(state) for z in arguments))
-
-    # --- statements
+    def __init__(self, scalars: Scalars) -> None:
+        self.scalars = scalars
 
     def block(self, statements: Iterable[Statement]) -> Run:
         """Statements one after the other."""
@@ -279,7 +74,7 @@ class Compiled:
 
     @run.register
     def _(self, statement: Where) -> Run:
-        mask, body = self.value(statement.mask), self.block(statement.body)
+        mask, body = self.scalars.value(statement.mask), self.block(statement.body)
 
         def where(state: State) -> None:
             if mask(state) != 0:
@@ -291,7 +86,7 @@ class Compiled:
     def _(self, statement: For) -> Run:
         name, count, body = (
             str(statement.index),
-            self.number(statement.extent),
+            self.scalars.number(statement.extent),
             self.block(statement.body),
         )
         local = _lets(statement.body)
@@ -307,7 +102,7 @@ class Compiled:
 
     @run.register
     def _(self, statement: Let) -> Run:
-        value = self.value(statement.value)
+        value = self.scalars.value(statement.value)
 
         def let(state: State) -> None:
             state.scalar[statement.name] = value(state)
@@ -316,7 +111,7 @@ class Compiled:
 
     @run.register
     def _(self, statement: Accumulate) -> Run:
-        value = self.value(statement.value)
+        value = self.scalars.value(statement.value)
 
         def accumulate(state: State) -> None:
             state.scalar[statement.name] += value(state)
@@ -325,8 +120,8 @@ class Compiled:
 
     @run.register
     def _(self, statement: Select) -> Run:
-        name, place = str(statement.index), self.place(statement.place)
-        count = self.number(statement.extent)
+        name, place = str(statement.index), self.scalars.place(statement.place)
+        count = self.scalars.number(statement.extent)
 
         def select(state: State) -> None:
             region = state.memory.region(statement.buffer)
@@ -337,10 +132,10 @@ class Compiled:
 
     @run.register
     def _(self, statement: Largest) -> Run:
-        lets, value = self.block(statement.lets), self.value(statement.value)
+        lets, value = self.block(statement.lets), self.scalars.value(statement.value)
         found, running = ([*map(str, names)] for names in (statement.indices, statement.running))
-        window = [self.number(extent) for extent in statement.extents]
-        inside = self.inside(statement.guards)
+        window = [self.scalars.number(extent) for extent in statement.extents]
+        inside = self.scalars.inside(statement.guards)
 
         def largest(state: State) -> None:
             entries = {}
@@ -357,8 +152,8 @@ class Compiled:
 
     @run.register
     def _(self, statement: Store) -> Run:
-        place, value = self.place(statement.place), self.value(statement.value)
-        inside = self.inside(statement.guards)
+        place, value = self.scalars.place(statement.place), self.scalars.value(statement.value)
+        inside = self.scalars.inside(statement.guards)
 
         def store(state: State) -> None:
             if inside(state):
@@ -371,7 +166,7 @@ class Compiled:
 
     @run.register
     def _(self, statement: Selected) -> Run:
-        width = self.number(statement.width)
+        width = self.scalars.number(statement.width)
 
         def selected(state: State) -> None:
             regions = (state.memory.region(b) for b in (statement.mask, statement.source))
@@ -390,8 +185,8 @@ class Compiled:
 
     @run.register
     def _(self, statement: Gemm) -> Run:
-        m, n, k = (self.number(size) for size in (statement.M, statement.N, statement.K))
-        alpha = self.coefficient(statement.alpha)
+        m, n, k = (self.scalars.number(size) for size in (statement.M, statement.N, statement.K))
+        alpha = self.scalars.coefficient(statement.alpha)
         a, b, c = (
             self.matrix(matrix, rows, columns)
             for matrix, rows, columns in (
@@ -413,8 +208,8 @@ class Compiled:
 
     def matrix(self, matrix: Matrix, rows: int, columns: int) -> Callable[[State], _Part]:
         """A buffer's region, and the offsets of a matrix's entries in it."""
-        start = self.whole(matrix.offset)
-        row, column = self.number(matrix.row), self.number(matrix.column)
+        start = self.scalars.whole(matrix.offset)
+        row, column = self.scalars.number(matrix.row), self.scalars.number(matrix.column)
         steps = np.add.outer(row * np.arange(rows), column * np.arange(columns))
 
         def part(state: State) -> _Part:

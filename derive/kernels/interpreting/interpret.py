@@ -1,7 +1,7 @@
 """Lowered kernels interpreted on NumPy arrays: slow, and with every check on.
 
-`Interpreted(lower(program))` is called like a compiled kernel.  What its statements do, and what
-they may not do, is in `execution`; here is how the arrays of a call become its memory.
+`Interpreted(lower(program))` is called like a compiled kernel.  Here the arrays of a call become
+its memory; `execution` says what its statements do, `memory` what they may not do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from ...language.spaces import Indices, leaves
 from ...runtime.declare import Argument, Declaration, Leaf
 from ..lowering.lower import Kernel
 from ..statements.scalars import Buffer
-from .execution import UNWRITTEN, Compiled, InterpretationError, Memory, Region, Run, State
+from .execution import Compiled, Run
+from .memory import UNWRITTEN, InterpretationError, Memory, Region
+from .scalar_functions import Scalars, State
 
 __all__ = ["InterpretationError", "Interpreted"]
 
@@ -28,7 +30,7 @@ __all__ = ["InterpretationError", "Interpreted"]
 class Interpreted:
     """A lowered kernel under the protocol of compiled ones: `kernel(x, W, out=.., saved=..)`.
 
-    If `thrifty`, a workspace buffer that is computed and that nothing reads is an error, too.
+    If `thrifty`, it is an error, too, to fill a workspace buffer that nothing reads.
     """
 
     def __init__(self, kernel: Kernel, thrifty: bool = False) -> None:
@@ -41,11 +43,11 @@ class Interpreted:
 
     def saved_size(self, **sizes: int) -> int:
         """The number of saved entries at these sizes."""
-        return Compiled(self._symbolic(sizes)).number(self.kernel.saved_count)
+        return Scalars(self._symbolic(sizes)).number(self.kernel.saved_count)
 
     def workspace_size(self, **sizes: int) -> int:
         """The number of workspace entries at these sizes."""
-        return Compiled(self._symbolic(sizes)).number(self.kernel.workspace_count)
+        return Scalars(self._symbolic(sizes)).number(self.kernel.workspace_count)
 
     def _symbolic(self, sizes: dict[str, int]) -> dict[sympy.Symbol, int]:
         return {size: sizes[str(size)] for size in self.kernel.sizes}
@@ -58,16 +60,16 @@ class Interpreted:
         pairs = zip(self.declaration.arguments, ordered, strict=True)
         arguments = [np.asarray(p) for a, v in pairs for p in self.declaration.parts(a, v)]
         sizes = self._symbolic(self._sizes(arguments, rest))
-        compiled = Compiled(sizes)
-        results = self._results(out, arguments, compiled)
-        call = _Call(self.kernel, compiled)
+        scalars = Scalars(sizes)
+        results = self._results(out, arguments, scalars)
+        call = _Call(self.kernel, scalars)
         call.arrays(self.buffers, arguments, writable=False)
         call.arrays(self.outputs, results, writable=True)
         call.saved(saved)
         call.workspace(workspace, arguments)
         key = tuple(sizes.values())
         if key not in self._compiled:
-            self._compiled[key] = compiled.block(self.kernel.steps)
+            self._compiled[key] = Compiled(scalars).block(self.kernel.steps)
         self._compiled[key](State(call.memory, {}, {}))
         if self.thrifty and key[0] and all(size > 1 for size in key[1:]):  # else all is border
             call.memory.check_use()
@@ -83,7 +85,7 @@ class Interpreted:
         return found
 
     def _results(
-        self, out: Any, arguments: Sequence[Array], compiled: Compiled
+        self, out: Any, arguments: Sequence[Array], scalars: Scalars
     ) -> list[Array | None]:
         if out is not None:
             return self.declaration.outputs(out)  # type: ignore[return-value]
@@ -93,7 +95,7 @@ class Interpreted:
         leaves_ = [leaf for result in self.declaration.results for leaf in result.leaves]
         made: list[Array | None] = []
         for buffer, leaf in zip(self.outputs, leaves_, strict=True):
-            shape = compiled.shape(buffer)
+            shape = scalars.shape(buffer)
             made.append(make(shape[1:] if alone and leaf.batch == 0 else shape, _real(arguments)))
         return made
 
@@ -106,15 +108,15 @@ def _real(arguments: Iterable[Array]) -> Any:
 class _Call:
     """The memory of one call, region by region."""
 
-    def __init__(self, kernel: Kernel, compiled: Compiled) -> None:
-        self.kernel, self.compiled, self.memory = kernel, compiled, Memory()
+    def __init__(self, kernel: Kernel, scalars: Scalars) -> None:
+        self.kernel, self.scalars, self.memory = kernel, scalars, Memory()
         self._owners: Iterator[int] = count()
 
     def _add(self, buffer: Buffer, entries: Array, writer: Array | None, writable: bool) -> Region:
         """A region; without writers it holds what the caller has put there."""
         owner = next(self._owners)
         written = np.full(entries.size, owner) if writer is None else writer
-        shape = self.compiled.shape(buffer)
+        shape = self.scalars.shape(buffer)
         region = Region(buffer.name, entries, shape, written, owner, writable)
         self.memory[buffer.name] = region
         return region
@@ -122,7 +124,7 @@ class _Call:
     def arrays(
         self, buffers: Iterable[Buffer], arrays: Iterable[Array | None], writable: bool
     ) -> None:
-        """Arguments, or results: NULL where not asked for, unwritten where they are overwritten."""
+        """Arguments or results; NULL where not asked for.  Results to overwrite begin unwritten."""
         fresh = writable and not self.kernel.program.accumulate
         for buffer, array in zip(buffers, arrays, strict=True):
             if array is None:
@@ -135,7 +137,7 @@ class _Call:
         """The saved values one after the other; `saved` itself stands for all of them."""
         reads, begin = self.kernel.program.reads_saved, 0
         for buffer in self.kernel.saved:
-            end = begin + self.compiled.number(buffer.count)
+            end = begin + self.scalars.number(buffer.count)
             self.memory[buffer.name] = None
             if array is not None:
                 writer = None if reads else np.full(end - begin, UNWRITTEN)
@@ -145,13 +147,13 @@ class _Call:
         self.memory["saved"] = None if last is None else self.memory[last]
 
     def workspace(self, array: Array | None, arguments: Sequence[Array]) -> None:
-        """Buffers that share entries share their writers: who wrote last is known."""
-        size = self.compiled.number(self.kernel.workspace_count)
+        """Buffers that share entries share the record of who wrote them last."""
+        size = self.scalars.number(self.kernel.workspace_count)
         entries = np.full(size, np.nan, _real(arguments)) if array is None else array
         writer = np.full(size, UNWRITTEN)
         for buffer, offset in self.kernel.workspace:
-            begin = self.compiled.number(offset)
-            part = slice(begin, begin + self.compiled.number(buffer.count))
+            begin = self.scalars.number(offset)
+            part = slice(begin, begin + self.scalars.number(buffer.count))
             self.memory.scratch.append(self._add(buffer, entries[part], writer[part], True))
 
 

@@ -1,7 +1,8 @@
 """The edge in Python, for where the compiled one can't be had: the same calls, checks, sentences.
 
-`derive/runtime/edge.pyx` says what a call takes.  A kernel here, too, is given the addresses of two
-functions, and hands them the sizes and the addresses of arrays that were all checked before.
+`derive/runtime/edge.pyx` says what a call takes, `derive/runtime/checks.py` when it is refused.
+A kernel here is given the addresses of two functions, too.  It hands them the sizes and the
+addresses of the arrays, after all checks.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Callable
 from inspect import Signature
 from typing import Any
 
+from ...runtime.called import DTYPES, Call
+from ...runtime.checks import check, ranges
 from ...runtime.declare import Argument, Declaration
-from .plain_call import Call
-from .plain_inputs import DTYPES, layout
+from ...runtime.slots import Slots
 
 Called = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_ssize_t), ctypes.POINTER(ctypes.c_void_p))
 
@@ -41,8 +43,7 @@ class Kernel:
         self.declaration = Declaration(name, sizes, arguments, results, mode, saved_role)
         self.name, self.sizes, self.arguments, self.results = name, sizes, arguments, results
         self.mode, self.saved_role = mode, saved_role
-        self._layout = layout(self.declaration, saved, workspace, within)
-        self._counts = {"saved": saved, "workspace": workspace}
+        self._slots = Slots(self.declaration, saved, workspace, within)
         self._functions = dict(zip(DTYPES, map(Called, (float64, float32)), strict=True))
 
     @property
@@ -50,11 +51,11 @@ class Kernel:
         return self.declaration.signature()
 
     def __call__(self, /, *given: Any, **named: Any) -> Any:
-        return self._run(Call(self._layout, False, given, **named))
+        return self._run(check(Call(self._slots, False, given, **named)))
 
     def bind(self, /, *given: Any, **named: Any) -> Bound:
         """Check arrays once and hold them; all are NumPy arrays that need no copy."""
-        return Bound(self, Call(self._layout, True, given, **named))
+        return Bound(self, check(Call(self._slots, True, given, **named)))
 
     def _run(self, call: Call) -> Any:
         if not call.asked:
@@ -68,22 +69,11 @@ class Kernel:
 
     def saved_size(self, **sizes: int) -> int:
         """How many elements `saved` has at these sizes (all of them, batch too); 0 if none."""
-        return self._count("saved", sizes)
+        return self._slots.saved_size(sizes)
 
     def workspace_size(self, **sizes: int) -> int:
         """How many elements `workspace` needs at these sizes (all of them, batch too)."""
-        return self._count("workspace", sizes)
-
-    def _count(self, what: str, sizes: dict[str, int]) -> int:
-        if set(sizes) != set(self.sizes):
-            raise TypeError(
-                f"{self.name}: {what}_size takes the sizes {', '.join(self.sizes)}, "
-                f"found {', '.join(sizes) or 'none'}"
-            )
-        if any(value < 0 for value in sizes.values()):
-            raise ValueError(f"{self.name}: {what}_size: a size is negative in {sizes}")
-        function = self._counts[what]
-        return 0 if function is None else int(function(*[sizes[name] for name in self.sizes]))
+        return self._slots.workspace_size(sizes)
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name}{self.__signature__}>"
@@ -110,7 +100,7 @@ class Bound:
                 "each thread"
             )
         try:
-            self._call.check_ranges()
+            ranges(self._call)
             return self.kernel._run(self._call)
         finally:
             self._turn.release()
