@@ -23,8 +23,9 @@ from derive import (
     total_sum,
     variable,
 )
+from derive.kernels.lowering.preparing import prepared
 from derive.kernels.lowering.products import as_product
-from derive.kernels.lowering.schedule import Schedule, prepared
+from derive.kernels.lowering.schedule import Schedule
 from derive.kernels.statements.loops import (
     Accumulate,
     Asked,

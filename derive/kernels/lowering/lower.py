@@ -8,9 +8,6 @@ nest of its own.  Nothing here knows a layer.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import accumulate
 
 import sympy
 
@@ -26,54 +23,22 @@ from ...models.programs import BATCH, Program
 from ..optimise.guards import guards_joined
 from ..optimise.pipeline import PASSES, Pass, optimised
 from ..statements.checking import names_set
-from ..statements.instances import instances
 from ..statements.loops import Asked, Commented, Fill, Statement
 from ..statements.scalars import Buffer
-from .nests import LoopNames, Nest
+from .kernel import Kernel, Line
+from .loop_names import LoopNames
+from .nests import Nest
+from .preparing import prepared
 from .products import Summed, is_sum
 from .rows import cleared_sum, copied_rows, set_rows
-from .schedule import Schedule, Stored, is_leaf, prepared
+from .schedule import Schedule
+from .stored import Stored, is_leaf
 from .sums import sum_statements
-
-
-@dataclass(frozen=True)
-class Line:
-    """What a formula of a step is made of: target = weight right, or += weight right."""
-
-    target: str
-    sign: str
-    right: Node
-    weight: sympy.Expr
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A lowered program: its buffers, its steps, and the names of its indices and scalars."""
-
-    program: Program
-    sizes: tuple[sympy.Symbol, ...]
-    arguments: tuple[tuple[Buffer, ...], ...]
-    results: tuple[tuple[Buffer, ...], ...]
-    saved: tuple[Buffer, ...]
-    workspace: tuple[tuple[Buffer, sympy.Expr], ...]
-    workspace_count: sympy.Expr
-    steps: tuple[Statement, ...]
-    indices: tuple[str, ...]
-    scalars: tuple[str, ...]
-    names: Mapping[Node, str]
-    lines: Mapping[str, Line]
-    saved_nodes: tuple[Node, ...]
-    result_nodes: tuple[tuple[Node, ...], ...]
-    costs: tuple[str, ...] | None = None  # lines about the cost, where they are not counted
-    callees: Mapping[str, Kernel] = field(default_factory=dict)  # the kernels that it calls
-
-    @property
-    def saved_count(self) -> sympy.Expr:
-        """The number of entries that forward saves for backward."""
-        return sum((buffer.count for buffer in self.saved), sympy.S.Zero)
-
+from .workspace import lay_out
 
 UNGUARDED: frozenset[str] = frozenset()
+
+
 # operations within each other, and in all, in a line: what one can read, and a compiler goes down
 DEPTH, LENGTH = 14, 256
 WORDS = ("saved", "workspace")
@@ -379,44 +344,3 @@ def _union(askers: Iterable[frozenset[str]]) -> frozenset[str]:
 def _functions(nodes: Iterable[Node]) -> list[str]:
     """The names of the elementwise operations, which a kernel calls."""
     return [node.operation.name for node in nodes if isinstance(node, Elementwise)]
-
-
-def lay_out(
-    buffers: list[Buffer], steps: list[Statement]
-) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
-    """Each workspace buffer's offset: a place serves several of one size, one at a time."""
-    lives = _lives(set(buffers), steps)
-    sizes: list[sympy.Expr] = []
-    busy: dict[sympy.Expr, list[tuple[int, int]]] = {}  # of a size: the last step, the place
-    free: dict[sympy.Expr, list[int]] = {}
-    placed: dict[Buffer, int] = {}
-    for buffer in sorted(buffers, key=lambda b: lives[b][0]):
-        first, last = lives[buffer]
-        waiting, ready = busy.setdefault(buffer.count, []), free.setdefault(buffer.count, [])
-        while waiting and waiting[0][0] < first:
-            heappush(ready, heappop(waiting)[1])
-        number = heappop(ready) if ready else len(sizes)
-        sizes += [buffer.count] if number == len(sizes) else []
-        heappush(waiting, (last, number))
-        placed[buffer] = number
-    starts = list(accumulate(sizes, initial=sympy.S.Zero))
-    return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
-
-
-def _lives(buffers: set[Buffer], steps: list[Statement]) -> dict[Buffer, tuple[int, int]]:
-    """The first and the last step that reads or writes each buffer."""
-    lives: dict[Buffer, tuple[int, int]] = {}
-    for number, step in enumerate(in_order(steps)):
-        for buffer in instances(step, Buffer):
-            if buffer in buffers:
-                lives[buffer] = lives.get(buffer, (number,))[0], number
-    return lives
-
-
-def in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
-    """The steps one after the other, those under a condition too."""
-    for step in steps:
-        if isinstance(step, Asked):
-            yield from in_order(step.body)
-        else:
-            yield step

@@ -11,105 +11,33 @@ Stages order the stored arrays: in a stage first the loop nests, one for each sh
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 import sympy
 
 from ...language.expressions import (
     Argmax,
-    Constant,
     Contraction,
     Elementwise,
-    Held,
     LinearCombination,
     Node,
-    Projection,
-    Variable,
     is_zero,
     linear_combination,
 )
-from ...language.patterns import as_share, base, is_rearranged
-from ...language.walk import rebuild, topological
+from ...language.patterns import base, is_rearranged
+from ...language.walk import topological
 from .products import (
     Summed,
     as_product,
     is_sum,
-    laid_out,
     reads_in_place,
     strided_base,
     wants_memory,
 )
+from .stored import Stored, is_leaf
 
 ALWAYS = "always"
 LONG = 32  # operations that are not done again in another loop nest
-WIDE = 64  # terms of a sum within a sum that are written as terms of the outer one
-
-
-def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
-    """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum.
-
-    Products with windows are products with what the windows show; shares of a sum of exponentials
-    are the exponentials that are summed, times one number.
-    """
-    order = topological(*roots)
-    uses = Counter(operand for node in order for operand in node.operands)
-    new: dict[Node, Node] = {}
-    for node in order:
-        if isinstance(node, Held):
-            new[node] = new[node.operand]
-        elif isinstance(node, LinearCombination) and node.terms:
-            new[node] = _flat_sum(node, new, lambda x: uses[x] == 1 and x not in names)
-        else:
-            made = laid_out(rebuild(node, [new[operand] for operand in node.operands]))
-            share = as_share(made)
-            new[node] = made if share is None else share
-    return new
-
-
-def _flat_sum(
-    node: LinearCombination, new: Mapping[Node, Node], once: Callable[[Node], bool]
-) -> Node:
-    """The sum with the terms of sums that are read here alone; one of more than WIDE is kept."""
-    terms: list[tuple[sympy.Expr, Node]] = []
-    for weight, x in node.terms:
-        inner = new[x] if once(x) else None
-        if isinstance(inner, LinearCombination) and 0 < len(inner.terms) <= WIDE:
-            terms += [(weight * w, t) for w, t in inner.terms]
-        else:
-            terms.append((weight, new[x]))
-    return linear_combination(terms) if terms else node
-
-
-def is_leaf(node: Node) -> bool:
-    """An argument, a component of one, or a number."""
-    return isinstance(node, (Variable, Projection, Constant)) or is_zero(node)
-
-
-@dataclass(eq=False)
-class Stored:
-    """A buffer's content: a pointwise part and weighted sums; who asks for it; its stage."""
-
-    node: Node
-    pointwise: Node | None
-    sums: list[tuple[sympy.Expr, Summed]]
-    result: str | None
-    guards: frozenset[str] = frozenset()
-    pointwise_stage: int = 0
-    sum_stages: tuple[int, ...] = ()
-
-    @property
-    def stage(self) -> int:
-        """The stage in which the buffer is complete."""
-        return max([self.pointwise_stage, *self.sum_stages])
-
-    @property
-    def first_sum(self) -> Summed | None:
-        """The sum that sets the buffer where no pointwise part does: the first to be made."""
-        if self.pointwise is not None or not self.sums:
-            return None
-        return self.sums[self.sum_stages.index(min(self.sum_stages))][1]
 
 
 class Schedule:

@@ -11,7 +11,9 @@ from ...language.forms import Access
 from ...language.patterns import is_rearranged
 from ..statements.loops import Accumulate, Fill, Gemm, Let, Matrix, Statement, Store
 from ..statements.scalars import Buffer, Local, Number
-from .nests import LoopNames, Memory, Points, in_loops, placed, weighted
+from .loop_names import LoopNames
+from .nests import in_loops
+from .points import Memory, Points, placed, weighted
 from .products import Summed, as_product, shown_indices, strided_base
 
 

@@ -14,11 +14,12 @@ from ...language.roles import GIVEN
 from ...models.programs import BATCH
 from ...recurrence.hybrid import Hybrid
 from ...recurrence.influence import Influence
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.loops import Commented, For, Statement, Where
 from ..statements.scalars import Buffer, Load, Pieces
 from .cell_over_time import CellLoop, SequenceArguments, gradient_results, last_states
-from .sequence_kernel import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
+from .sequence_kernel import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack
+from .steps import Steps
 from .through_time import initial_bar
 
 

@@ -18,11 +18,12 @@ from ...models.levels import CellInstance, Level
 from ...models.programs import BATCH
 from ...recurrence.influence import bar_name
 from ...recurrence.transitions import Transition
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.loops import Commented, Copy, For, Statement
 from ..statements.scalars import Pieces
 from .cell_over_time import CellLoop, SequenceArguments, gradient_results, last_states
-from .sequence_kernel import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
+from .sequence_kernel import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack
+from .steps import Steps
 
 
 def forward(steps: Steps) -> Kernel:
