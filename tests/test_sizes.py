@@ -17,7 +17,6 @@ FILES = {
     "evidence/proofs/equality.py": 303,
     "kernels/interpreting/execution.py": 436,
     "kernels/lowering/lower.py": 347,
-    "kernels/lowering/schedule.py": 371,
     "kernels/printing/emit.py": 315,
     "language/normal_form.py": 352,
     "language/scalars/operations.py": 393,

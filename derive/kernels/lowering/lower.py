@@ -31,8 +31,8 @@ from .nests import Nest
 from .preparing import prepared
 from .products import Summed, is_sum
 from .rows import cleared_sum, copied_rows, set_rows
-from .schedule import Schedule
-from .stored import Stored, is_leaf
+from .schedule import scheduled
+from .stored import SAVED, Schedule, Stored, Wanted, is_leaf
 from .sums import sum_statements
 from .workspace import lay_out
 
@@ -159,7 +159,7 @@ class _Lowering:
 
     def _schedule(self) -> Schedule:
         wanted = [
-            (buffer.name, node, buffer not in self.added)
+            Wanted(buffer.name, node, buffer not in self.added)
             for buffers, nodes in zip(self.results, self.result_nodes, strict=True)
             for buffer, node in zip(buffers, nodes, strict=True)
             if buffer not in self.where
@@ -167,8 +167,8 @@ class _Lowering:
         if self.program.reads_saved:
             self.memory.update(zip(self.saves, self.saved, strict=True))
         else:
-            wanted += [("saved", node, False) for node in self.saves]
-        return Schedule(wanted, list(self.memory))
+            wanted += [Wanted(SAVED, node, False) for node in self.saves]
+        return scheduled(wanted, self.memory)
 
     def _stored(self, schedule: Schedule) -> list[Buffer]:
         """Gives every stored expression its buffer: a result's own, or workspace."""
@@ -267,9 +267,7 @@ class _Lowering:
             contents, key=lambda s: (bool(guards[s]), -len(guards[s]), sorted(guards[s]))
         )
         roots = {s: s.pointwise for s in ordered if s.pointwise is not None}
-        nest.count(
-            list(roots.values()), [s.node for s in contents if self.schedule.owner(s.node) is s]
-        )
+        nest.count(list(roots.values()), [s.node for s in contents if self.schedule.has_own(s)])
         body: list[Statement] = []
         for stored in (s for s in ordered if not guards[s]):
             body += nest.store(self.targets[stored], roots[stored], self._adds(stored), UNGUARDED)
@@ -305,9 +303,7 @@ class _Lowering:
         assert stored.pointwise is not None
         below = nest.named_below(stored.pointwise)
         lets = [self._line(self.names[node], "=", node) for node in below]
-        again = (
-            stored.node in self.schedule.stored and self.schedule.owner(stored.node) is not stored
-        )
+        again = stored.node in self.schedule.stored and not self.schedule.has_own(stored)
         copied = stored.result == "saved" or again or is_leaf(stored.node) or self._adds(stored)
         shown = target if copied else self.names.get(stored.node, target)
         sign = "+=" if self._adds(stored) else "="
