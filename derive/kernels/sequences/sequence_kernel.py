@@ -19,8 +19,8 @@ from ...language.roles import Argument
 from ...language.spaces import Indices, Space, leaves
 from ...models.programs import BATCH, Program, Result
 from ...recurrence.hybrid import TIMES
+from ..lowering.arrays import WORDS
 from ..lowering.kernel import Kernel
-from ..lowering.lower import WORDS
 from ..statements.loops import Asked, Call, Commented, Copy, Fill, Pointer, Statement
 from ..statements.scalars import Buffer
 from .recurrent_cost import called_costs
