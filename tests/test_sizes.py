@@ -31,8 +31,6 @@ FILES = {
     "writing/typesetting/linear_algebra.py": 304,
 }
 FUNCTIONS: dict[str, int] = {
-    "kernels/sequences/forward_gradients.py:rtrl": 43,
-    "kernels/sequences/through_time.py:truncated_bptt": 42,
     "language/scalars/operations.py:operation": 46,
     "models/cells.py:stack": 41,
     "models/layers.py:of": 47,

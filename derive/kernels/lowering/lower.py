@@ -32,7 +32,7 @@ from .sums import sum_statements
 from .workspace import lay_out
 
 UNGUARDED: frozenset[str] = frozenset()
-# operations within each other, and in all, in a line: what one can read, and a compiler goes down
+# of a formula: operations within each other, and in all; longer ones are read by nobody
 DEPTH, LENGTH = 14, 256
 
 

@@ -1,4 +1,4 @@
-"""Loop nests: scalars at a point, and the stores of what a nest makes."""
+"""Loop nests: the entries of several buffers of one shape, made together, and what they share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Nest:
         self.indices, self.shape = indices, shape
         self.place = tuple(indices.fresh(shape))
         self.points = Points(memory, names, indices)
-        # what is named so far, by the results that ask for it; empty for no guard
+        # What is named so far, by the results that ask for it; empty for no guard.  A scalar that
+        # is set under a guard must not be read outside of it: each guard has names of its own.
         self._named: dict[frozenset[str], tuple[Known, Selected]] = {}
         self._seen: set[Node] = set()
 
@@ -54,7 +55,8 @@ class Nest:
     ) -> Iterator[tuple[frozenset[str], list[Statement]]]:
         """Names what roots with different NULL guards use, under a guard that is their union.
 
-        A union of all the guards of the nest needs no guard of its own.
+        Otherwise each would compute it again under its own guard.  A union of all the guards of the
+        nest needs no guard of its own: the whole nest has it.
         """
         for node, askers in self._askers(roots).items():
             if len(askers) > 1:

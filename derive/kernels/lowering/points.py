@@ -82,7 +82,8 @@ class Points:
     def value(self, node: Node, place: Subscript, root: bool = False) -> Scalar:
         """The scalar of an expression at a place, by name where it is used again or has one.
 
-        The root of a store needs no name of its own."""
+        The root of a store needs no name of its own.
+        """
         stack = [(node, place, False)]
         while stack:
             inner, at, ready = stack.pop()
@@ -110,12 +111,13 @@ class Points:
 
     def _wants_name(self, node: Node, place: Subscript, scalar: Scalar, root: bool) -> bool:
         if isinstance(scalar, (Local, Number, Load, Position)):
-            return False
+            return False  # as short as a name would be
         if isinstance(scalar, Sum) and len(scalar.terms) > WIDE:
             return True
         if self.nested[node, place] >= NESTED and not root:
             return True
         named = node in self.names and not root
+        # what is only rearranged is a load at another place, which needs no name
         return named or (self.uses.get((node, place), 0) > 1 and not is_rearranged(node))
 
     def reads(

@@ -25,14 +25,15 @@ WIDE = 64  # terms of a sum within a sum that are written as terms of the outer 
 def prepared(roots: Iterable[Node], names: Container[Node]) -> dict[Node, Node]:
     """Every node as it is lowered: held values are plain ones, nameless sums in sums one sum.
 
-    Products with windows are products with what the windows show; shares of a sum of exponentials
-    are the exponentials that are summed, times one number.
+    Products with windows are products with what the windows show: those are matrix products.
+    Shares of a sum of exponentials are the exponentials that are summed, times one number: a
+    division for each row in place of an exponential for each entry.
     """
     order = topological(*roots)
     uses = Counter(operand for node in order for operand in node.operands)
     new: dict[Node, Node] = {}
     for node in order:
-        if isinstance(node, Held):
+        if isinstance(node, Held):  # nothing more is derived
             new[node] = new[node.operand]
         elif isinstance(node, LinearCombination) and node.terms:
             new[node] = _flat_sum(node, new, lambda x: uses[x] == 1 and x not in names)

@@ -1,4 +1,4 @@
-"""Rows of a batch that a mask selects: copied or set as wholes, a mask outside of the loops."""
+"""Rows of a batch that a mask selects, copied or set whole: the mask is asked once a row."""
 
 from __future__ import annotations
 

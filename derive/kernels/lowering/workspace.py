@@ -16,7 +16,10 @@ from ..statements.scalars import Buffer
 def lay_out(
     buffers: list[Buffer], steps: list[Statement]
 ) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
-    """Each workspace buffer's offset: a place serves several of one size, one at a time."""
+    """Each workspace buffer's offset: a place serves several of one size, one at a time.
+
+    Of one size as formulas: which of two different ones is larger is not known before the call.
+    """
     lives = _lives(set(buffers), steps)
     sizes: list[sympy.Expr] = []
     busy: dict[sympy.Expr, list[tuple[int, int]]] = {}  # of a size: the last step, the place
