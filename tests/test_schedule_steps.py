@@ -1,6 +1,7 @@
 """The steps that make a schedule: the law of each, in every kernel of every layer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 from declared import LAYERS
@@ -14,24 +15,25 @@ from derive.kernels.lowering.sharing import shared
 from derive.kernels.lowering.staging import staged
 from derive.kernels.lowering.stored import Demand, Schedule, Stored
 from derive.language.expressions import Node
-from derive.models.programs import Program, programs
+from derive.models.programs import programs
 
 PROGRAMS = {
     f"{name}.{program.name}": program
     for name, layer in (LAYERS | SINGLE).items()
     for program in programs(layer)
 }
-on_every_program = pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+on_every_program = pytest.mark.parametrize("name", PROGRAMS)
+Step = Callable[[Schedule], Schedule]
+SETTLED = (chosen, staged, shared, staged)  # all steps but the last
 
 
-def begun(program: Program) -> Schedule:
-    arrays = Arrays(program)
+@cache
+def after(name: str, steps: tuple[Step, ...]) -> Schedule:
+    """The schedule of a program after some steps."""
+    if steps:
+        return steps[-1](after(name, steps[:-1]))
+    arrays = Arrays(PROGRAMS[name])
     return Schedule(Demand(tuple(arrays.wanted), frozenset(arrays.memory)))
-
-
-def settled(program: Program) -> Schedule:
-    """A schedule after all steps but the last."""
-    return staged(shared(staged(chosen(begun(program)))))
 
 
 def stages(schedule: Schedule) -> dict[Node, tuple[object, ...]]:
@@ -60,8 +62,8 @@ def loads(schedule: Schedule, stored: Stored) -> Iterator[Stored]:
 
 
 @on_every_program
-def test_what_is_read_from_memory_is_there(program: Program) -> None:
-    schedule = chosen(begun(program))
+def test_what_is_read_from_memory_is_there(name: str) -> None:
+    schedule = after(name, (chosen,))
     computed = [n for n in schedule.demand.order if not schedule.demand.is_given(n)]
     for node in computed:
         for read in schedule.demand.reads(node):
@@ -72,8 +74,8 @@ def test_what_is_read_from_memory_is_there(program: Program) -> None:
 
 
 @on_every_program
-def test_a_nest_loads_what_earlier_stages_made(program: Program) -> None:
-    schedule = settled(program)
+def test_a_nest_loads_what_earlier_stages_made(name: str) -> None:
+    schedule = after(name, SETTLED)
     for stored in schedule.contents:
         assert all(stage >= stored.pointwise_stage for stage in stored.sum_stages)
         for source in loads(schedule, stored) if stored.pointwise is not None else ():
@@ -82,30 +84,30 @@ def test_a_nest_loads_what_earlier_stages_made(program: Program) -> None:
 
 
 @on_every_program
-def test_staging_again_changes_nothing(program: Program) -> None:
-    schedule = settled(program)
+def test_staging_again_changes_nothing(name: str) -> None:
+    schedule = after(name, SETTLED)
     again = staged(schedule)
     assert stages(again) == stages(schedule) and of_copies(again) == of_copies(schedule)
 
 
 @on_every_program
-def test_what_is_shared_moves_no_stage(program: Program) -> None:
-    before = staged(chosen(begun(program)))
-    after = staged(shared(before))
-    assert stages(before).items() <= stages(after).items()
-    assert of_copies(before) == of_copies(after)
+def test_what_is_shared_moves_no_stage(name: str) -> None:
+    before = after(name, (chosen, staged))
+    later = after(name, SETTLED)
+    assert stages(before).items() <= stages(later).items()
+    assert of_copies(before) == of_copies(later)
 
 
 @on_every_program
-def test_what_nobody_asks_for_moves_no_stage(program: Program) -> None:
-    schedule = asked(settled(program))
+def test_what_nobody_asks_for_moves_no_stage(name: str) -> None:
+    schedule = after(name, (*SETTLED, asked))
     again = staged(schedule)
     assert stages(again) == stages(schedule) and of_copies(again) == of_copies(schedule)
 
 
 @on_every_program
-def test_an_array_is_made_wherever_one_that_loads_it_is(program: Program) -> None:
-    schedule = asked(settled(program))
+def test_an_array_is_made_wherever_one_that_loads_it_is(name: str) -> None:
+    schedule = after(name, (*SETTLED, asked))
     for stored in schedule.contents:
         for source in loads(schedule, stored) if stored.pointwise is not None else ():
             if not source.is_at_hand(stored.nest):
