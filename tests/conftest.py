@@ -17,8 +17,10 @@ from declared import LAYERS
 from edge_kernels import HAND_WRITTEN, load
 from recurrent_networks import NETWORKS
 
-from derive.kernels.compiling.compile import EXTENSION, Module, compile_modules, locked
+from derive.kernels.compiling.compile import compile_modules
 from derive.kernels.compiling.compiler import NATIVE
+from derive.kernels.compiling.locking import locked
+from derive.kernels.compiling.modules import EXTENSION, Module
 from derive.tools import cache
 from derive.tools.build import build_runtime, differing, load_kernels, texts
 

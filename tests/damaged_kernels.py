@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from derive.kernels.lowering.lower import Kernel
+from derive.kernels.lowering.kernel import Kernel
 from derive.kernels.statements.loops import (
     Accumulate,
     Asked,

@@ -10,7 +10,8 @@ import sympy
 from points import draw
 
 from derive.evidence.checks.sampling import unequal_sizes
-from derive.kernels.lowering.lower import Kernel, lower
+from derive.kernels.lowering.kernel import Kernel
+from derive.kernels.lowering.lower import lower
 from derive.language.reference import flat_arrays, values_of
 from derive.language.roles import MASK
 from derive.models.layers import Layer

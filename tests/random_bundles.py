@@ -18,7 +18,8 @@ from random_drafts import SIZES
 from random_points import ROUNDINGS, TINY, Groups, distance, scales
 from random_trials import BATCH_SIZE, Trial, failure
 
-from derive.kernels.compiling.compile import CompileError, Module, compile_modules
+from derive.kernels.compiling.compile import CompileError, compile_modules
+from derive.kernels.compiling.modules import Module
 from derive.kernels.printing.emit import emit
 from derive.language.reference import flat_arrays, values_of
 from derive.language.walk import topological

@@ -7,7 +7,7 @@ import pytest
 from test_loading import FILE
 
 from derive import R, dims, layer
-from derive.kernels.compiling.compile import EXTENSION
+from derive.kernels.compiling.modules import EXTENSION
 from derive.kernels.printing.emit import HEADER
 from derive.language.names import UnusableName
 from derive.tools import build as subject

@@ -25,7 +25,9 @@ from cached import (
 )
 
 from derive.kernels.compiling import compile as compile_
-from derive.kernels.compiling.compile import EXTENSION, SCRATCH, CompileError
+from derive.kernels.compiling.compile import CompileError
+from derive.kernels.compiling.locking import SCRATCH
+from derive.kernels.compiling.modules import EXTENSION
 from derive.tools import cache
 from derive.tools.cache_folder import CacheError
 

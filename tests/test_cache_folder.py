@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from cached import FORK, builds, elsewhere, power, surroundings, the_entry, value, value_of_two
 
-from derive.kernels.compiling.compile import PACKAGE, SCRATCH, locked
+from derive.kernels.compiling.locking import SCRATCH, locked
+from derive.kernels.compiling.modules import PACKAGE
 from derive.tools import cache, cache_folder
 from derive.tools.cache_folder import CacheError, Unwritable, place, usable
 

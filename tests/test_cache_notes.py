@@ -11,7 +11,7 @@ import pytest
 from cached import builds, elsewhere, power, surroundings, the_entry, value, value_of_two
 
 from derive import Layer
-from derive.kernels.compiling.compile import EXTENSION
+from derive.kernels.compiling.modules import EXTENSION
 from derive.tools import cache
 from derive.tools.cache_notes import notes, remember, remembered
 

@@ -11,8 +11,10 @@ import pytest
 
 from derive.kernels.compiling import compile as subject
 from derive.kernels.compiling import compiler as compiler_
-from derive.kernels.compiling.compile import CompileError, Module, compile_modules, file_hash
+from derive.kernels.compiling import locking, modules
+from derive.kernels.compiling.compile import CompileError, compile_modules
 from derive.kernels.compiling.compiler import CompilerMissing
+from derive.kernels.compiling.modules import Module, file_hash
 
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 TEXT = """\
@@ -66,7 +68,7 @@ def test_a_module_is_compiled_once_and_carries_its_source_hash(tmp_path, monkeyp
 def test_only_the_declared_files_are_left(tmp_path):
     compiled(write(tmp_path, "tidy"))
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("tidy.pyx", "tidy.build.json", f"tidy{subject.EXTENSION}")
+        *("tidy.pyx", "tidy.build.json", f"tidy{modules.EXTENSION}")
     }
 
 
@@ -77,42 +79,42 @@ def test_a_change_of_text_flags_or_library_compiles_again(tmp_path, monkeypatch)
     write(tmp_path, "changing", TEXT.replace("a // b", "a * b"))
     assert compiled(module) == ["compiling changing"]
     assert compiled(module, flags=(*QUICK, "-funroll-loops")) == ["compiling changing"]
-    (tmp_path / f"changing{subject.EXTENSION}").write_bytes(b"damaged")
+    (tmp_path / f"changing{modules.EXTENSION}").write_bytes(b"damaged")
     assert compiled(module, flags=(*QUICK, "-funroll-loops")) == ["compiling changing"]
-    assert load(tmp_path / f"changing{subject.EXTENSION}", "changing").quotient(7, 2) == 14
+    assert load(tmp_path / f"changing{modules.EXTENSION}", "changing").quotient(7, 2) == 14
 
 
 @pytest.mark.parametrize("name", ["runtime/tool.pxd", "runtime/tool.h", "reader.pxd"])
 def test_a_change_of_a_header_changes_the_hash(tmp_path, monkeypatch, name):
     (tmp_path / "runtime").mkdir()
     (tmp_path / name).write_text("one")
-    monkeypatch.setattr(subject, "RUNTIME", tmp_path / "runtime")
+    monkeypatch.setattr(modules, "RUNTIME", tmp_path / "runtime")
     module, compiler = write(tmp_path, "reader"), compiler_.find_compiler(QUICK)
-    before = subject.content_hash(module, compiler)
-    assert subject.content_hash(module, compiler) == before
+    before = modules.content_hash(module, compiler)
+    assert modules.content_hash(module, compiler) == before
     (tmp_path / name).write_text("two")
-    assert subject.content_hash(module, compiler) != before
+    assert modules.content_hash(module, compiler) != before
 
 
 def test_a_new_cython_or_cpu_changes_the_hash(tmp_path, monkeypatch):
     module, compiler = write(tmp_path, "reader"), compiler_.find_compiler(QUICK)
-    before = subject.content_hash(module, compiler)
+    before = modules.content_hash(module, compiler)
     other_cpu = compiler_.Compiler(
         compiler.command, compiler.flags, (*compiler.identity, "__AVX9__")
     )
-    assert subject.content_hash(module, other_cpu) != before
-    monkeypatch.setattr(subject, "version", lambda _: "99.0")
-    assert subject.content_hash(module, compiler) != before
+    assert modules.content_hash(module, other_cpu) != before
+    monkeypatch.setattr(modules, "version", lambda _: "99.0")
+    assert modules.content_hash(module, compiler) != before
 
 
 def test_the_hash_of_texts_is_that_of_their_files(tmp_path):
     module, compiler = write(tmp_path, "reader"), compiler_.find_compiler(QUICK)
     (tmp_path / "reader.pxd").write_text("one")
     texts = {"reader.pyx": TEXT.encode(), "reader.pxd": b"one"}
-    whole = subject.content_hash(module, compiler)
-    assert subject.text_hash("reader", texts, compiler) == whole
-    assert subject.text_hash("reader", {**texts, "reader.pxd": b"two"}, compiler) != whole
-    assert subject.text_hash("writer", texts, compiler) != whole
+    whole = modules.content_hash(module, compiler)
+    assert modules.text_hash("reader", texts, compiler) == whole
+    assert modules.text_hash("reader", {**texts, "reader.pxd": b"two"}, compiler) != whole
+    assert modules.text_hash("writer", texts, compiler) != whole
 
 
 def test_a_package_may_lie_anywhere_and_be_cimported(tmp_path):
@@ -172,7 +174,7 @@ def test_an_error_of_the_compiler_names_the_line_of_the_pyx(tmp_path):
 
 def test_a_failure_keeps_the_former_library_and_is_tried_again(tmp_path):
     module = write(tmp_path, "kept")
-    library = tmp_path / f"kept{subject.EXTENSION}"
+    library = tmp_path / f"kept{modules.EXTENSION}"
     compiled(module)
     former = library.read_bytes()
     write(tmp_path, "kept", "cdef extern from 'absent.h':\n    pass\n")
@@ -211,14 +213,14 @@ def test_builders_of_one_folder_take_turns(tmp_path):
         f"compile_modules([module], flags={QUICK!r}, progress=print)\n"
     )
     (tmp_path / ".build-abandoned").mkdir()
-    with subject.locked(tmp_path):
+    with locking.locked(tmp_path):
         assert not (tmp_path / ".build-abandoned").exists()
         both = [
             subprocess.Popen(
                 [sys.executable, "-c", program],
                 stdout=subprocess.PIPE,
                 text=True,
-                cwd=subject.PACKAGE.parent,
+                cwd=modules.PACKAGE.parent,
             )
             for _ in range(2)
         ]
@@ -233,10 +235,10 @@ def test_without_locks_the_scratch_of_others_is_left(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError("no locks here")
 
-    monkeypatch.setattr(subject.fcntl, "flock", no_locks)
-    (tmp_path / f"{subject.SCRATCH}other").mkdir()
+    monkeypatch.setattr(locking.fcntl, "flock", no_locks)
+    (tmp_path / f"{locking.SCRATCH}other").mkdir()
     assert compiled(write(tmp_path, "alone")) == ["compiling alone"]
-    assert (tmp_path / f"{subject.SCRATCH}other").exists()
+    assert (tmp_path / f"{locking.SCRATCH}other").exists()
 
 
 def test_a_missing_compiler_is_a_sentence_before_any_work(tmp_path, monkeypatch):

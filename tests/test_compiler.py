@@ -13,16 +13,10 @@ from installing import contents
 from test_compile import QUICK, compiled, load, write
 
 from derive.kernels.compiling import compiler
-from derive.kernels.compiling.compile import (
-    EXTENSION,
-    LINK,
-    RUNTIME,
-    CompileError,
-    compile_modules,
-    is_made_of_its_texts,
-)
+from derive.kernels.compiling.compile import LINK, CompileError, compile_modules
 from derive.kernels.compiling.compiler import LIMIT, CompilerMissing, find_compiler
 from derive.kernels.compiling.limited import Programs, Stopped
+from derive.kernels.compiling.modules import EXTENSION, RUNTIME, is_made_of_its_texts
 from derive.tools import build
 from derive.tools.build import build_runtime
 

@@ -28,9 +28,11 @@ from derive import (
     total_sum,
 )
 from derive.evidence.checks.kernel_laws import KernelLaws
-from derive.kernels.compiling.compile import Module, compile_modules
+from derive.kernels.compiling.compile import compile_modules
+from derive.kernels.compiling.modules import Module
 from derive.kernels.interpreting.interpret import Interpreted
-from derive.kernels.lowering.lower import Kernel, lower
+from derive.kernels.lowering.kernel import Kernel
+from derive.kernels.lowering.lower import lower
 from derive.kernels.printing.emit import emit
 from derive.kernels.statements.loops import (
     Call,

@@ -15,7 +15,8 @@ from derive import R, broadcast, dims, layer, total_sum
 from derive.evidence.checks.check import by_layer
 from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.kernels.interpreting.interpret import InterpretationError, Interpreted
-from derive.kernels.lowering.lower import Kernel, lower
+from derive.kernels.lowering.kernel import Kernel
+from derive.kernels.lowering.lower import lower
 from derive.kernels.statements.loops import Asked, Commented, Fill, For, Store
 from derive.kernels.statements.scalars import Buffer, Load
 from derive.models.programs import programs

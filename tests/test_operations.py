@@ -9,7 +9,8 @@ import pytest
 import sympy
 
 from derive.evidence.checks.accuracy import exactly, spacing
-from derive.kernels.compiling.compile import Module, compile_modules
+from derive.kernels.compiling.compile import compile_modules
+from derive.kernels.compiling.modules import Module
 from derive.language.scalars.algebras import Arrays, Multiprecision
 from derive.language.scalars.cython_text import cython_body
 from derive.language.scalars.fold import evaluate

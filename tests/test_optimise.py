@@ -14,7 +14,8 @@ from shipped import SINGLE
 
 from derive import dims
 from derive.kernels.interpreting.interpret import Interpreted
-from derive.kernels.lowering.lower import Kernel, lower
+from derive.kernels.lowering.kernel import Kernel
+from derive.kernels.lowering.lower import lower
 from derive.kernels.optimise.covering import covered
 from derive.kernels.optimise.fusion import fused
 from derive.kernels.optimise.pipeline import PASSES, optimised

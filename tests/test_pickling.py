@@ -16,7 +16,7 @@ from drawn_calls import generated
 from sequence_points import BATCH, parameters, sequences
 
 from derive import Layer
-from derive.kernels.compiling.compile import EXTENSION
+from derive.kernels.compiling.modules import EXTENSION
 from derive.kernels.interpreting import plain_edge
 from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.library.dense import dense

@@ -9,7 +9,8 @@ import sympy
 from test_recurrent_cost import block, costs, form, m, n, q
 
 from derive import library
-from derive.kernels.sequences.sequence_kernel import STEPS, Steps
+from derive.kernels.sequences.sequence_kernel import STEPS
+from derive.kernels.sequences.steps import Steps
 from derive.kernels.sequences.through_time import bptt
 from derive.library.networks import elman
 from derive.library.rnn import vanilla_rnn

@@ -18,7 +18,7 @@ from derive.kernels.sequences.recurrent_cost import (
     leading,
     rtrl_cost,
 )
-from derive.kernels.sequences.sequence_kernel import Steps
+from derive.kernels.sequences.steps import Steps
 from derive.models.programs import BATCH
 from derive.recurrence.hybrid import TIMES, Hybrid
 from derive.recurrence.influence import Influence

@@ -22,8 +22,10 @@ from derive import (
     total_sum,
     variable,
 )
+from derive.kernels.lowering.preparing import prepared
 from derive.kernels.lowering.products import as_product
-from derive.kernels.lowering.schedule import Schedule, prepared
+from derive.kernels.lowering.schedule import scheduled
+from derive.kernels.lowering.stored import Wanted
 from derive.kernels.statements.loops import (
     Accumulate,
     Asked,
@@ -319,7 +321,8 @@ def test_a_place_is_used_again():
 def stored(output, *, readable=True):
     """The expressions that a value of `output` stores on the way."""
     plain = prepared([output], {})[output]
-    schedule = Schedule([("y", plain, readable)], [v for v in topological(plain) if not v.operands])
+    given = [v for v in topological(plain) if not v.operands]
+    schedule = scheduled([Wanted("y", plain, readable)], given)
     return [node for node in schedule.stored if node is not plain]
 
 

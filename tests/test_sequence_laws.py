@@ -16,7 +16,7 @@ from derive import recurrent
 from derive.evidence.checks.check import check
 from derive.evidence.checks.sequence_laws import SequenceLaws
 from derive.kernels.interpreting.evaluated import EvaluatedKernel
-from derive.kernels.lowering.lower import Kernel
+from derive.kernels.lowering.kernel import Kernel
 from derive.kernels.sequences.sequences import Made, sequences
 from derive.language.expressions import linear_combination
 from derive.library.losses import squared_loss

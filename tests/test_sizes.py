@@ -15,12 +15,7 @@ FILES = {
     "evidence/checks/sampling.py": 378,
     "evidence/proofs/components.py": 352,
     "evidence/proofs/equality.py": 303,
-    "kernels/compiling/compile.py": 326,
-    "kernels/lowering/lower.py": 422,
-    "kernels/lowering/nests.py": 489,
-    "kernels/lowering/schedule.py": 441,
-    "kernels/printing/emit.py": 314,
-    "kernels/sequences/sequence_kernel.py": 313,
+    "kernels/printing/emit.py": 315,
     "language/normal_form.py": 352,
     "language/scalars/operations.py": 393,
     "language/spaces.py": 301,
@@ -34,9 +29,6 @@ FILES = {
     "writing/typesetting/linear_algebra.py": 304,
 }
 FUNCTIONS: dict[str, int] = {
-    "kernels/lowering/lower.py:__init__": 41,
-    "kernels/sequences/forward_gradients.py:rtrl": 43,
-    "kernels/sequences/through_time.py:truncated_bptt": 42,
     "language/scalars/operations.py:operation": 46,
     "models/cells.py:stack": 41,
     "models/layers.py:of": 47,

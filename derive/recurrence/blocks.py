@@ -201,6 +201,10 @@ class Blocks:
         }
         return replace(self, terms=terms)
 
+    def held_by(self, stores: Mapping[Key, StoredJacobian]) -> dict[Key, Node]:
+        """The blocks as stored arrays have them, zero where there are none; `holding` is back."""
+        return {key: s.holding(self.of(key)) for key, s in stores.items()}
+
 
 def _is_array(term: Term) -> bool:
     """The term is one array over both accesses as it stands."""

@@ -51,9 +51,8 @@ class Hybrid:
     def __init__(self, influence: Influence) -> None:
         self.influence, self.step = influence, influence.step
         self.transition = influence.transition
-        rows, tied = self.step.D.rows, dict(sorted(self.step.lambda_ties().items()))
-        self.one = identity(rows)
-        self.stores = self.one.stored(tied, self.step.h, self._named)
+        self.one = identity(self.step.D.rows)
+        self.stores = self.step.lambda_arrays(self._named)
         self.Lambda = self.one.holding(self.stores)
         self.before = {key: f"{s.variable.name}_before" for key, s in self.stores.items()}
         names, label = self.transition.names, self.transition.label
@@ -90,9 +89,8 @@ class Hybrid:
 
     def start(self) -> Program:
         """Lambda = id, every sample linked."""
-        results = [
-            Result(s.variable.name, s.holding(self.one.of(key))) for key, s in self.stores.items()
-        ]
+        first = self.one.held_by(self.stores)
+        results = [Result(s.variable.name, first[key]) for key, s in self.stores.items()]
         results.append(Result(self.linked.name, constant(sympy.S.One, self.linked.space)))
         name = f"{self.transition.label}_identity"
         return step(self.transition.layer, name, "Lambda = id", results)
@@ -102,11 +100,10 @@ class Hybrid:
         t = self.transition
         assert t.reset is not None
         linking, nothing = only(self.linked, t.active), zero(self.linked.space)
-        through = self.Lambda.times(self.step.D)
+        through = self.Lambda.times(self.step.D).held_by(self.stores)
         results = [
-            Result(self.before[key], select(linking, self._cut(new), s.variable))
+            Result(self.before[key], select(linking, self._cut(through[key]), s.variable))
             for key, s in self.stores.items()
-            for new in [s.holding(through.of(key))]
         ]
         results += [Result(x.name, only(linking, node)) for node, x in self.factors.items()]
         results.append(Result(self.linking.name, linking))

@@ -6,15 +6,16 @@ masks; what J and Lambda keep tied is read off either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..calculus.structure import whole
 from ..calculus.terms import shape_of, times
-from ..language.expressions import Node
+from ..language.expressions import Node, Variable
+from ..language.spaces import Real
 from ..language.walk import storage
 from ..models.programs import BATCH
-from .blocks import Blocks, Terms, derivative, identity, spaces_of
+from .blocks import Blocks, StoredJacobian, Terms, derivative, identity, spaces_of
 from .ties import Key, Tied, closure, met_in_both, tied_products
 from .transitions import Transition
 
@@ -53,6 +54,11 @@ class Linearisation:
         """The axes of Lambda that stay tied under Lambda = Lambda . D f from the identity on."""
         start = identity(self.D.rows).ties
         return closure(start, lambda Lambda: tied_products(Lambda, self.D.ties))
+
+    def lambda_arrays(self, named: Callable[[Key, Real], Variable]) -> dict[Key, StoredJacobian]:
+        """Arrays for Lambda by two components, `named` by these and space, tied axes once."""
+        tied = dict(sorted(self.lambda_ties().items()))
+        return identity(self.D.rows).stored(tied, self.h, named)
 
 
 def linearised(transition: Transition) -> Linearisation:

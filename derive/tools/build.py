@@ -9,14 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from .. import library
-from ..kernels.compiling.compile import (
-    EXTENSION,
-    RUNTIME,
-    Module,
-    compile_modules,
-    is_made_of_its_texts,
-)
+from ..kernels.compiling.compile import compile_modules
 from ..kernels.compiling.compiler import STRICT
+from ..kernels.compiling.modules import EXTENSION, RUNTIME, Module, is_made_of_its_texts
 from ..kernels.printing.emit import HEADER, emit
 from ..language.names import checked_module
 from ..models.layers import Layer

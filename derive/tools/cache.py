@@ -35,24 +35,22 @@ from pathlib import Path
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
-from ..kernels.compiling.compile import (
-    EXTENSION,
-    SCRATCH,
-    Module,
-    Progress,
-    Target,
-    build_stale,
-    content_hash,
-    file_hash,
-    locked,
-    text_hash,
-)
+from ..kernels.compiling.compile import Progress, build_stale
 from ..kernels.compiling.compiler import (
     NATIVE,
     Compiler,
     CompilerMissing,
     find_compiler,
     stamp,
+)
+from ..kernels.compiling.locking import SCRATCH, locked
+from ..kernels.compiling.modules import (
+    EXTENSION,
+    Module,
+    Target,
+    content_hash,
+    file_hash,
+    text_hash,
 )
 from ..kernels.interpreting import plain_edge
 from ..kernels.interpreting.evaluated import evaluated_module

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ..kernels.compiling.compile import PACKAGE
+from ..kernels.compiling.modules import PACKAGE
 
 VARIABLE = "LAYERWISE_CACHE"
 PRIVATE = 0o700

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..kernels.compiling.compile import SCRATCH
+from ..kernels.compiling.locking import SCRATCH
 
 KEY = re.compile(r"[0-9a-f]{64}")
 NOTE = re.compile(r"\w+-[0-9a-f]{32}\.found")

@@ -25,7 +25,7 @@ from typing import Any
 
 import sympy
 
-from ..kernels.compiling.compile import PACKAGE
+from ..kernels.compiling.modules import PACKAGE
 from ..language.expressions import Node
 from ..models.layers import Layer
 

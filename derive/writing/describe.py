@@ -19,8 +19,8 @@ from ..kernels.sequences.recurrent_cost import (
     hybrid_cost,
     rtrl_cost,
 )
-from ..kernels.sequences.sequence_kernel import Steps
 from ..kernels.sequences.sequences import why_offline
+from ..kernels.sequences.steps import Steps
 from ..language.expressions import is_zero
 from ..language.places import SourceLine
 from ..language.text import Writer

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.sequences.sequence_kernel import Steps
+from ...kernels.sequences.steps import Steps
 from ...language.reference import Array, Value
 from ...language.reference import shape_of as numbers
 from ...language.spaces import leaves

@@ -19,7 +19,7 @@ import sympy
 
 from ...kernels.interpreting.driving import Drive, element, number_at, put, rows_of
 from ...kernels.interpreting.interpret import declaration_of
-from ...kernels.lowering.lower import Kernel
+from ...kernels.lowering.kernel import Kernel
 from ...kernels.sequences.sequences import sequences
 from ...kernels.statements.loops import Call, Copy, Fill, Statement
 from ...kernels.statements.scalars import Buffer

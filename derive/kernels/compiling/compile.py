@@ -13,36 +13,37 @@ Only the standard library is imported here, and Cython once there is something t
 with nothing to do stays quick.
 """
 
-import fcntl
 import gc
-import hashlib
 import importlib
 import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass
-from importlib.metadata import version
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .compiler import ANY, LIMIT, NATIVE, Compiler, find_compiler, seconds
+from .compiler import LIMIT, NATIVE, Compiler, find_compiler, seconds
 from .limited import Programs
+from .locking import SCRATCH, locked
+from .modules import (
+    DIRECTIVES,
+    EXTENSION,
+    PACKAGE,
+    RUNTIME,
+    Module,
+    Target,
+    content_hash,
+    file_hash,
+)
 
-DIRECTIVES = {"boundscheck": False, "wraparound": False, "cdivision": True}
 MAC = sys.platform == "darwin"
 LINK = ("-bundle", "-undefined", "dynamic_lookup") if MAC else ("-shared",)
-EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
-SCRATCH = ".build-"
-PACKAGE = Path(__file__).resolve().parents[2]
-RUNTIME = PACKAGE / "runtime"
 LOAD = """
 import sys
 from importlib import util
@@ -55,55 +56,6 @@ Progress = Callable[[str], object]
 
 class CompileError(Exception):
     """Cython or the C compiler refused a module; the message ends with what it said."""
-
-
-@dataclass(frozen=True)
-class Module:
-    """An extension module to compile: its qualified name and its ``.pyx`` file."""
-
-    name: str
-    source: Path
-
-    def __post_init__(self) -> None:
-        if not all(part.isidentifier() for part in self.name.split(".")):
-            raise ValueError(f"a module's name is identifiers joined by dots, not {self.name!r}")
-        if self.source.name != f"{self.stem}.pyx":
-            expected = f"{self.stem}.pyx"
-            raise ValueError(f"module {self.name} is made of {expected}, not of {self.source.name}")
-
-    @property
-    def package(self) -> tuple[str, ...]:
-        return tuple(self.name.split(".")[:-1])
-
-    @property
-    def stem(self) -> str:
-        return self.name.rpartition(".")[2]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A module, the folder of its library, the hashes of its text and of all it is made of."""
-
-    module: Module
-    folder: Path
-    source_hash: str
-    key: str
-
-    def file(self, suffix: str) -> Path:
-        return self.folder / f"{self.module.stem}{suffix}"
-
-    def record(self) -> dict[str, str]:
-        """What decides the library, what any compiler would be given for it, and the library."""
-        texts, library = content_hash(self.module, ANY), file_hash(self.file(EXTENSION))
-        return {"module": self.module.name, "key": self.key, "texts": texts, "library": library}
-
-    def is_current(self, whatever: tuple[str, ...] = ()) -> bool:
-        """The library is what this record says; `whatever` are entries that may differ."""
-        try:
-            told = dict(json.loads(self.file(".build.json").read_text()))
-            return told == {**self.record(), **{name: told[name] for name in whatever}}
-        except (OSError, ValueError, TypeError, KeyError):  # not built yet, or damaged
-            return False
 
 
 def compile_modules(
@@ -137,11 +89,6 @@ def compile_modules(
         return build_stale(targets, compiler, jobs, progress)
 
 
-def is_made_of_its_texts(module: Module) -> bool:
-    """There is a library beside the source that some compiler made of the texts as they are."""
-    return Target(module, module.source.parent, "", "").is_current(whatever=("key",))
-
-
 def build_stale(
     targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress
 ) -> list[Path]:
@@ -153,69 +100,6 @@ def build_stale(
         _build(stale, compiler, min(jobs, os.cpu_count() or 1), progress)
         importlib.invalidate_caches()
     return [target.file(EXTENSION) for target in targets]
-
-
-# ------------------------------------------------------------------ what a module is made of
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file; that of a ``.pyx`` is the source hash of its module."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def content_hash(module: Module, compiler: Compiler) -> str:
-    """The hash of all that decides a library: texts, versions, ABI, compiler, flags, CPU."""
-    own = [module.source, module.source.with_suffix(".pxd")]
-    texts = {path.name: path.read_bytes() for path in own if path.exists()}
-    return text_hash(module.name, texts, compiler)
-
-
-def text_hash(name: str, texts: Mapping[str, bytes], compiler: Compiler) -> str:
-    """The content hash of a module that is to be made of these texts, by file name."""
-    headers = sorted(path for path in RUNTIME.glob("*") if path.suffix in {".h", ".pxd"})
-    read = [*texts.items(), *((path.name, path.read_bytes()) for path in headers)]
-    hashes = [[file, hashlib.sha256(text).hexdigest()] for file, text in read]
-    parts = [name, hashes, DIRECTIVES, version("Cython"), EXTENSION, compiler.identity]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-# --------------------------------------------------------------------------------- the build
-
-
-@contextmanager
-def locked(folder: Path, mode: int = 0o777) -> Iterator[None]:
-    """Hold ``folder`` alone, made where it is missing; the system lets go when its holder dies."""
-    while True:
-        folder.mkdir(mode, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # removed just now
-        try:
-            is_locked = _lock(descriptor)
-            if not _is_at(descriptor, folder):
-                continue  # its last holder has removed it
-            for abandoned in folder.glob(f"{SCRATCH}*") if is_locked else ():
-                shutil.rmtree(abandoned, ignore_errors=True)  # its builder was killed
-            yield
-            return
-        finally:
-            os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Wait for the lock.  False on a file system without locks: there the last move wins."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
-
-
-def _is_at(descriptor: int, folder: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    return False
 
 
 def _build(targets: Sequence[Target], compiler: Compiler, jobs: int, progress: Progress) -> None:

@@ -17,7 +17,7 @@ from ...language.expressions import Variable
 from ...language.reference import Array, Value, flat_arrays, values_of
 from ...language.spaces import Product, Space
 from ...models.programs import Result
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.loops import Asked, Call, Commented, Copy, Fill, For, Pointer, Statement, Where
 from ..statements.scalars import Buffer, Load
 

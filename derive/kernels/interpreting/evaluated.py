@@ -26,7 +26,8 @@ from ...models.programs import programs
 from ...runtime.declare import Argument, Derived, Leaf
 from ...runtime.pickling import Reference, reference_of
 from ...runtime.recurrence import Recurrence
-from ..lowering.lower import Kernel, lower
+from ..lowering.kernel import Kernel
+from ..lowering.lower import lower
 from ..printing.emit import within
 from ..printing.source import integer
 from ..sequences.sequences import sequences

@@ -18,7 +18,7 @@ from ...language.roles import MASK
 from ...language.roles import Argument as LayerArgument
 from ...language.spaces import Indices, leaves
 from ...runtime.declare import Argument, Declaration, Leaf
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.scalars import Buffer
 from .execution import Compiled, Run
 from .memory import UNWRITTEN, InterpretationError, Memory, Region

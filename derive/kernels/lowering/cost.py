@@ -25,7 +25,7 @@ from ..statements.loops import (
     Where,
 )
 from ..statements.scalars import Apply, Inside, Load, Local, Number, Position, Scalar, Sum, Times
-from .lower import Kernel
+from .kernel import Kernel
 
 Count = tuple[sympy.Expr, sympy.Expr]  # flops, calls
 

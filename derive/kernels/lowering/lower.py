@@ -7,244 +7,115 @@ nest of its own.  Nothing here knows a layer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import sympy
 
 from ...language.abbreviations import abbreviated
-from ...language.expressions import Elementwise, Node, Variable, is_zero, zero
-from ...language.names import Allocator, unused
-from ...language.normal_form import normal
-from ...language.spaces import Indices as IndexSpace
-from ...language.spaces import Real
-from ...language.text import Writer, identifier_of
-from ...language.walk import storage
+from ...language.expressions import Node, is_zero, zero
+from ...language.text import Writer
 from ...models.programs import BATCH, Program
 from ..optimise.guards import guards_joined
 from ..optimise.pipeline import PASSES, Pass, optimised
 from ..statements.checking import names_set
-from ..statements.instances import instances
 from ..statements.loops import Asked, Commented, Fill, Statement
 from ..statements.scalars import Buffer
-from .nests import LoopNames, Nest
+from .arrays import Arrays
+from .kernel import Kernel, Line
+from .loop_names import LoopNames
+from .nests import Nest
 from .products import Summed, is_sum
-from .rows import cleared_sum, copied_rows, set_rows
-from .schedule import Schedule, Stored, is_leaf, prepared
+from .rows import copied_rows, set_rows
+from .schedule import scheduled
+from .stored import SAVED, Schedule, Stored, is_leaf
 from .sums import sum_statements
-
-
-@dataclass(frozen=True)
-class Line:
-    """What a formula of a step is made of: target = weight right, or += weight right."""
-
-    target: str
-    sign: str
-    right: Node
-    weight: sympy.Expr
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A lowered program: its buffers, its steps, and the names of its indices and scalars."""
-
-    program: Program
-    sizes: tuple[sympy.Symbol, ...]
-    arguments: tuple[tuple[Buffer, ...], ...]
-    results: tuple[tuple[Buffer, ...], ...]
-    saved: tuple[Buffer, ...]
-    workspace: tuple[tuple[Buffer, sympy.Expr], ...]
-    workspace_count: sympy.Expr
-    steps: tuple[Statement, ...]
-    indices: tuple[str, ...]
-    scalars: tuple[str, ...]
-    names: Mapping[Node, str]
-    lines: Mapping[str, Line]
-    saved_nodes: tuple[Node, ...]
-    result_nodes: tuple[tuple[Node, ...], ...]
-    costs: tuple[str, ...] | None = None  # lines about the cost, where they are not counted
-    callees: Mapping[str, Kernel] = field(default_factory=dict)  # the kernels that it calls
-
-    @property
-    def saved_count(self) -> sympy.Expr:
-        """The number of entries that forward saves for backward."""
-        return sum((buffer.count for buffer in self.saved), sympy.S.Zero)
-
+from .workspace import lay_out
 
 UNGUARDED: frozenset[str] = frozenset()
-# operations within each other, and in all, in a line: what one can read, and a compiler goes down
+# of a formula: operations within each other, and in all; longer ones are read by nobody
 DEPTH, LENGTH = 14, 256
-WORDS = ("saved", "workspace")
 
 
 def lower(program: Program, passes: Sequence[Pass] = PASSES) -> Kernel:
-    """The kernel of a program, its statements after all passes."""
-    return _Lowering(program).kernel(passes)
+    """The kernel of a program, its statements after all passes.
+
+    Its arrays, then what is stored and when, then the statements, then where the workspace lies:
+    that last, since it is read off the statements which arrays live together.
+    """
+    arrays = Arrays(program)
+    made = _Statements(arrays, scheduled(arrays.wanted, arrays.memory))
+    steps = optimised(made.steps(), passes)
+    names, (slots, count) = names_set(tuple(steps)), lay_out(made.workspace, steps)
+    return Kernel(
+        program,
+        program.sizes,
+        arrays.arguments,
+        tuple(tuple(r.buffer for r in found) for found in arrays.results),
+        arrays.saved,
+        slots,
+        count,
+        tuple(steps),
+        tuple(name for name in made.indices.used if name in names),
+        tuple(name for name in made.indices.scalars if name in names),
+        made.writer.names,
+        made.lines,
+        arrays.saves,
+        tuple(tuple(r.node for r in found) for found in arrays.results),
+    )
 
 
-class _Lowering:
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.sizes = program.sizes
-        masks = [r.where for r in program.results if r.where is not None]
-        roots = [*(r.node for r in program.results), *masks, *program.saves, *program.names]
-        new = normal(*roots)
-        ready = prepared(
-            dict.fromkeys(new[root] for root in roots), {new[x] for x in program.names}
-        )
-        plain = {node: ready[new[node]] for node in roots}
-        self.names: dict[Node, str] = {}
-        for node, name in program.names.items():
-            if not isinstance(node, Variable):
-                self.names.setdefault(plain[node], name)
-        self._taken = set(self.names.values())
-        self.writer = Writer(self.names, BATCH)
-        self.allocator = Allocator((*map(str, self.sizes), *WORDS, *_functions(ready.values())))
-        self.memory: dict[Node, Buffer] = {}
-        self.lines: dict[str, Line] = {}
-        self.arguments = [self._argument(a.variable) for a in program.arguments]
-        self.result_nodes = [storage(plain[r.node]) for r in program.results]
-        self.results = [
-            self._buffers(r.name, nodes, "result")
-            for r, nodes in zip(program.results, self.result_nodes, strict=True)
-        ]
-        self.added = {
-            buffer
-            for r, buffers in zip(program.results, self.results, strict=True)
-            for buffer in buffers
-            if program.adds(r)
-        }
-        self.where = {
-            buffer: plain[r.where]
-            for r, buffers in zip(program.results, self.results, strict=True)
-            if r.where is not None
-            for buffer in buffers
-        }
-        self._clear_later()
-        self.saves = [plain[node] for node in program.saves]
-        self.saved = [self._buffer(f"saved_{self._name(n)}", n, "saved") for n in self.saves]
-        self.indices = LoopNames(self.allocator, BATCH)
+class _Statements:
+    """The statements of a schedule, and their formulas, in the order of its stages."""
 
-    def _clear_later(self) -> None:
-        """A sum that is selected by a mask is made in its result, whose other rows are cleared."""
-        self.cleared: dict[Buffer, Node] = {}
-        for k, (nodes, buffers) in enumerate(zip(self.result_nodes, self.results, strict=True)):
-            for buffer, node in zip(buffers, nodes, strict=True):
-                unread = cleared_sum(node)
-                if unread is not None and buffer not in self.added and buffer not in self.where:
-                    self.cleared[buffer] = unread
-            pairs = zip(buffers, nodes, strict=True)
-            self.result_nodes[k] = tuple(
-                x.operands[1] if b in self.cleared else x for b, x in pairs
-            )
-
-    # --- buffers
-
-    def _argument(self, x: Variable) -> tuple[Buffer, ...]:
-        nodes = storage(x)
-        kind = "index" if isinstance(x.space, IndexSpace) else "argument"
-        buffers = self._buffers(x.name, nodes, kind)
-        self.memory.update(zip(nodes, buffers, strict=True))
-        return buffers
-
-    def _buffers(self, name: str, nodes: tuple[Node, ...], kind: str) -> tuple[Buffer, ...]:
-        if len(nodes) == 1:
-            return (self._buffer(name, nodes[0], kind),)
-        return tuple(self._buffer(f"{name}_{k}", node, kind) for k, node in enumerate(nodes))
-
-    def _buffer(self, name: str, node: Node, kind: str) -> Buffer:
-        assert isinstance(node.space, (Real, IndexSpace))
-        return Buffer(self.allocator.fresh(name), node.space.shape, kind)
-
-    def _name(self, node: Node) -> str:
-        """The node's name; a generated one never collides with an existing name."""
-        name = identifier_of(node, self.names, "t")
-        if node in self.names or isinstance(node, Variable):
-            return name
-        return unused(name, self._taken)
-
-    # --- statements
-
-    def kernel(self, passes: Sequence[Pass]) -> Kernel:
-        """The kernel, its steps in order and its workspace laid out."""
-        self.schedule = schedule = self._schedule()
-        workspace = self._stored(schedule)
-        made = [*self._zero_results(), *self._steps(schedule), *self._set_rows()]
-        steps = optimised(made, passes)
-        names = names_set(tuple(steps))
-        slots, count = lay_out(workspace, steps)
-        return Kernel(
-            self.program,
-            self.sizes,
-            tuple(self.arguments),
-            tuple(self.results),
-            tuple(self.saved),
-            slots,
-            count,
-            tuple(steps),
-            tuple(name for name in self.indices.used if name in names),
-            tuple(name for name in self.indices.scalars if name in names),
-            self.writer.names,
-            self.lines,
-            tuple(self.saves),
-            tuple(self.result_nodes),
-        )
-
-    def _schedule(self) -> Schedule:
-        wanted = [
-            (buffer.name, node, buffer not in self.added)
-            for buffers, nodes in zip(self.results, self.result_nodes, strict=True)
-            for buffer, node in zip(buffers, nodes, strict=True)
-            if buffer not in self.where
-        ]
-        if self.program.reads_saved:
-            self.memory.update(zip(self.saves, self.saved, strict=True))
-        else:
-            wanted += [("saved", node, False) for node in self.saves]
-        return Schedule(wanted, list(self.memory))
-
-    def _stored(self, schedule: Schedule) -> list[Buffer]:
-        """Gives every stored expression its buffer: a result's own, or workspace."""
-        by_name = {buffer.name: buffer for buffers in self.results for buffer in buffers}
-        workspace = []
-        for node, stored in schedule.stored.items():
-            if stored.result is not None:
-                self.memory[node] = by_name[stored.result]
-            else:
-                self.memory[node] = self._buffer(self._name(node), node, "workspace")
-                workspace.append(self.memory[node])
-        called = {n: b.name for n, b in self.memory.items()} | self.names
-        tops = tuple(s.node for s in schedule.contents)
-        called = abbreviated(tops, called, self._taken | self.program.layer.words, DEPTH, LENGTH)
-        self.names |= {n: name for n, name in called.items() if n not in self.memory}
+    def __init__(self, arrays: Arrays, schedule: Schedule) -> None:
+        self.arrays, self.schedule = arrays, schedule
+        self.indices = LoopNames(arrays.allocator, BATCH)
+        self.workspace: list[Buffer] = []
+        self.targets = dict(self._targets())
+        own = {node: self.targets[stored] for node, stored in schedule.stored.items()}
+        self.memory = {**arrays.memory, **own}
+        called = self._called()
+        self.names = arrays.names | {n: x for n, x in called.items() if n not in self.memory}
         self.writer = Writer(called, BATCH)
-        self.targets = {
-            stored: self.memory[stored.node] for stored in schedule.stored.values()
-        } | self._copy_targets(schedule, by_name)
-        return workspace
+        self.added = {r.buffer for r in arrays.each_result if r.adds}
+        self.lines: dict[str, Line] = {}
 
-    def _copy_targets(
-        self, schedule: Schedule, by_name: Mapping[str, Buffer]
-    ) -> dict[Stored, Buffer]:
-        saved = dict(zip(self.saves, self.saved, strict=True))
-        return {
-            stored: saved[stored.node] if stored.result == "saved" else by_name[stored.result or ""]
-            for stored in schedule.copies
-        }
+    def _targets(self) -> Iterator[tuple[Stored, Buffer]]:
+        """The buffer of each stored expression: a result's own, what is saved, or workspace."""
+        arrays = self.arrays
+        saved = dict(zip(arrays.saves, arrays.saved, strict=True))
+        by_name = {r.buffer.name: r.buffer for r in arrays.each_result}
+        for stored in self.schedule.contents:
+            if stored.result is None:
+                made = arrays.buffer(arrays.name(stored.node), stored.node, "workspace")
+                self.workspace.append(made)
+                yield stored, made
+            else:
+                own = saved[stored.node] if stored.result == SAVED else by_name[stored.result]
+                yield stored, own
+
+    def _called(self) -> dict[Node, str]:
+        """What expressions are called in formulas; parts of long ones get a name of their own."""
+        called = {node: buffer.name for node, buffer in self.memory.items()} | self.arrays.names
+        tops = tuple(stored.node for stored in self.schedule.contents)
+        taken = self.arrays.named | self.arrays.program.layer.words
+        return abbreviated(tops, called, taken, DEPTH, LENGTH)
+
+    def steps(self) -> list[Statement]:
+        """Zeros first; rows that a mask selects last, when what they read is there."""
+        return [*self._zero_results(), *self._staged(), *self._set_rows()]
 
     def _zero_results(self) -> Iterator[Statement]:
         """A result that is zero is set; one that is added to needs nothing."""
-        for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
-            for buffer, node in zip(buffers, nodes, strict=True):
-                if is_zero(node) and buffer not in self.added and buffer not in self.where:
-                    yield Commented((self._line(buffer.name, "=", node),), (Fill(buffer),))
+        for r in self.arrays.each_result:
+            if is_zero(r.node) and not r.adds and r.where is None:
+                yield Commented((self._line(r.buffer.name, "=", r.node),), (Fill(r.buffer),))
 
-    def _steps(self, schedule: Schedule) -> Iterator[Statement]:
+    def _staged(self) -> Iterator[Statement]:
+        """Stage by stage the loop nests, one for each shape, then the sums."""
         nests: dict[int, dict[object, list[Stored]]] = {}
         sums: dict[int, list[tuple[Stored, sympy.Expr, Summed]]] = {}
-        for stored in schedule.contents:
+        for stored in self.schedule.contents:
             if stored.pointwise is not None:
                 shapes = nests.setdefault(stored.pointwise_stage, {})
                 shapes.setdefault(self.targets[stored].shape, []).append(stored)
@@ -276,12 +147,11 @@ class _Lowering:
 
     def _set_rows(self) -> Iterator[Statement]:
         """Results that are set or cleared for some samples alone, by a mask."""
-        for buffers, nodes in zip(self.results, self.result_nodes, strict=True):
-            for buffer, node in zip(buffers, nodes, strict=True):
-                if buffer in self.where:
-                    yield self._rows(buffer, self.where[buffer], node)
-                if buffer in self.cleared:
-                    yield self._rows(buffer, self.cleared[buffer], zero(node.space))
+        for r in self.arrays.each_result:
+            if r.where is not None:
+                yield self._rows(r.buffer, r.where, r.node)
+            if r.cleared is not None:
+                yield self._rows(r.buffer, r.cleared, zero(r.node.space))
 
     def _rows(self, buffer: Buffer, where: Node, node: Node) -> Commented:
         body = set_rows(self.memory, self.names, self.indices, buffer, where, node)
@@ -294,31 +164,28 @@ class _Lowering:
         What only some results ask for is guarded, outside the loops where it is all of the nest.
         """
         nest = Nest(self.memory, self.names, self.indices, self.targets[contents[0]].shape)
-        outer = (
-            UNGUARDED if any(not s.guards for s in contents) else _union(s.guards for s in contents)
-        )
+        outer = _union(s.guards for s in contents) if all(s.guards for s in contents) else UNGUARDED
         guards = {s: UNGUARDED if s.guards == outer else s.guards for s in contents}
+        # what is always made comes first, then what most ask for: others may read its scalars
         ordered = sorted(
             contents, key=lambda s: (bool(guards[s]), -len(guards[s]), sorted(guards[s]))
         )
         roots = {s: s.pointwise for s in ordered if s.pointwise is not None}
-        nest.count(
-            list(roots.values()), [s.node for s in contents if self.schedule.owner(s.node) is s]
-        )
-        body: list[Statement] = []
-        for stored in (s for s in ordered if not guards[s]):
-            body += nest.store(self.targets[stored], roots[stored], self._adds(stored), UNGUARDED)
+        nest.count(list(roots.values()), [s.node for s in contents if self.schedule.has_own(s)])
+        body = [x for s in ordered if not guards[s] for x in self._entry(nest, s, UNGUARDED)]
         guarded = [s for s in ordered if guards[s]]
         for together, lets in nest.share([(roots[s], guards[s]) for s in guarded], outer):
             body += self._guarded(together, lets)
         for stored in guarded:
-            entry = nest.store(
-                self.targets[stored], roots[stored], self._adds(stored), guards[stored]
-            )
-            body += self._guarded(guards[stored], entry)
+            body += self._guarded(guards[stored], self._entry(nest, stored, guards[stored]))
         formulas = dict.fromkeys(line for s in contents for line in self._formulas(s, nest))
         step = Commented(tuple(formulas), tuple(nest.loops(guards_joined(body))))
         yield from self._guarded(outer, [step])
+
+    def _entry(self, nest: Nest, stored: Stored, guards: frozenset[str]) -> list[Statement]:
+        """The statements that make one entry of a stored array's pointwise part."""
+        assert stored.pointwise is not None
+        return nest.store(self.targets[stored], stored.pointwise, self._adds(stored), guards)
 
     def _line(
         self,
@@ -340,10 +207,8 @@ class _Lowering:
         assert stored.pointwise is not None
         below = nest.named_below(stored.pointwise)
         lets = [self._line(self.names[node], "=", node) for node in below]
-        again = (
-            stored.node in self.schedule.stored and self.schedule.owner(stored.node) is not stored
-        )
-        copied = stored.result == "saved" or again or is_leaf(stored.node) or self._adds(stored)
+        again = stored.node in self.schedule.stored and not self.schedule.has_own(stored)
+        copied = stored.result == SAVED or again or is_leaf(stored.node) or self._adds(stored)
         shown = target if copied else self.names.get(stored.node, target)
         sign = "+=" if self._adds(stored) else "="
         by_name = not stored.sums and stored.pointwise in self.names
@@ -368,55 +233,9 @@ class _Lowering:
         return [Asked(self._pointers(guards), tuple(steps))] if guards and steps else steps
 
     def _pointers(self, guards: frozenset[str]) -> tuple[str, ...]:
-        order = [b.name for buffers in self.results for b in buffers] + ["saved"]
+        order = [*(r.buffer.name for r in self.arrays.each_result), SAVED]
         return tuple(sorted(guards, key=order.index))
 
 
 def _union(askers: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*askers)
-
-
-def _functions(nodes: Iterable[Node]) -> list[str]:
-    """The names of the elementwise operations, which a kernel calls."""
-    return [node.operation.name for node in nodes if isinstance(node, Elementwise)]
-
-
-def lay_out(
-    buffers: list[Buffer], steps: list[Statement]
-) -> tuple[tuple[tuple[Buffer, sympy.Expr], ...], sympy.Expr]:
-    """Each workspace buffer's offset: a place serves several of one size, one at a time."""
-    lives = _lives(set(buffers), steps)
-    sizes: list[sympy.Expr] = []
-    busy: dict[sympy.Expr, list[tuple[int, int]]] = {}  # of a size: the last step, the place
-    free: dict[sympy.Expr, list[int]] = {}
-    placed: dict[Buffer, int] = {}
-    for buffer in sorted(buffers, key=lambda b: lives[b][0]):
-        first, last = lives[buffer]
-        waiting, ready = busy.setdefault(buffer.count, []), free.setdefault(buffer.count, [])
-        while waiting and waiting[0][0] < first:
-            heappush(ready, heappop(waiting)[1])
-        number = heappop(ready) if ready else len(sizes)
-        sizes += [buffer.count] if number == len(sizes) else []
-        heappush(waiting, (last, number))
-        placed[buffer] = number
-    starts = list(accumulate(sizes, initial=sympy.S.Zero))
-    return tuple((b, starts[placed[b]]) for b in buffers), starts[-1]
-
-
-def _lives(buffers: set[Buffer], steps: list[Statement]) -> dict[Buffer, tuple[int, int]]:
-    """The first and the last step that reads or writes each buffer."""
-    lives: dict[Buffer, tuple[int, int]] = {}
-    for number, step in enumerate(in_order(steps)):
-        for buffer in instances(step, Buffer):
-            if buffer in buffers:
-                lives[buffer] = lives.get(buffer, (number,))[0], number
-    return lives
-
-
-def in_order(steps: Iterable[Statement]) -> Iterator[Statement]:
-    """The steps one after the other, those under a condition too."""
-    for step in steps:
-        if isinstance(step, Asked):
-            yield from in_order(step.body)
-        else:
-            yield step

@@ -1,4 +1,4 @@
-"""Which sums are matrix products, and how arrays are read: in place, elsewhere, through windows."""
+"""Which sums are matrix products, and sums with windows as such products."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TypeAlias, TypeGuard
 import sympy
 
 from ...language.accesses import is_linear, running, stays_inside
-from ...language.expressions import Argmax, Contraction, Node, RunningSum, contraction
+from ...language.expressions import Contraction, Node, RunningSum, contraction
 from ...language.forms import Access, Form, make_form
 from ...language.patterns import is_rearranged
-from ...language.reading import Reading
 from ...language.spaces import Real
 
 Summed: TypeAlias = Contraction | RunningSum
@@ -45,34 +44,6 @@ def is_strided(node: Contraction, operand: int) -> bool:
     )
 
 
-def reads_in_place(node: Node, operand: int) -> bool:
-    """An expression reads this operand at the very entry that it makes."""
-    return _InPlace(operand)(node)
-
-
-class _InPlace(Reading[bool]):
-    """Whether an expression reads an operand at the very entry that it makes."""
-
-    __slots__ = ("operand",)
-
-    def __init__(self, operand: int) -> None:
-        self.operand = operand
-
-    def contraction(self, node: Contraction) -> bool:
-        k = self.operand
-        at_one_place = k < len(node.filled) and node.access(k) == node.output
-        return at_one_place and node.filled[k].space.shape == node.space.shape  # type: ignore[attr-defined]
-
-    def _always(self, node: Node) -> bool:
-        return True
-
-    variable = constant = linear_combination = elementwise = running_sum = _always
-    tuple_ = projection = held = potential = jet = _always
-
-    def argmax(self, node: Argmax) -> bool:
-        return False
-
-
 def as_product(node: Contraction) -> bool:
     """Two arrays, read plainly, are contracted to a result with strides: a matrix product does."""
     if len(node.filled) != 2 or node.selectors:
@@ -96,22 +67,6 @@ def shown_indices(node: Contraction) -> list[sympy.Symbol]:
 def _linear_access(node: Contraction, operand: int) -> bool:
     entries = [entry for entry in node.access(operand) if not entry.is_number]
     return len(set(entries)) == len(entries) and is_strided(node, operand)
-
-
-def wants_memory(node: Contraction, operand: int) -> bool:
-    """A sum reads an entry of this operand more than once, or beyond its borders.
-
-    What is beyond them is zero, whatever a formula of the operand would give there.
-    """
-    return not set(node.form.free) <= set(node.access(operand)) or _may_leave(node, operand)
-
-
-def _may_leave(node: Contraction, operand: int) -> bool:
-    """An access that may be outside of the operand."""
-    extents = dict(node.form.extents)
-    shape = node.filled[operand].space.shape  # type: ignore[attr-defined]
-    pairs = zip(node.access(operand), shape, strict=True)
-    return not all(stays_inside(entry, axis, extents) for entry, axis in pairs)
 
 
 # --- windows

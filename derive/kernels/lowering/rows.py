@@ -1,4 +1,4 @@
-"""Rows of a batch that a mask selects: copied or set as wholes, a mask outside of the loops."""
+"""Rows of a batch that a mask selects, copied or set whole: the mask is asked once a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ...language.spaces import Real
 from ...vocabulary.selecting import select
 from ..statements.loops import Selected, Statement, Store, Where
 from ..statements.scalars import Buffer
-from .nests import LoopNames, Memory, Points, in_loops
+from .loop_names import LoopNames
+from .nests import in_loops
+from .points import Memory, Points
 from .products import is_rearranged, is_sum
 
 

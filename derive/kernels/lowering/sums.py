@@ -11,7 +11,9 @@ from ...language.forms import Access
 from ...language.patterns import is_rearranged
 from ..statements.loops import Accumulate, Fill, Gemm, Let, Matrix, Statement, Store
 from ..statements.scalars import Buffer, Local, Number
-from .nests import LoopNames, Memory, Points, in_loops, placed, weighted
+from .loop_names import LoopNames
+from .nests import in_loops
+from .points import Memory, Points, placed, weighted
 from .products import Summed, as_product, shown_indices, strided_base
 
 
@@ -24,7 +26,7 @@ def sum_statements(
     node: Summed,
     first: bool,
 ) -> list[Statement]:
-    """target += weight * sum, or target = .. where this is the first that is said of it."""
+    """target += weight * sum, or target = .. where it is the first that goes into the buffer."""
     if isinstance(node, RunningSum):
         return _running_sum(Points(memory, names, indices), target, weight, node, first)
     if as_product(node) and all(strided_base(x) in memory or x in memory for x in node.filled):
@@ -53,6 +55,7 @@ def _loop_sum(
         total = points.indices.scalar("total", (), points.used)
         loops = in_loops(inner, extents[split:], [*points.lets, Accumulate(total, value)])
         scaled = weighted(weight, Local(total))
+        # Set rather than cleared and added to, where each entry is met once.
         every = node.form.covers(node.opened, target.shape)
         alone = first and every and not set(order[:split]) & summed
         body = [Let(total, Number(sympy.S.Zero)), *loops, Store(target, place, scaled, not alone)]
@@ -93,8 +96,8 @@ def _matrix_product(
     left, right = (_strides(memory, x, node.access(k)) for k, x in enumerate(node.filled))
     out = _strides_of(target, node.output)
     output = shown_indices(node)
-    if output[-1] not in right.strides:  # the result's last axis is the columns'
-        left, right = right, left
+    if output[-1] not in right.strides:
+        left, right = right, left  # the last axis of the result is contiguous: it has the columns
     rows = [i for i in output if i not in right.strides]
     columns = [i for i in output if i not in left.strides]
     both = [i for i in output if i in left.strides and i in right.strides]
@@ -103,6 +106,7 @@ def _matrix_product(
     k = _merged(
         [i for i in left.strides if i in right.strides and i not in output], (left, right), node
     )
+    # a matrix product takes one index of each side: the last, which is contiguous where one is
     loops = [(i, node.form.extent(i)) for i in both] + m[:-1] + n[:-1] + k[:-1]
     symbols = indices.fresh([extent for _, extent in loops])
     values = {i: s for (i, _), s in zip(loops, symbols, strict=True)}

@@ -1,4 +1,4 @@
-"""Steps that the same results ask for stand under one condition.
+"""Neighbouring steps that the same results ask for stand under one guard.
 
 Law: what is computed stays as it is, and so does its order.
 """
@@ -11,7 +11,7 @@ from ..statements.loops import Asked, Statement
 
 
 def guards_joined(steps: Iterable[Statement]) -> list[Statement]:
-    """Neighbours that the same results ask for under one condition, some of them inside."""
+    """Neighbours that the same results ask for under one guard, those of fewer results inside."""
     result: list[
         tuple[Statement, list[Statement]]
     ] = []  # the bodies of conditions grow beside them

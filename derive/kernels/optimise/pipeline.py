@@ -16,9 +16,9 @@ from .guards import guards_joined
 
 Pass = Callable[[Iterable[Statement]], list[Statement]]
 PASSES: tuple[Pass, ...] = (
-    guards_joined,  # neighbours under one condition
-    fused,  # neighbouring nests over the same extents
-    covered,  # cleared and added to: set
+    guards_joined,  # first: nests become neighbours where they are under one guard
+    fused,  # neighbouring loop nests over the same extents
+    covered,  # last: what is cleared and added to is set, once one nest has all that is added
 )
 
 

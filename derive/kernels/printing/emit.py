@@ -19,7 +19,8 @@ from ...models.levels import Recurrent
 from ...models.programs import Program, programs
 from ...models.words import computed, formula, spaces
 from ..lowering.cost import cost
-from ..lowering.lower import Kernel, lower
+from ..lowering.kernel import Kernel
+from ..lowering.lower import lower
 from ..sequences.sequences import sequences
 from ..statements.instances import instances
 from ..statements.loops import Asked, Copy, Fill, For, Gemm, Let, Select, Selected, Statement

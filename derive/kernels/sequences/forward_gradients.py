@@ -14,11 +14,12 @@ from ...language.roles import GIVEN
 from ...models.programs import BATCH
 from ...recurrence.hybrid import Hybrid
 from ...recurrence.influence import Influence
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.loops import Commented, For, Statement, Where
 from ..statements.scalars import Buffer, Load, Pieces
 from .cell_over_time import CellLoop, SequenceArguments, gradient_results, last_states
-from .sequence_kernel import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
+from .sequence_kernel import BLOCK, ONE, STEPS, ZERO, Draft, Pointers, Stack
+from .steps import Steps
 from .through_time import initial_bar
 
 
@@ -99,79 +100,92 @@ class Readout:
             yield self.draft.call(program, {})
 
 
+class Online:
+    """What both kernels have: the sequence, J carried along it, and the results.
+
+    The order is that of the kernel's arguments and results, then that of its workspace.
+    """
+
+    def __init__(self, draft: Draft, influence: Influence, with_state: bool) -> None:
+        self.draft, self.influence = draft, influence
+        self.steps, self.t = draft.steps, influence.transition
+        self.given = SequenceArguments(draft, observed=True)
+        (self.cell,) = draft.network.cells
+        self.carried = Carried(draft, influence, self.given, with_state)
+        self.losses = gradient_results(draft)
+        if draft.network.learned:
+            initial_bar(draft, self.t)
+        self.last, self.left = last_states(draft), self.carried.results()
+        self.readout = Readout(draft, influence)
+
+
 def rtrl(steps: Steps, influence: Influence) -> Kernel:
     """The gradient by RTRL (thesis lemma 5.1.2, theorem 5.1.3)."""
-    draft = Draft(steps, "rtrl")
-    given = SequenceArguments(draft, observed=True)
-    t, observation = influence.transition, steps.last
-    (cell,) = steps.network.cells
-    carried = Carried(draft, influence, given, with_state=True)
-    losses = gradient_results(draft)
-    if steps.network.learned:
-        initial_bar(draft, t)
-    last, left = last_states(draft), carried.results()
-    readout = Readout(draft, influence)
-    predicted = draft.result(
-        steps.prediction, observation.predicted_space, (STEPS, BATCH), adds=False
-    )
-    error = draft.stack(f"{cell.state.name}_error", cell.state.space, (ONE, BATCH))
-    i = draft.index("t")
-    at = {**given.at(i), **carried.at(i)}
-    seen = {
-        **given.at(i),
-        steps.losses: losses.at(i),
-        cell.state.name: at[t.next.name],
-        f"{cell.state.name}_error": error.start,
-    }
-    new = {name: at[after] for name, after in carried.after.items()}
-    shown = {cell.state.name: at[t.next.name], observation.predicted.name: predicted.at(i)}
-    (weights,) = given.timed[steps.weight.name].buffers
-    body = (
-        draft.call(influence.begin(), at),
-        draft.call(influence.forward(), at),
-        draft.call(influence.keep(), at),
-        draft.call(observation.predict(), shown),
-        draft.call(observation.observe(), seen),
-        readout.call(error.start, new, weights, i),
-    )
-    draft.body.append(For(i, STEPS, body))
-    draft.body += readout.parted()
-    draft.body += carried.leave(STEPS, {**left, t.h.name: last[cell]})
-    law = [
-        f"{steps.losses} += weight loss, and the gradient of their sum J by RTRL",
-        "from an influence of the parameters on the initial state",
-    ]
-    return draft.kernel(law)
+    return RTRLKernel(Draft(steps, "rtrl"), influence).kernel()
+
+
+class RTRLKernel(Online):
+    """The kernel of RTRL: at each time a step of the state and of J, then the loss's gradient."""
+
+    def __init__(self, draft: Draft, influence: Influence) -> None:
+        super().__init__(draft, influence, with_state=True)
+        self.predicted = draft.result(
+            self.steps.prediction, self.steps.last.predicted_space, (STEPS, BATCH), adds=False
+        )
+        state = self.cell.state
+        self.error_name = f"{state.name}_error"
+        self.error = draft.stack(self.error_name, state.space, (ONE, BATCH))
+        self.i = draft.index("t")
+
+    def kernel(self) -> Kernel:
+        """The loop over the times, and what is left after the last one."""
+        draft, left = self.draft, {**self.left, self.t.h.name: self.last[self.cell]}
+        draft.body.append(For(self.i, STEPS, tuple(self._step())))
+        draft.body += self.readout.parted()
+        draft.body += self.carried.leave(STEPS, left)
+        law = [
+            f"{self.steps.losses} += weight loss, and the gradient of their sum J by RTRL",
+            "from an influence of the parameters on the initial state",
+        ]
+        return draft.kernel(law)
+
+    def _step(self) -> Iterator[Statement]:
+        """J_i before the loss of the time i, whose gradient is J_i* . D*g . e_i (thesis (5.12))."""
+        draft, influence, i, observation = self.draft, self.influence, self.i, self.steps.last
+        at = {**self.given.at(i), **self.carried.at(i)}
+        state = {self.cell.state.name: at[self.t.next.name]}
+        seen = {self.steps.losses: self.losses.at(i), self.error_name: self.error.start}
+        for program in (influence.begin(), influence.forward(), influence.keep()):
+            yield draft.call(program, at)
+        shown = {observation.predicted.name: self.predicted.at(i)}
+        yield draft.call(observation.predict(), {**state, **shown})
+        yield draft.call(observation.observe(), {**self.given.at(i), **state, **seen})
+        (weights,) = self.given.timed[self.steps.weight.name].buffers
+        # the names of J before the step, but the arrays after it: the loss sees the new state
+        new = {name: at[after] for name, after in self.carried.after.items()}
+        yield self.readout.call(self.error.start, new, weights, i)
 
 
 def hybrid(steps: Steps, influence: Influence, lemma: Hybrid) -> Kernel:
     """The gradient by blocks (thesis lemma 5.1.6 split at each block's start)."""
-    return HybridKernel(steps, influence, lemma).kernel()
+    return HybridKernel(Draft(steps, "hybrid", (BLOCK,)), influence, lemma).kernel()
 
 
-class HybridKernel:
+class HybridKernel(Online):
     """The kernel of the hybrid: BPTT within a block, then the influence at its end."""
 
-    def __init__(self, steps: Steps, influence: Influence, lemma: Hybrid) -> None:
-        self.steps, self.influence, self.lemma = steps, influence, lemma
-        self.draft = draft = Draft(steps, "hybrid", (BLOCK,))
-        self.given = SequenceArguments(draft, observed=True)
-        (self.cell,) = steps.network.cells
-        self.carried = Carried(draft, influence, self.given, with_state=False)
-        self.losses = gradient_results(draft)
-        if steps.network.learned:
-            initial_bar(draft, influence.transition)
-        self.last, self.left = last_states(draft), self.carried.results()
-        self.readout = Readout(draft, influence)
-        self.long = sympy.Min(BLOCK, STEPS)
+    def __init__(self, draft: Draft, influence: Influence, lemma: Hybrid) -> None:
+        super().__init__(draft, influence, with_state=False)
+        self.lemma, self.long = lemma, sympy.Min(BLOCK, STEPS)
         self.p = CellLoop(draft, self.cell, self.long, backward=True)
+        two = (sympy.Integer(2),)
         self.Lambda = {
-            key: draft.stack(s.variable.name, s.variable.space, (sympy.Integer(2),))
+            key: draft.stack(s.variable.name, s.variable.space, two)
             for key, s in lemma.stores.items()
         }
         kept = (*lemma.factors.values(), lemma.linking)
         self.factors = {x.name: draft.stack(x.name, x.space, (self.long,)) for x in kept}
-        self.linked = draft.stack(lemma.linked.name, lemma.linked.space, (sympy.Integer(2),))
+        self.linked = draft.stack(lemma.linked.name, lemma.linked.space, two)
         self.number = draft.index("b")
         self.first = self.number * BLOCK
         self.count = sympy.Min(BLOCK, STEPS - self.first)

@@ -20,7 +20,7 @@ from ...recurrence.influence import Influence
 from ...recurrence.observations import Observation
 from ...recurrence.transitions import Transition, step
 from ..lowering.cost import Count, closed_form, count
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 
 BLOCK = sympy.Symbol("block", integer=True, positive=True)
 Lowered = Callable[[Program], Kernel]

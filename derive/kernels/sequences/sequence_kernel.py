@@ -16,17 +16,15 @@ from ...calculus.lift import lift_space
 from ...language.expressions import variable
 from ...language.names import Allocator
 from ...language.roles import Argument
-from ...language.spaces import Indices, R, Space, leaves
-from ...models.levels import Recurrent
+from ...language.spaces import Indices, Space, leaves
 from ...models.programs import BATCH, Program, Result
 from ...recurrence.hybrid import TIMES
-from ...recurrence.observations import Observation
-from ...recurrence.selections import Masks, Names, masks_of
-from ...recurrence.transitions import Transition
-from ..lowering.lower import WORDS, Kernel, lower
+from ..lowering.arrays import WORDS
+from ..lowering.kernel import Kernel
 from ..statements.loops import Asked, Call, Commented, Copy, Fill, Pointer, Statement
 from ..statements.scalars import Buffer
 from .recurrent_cost import called_costs
+from .steps import Steps
 
 STEPS = sympy.Symbol("steps", integer=True, nonnegative=True)
 EVERY, DOWN, BLOCK = (
@@ -50,37 +48,6 @@ class Stack:
     def start(self) -> Pointers:
         """Where the arrays begin."""
         return self.at(ZERO)
-
-
-class Steps:
-    """The steps of a network as programs, and as kernels once they are wanted."""
-
-    def __init__(self, network: Recurrent) -> None:
-        self.network, self.names = network, Names.of(network)
-        self.masks: Masks = masks_of(network, self.names)
-        self.transitions = {
-            cell: Transition(network, cell, self.names, self.masks) for cell in network.cells
-        }
-        self.losses = self.names.variable("losses", R()).name
-        self.weight = self.names.variable("weight", R())
-        self.prediction = self.names.variable("prediction", R()).name
-        self.observations = {
-            level: Observation(network, level, self.names, self.losses, self.weight)
-            for level in network.levels
-        }
-        self.last = self.observations[network.levels[-1]]
-        self._lowered: dict[str, Kernel] = {}
-
-    def kernel(self, program: Program) -> Kernel:
-        """A program lowered, once."""
-        if program.name not in self._lowered:
-            self._lowered[program.name] = lower(program)
-        return self._lowered[program.name]
-
-    @property
-    def used(self) -> list[Kernel]:
-        """The kernels that have been asked for."""
-        return list(self._lowered.values())
 
 
 class Draft:

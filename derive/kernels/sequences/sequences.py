@@ -8,9 +8,10 @@ from typing import Any
 from ...models.levels import FORWARD, Recurrent
 from ...recurrence.hybrid import Hybrid
 from ...recurrence.influence import Influence
-from ..lowering.lower import Kernel, lower
+from ..lowering.kernel import Kernel
+from ..lowering.lower import lower
 from .forward_gradients import hybrid, rtrl
-from .sequence_kernel import Steps
+from .steps import Steps
 from .through_time import bptt, forward, loss, truncated_bptt
 
 BACKWARD = "a cell runs backward in time, and its state depends on the whole future of the sequence"

@@ -18,11 +18,12 @@ from ...models.levels import CellInstance, Level
 from ...models.programs import BATCH
 from ...recurrence.influence import bar_name
 from ...recurrence.transitions import Transition
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.loops import Commented, Copy, For, Statement
 from ..statements.scalars import Pieces
 from .cell_over_time import CellLoop, SequenceArguments, gradient_results, last_states
-from .sequence_kernel import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack, Steps
+from .sequence_kernel import DOWN, EVERY, ONE, STEPS, ZERO, Draft, Pointers, Stack
+from .steps import Steps
 
 
 def forward(steps: Steps) -> Kernel:
@@ -203,27 +204,7 @@ def truncated_bptt(steps: Steps) -> Kernel:
     ((_, p),) = loops.items()
     observe(draft, given, loops, level, None)
     w = draft.index("w")
-    begin = w * EVERY
-    end = sympy.Min(begin + EVERY, STEPS)
-    count = sympy.Min(end, sympy.Max(EVERY, DOWN))
-    nothing = draft.stack("no_error", p.cell.state.space, (ONE, BATCH))
-    nobody = draft.stack("no_source", R(), (ONE, BATCH))
-    draft.body += draft.fill(nothing, nobody)
-    silent = {p.t.error.name: nothing.start, p.t.source.name: nobody.start}
-    r, q, z = draft.index("t"), draft.index("t"), draft.index("z")
-    inside = end - begin - 1
-    bar = draft.arrays[f"{p.t.first.name}_bar"]
-    window: list[Statement] = [
-        *p.begin_back(end),
-        For(r, inside, p.back(given, end - 1 - r, ZERO)),
-        For(q, count - inside, p.back(given, begin - q, ZERO, silent)),
-        p.adjoints(given, end - count, ZERO, count),
-        For(
-            z,
-            sympy.Max(ZERO, sympy.Min(ONE, count - end + 1)),
-            tuple(draft.copy(p.eps, p.eps.at(ZERO), bar, add=True)),
-        ),
-    ]
+    window = _window(draft, given, p, w * EVERY)
     draft.body.append(For(w, Pieces(STEPS, EVERY), tuple(window)))
     draft.body += draft.copy(p.h, p.h.at(p.end(STEPS)), last[p.cell].start)
     law = [
@@ -232,3 +213,30 @@ def truncated_bptt(steps: Steps) -> Kernel:
         "steps down, at least `every`",
     ]
     return draft.kernel(law)
+
+
+def _window(
+    draft: Draft, given: SequenceArguments, p: CellLoop, begin: sympy.Expr
+) -> list[Statement]:
+    """The losses of `every` steps from `begin` on sent down, and the adjoints of the times passed.
+
+    Below `begin` the losses are those of windows before, which have been sent: what this one reads
+    there is silent.  Where it comes down to the first step, the initial state has its gradient.
+    """
+    end = sympy.Min(begin + EVERY, STEPS)
+    count, inside = sympy.Min(end, sympy.Max(EVERY, DOWN)), end - begin - 1
+    nothing = draft.stack("no_error", p.cell.state.space, (ONE, BATCH))
+    nobody = draft.stack("no_source", R(), (ONE, BATCH))
+    draft.body += draft.fill(nothing, nobody)
+    silent = {p.t.error.name: nothing.start, p.t.source.name: nobody.start}
+    r, q, z = draft.index("t"), draft.index("t"), draft.index("z")
+    bar = draft.arrays[f"{p.t.first.name}_bar"]
+    first = draft.copy(p.eps, p.eps.at(ZERO), bar, add=True)
+    is_down = sympy.Max(ZERO, sympy.Min(ONE, count - end + 1))  # 1 where count = end, else 0
+    return [
+        *p.begin_back(end),
+        For(r, inside, p.back(given, end - 1 - r, ZERO)),
+        For(q, count - inside, p.back(given, begin - q, ZERO, silent)),
+        p.adjoints(given, end - count, ZERO, count),
+        For(z, is_down, tuple(first)),
+    ]

@@ -24,8 +24,9 @@ from setuptools.build_meta import (
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError as Refused
 
-from ...kernels.compiling.compile import CompileError, Module, compile_modules
+from ...kernels.compiling.compile import CompileError, compile_modules
 from ...kernels.compiling.compiler import ARITHMETIC, LOOPS, CompilerMissing
+from ...kernels.compiling.modules import Module
 
 __all__ = [
     "build_editable",

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ...evidence.checks.cases import Case
 from ...evidence.checks.findings import EPS, largest
-from ...kernels.lowering.lower import Kernel, Line, in_order
+from ...kernels.lowering.kernel import Kernel, Line
+from ...kernels.lowering.workspace import in_order
 from ...kernels.statements.loops import Commented
 from ...language.expressions import Node, Variable, linear_combination, variable
 from ...language.reference import Array, flat_arrays, values_of

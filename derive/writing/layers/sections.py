@@ -10,7 +10,8 @@ import sympy
 
 from ...evidence.checks.cases import Cases
 from ...kernels.lowering.cost import count, shortest
-from ...kernels.lowering.lower import Kernel, lower
+from ...kernels.lowering.kernel import Kernel
+from ...kernels.lowering.lower import lower
 from ...language.expressions import RunningSum, Variable
 from ...language.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
 from ...language.walk import topological

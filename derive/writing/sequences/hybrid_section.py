@@ -151,7 +151,7 @@ class HybridSection:
     @cached_property
     def lambdas(self) -> list[dict[Key, Node]]:
         """Lambda at every time of the block, from its start on."""
-        found = [{key: s.holding(self.start.of(key)) for key, s in self.stores.items()}]
+        found = [self.start.held_by(self.stores)]
         for t in reversed(self.block.times):
             at = self._at(t, found[0])
             found.insert(0, {key: substituted(self.before(key), at) for key in self.stores})

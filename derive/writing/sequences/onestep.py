@@ -15,7 +15,7 @@ from ...calculus.terms import Term, fresh_access, shape_of
 from ...language.expressions import Contraction, Node, Variable, contraction, variable
 from ...language.forms import make_form
 from ...language.spaces import R, Real
-from ...recurrence.blocks import Blocks, StoredJacobian, Terms, derivative, identity, spaces_of
+from ...recurrence.blocks import Blocks, StoredJacobian, Terms, derivative, spaces_of
 from ...recurrence.linearisation import Linearisation
 from ...recurrence.ties import Key
 from .parts import Part
@@ -73,8 +73,7 @@ class OneStep(Linearisation):
 
     def lambdas(self) -> dict[Key, StoredJacobian]:
         """Lambda by two components, its tied axes stored once, from the identity on."""
-        tied = dict(sorted(self.lambda_ties().items()))
-        return identity(self.D.rows).stored(tied, self.h, self._named("Lambda"))
+        return self.lambda_arrays(self._named("Lambda"))
 
     def _named(self, letter: str) -> Callable[[Key, Real], Variable]:
         return lambda key, space: variable(f"{letter}_{key[0]}_{key[1]}_{self.label}", space)

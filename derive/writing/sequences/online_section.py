@@ -211,8 +211,7 @@ class OnlineSection:
     @cached_property
     def over_steps(self) -> list[dict[Key, Node]]:
         """J at every time of the sequence, the recursion put in."""
-        sequence, first = self.p.sequence, self.one.first()
-        found = [{key: s.holding(first.of(key)) for key, s in self.J.items()}]
+        sequence, found = self.p.sequence, [self.one.first().held_by(self.J)]
         for t in sequence.times:
             at: dict[Node, Node] = dict(sequence.at_cell(self.cell, t, None))
             at |= {s.variable: found[-1][key] for key, s in self.J.items()}
