@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 from points import draw
 
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.kernels.lowering.lower import Kernel, lower
 from derive.language.reference import flat_arrays, values_of
 from derive.language.roles import MASK

@@ -17,8 +17,9 @@ from ...language.spaces import Indices, Product, Real, Space, leaves
 from ...language.walk import storage, topological
 from ...models.layers import Layer
 from ...models.programs import BATCH, Program
+from .drawing import Point, draw, equal_sizes, unequal_sizes
 from .rounding import operations, values_and_bounds
-from .sampling import ROUNDING_MARGIN, Point, draw, equal_sizes, point_of, unequal_sizes, zero_point
+from .sampling import ROUNDING_MARGIN, point_of, zero_point
 
 WORK = 10**6  # products in one contraction: the reference has an array of that size
 

@@ -21,12 +21,13 @@ from ...models.levels import Recurrent
 from ...models.programs import Program, programs
 from ..proofs.proof import Undecided, prove
 from . import accuracy
+from .drawing import unequal_sizes
 from .edge_laws import EdgeLaws
 from .findings import Finding, worst
 from .kernel_laws import DTYPES, KernelLaws
 from .map_laws import MapLaws
 from .program_laws import ProgramLaws
-from .sampling import point_of, unequal_sizes
+from .sampling import point_of
 from .sequence_laws import SequenceLaws
 
 COLUMNS = ("layer", "check", "worst error", "tolerance", "", "where")

@@ -27,9 +27,9 @@ from ...models.layers import Layer
 from ...models.programs import BATCH, COTANGENT, TANGENT, Program
 from ..proofs.edge_points import EdgePoint, Local, edge_points, local, nudged, sensitivity
 from ..proofs.proof import small_sizes
+from .drawing import draw
 from .findings import Finding, vector
 from .rounding import operations
-from .sampling import draw
 
 Values = dict[Variable, Value]
 Run = Callable[[Program, Values], list[Array]]

@@ -21,8 +21,8 @@ from ...language.reference import Array, Value, flat_arrays
 from ...models.layers import Layer
 from ...models.programs import Program
 from .cases import Case, Cases, Expected
+from .drawing import uniform
 from .findings import Finding, compared
-from .sampling import uniform
 
 BAND = 16  # entries before and after every array: a stride or an extent that is off reaches them
 DTYPES = (np.float64, np.float32)

@@ -25,10 +25,10 @@ from ...language.reference import Array, Value, values_of
 from ...language.spaces import Space
 from ...language.walk import topological
 from ...models.layers import Layer
+from .drawing import Point, draw
 from .findings import EPS, Finding, compared, largest, vector
 from .oracles import Pairing, Values, moved_point, pairing, quotients, slope
 from .rounding import values_and_bounds
-from .sampling import Point, draw
 
 COMPLEX_STEP = 1e-20  # squared it vanishes beside 1: no truncation, and no cancellation
 SLOPE = 0.25  # the next term of the series bends a slope by h times a ratio; a wrong term takes 1

@@ -14,9 +14,10 @@ from ...language.expressions import Node, Variable
 from ...language.reference import Array, Value, values_of
 from ...language.riesz import gram_variable
 from ...language.spaces import Product, Real, Space
+from .drawing import Point
 from .findings import EPS, Finding, largest, vector
+from .kinks import same_side
 from .rounding import values_and_bounds
-from .sampling import Point, same_side
 
 STEP = (
     6e-6  # eps**(1/3): rounding and truncation of a central difference are alike, 1.6e-11 on tanh

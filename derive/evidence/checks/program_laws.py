@@ -20,10 +20,11 @@ from ...language.spaces import Space
 from ...models.layers import Layer
 from ...models.programs import BATCH, COTANGENT, TANGENT, Program
 from .cases import row_of
+from .drawing import draw, unequal_sizes
 from .findings import EPS, Finding, compared, largest
 from .oracles import Pairing, Values, pairing, quotients
 from .rounding import values_and_bounds
-from .sampling import draw, point_of, unequal_sizes
+from .sampling import point_of
 
 ROWS = 3
 

@@ -10,10 +10,10 @@ import numpy as np
 from ...language.reference import Array, Value
 from ...models.levels import Recurrent
 from ...runtime.recurrence import Gradient, Recurrence
+from .drawing import uniform
 from .findings import EPS, Finding, compared, largest, vector
 from .kernel_laws import DTYPES
 from .oracles import STEP, TRUNCATION, moved
-from .sampling import uniform
 from .sequence_cases import SequenceCase, drawn_case, mapped
 from .sequence_runs import reference_runs
 

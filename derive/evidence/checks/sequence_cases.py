@@ -21,7 +21,8 @@ from ...models.cells import inputs_of
 from ...models.layers import Layer
 from ...models.levels import FORWARD, CellInstance, Level, Recurrent
 from ...models.programs import BATCH
-from .sampling import draw, point_of, unequal_sizes, uniform
+from .drawing import draw, unequal_sizes, uniform
+from .sampling import point_of
 
 TIME = sympy.Symbol("steps", integer=True, nonnegative=True)
 STEPS, SAMPLES = 5, 3

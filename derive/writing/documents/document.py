@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from ...evidence.checks.sampling import Point
+from ...evidence.checks.drawing import Point
 from ...language.expressions import Jet, Node, Tuple, Variable
 from ...language.mistakes import called
 from ...language.rendering import render

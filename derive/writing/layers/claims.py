@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ...evidence.checks.drawing import Point
 from ...evidence.checks.findings import EPS, largest, vector
 from ...evidence.checks.oracles import quotients
 from ...evidence.checks.rounding import values_and_bounds
-from ...evidence.checks.sampling import Point
 from ...language.expressions import Held, Node, Variable, variable
 from ...language.reference import Array, values_of
 from ...language.walk import rewrite, topological

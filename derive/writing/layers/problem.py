@@ -10,7 +10,8 @@ from itertools import chain, count
 import numpy as np
 
 from ...calculus.maps import dual_name, free_name, substituted
-from ...evidence.checks.sampling import Point, draw, point_of, unequal_sizes
+from ...evidence.checks.drawing import Point, draw, unequal_sizes
+from ...evidence.checks.sampling import point_of
 from ...language.expressions import Node, Tuple, Variable, tuple_of, variable, zero
 from ...language.reference import Value
 from ...language.riesz import riesz

@@ -11,7 +11,7 @@ import numpy as np
 import sympy
 
 from ...calculus.maps import variables_of
-from ...evidence.checks.sampling import Point, draw, gram_values, unequal_sizes
+from ...evidence.checks.drawing import Point, draw, gram_values, unequal_sizes
 from ...language.expressions import Node, Variable, variable
 from ...language.names import unused
 from ...language.reference import Value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...evidence.checks.sampling import Point
+from ...evidence.checks.drawing import Point
 from ...language.expressions import Variable
 from ...language.roles import Argument
 from ...language.text import Writer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...calculus.maps import substituted, variables_of
-from ...evidence.checks.sampling import Point, draw
+from ...evidence.checks.drawing import Point, draw
 from ...language.expressions import Node, Variable
 from ...language.roles import given
 from ...language.spaces import R, Space, dims

@@ -1,0 +1,106 @@
+"""Where a formula has kinks: which numbers vanish there, and on which side of them a point lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from ...language.expressions import Argmax, Elementwise, Node, contraction, variable
+from ...language.forms import make_form
+from ...language.reading import Reading
+from ...language.reference import Array, Sizes, Value, values_of
+from ...language.scalars.algebras import Arrays
+from ...language.scalars.fold import evaluate
+from ...language.spaces import Product, R, Space
+from ...language.walk import topological
+from .drawing import Point
+
+SHAKE = 1e-6
+
+
+def kink_values(output: Node, point: Point) -> list[Array]:
+    """What vanishes at a kink: the kinks of every psi, and for each argmax largest minus second."""
+    nodes = topological(output)
+    found = dict(zip(nodes, values_of(nodes, point.values, point.sizes), strict=True))
+    kinks = _Kinks(found, point.sizes)
+    return [kink for node in nodes for kink in kinks(node)]
+
+
+class _Kinks(Reading[list[Array]]):
+    """What vanishes at the kinks of a node, from the values of all."""
+
+    def __init__(self, found: Mapping[Node, Value], sizes: Sizes) -> None:
+        self.found, self.sizes = found, sizes
+
+    def elementwise(self, node: Elementwise) -> list[Array]:
+        psi, at = node.operation, [self.found[z] for z in node.arguments]
+        values = dict(zip(psi.arguments, at, strict=True))
+        return [np.asarray(evaluate(kink, values, Arrays())) for kink in psi.kinks]
+
+    def argmax(self, node: Argmax) -> list[Array]:
+        return [_gap(node, self.found[node.operand], self.sizes)]
+
+    def _none(self, node: Node) -> list[Array]:
+        return []
+
+    variable = constant = linear_combination = contraction = running_sum = _none
+    tuple_ = projection = held = potential = jet = _none
+
+
+def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:
+    """The largest entry of each window minus the second, infinite for a window of one entry."""
+    form, to = node.form, (*node.form.slots[1], *node.summed)
+    window = make_form([form.slots[0], to], dict(form.extents))
+    x = variable("x", node.operand.space)
+    space = R(*(form.extent(entry) for entry in to))
+    read = contraction(space, window, 1, (x,))
+    entries, inside = (
+        values_of([read], {x: a}, sizes)[0] for a in (operand, np.ones_like(operand))
+    )
+    shape = (*entries.shape[: len(form.slots[1])], prod(entries.shape[len(form.slots[1]) :]))
+    best = np.sort(np.where(inside > 0, entries, -np.inf).reshape(shape), axis=-1)
+    if best.shape[-1] == 1:
+        return np.full(best.shape[:-1], np.inf)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(best[..., -1] - best[..., -2])
+
+
+def sides(output: Node, point: Point) -> list[Array]:
+    """On which side of every kink a point lies, and which entry each argmax takes."""
+    picks = [node for node in topological(output) if isinstance(node, Argmax)]
+    return [
+        *map(np.sign, kink_values(output, point)),
+        *values_of(picks, point.values, point.sizes),
+    ]
+
+
+def same_side(output: Node, one: Point, other: Point) -> bool:
+    """No kink lies between two near points."""
+    pairs = zip(sides(output, one), sides(output, other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def near_kinks(output: Node, point: Point, margin: float) -> list[Array]:
+    """Where kinks are nearer than the margin.
+
+    What vanishes there and still does beside is none: the entries of a window that are all zero
+    behind a ReLU are equal, whatever happens to them.
+    """
+    here = kink_values(output, point)
+    if not any((kink == 0).any() for kink in here):
+        return [abs(kink) < margin for kink in here]
+    beside = Point(point.sizes, {x: _shaken(x.space, v) for x, v in point.values.items()})
+    pairs = zip(here, kink_values(output, beside), strict=True)
+    return [(abs(a) < margin) & ((a != 0) | (b != 0)) for a, b in pairs]
+
+
+def _shaken(space: Space, value: Value) -> Value:
+    """Every number moved a little, each by another share of itself."""
+    if isinstance(space, Product):
+        return tuple(_shaken(part, v) for part, v in zip(space.factors, value, strict=True))
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        return value
+    return array * (1 + SHAKE * np.cos(np.arange(array.size)).reshape(array.shape))
