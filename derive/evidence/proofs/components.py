@@ -36,8 +36,9 @@ from ...language.reference import Sizes, extent, shape_of, values_of
 from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, dims, leaves
 from ...language.walk import topological
 from ...models.layers import Layer
+from .depth import nested
+from .symbols import Value, flat_components, gram_matrix, gram_names, symbols_of
 
-Value = Any  # an object array of SymPy expressions, or a tuple of values
 Bound = tuple[tuple[tuple[sympy.Symbol, Access], Node], ...]  # bound indices with their selectors
 
 
@@ -77,54 +78,10 @@ def to_sympy(
         ) from None
 
 
-def nested(node: Node) -> int:
-    """How many products and functions of an expression stand within each other; sums do not count.
-
-    >>> from derive import R, dims, tanh, variable
-    >>> x = variable("x", R(dims("n")))
-    >>> nested(tanh(tanh(x) + x * x))
-    2
-    """
-    depth: dict[Node, int] = {}
-    for inner in topological(node):
-        counts = isinstance(inner, Elementwise) or len(inner.operands) > 1
-        own = counts and not isinstance(inner, LinearCombination)
-        depth[inner] = own + max((depth[x] for x in inner.operands), default=0)
-    return depth[node]
-
-
 def _as_sympy(value: Value) -> Any:
     if isinstance(value, tuple):
         return tuple(_as_sympy(part) for part in value)
     return sympy.ImmutableDenseNDimArray(value.ravel().tolist(), value.shape)
-
-
-def flat_components(value: Value) -> list[sympy.Expr]:
-    """All components in order."""
-    if isinstance(value, tuple):
-        return [entry for part in value for entry in flat_components(part)]
-    return list(value.ravel())
-
-
-def symbols_of(name: str, space: Space, sizes: Sizes, symmetric: bool = False) -> Value:
-    """The real symbols name_0_1, .. that stand for a variable's components."""
-    if isinstance(space, Product):
-        return tuple(
-            symbols_of(f"{name}_{k}_", factor, sizes) for k, factor in enumerate(space.factors)
-        )
-    assert isinstance(space, Real)
-    array = np.empty(shape_of(space, sizes), dtype=object)
-    for place in np.ndindex(*array.shape):
-        shown = sorted(place) if symmetric else place
-        array[place] = sympy.Symbol("_".join([name, *map(str, shown)]), real=True)
-    return array
-
-
-def gram_matrix(gram: Gram, count: int) -> sympy.Matrix:
-    """The Gram matrix, or its inverse, in symbols."""
-    space = Real((sympy.Integer(count),) * 2, (None, None))
-    matrix = sympy.Matrix(symbols_of(gram.name, space, {}, symmetric=True).tolist())
-    return matrix.inv(method="ADJ") if gram.inverted else matrix
 
 
 class Components(Reading[Value]):
@@ -253,17 +210,6 @@ class Components(Reading[Value]):
                 if _inside(place, result.shape):
                     result[place] = result[place] + term
         return result
-
-
-def gram_names(nodes: list[Node]) -> dict[str, Gram]:
-    found: dict[str, Gram] = {}
-    for node in nodes:
-        for leaf in leaves(node.space):
-            for gram in leaf.grams if isinstance(leaf, Real) else ():
-                if gram is not None:
-                    found[gram.name] = Gram(gram.name)
-                    found[f"{gram.name}_inverse"] = Gram(gram.name, inverted=True)
-    return found
 
 
 def _array(space: Space) -> Real:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-import mpmath as mp
 import numpy as np
 import sympy
 
@@ -16,21 +15,18 @@ from ...language.expressions import Argmax, Elementwise, Node, Variable, variabl
 from ...language.mistakes import SpaceError, called
 from ...language.normal_form import normal
 from ...language.reference import Array, Sizes, Value, shape_of
-from ...language.spaces import Indices, Product, Real, Space
+from ...language.spaces import Indices
 from ...language.walk import topological
 from ...models.validity import extents_of
 from . import field
-from .components import Components, flat_components, gram_names, nested
-from .edge_points import DIGITS, exactly
-from .proof import NESTED, fitting
+from .components import Components
+from .depth import NESTED, nested
+from .numerical_difference import Indexed, are_apart
+from .proof import fitting
+from .symbols import flat_components
 
 Item: TypeAlias = Node | LinearMap | BilinearMap
-Indexed: TypeAlias = "dict[Variable, Array]"
 Key = TypeVar("Key", bound=Node)
-
-SCALES = (1.0, 1e-3, 20.0)  # of drawn entries; 1 + erf(-30) cancels 390 of DIGITS, no more
-FEW = 60  # digits in which points are looked for; a difference counts if more digits confirm it
-APART = mp.mpf(10) ** -9  # a relative difference: DIGITS leave many more right where none is lost
 CASES = 32  # settings of class indices that are tried: more are not decided
 PLACES = 96  # the same of argmaxes, which are only compared exactly: two of two rows of three
 BRANCHING = (
@@ -140,7 +136,7 @@ def _compared(left: Node, right: Node, seed: int) -> Equality:
     cases = [(sizes, indexed) for sizes, settings in chosen for indexed in settings]
     all_tried = bool(cases) and all(len(settings) <= CASES for _, settings in chosen)
     try:
-        if any(_are_apart(left, right, sizes, indexed, seed) for sizes, indexed in cases):
+        if any(are_apart(left, right, sizes, indexed, seed) for sizes, indexed in cases):
             return DIFFERS
         deep = max(nested(left), nested(right)) > NESTED
         if deep or not all_tried:
@@ -177,9 +173,6 @@ def _index_arrays(space: Indices, sizes: Sizes) -> Iterator[Array]:
     shape, bound = shape_of(space, sizes), int(space.bound.subs(sizes))
     every = product(range(bound), repeat=int(np.prod(shape)))
     return (np.reshape(entries, shape) for entries in every)
-
-
-# --- exactly
 
 
 class _Placed(Components):
@@ -240,64 +233,3 @@ def _wanted(body: sympy.Expr) -> list[sympy.Expr]:
 
 def _put(wanted: sympy.Expr, node: Elementwise, entries: tuple[sympy.Expr, ...]) -> sympy.Expr:
     return wanted.xreplace(dict(zip(node.operation.arguments, entries, strict=True)))
-
-
-# --- by numbers
-
-
-def _are_apart(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
-    """The values of the two at a drawn point differ, or one of them has none there.
-
-    More digits say the same: what too few of them make of a difference does not stay.
-    """
-    return any(
-        all(
-            _places_apart(left, right, point, sizes, digits) for digits in (FEW, DIGITS, 2 * DIGITS)
-        )
-        for point in _points(left, right, sizes, indexed, seed)
-    )
-
-
-def _places_apart(
-    left: Node, right: Node, point: Mapping[Variable, Value], sizes: Sizes, digits: int
-) -> set[int]:
-    pair = exactly([left, right], point, sizes, digits)
-    with mp.workdps(digits):
-        return {k for k, (a, b) in enumerate(zip(*pair, strict=True)) if _is_other(a, b)}
-
-
-def _is_other(a: Any, b: Any) -> bool:
-    """Two numbers that are apart, or a number and none; an infinity may be one by rounding."""
-    if mp.isfinite(a) and mp.isfinite(b):
-        return bool(abs(a - b) > APART * (1 + abs(a)))
-    return bool(mp.isfinite(a) and mp.isnan(b)) or bool(mp.isnan(a) and mp.isfinite(b))
-
-
-def _points(
-    left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int
-) -> Iterator[dict[Variable, Value]]:
-    """Moderate, small and large entries: of both signs, with these turned, and positive."""
-    variables, random = variables_of(left, right), np.random.default_rng(seed)
-    grams = gram_names(topological(left, right))
-    for scale in SCALES:
-        drawn = {x: _drawn(x.space, sizes, random, scale) for x in variables if x not in indexed}
-        for turn in (lambda v: v, np.negative, np.abs):
-            point = {x: _turned(turn, value) for x, value in drawn.items()}
-            point |= {
-                x: np.eye(len(drawn[x])) * (0.5 if grams[x.name].inverted else 2.0)
-                for x in drawn
-                if x.name in grams
-            }
-            yield point | indexed
-
-
-def _drawn(space: Space, sizes: Sizes, random: np.random.Generator, scale: float) -> Value:
-    if isinstance(space, Product):
-        return tuple(_drawn(factor, sizes, random, scale) for factor in space.factors)
-    assert isinstance(space, Real)
-    shape = shape_of(space, sizes)
-    return scale * random.uniform(0.5, 1.5, shape) * random.choice([-1.0, 1.0], shape)
-
-
-def _turned(turn: Any, value: Value) -> Value:
-    return tuple(_turned(turn, v) for v in value) if isinstance(value, tuple) else turn(value)

@@ -25,13 +25,12 @@ from ...language.walk import topological
 from ...models.layers import Layer, require_layer
 from . import field, quotients
 from .agreement import disagreement
-from .components import Components, flat_components, gram_matrix, nested
+from .components import Components
+from .depth import NESTED, nested
 from .edge_points import differing
+from .symbols import flat_components, gram_matrix
 
 Sizes = Mapping[sympy.Symbol, int]
-
-
-NESTED = 64  # nested operations: SymPy goes down them by recursion, fields get larger
 
 
 class Undecided(ArithmeticError):
