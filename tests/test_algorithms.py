@@ -18,13 +18,13 @@ from derive.models.programs import BATCH
 from derive.runtime import edge
 from derive.training.algorithms import (
     descend,
-    fit,
     gradient,
     gradient_descent,
     gradients,
     mlp_gradient,
     mlp_gradient_descent,
 )
+from derive.training.fitting import fit
 from derive.training.gradients import NotFinite, clip_by_norm
 from derive.training.optimise import Adam, GradientDescent
 from derive.training.parameters import flatten, leaves, map_tree

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..language.reference import Value, flat_arrays
-from .algorithms import array_names, fit
+from .fitting import array_names, fit
 from .optimise import GradientDescent
 from .parameters import Array, Tree, map_tree
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..layers.blocks import Block, Display
 from ..layers.claims import check
-from ..theorems import generic, generic_recurrent
+from ..theorems import generic, generic_recurrent, recurrent_letters
 from ..theorems.theorem import meant
 from ..typesetting.writer import latex_writer
 from .document import Document
@@ -29,5 +29,5 @@ def generic_results() -> Document:
         equations = [e for block in own if isinstance(block, Display) for e in block.equations]
         check(theorem.number, map(meant, equations), theorem.point())
         blocks += own
-    writer = latex_writer({}, symbols=generic.SYMBOLS | generic_recurrent.SYMBOLS)
+    writer = latex_writer({}, symbols=generic.SYMBOLS | recurrent_letters.SYMBOLS)
     return Document("generic_results", TITLE, SUBTITLE, tuple(blocks), writer)

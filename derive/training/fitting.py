@@ -1,0 +1,82 @@
+"""The training loop on compiled kernels, for any optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..language.roles import FIXED
+from .gradients import check_finite, clip_by_norm, clip_by_value
+from .optimise import Optimiser
+from .parameters import Tree, leaves, map_tree, pruned
+
+
+def fit(
+    kernel: Callable[..., Any],
+    parameters: Tree,
+    batches: Iterable[Sequence[Any]],
+    optimiser: Optimiser,
+    *,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Trains the parameters, in place, by one step for each batch; the losses, one for each.
+
+    `kernel(*batch, hidden_W=.., out=out)` adds the batch's loss to out["J"], of shape (), and its
+    gradient to out["hidden_W_bar"], ..: J and the average over the batch are the kernel's.  The
+    parameters are a tree as from `Network.tree`, or flat; the leaf hidden.W is the argument
+    hidden_W.  What `kernel.arguments` declares as fixed is passed on as it is: it has no gradient,
+    no decay and no part in the optimiser's state; a function of your own around a kernel hands its
+    `arguments` on for that.  `progress(step, loss)` is called after each step.  Steps are counted
+    on from the optimiser's state.
+
+    Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
+    finite; the parameters are then those before that step.
+    """
+    _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
+    _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
+    _check_call("an optimiser, as Adam(0.001)", optimiser, isinstance(optimiser, Optimiser))
+    named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
+    if not any(a.dtype.kind == "f" for a in named.values()):
+        raise ValueError("fit: expected parameters to train, got none of a floating dtype")
+    fixed = _fixed(kernel)
+    trained = pruned(parameters, lambda name: name.replace(".", "_") not in fixed)
+    grad = map_tree(np.zeros_like, trained)
+    J = np.zeros((), np.result_type(*(a for a in named.values() if a.dtype.kind == "f")))
+    out = {f"{name.replace('.', '_')}_bar": array for name, array in leaves(grad)} | {"J": J}
+    first = int(optimiser.state["step"]) if optimiser.state else 0
+    losses = []
+    for step, batch in enumerate(batches, first):
+        _check_call("each batch as (x, y)", batch, isinstance(batch, Sequence))
+        for array in out.values():
+            array.fill(0.0)
+        kernel(*batch, **named, out=out)
+        check_finite(step, float(J), grad)
+        if clip_norm is not None:
+            clip_by_norm(grad, clip_norm)
+        if clip_value is not None:
+            clip_by_value(grad, clip_value)
+        optimiser.step(trained, grad)
+        losses.append(float(J))
+        if progress is not None:
+            progress(step, losses[-1])
+    return losses
+
+
+def _check_call(expected: str, found: object, fits: bool) -> None:
+    if not fits:
+        raise TypeError(f"fit: expected {expected}, got {found!r}")
+
+
+def _fixed(kernel: Callable[..., Any]) -> set[str]:
+    """The arrays that a kernel declares as fixed; none where it declares nothing."""
+    found = (a for a in getattr(kernel, "arguments", ()) if a.role == FIXED)
+    return {name for a in found for name in array_names(a.name, len(a.leaves))}
+
+
+def array_names(name: str, count: int) -> list[str]:
+    """What `fit` calls the arrays of an argument: W, or W_0, W_1, .. of a direct product."""
+    return [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
