@@ -41,10 +41,11 @@ from ...language.scalars.operations import Operation
 from ...language.spaces import Real
 from .diagonals import diagonal
 from .jets import Jets
-from .letters import Letters, word
+from .letters import Letters
 from .multilinear import FormNames
 from .powers import monomial, with_plain_powers
 from .ratios import Ratio, ratio
+from .scalar_functions import function
 from .typography import ONES, TRANSPOSED, enclosed, juxtaposed, parenthesised, raised, sized, value
 
 CUMSUM = r"\operatorname{cumsum}"
@@ -261,17 +262,6 @@ class LinearAlgebra(Notation):
 
     def jet(self, w: Writes, node: Jet) -> Written:
         return self.jets.write(w, node)
-
-
-def function(psi: Operation) -> str:
-    r"""\tanh, \tanh', \partial_{1}\psi: the function or the partial derivative of it."""
-    name = word(psi.base)
-    if len(psi.orders) == 1:
-        (order,) = psi.orders
-        return name + ("'" * order if order < 4 else f"^{{({order})}}")
-    powers = [f"^{{{order}}}" if order > 1 else "" for order in psi.orders]
-    by = "".join(rf"\partial_{{{k + 1}}}{powers[k]}" for k, order in enumerate(psi.orders) if order)
-    return by + (f" {name}" if by and name[0].isalpha() else name)
 
 
 def _inner(left: str, right: str) -> str:

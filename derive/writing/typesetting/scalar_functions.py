@@ -14,8 +14,7 @@ import sympy
 
 from ...language.patterns import ARITHMETIC
 from ...language.scalars.operations import Operation, Orders
-from .letters import symbol
-from .linear_algebra import function
+from .letters import symbol, word
 from .powers import monomial
 from .typography import Numbers, closed
 
@@ -84,3 +83,14 @@ def _derivative(psi: Operation, orders: Orders) -> Operation:
         for _ in range(times):
             psi = psi.derivative(argument)
     return psi
+
+
+def function(psi: Operation) -> str:
+    r"""\tanh, \tanh', \partial_{1}\psi: the function or the partial derivative of it."""
+    name = word(psi.base)
+    if len(psi.orders) == 1:
+        (order,) = psi.orders
+        return name + ("'" * order if order < 4 else f"^{{({order})}}")
+    powers = [f"^{{{order}}}" if order > 1 else "" for order in psi.orders]
+    by = "".join(rf"\partial_{{{k + 1}}}{powers[k]}" for k, order in enumerate(psi.orders) if order)
+    return by + (f" {name}" if by and name[0].isalpha() else name)
