@@ -26,7 +26,7 @@ from cached import (
 
 from derive.kernels.compiling import compile as compile_
 from derive.kernels.compiling.compile import EXTENSION, SCRATCH, CompileError
-from derive.tools import cache
+from derive.tools import cache, cache_entries
 from derive.tools.cache_folder import CacheError
 
 __all__ = ["surroundings"]
@@ -68,7 +68,7 @@ def test_another_process_runs_neither_cython_nor_the_compiler(tmp_path):
 def test_layers_of_one_name_live_together(tmp_path):
     two, five = power(2), power(5)
     assert [value(layer, tmp_path / "c") for layer in (two, five, two)] == [18.0, 45.0, 18.0]
-    assert [entry.layer for entry in cache.entries(tmp_path / "c")] == ["power", "power"]
+    assert [entry.layer for entry in cache_entries.entries(tmp_path / "c")] == ["power", "power"]
 
 
 def test_a_module_of_the_users_keeps_its_name(tmp_path, monkeypatch):

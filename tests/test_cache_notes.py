@@ -12,7 +12,7 @@ from cached import builds, elsewhere, power, surroundings, the_entry, value, val
 
 from derive import Layer
 from derive.kernels.compiling.compile import EXTENSION
-from derive.tools import cache
+from derive.tools import cache, cache_entries
 from derive.tools.cache_notes import notes, remember, remembered
 
 __all__ = ["surroundings"]
@@ -126,7 +126,7 @@ def test_clear_removes_notes_and_no_other_file(tmp_path: Path) -> None:
     link, other = folder / f"power-{'f' * 32}.found", folder / "mine.found"
     other.write_text(json.dumps("mine"))
     link.symlink_to(other)
-    assert len(cache.clear(folder)) == 1
+    assert len(cache_entries.clear(folder)) == 1
     assert not note.exists() and link.is_symlink() and other.exists()
     assert elsewhere(derived, folder) == (18.0, 1)
 

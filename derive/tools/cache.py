@@ -20,15 +20,11 @@ import importlib.util
 import json
 import pickle
 import platform
-import re
-import shutil
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache as once
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +33,6 @@ from weakref import WeakKeyDictionary
 
 from ..kernels.compiling.compile import (
     EXTENSION,
-    SCRATCH,
     Module,
     Progress,
     Target,
@@ -47,13 +42,7 @@ from ..kernels.compiling.compile import (
     locked,
     text_hash,
 )
-from ..kernels.compiling.compiler import (
-    NATIVE,
-    Compiler,
-    CompilerMissing,
-    find_compiler,
-    stamp,
-)
+from ..kernels.compiling.compiler import NATIVE, Compiler, CompilerMissing, find_compiler, stamp
 from ..kernels.interpreting import plain_edge
 from ..kernels.interpreting.evaluated import evaluated_module
 from ..kernels.printing.emit import emit
@@ -61,25 +50,14 @@ from ..language import hooks
 from ..models.layers import Layer
 from ..runtime.pickling import referable
 from .build import runtime_modules
-from .cache_folder import (
-    OPEN_TO_OTHERS,
-    PRIVATE,
-    WRITABLE_BY_OTHERS,
-    CacheError,
-    place,
-    require_own,
-    usable,
-)
-from .cache_notes import notes, remember, remembered
+from .cache_folder import OPEN_TO_OTHERS, PRIVATE, CacheError, require_own, usable
+from .cache_notes import remember, remembered
 from .fingerprint import code_fingerprint, fingerprint, loaded_code
 from .references import reference
 
 FLAGS = NATIVE
 EDGE = "derive.runtime.edge"
-NAME = re.compile(r"(\w+)-[0-9a-f]{32}")  # of an entry
 MADE_WITH = ("sympy", "jinja2", "numpy")
-SUFFIXES = (".pyx", ".pxd", ".so", ".build.json", ".build.log")
-
 _made: WeakKeyDictionary[Layer, dict[Path | None, ModuleType]] = WeakKeyDictionary()
 _loaded: dict[Path, ModuleType] = {}
 _turn = threading.Lock()  # Cython compiles one module at a time in a process
@@ -247,65 +225,3 @@ def _load(name: str, library: Path) -> ModuleType:
     if not is_taken:
         sys.modules.pop(name, None)
     return module
-
-
-# --- what is there
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the cache: the layer's name, its folder, its size, and when it was built."""
-
-    layer: str
-    path: Path
-    bytes: int
-    built: datetime
-
-
-def entries(folder: Path | None = None) -> list[Entry]:
-    """The entries of a cache, by default the user's, by name; none where there is no cache.
-
-    Raises CacheError where it is not the user's own folder.
-    """
-    root = place(folder)
-    if not root.is_dir():
-        return []
-    require_own(root, WRITABLE_BY_OTHERS)
-    return [_entry(path) for path in sorted(root.iterdir()) if _is_entry(path)]
-
-
-def clear(folder: Path | None = None) -> list[Entry]:
-    """Removes the entries of a cache and returns them; waits for one that is being built.
-
-    A file that the cache has not made is left, and so is the entry's folder around it.
-    """
-    found = entries(folder)
-    for entry in found:
-        with locked(entry.path, PRIVATE), suppress(OSError):
-            _remove(entry.path)
-    for note in notes(place(folder)):
-        note.unlink(missing_ok=True)
-    return [entry for entry in found if not entry.path.exists()]
-
-
-def _is_entry(path: Path) -> bool:
-    return bool(NAME.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
-
-
-def _entry(path: Path) -> Entry:
-    """A file may vanish while it is looked at: its builder has moved it."""
-    size = 0
-    for file in path.rglob("*"):
-        with suppress(FileNotFoundError):
-            size += file.lstat().st_size
-    built = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return Entry(path.name.rpartition("-")[0], path, size, built)
-
-
-def _remove(path: Path) -> None:
-    for file in path.iterdir():
-        if file.name.startswith(SCRATCH):
-            shutil.rmtree(file)
-        elif file.name.endswith(SUFFIXES):
-            file.unlink()
-    path.rmdir()

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..cache import Entry, clear, entries
+from ..cache_entries import Entry, clear, entries
 from ..cache_folder import place
 from .options import Verbs, add_json, add_verb
 from .reports import report, say
