@@ -35,8 +35,6 @@ FUNCTIONS: dict[str, int] = {
     "language/scalars/operations.py:operation": 46,
     "models/cells.py:stack": 41,
     "models/layers.py:of": 47,
-    "training/algorithms.py:fit": 51,
-    "training/parameters.py:flatten": 42,
     "vocabulary/forming.py:form": 50,
     "vocabulary/windows.py:transposed_convolution": 41,
 }

@@ -25,7 +25,7 @@ from ..language.walk import topological
 from ..models.layers import Layer
 from ..models.networks import Network, Stage
 from ..models.programs import BATCH
-from .gradients import clip_by_norm, clip_by_value
+from .gradients import clip
 from .optimise import GradientDescent, Optimiser
 from .parameters import Array, map_tree
 from .targets import arrays_of, counted, softmax, target
@@ -130,10 +130,7 @@ def descend(
 ) -> None:
     """One step of any optimiser on theta, in place: lines 1 to 13, clipping, and its line 14."""
     grad = gradient(network, x, y, theta, kind, given)
-    if clip_norm is not None:
-        clip_by_norm(grad, clip_norm)
-    if clip_value is not None:
-        clip_by_value(grad, clip_value)
+    clip(grad, clip_norm, clip_value)
     optimiser.step(network.trained(theta), grad)
 
 

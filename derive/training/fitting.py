@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..language.roles import FIXED
-from .gradients import check_finite, clip_by_norm, clip_by_value
+from .gradients import check_finite, clip
 from .optimise import Optimiser
-from .parameters import Tree, leaves, map_tree, pruned
+from .parameters import Array, Tree, leaves, map_tree, pruned
 
 
 def fit(
@@ -39,36 +39,56 @@ def fit(
     _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
     _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
     _check_call("an optimiser, as Adam(0.001)", optimiser, isinstance(optimiser, Optimiser))
-    named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
-    if not any(a.dtype.kind == "f" for a in named.values()):
-        raise ValueError("fit: expected parameters to train, got none of a floating dtype")
-    fixed = _fixed(kernel)
-    trained = pruned(parameters, lambda name: name.replace(".", "_") not in fixed)
+    named = {_flat(name): array for name, array in leaves(parameters)}
+    trained = _trained(kernel, parameters)
     grad = map_tree(np.zeros_like, trained)
-    J = np.zeros((), np.result_type(*(a for a in named.values() if a.dtype.kind == "f")))
-    out = {f"{name.replace('.', '_')}_bar": array for name, array in leaves(grad)} | {"J": J}
+    out = _sums(grad, named)
     first = int(optimiser.state["step"]) if optimiser.state else 0
     losses = []
     for step, batch in enumerate(batches, first):
-        _check_call("each batch as (x, y)", batch, isinstance(batch, Sequence))
-        for array in out.values():
-            array.fill(0.0)
-        kernel(*batch, **named, out=out)
-        check_finite(step, float(J), grad)
-        if clip_norm is not None:
-            clip_by_norm(grad, clip_norm)
-        if clip_value is not None:
-            clip_by_value(grad, clip_value)
+        losses.append(_loss(kernel, batch, named, out))
+        check_finite(step, losses[-1], grad)
+        clip(grad, clip_norm, clip_value)
         optimiser.step(trained, grad)
-        losses.append(float(J))
         if progress is not None:
             progress(step, losses[-1])
     return losses
 
 
+def _sums(gradient: Any, named: dict[str, Array]) -> dict[str, Array]:
+    """What a kernel adds to: J in the widest dtype of the parameters, and the gradient's arrays."""
+    floating = [array for array in named.values() if array.dtype.kind == "f"]
+    if not floating:
+        raise ValueError("fit: expected parameters to train, got none of a floating dtype")
+    bars = {f"{_flat(name)}_bar": array for name, array in leaves(gradient)}
+    return bars | {"J": np.zeros((), np.result_type(*floating))}
+
+
+def _loss(
+    kernel: Callable[..., Any], batch: Sequence[Any], named: dict[str, Array], out: dict[str, Array]
+) -> float:
+    """The loss of a batch, its gradient in `out`."""
+    _check_call("each batch as (x, y)", batch, isinstance(batch, Sequence))
+    for array in out.values():
+        array.fill(0.0)
+    kernel(*batch, **named, out=out)
+    return float(out["J"])
+
+
 def _check_call(expected: str, found: object, fits: bool) -> None:
     if not fits:
         raise TypeError(f"fit: expected {expected}, got {found!r}")
+
+
+def _flat(name: str) -> str:
+    """The kernel's argument for a leaf of the tree."""
+    return name.replace(".", "_")
+
+
+def _trained(kernel: Callable[..., Any], parameters: Tree) -> Any:
+    """The tree without what the kernel declares as fixed."""
+    fixed = _fixed(kernel)
+    return pruned(parameters, lambda name: _flat(name) not in fixed)
 
 
 def _fixed(kernel: Callable[..., Any]) -> set[str]:

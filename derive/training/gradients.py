@@ -68,6 +68,14 @@ def clip_by_value(gradient: Tree, limit: float) -> None:
         np.clip(g, -bound, bound, out=g)
 
 
+def clip(gradient: Tree, norm: float | None = None, value: float | None = None) -> None:
+    """`clip_by_norm`, then `clip_by_value`, each where a limit is given."""
+    if norm is not None:
+        clip_by_norm(gradient, norm)
+    if value is not None:
+        clip_by_value(gradient, value)
+
+
 def magnitude(a: Array) -> float:
     """max_i |a_i|, without a work array; nan where an entry is nan."""
     return max(float(a.max()), -float(a.min())) if a.size else 0.0

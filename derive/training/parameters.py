@@ -121,11 +121,7 @@ def flatten(tree: Tree) -> tuple[Array, Callable[[Array], Any]]:
            [0., 2.]])
     """
     named = leaves(tree)
-    for name, array in named:
-        if array.dtype.kind != "f":
-            raise TypeError(
-                f"parameter {name!r}: flatten expects a floating dtype, got {array.dtype}"
-            )
+    _check_floating(named)
     nesting = skeleton(tree)
     like = {name: (array.shape, array.dtype) for name, array in named}
     ends = np.cumsum([array.size for _, array in named], dtype=np.intp)
@@ -147,6 +143,14 @@ def flatten(tree: Tree) -> tuple[Array, Callable[[Array], Any]]:
         return rebuilt(nesting, "", leaf)
 
     return np.concatenate([np.zeros(0, dtype), *(a.ravel() for _, a in named)]), unflatten
+
+
+def _check_floating(named: list[tuple[str, Array]]) -> None:
+    for name, array in named:
+        if array.dtype.kind != "f":
+            raise TypeError(
+                f"parameter {name!r}: flatten expects a floating dtype, got {array.dtype}"
+            )
 
 
 def _walk(tree: Tree, path: str) -> Iterator[tuple[str, Array]]:
