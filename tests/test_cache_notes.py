@@ -12,7 +12,7 @@ from cached import builds, elsewhere, power, surroundings, the_entry, value, val
 
 from derive import Layer
 from derive.kernels.compiling.compile import EXTENSION
-from derive.tools import cache, cache_entries
+from derive.tools import build, cache, cache_entries
 from derive.tools.cache_notes import notes, remember, remembered
 
 __all__ = ["surroundings"]
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.usefixtures("surroundings")
 
 def derived(folder: Path, factor: int = 2, kind: type[Layer] = Layer) -> tuple[float, int]:
     """The layer's value at 3, and how often it was derived for it."""
-    made, emit = [], cache.emit
+    made, emit = [], build.emit
 
     def counted(layer: Layer) -> Any:
         made.append(layer)
         return emit(layer)
 
-    cache.emit = counted
+    build.emit = counted
     try:
         layer = power(factor)
         return value(kind(layer.name, layer.arguments, layer.output), folder), len(made)
     finally:
-        cache.emit = emit
+        build.emit = emit
 
 
 def test_another_process_and_another_object_derive_nothing(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@
         dense.build.log         after a failure: what Cython or the compiler said
     CACHE/dense-HASH.found  for a declaration, the key of the entry with its kernels
 
-What a declaration's kernels are is known once they were derived.  A file with the declaration's
-hash, and that of the code that derives, says it from then on, so that nothing is derived again.
-An entry is built and loaded under its lock, which the system frees when its holder dies.  Where
-there is no C compiler, the NumPy reference computes the same calls.
+The key of an entry is a hash of the emitted texts, so kernels have to be derived once to be found.
+From then on a note under the hash of the declaration and of the code that derives names the entry,
+and nothing is derived again.  An entry is built and loaded under its lock, which the system
+releases when its holder dies.  Without a C compiler, the NumPy reference serves the same calls.
 """
 
 from __future__ import annotations
@@ -43,20 +43,21 @@ from ..kernels.compiling.compile import (
     text_hash,
 )
 from ..kernels.compiling.compiler import NATIVE, Compiler, CompilerMissing, find_compiler, stamp
-from ..kernels.interpreting import plain_edge
-from ..kernels.interpreting.evaluated import evaluated_module
-from ..kernels.printing.emit import emit
 from ..language import hooks
 from ..models.layers import Layer
 from ..runtime.pickling import referable
-from .build import runtime_modules
 from .cache_folder import OPEN_TO_OTHERS, PRIVATE, CacheError, require_own, usable
 from .cache_notes import remember, remembered
+from .edge_modules import runtime_modules
 from .fingerprint import code_fingerprint, fingerprint, loaded_code
 from .references import reference
 
 FLAGS = NATIVE
 EDGE = "derive.runtime.edge"
+# What derives and emits, and what takes the place of compiled kernels.  Kernels that are in the
+# cache need neither, so both are imported by name only when needed: a warm start is much faster.
+EMITTER = "derive.tools.build"
+WITHOUT_COMPILER = "derive.kernels.interpreting"
 MADE_WITH = ("sympy", "jinja2", "numpy")
 _made: WeakKeyDictionary[Layer, dict[Path | None, ModuleType]] = WeakKeyDictionary()
 _loaded: dict[Path, ModuleType] = {}
@@ -67,7 +68,7 @@ _turn = threading.Lock()  # Cython compiles one module at a time in a process
 def compiled(
     layer: Layer, *, cache: Path | None = None, progress: Progress = lambda line: None
 ) -> ModuleType:
-    """What `Layer.compile` says."""
+    """See `Layer.compile`."""
     if cache not in _made.setdefault(layer, {}):
         with _turn:
             if cache not in _made[layer]:
@@ -80,7 +81,7 @@ def compiled(
 def again(held: bytes, cache: Path | None) -> ModuleType:
     """The kernels of a layer that was pickled.
 
-    Whoever reads it finds them in the cache, or builds them; the same process has the same ones.
+    They are found in the cache or built there; within a process they are loaded once.
     """
     return compiled(pickle.loads(held), cache=cache)
 
@@ -94,7 +95,7 @@ def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType
     try:
         _provide_edge(folder, compiler, progress)
         return _library(layer, folder, compiler, progress)
-    except OSError as error:  # the disk is full, a file was put in the way
+    except OSError as error:  # the disk is full, or a file is in the way
         raise CacheError(
             f"the kernels of {layer.name} can't be kept in {folder}: {error}; make room there or "
             "choose another folder with cache="
@@ -103,24 +104,27 @@ def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType
 
 @once
 def _compiler(flags: tuple[str, ...], _stamp: tuple[object, ...]) -> Compiler:
-    """The compiler, asked once for each state of its file."""
+    """The compiler, queried again only when its file has changed."""
     return find_compiler(flags)
 
 
 def _evaluated(layer: Layer, missing: CompilerMissing) -> ModuleType:
-    """The layer's kernels without a compiler, with one warning."""
+    """The layer's kernels on the NumPy reference, with one warning."""
     warnings.warn(f"{missing} Until then the NumPy reference computes, slowly.", stacklevel=6)
+    evaluated = importlib.import_module(f"{WITHOUT_COMPILER}.evaluated")
     try:
-        return evaluated_module(layer, importlib.import_module(EDGE))
+        edge = importlib.import_module(EDGE)
     except ImportError:  # not compiled yet, or for another Python
-        return evaluated_module(layer, plain_edge)
+        edge = importlib.import_module(f"{WITHOUT_COMPILER}.plain_edge")
+    made: ModuleType = evaluated.evaluated_module(layer, edge)
+    return made
 
 
 # --- an entry: built and loaded under its lock
 
 
 def _library(layer: Layer, folder: Path, compiler: Compiler, progress: Progress) -> ModuleType:
-    """The kernels of a layer: those that its declaration is known to have, else derived."""
+    """The kernels of a layer: those noted for its declaration, else derived."""
     code, own = loaded_code(), fingerprint(layer)
     surely = [code, own, text_hash(layer.name, {}, compiler)] if code and own else []
     declared = _key("declared", *surely) if surely else ""
@@ -129,7 +133,7 @@ def _library(layer: Layer, folder: Path, compiler: Compiler, progress: Progress)
 
 
 def _whole(name: str, folder: Path, key: str) -> ModuleType | None:
-    """The kernels of the entry of that key, where it is as it was built."""
+    """The kernels of the entry of that key; None unless it is exactly as it was built."""
     entry = _place(name, folder, key)
     if key and entry not in _loaded and entry.is_dir():
         with _held(entry):
@@ -142,12 +146,12 @@ def _whole(name: str, folder: Path, key: str) -> ModuleType | None:
 def _derived(
     layer: Layer, folder: Path, compiler: Compiler, declared: str, progress: Progress
 ) -> ModuleType:
-    """The kernels of the layer's texts, which are derived here; then its declaration is noted."""
-    name, emitted = layer.name, emit(layer)
-    texts = {f"{name}.pyx": emitted.pyx.encode(), f"{name}.pxd": emitted.pxd.encode()}
+    """Derive the layer's texts, build their entry if it is missing, and note the declaration."""
+    name, emitted = layer.name, importlib.import_module(EMITTER).texts({layer.name: layer})
+    texts = {file: text.encode() for file, text in emitted.items()}
     key = _key(text_hash(name, texts, compiler))
     entry = _place(name, folder, key)
-    if entry not in _loaded or entry.is_dir():  # it may be cleared, and is then not made anew
+    if entry not in _loaded or entry.is_dir():  # loaded, then cleared: not built again
         with _held(entry):
             if entry not in _loaded:
                 _write(texts, entry)
@@ -165,7 +169,7 @@ def _place(name: str, folder: Path, key: str) -> Path:
 
 
 def _provide_edge(folder: Path, compiler: Compiler, progress: Progress) -> None:
-    """The edge that kernels import: that of the package, else one in an entry of its own."""
+    """The edge that kernels import: the package's own, else one compiled into an entry."""
     with suppress(ImportError):
         importlib.import_module(EDGE)
         return
@@ -190,7 +194,7 @@ def _held(entry: Path) -> Iterator[None]:
 
 
 def _key(*hashes: str) -> str:
-    """A hash of texts and compiler together with what else an entry is made with."""
+    """A hash of texts and compiler, and of the versions and platform that a build depends on."""
     return hashlib.sha256(json.dumps([*hashes, *_surroundings()]).encode()).hexdigest()
 
 
@@ -203,12 +207,12 @@ def _surroundings() -> tuple[str, ...]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from where it lies, and the texts are in the hash
+    except PackageNotFoundError:  # not installed: its sources are in the hash
         return "not installed"
 
 
 def _write(texts: dict[str, bytes], entry: Path) -> None:
-    """Only what differs: half a text, or one that somebody has edited."""
+    """Write only what differs, such as a text that was cut short or edited by hand."""
     for name, text in texts.items():
         path = entry / name
         if not path.exists() or path.read_bytes() != text:
@@ -216,7 +220,7 @@ def _write(texts: dict[str, bytes], entry: Path) -> None:
 
 
 def _load(name: str, library: Path) -> ModuleType:
-    """The module, which Cython enters into sys.modules: there it could stand for a user's own."""
+    """The module, kept out of sys.modules, where it could shadow a module of the user's."""
     spec = importlib.util.spec_from_file_location(name, library)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -28,9 +28,9 @@ class Entry:
 
 
 def entries(folder: Path | None = None) -> list[Entry]:
-    """The entries of a cache, by default the user's, by name; none where there is no cache.
+    """The entries of a cache (by default the user's), sorted by name; [] if there is no cache.
 
-    Raises CacheError where it is not the user's own folder.
+    Raises CacheError if the folder is not the user's own.
     """
     root = place(folder)
     if not root.is_dir():
@@ -40,9 +40,9 @@ def entries(folder: Path | None = None) -> list[Entry]:
 
 
 def clear(folder: Path | None = None) -> list[Entry]:
-    """Removes the entries of a cache and returns them; waits for one that is being built.
+    """Remove the entries of a cache and return them; waits for one that is being built.
 
-    A file that the cache has not made is left, and so is the entry's folder around it.
+    Files that the cache did not make are kept, together with the entry's folder around them.
     """
     found = entries(folder)
     for entry in found:
@@ -58,7 +58,7 @@ def _is_entry(path: Path) -> bool:
 
 
 def _entry(path: Path) -> Entry:
-    """A file may vanish while it is looked at: its builder has moved it."""
+    """A folder as an entry; a file that its builder moves away meanwhile does not count."""
     size = 0
     for file in path.rglob("*"):
         with suppress(FileNotFoundError):
