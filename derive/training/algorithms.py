@@ -47,12 +47,12 @@ def gradients(
     J is the squared loss (3.6) for "regression", the cross-entropy (3.9) of softmax(F) for
     "classification", where y is one-hot, a distribution or class indices.  A batch, x with one more
     axis in front, gives the average of its points' gradients.  `given` holds the arguments of the
-    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as by line 14: a
-    parameter of several layers is yielded by the first of them, with the sum of its gradients, as
-    in Algorithm 4.3.1.
+    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as line 14 does:
+    a parameter that several layers share is yielded by the first of them, with the sum of its
+    gradients, as in Algorithm 4.3.1.
 
     Raises ValueError for another kind, an empty batch or a target that does not fit, SpaceError for
-    arrays that don't.
+    arrays that do not.
     """
     points = _points(x, network)
     sizes = _sizes(network, x, points, network.flat(theta))
@@ -64,7 +64,7 @@ def gradients(
         x_[i + 1] = f[i](x_[i], theta_[i])  # 4
     y = target(kind, y, x_[L + 1], network.output.space)
     first = {name: i for i in range(L, 0, -1) for name in theta_[i]}
-    above: dict[str, Value] = {}  # gradients by the later uses of a parameter
+    above: dict[str, Value] = {}  # gradients with respect to later uses of a parameter
     for i in range(L, 0, -1):  # 5
         old[i] = map_tree(np.copy, theta_[i])  # 6
         if i == L and kind == "regression":  # 7
@@ -83,8 +83,9 @@ def gradients(
 def gradient(
     network: Network, x: Value, y: Value, theta: Any, kind: Kind, given: Values | None = None
 ) -> dict[str, Any]:
-    """grad_theta J, averaged over a batch, as a tree like theta without what is fixed; see
-    `gradients`.
+    """grad_theta J, averaged over a batch, as a tree like theta without fixed parameters.
+
+    See `gradients`.
     """
     found: dict[str, Value] = {}
     for _, gradient_i in gradients(network, x, y, theta, kind, given):
@@ -106,7 +107,7 @@ def gradient_descent(
     """Algorithm 3.2.1, one iteration: the new theta, with weight decay as in Remark 3.2.6.
 
     theta_i is updated as soon as its gradient is known, so the error of the layer below depends on
-    line 6.  What is fixed has no gradient and no decay.  The caller's theta is left as it is.
+    line 6.  Fixed parameters have no gradient and no decay.  The caller's theta is not changed.
     """
     theta = map_tree(np.copy, theta)
     by_name = network.flat(theta)
@@ -201,7 +202,7 @@ def mlp_gradient_descent(
 
 
 class _Function:
-    """f_i, D*f_i and nabla*f_i of a stage at arrays, of a point or of a batch."""
+    """f_i, D*f_i and nabla*f_i of a stage, evaluated at arrays of a point or of a batch."""
 
     def __init__(self, stage: Stage, points: int | None, given: Values, sizes: Sizes) -> None:
         self.f, self.adjoints = _lifted(stage, points is not None)
@@ -228,7 +229,7 @@ class _Function:
         return arrays_of(value(map_.body, at | {map_.variable: e}, self.sizes))
 
     def _at(self, body: Node, x: Value, theta: Values) -> dict[Variable, Value]:
-        """Arguments, from which sizes are read too, and Gram matrices."""
+        """The values of the arguments, which also give the sizes, and of Gram matrices."""
         named = {**self.given, **theta, self.x: x}
         free = [node for node in topological(body) if isinstance(node, Variable)]
         variables = [*(a.variable for a in self.f.arguments), *free]
@@ -237,13 +238,13 @@ class _Function:
 
 @lru_cache(maxsize=256)
 def _lifted(stage: Stage, batch: bool) -> tuple[Layer, dict[str, LinearMap]]:
-    """f_i, over a batch where asked for, and the adjoints of its derivatives by argument."""
+    """f_i, lifted to a batch if there is one, and the adjoints of its derivatives by argument."""
     f = stage.function.batched(BATCH) if batch else stage.function
     return f, {v.name: f.derivative(v.name).adjoint for v in f.differentiable}
 
 
 def _sizes(network: Network, x: Value, points: int | None, theta: Values) -> Sizes:
-    """The sizes of a network, which not every one of its layers shows."""
+    """The sizes of a network; a single layer may not show all of them."""
     sizes: dict[sympy.Symbol, int] = {}
     first = network.stages[0].input
     space = first.space if points is None else lift_space(first.space, BATCH)
@@ -254,7 +255,7 @@ def _sizes(network: Network, x: Value, points: int | None, theta: Values) -> Siz
 
 
 def _mean(summed: Array, points: int | None, theta: Array) -> Array:
-    """A sum over the batch as the average, in the dtype of the parameter."""
+    """The average of what was summed over the batch, in the dtype of the parameter."""
     return np.asarray(summed / (points or 1), theta.dtype)
 
 
@@ -264,7 +265,7 @@ def _points(x: Value, network: Network) -> int | None:
     rank = len(next(array_spaces(space)).shape)
     if array.ndim not in (rank, rank + 1):
         raise SpaceError(
-            f"network {network.name}: x must be of {space}, or a batch of such with one more axis "
+            f"network {network.name}: x must be of {space}, or a batch of these with one more axis "
             f"in front, got shape {array.shape}"
         )
     return None if array.ndim == rank else counted(array.shape[0])

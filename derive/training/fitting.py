@@ -23,18 +23,19 @@ def fit(
     clip_value: float | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Trains the parameters, in place, by one step for each batch; the losses, one for each.
+    """Train the parameters in place, one step for each batch; the loss of each batch.
 
     `kernel(*batch, hidden_W=.., out=out)` adds the batch's loss to out["J"], of shape (), and its
-    gradient to out["hidden_W_bar"], ..: J and the average over the batch are the kernel's.  The
-    parameters are a tree as from `Network.tree`, or flat; the leaf hidden.W is the argument
-    hidden_W.  What `kernel.arguments` declares as fixed is passed on as it is: it has no gradient,
-    no decay and no part in the optimiser's state; a function of your own around a kernel hands its
-    `arguments` on for that.  `progress(step, loss)` is called after each step.  Steps are counted
-    on from the optimiser's state.
+    gradient to out["hidden_W_bar"], ..: the kernel defines J and averages over the batch.  The
+    parameters are a tree as `Network.tree` makes it, or flat; the leaf hidden.W is the argument
+    hidden_W.  Arguments that `kernel.arguments` declares as fixed are passed on unchanged: they
+    have no gradient, no decay and no part in the optimiser's state.  A function of your own around
+    a kernel should expose the kernel's `arguments`, so that this holds for it too.
+    `progress(step, loss)` is called after each step.  The count of steps goes on from the
+    optimiser's state.
 
-    Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
-    finite; the parameters are then those before that step.
+    Raises NotFinite, naming the step and the parameter, if the loss or the gradient is not finite;
+    the parameters are then those before that step.
     """
     _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
     _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
@@ -92,7 +93,7 @@ def _trained(kernel: Callable[..., Any], parameters: Tree) -> Any:
 
 
 def _fixed(kernel: Callable[..., Any]) -> set[str]:
-    """The arrays that a kernel declares as fixed; none where it declares nothing."""
+    """The arrays that a kernel declares as fixed; none if it declares nothing."""
     found = (a for a in getattr(kernel, "arguments", ()) if a.role == FIXED)
     return {name for a in found for name in array_names(a.name, len(a.leaves))}
 

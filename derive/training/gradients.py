@@ -77,7 +77,7 @@ def clip(gradient: Tree, norm: float | None = None, value: float | None = None) 
 
 
 def magnitude(a: Array) -> float:
-    """max_i |a_i|, without a work array; nan where an entry is nan."""
+    """max_i |a_i|, without a work array; nan if an entry is nan."""
     return max(float(a.max()), -float(a.min())) if a.size else 0.0
 
 
@@ -99,7 +99,7 @@ def writable(tree: Tree, role: str) -> list[tuple[str, Array]]:
                 f"got {array.dtype!r}; convert it with astype"
             )
         if not array.flags.writeable:
-            raise ValueError(f"{role} {name!r} is read-only, and is updated in place; copy it")
+            raise ValueError(f"{role} {name!r} is read-only, but is updated in place; copy it")
     return named
 
 
@@ -143,7 +143,7 @@ def check_unshared(rows: list[tuple[Any, ...]]) -> None:
 
 
 def within(name: str, value: object, low: float, high: float, *, open_below: bool = False) -> float:
-    """``value`` as a float, low <= value < high, or low < value where ``open_below``."""
+    """``value`` as a float, low <= value < high, or low < value if ``open_below``."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} is a real number; got {value!r}")
     number = float(value)
