@@ -250,7 +250,7 @@ def test_ten_thousand_operations() -> None:
 def test_the_proof_says_that_it_is_too_deep() -> None:
     with pytest.raises(Undecided, match="100 nested operations"):
         prove(composed(100))
-    with pytest.raises(SpaceError, match="deeper than SymPy can go down"):
+    with pytest.raises(SpaceError, match="too deep for SymPy's recursion"):
         to_sympy(composed(LONG), {n: 1})
 
 

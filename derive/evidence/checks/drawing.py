@@ -20,7 +20,7 @@ from ...models.layers import Layer
 from ...models.programs import BATCH
 
 SIGNED = (-1.0, 1.0)
-MANY = 64  # entries of an array; of 16 times as many each is half as large
+MANY = 64  # entries of an array; in one with 16 times as many, each is half as large
 
 
 class NoPoint(ValueError):
@@ -38,7 +38,7 @@ class Point:
 def unequal_sizes(layer: Layer, first: int = 3) -> dict[sympy.Symbol, int]:
     """Different sizes from `first` on, at which every extent in the layer is at least 1.
 
-    Raises NoPoint where there are none among the first thousand.
+    Raises NoPoint if there are none among the first thousand choices.
     """
     for start in range(first, first + 8):
         for chosen in islice(permutations(range(start, start + len(layer.sizes))), 120):
@@ -49,7 +49,7 @@ def unequal_sizes(layer: Layer, first: int = 3) -> dict[sympy.Symbol, int]:
 
 
 def equal_sizes(layer: Layer, number: int) -> dict[sympy.Symbol, int] | None:
-    """All sizes that number; None where an extent would be below 1."""
+    """All sizes equal to that number; None if an extent would be below 1."""
     sizes = dict.fromkeys(layer.sizes, number)
     return sizes if layer.fits(sizes) else None
 
@@ -67,9 +67,9 @@ def draw(
     sizes: Sizes,
     between: tuple[float, float] = SIGNED,
 ) -> Value:
-    """An element of a space; class indices are in their range.
+    """A random element of a space; class indices are in their range.
 
-    The entries of a large array are smaller, so that sums over it leave psi where it is curved.
+    The entries of a large array are smaller, so that sums over it stay where psi is curved.
     """
     if isinstance(space, Product):
         return tuple(draw(random, factor, sizes, between) for factor in space.factors)
@@ -81,12 +81,12 @@ def draw(
 
 
 def _own(space: Real) -> sympy.Expr:
-    """The number of entries that one point of a batch has."""
+    """The number of entries of one point of a batch."""
     return sympy.Mul(*(size for size in space.shape if size != BATCH))
 
 
 def grams_of(layer: Layer) -> dict[Gram, sympy.Expr]:
-    """The Gram matrices of a layer's spaces, not inverted, with the extent of their axis."""
+    """The Gram matrices of a layer's spaces, none inverted, with the extents of their axes."""
     spaces = [*(argument.variable.space for argument in layer.arguments), layer.output.space]
     real = [leaf for space in spaces for leaf in leaves(space) if isinstance(leaf, Real)]
     pairs = [pair for leaf in real for pair in zip(leaf.grams, leaf.shape, strict=True)]

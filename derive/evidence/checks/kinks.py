@@ -21,7 +21,7 @@ SHAKE = 1e-6
 
 
 def kink_values(output: Node, point: Point) -> list[Array]:
-    """What vanishes at a kink: the kinks of every psi, and for each argmax largest minus second."""
+    """What vanishes at a kink: the kinks of every psi, the largest minus second of each argmax."""
     nodes = topological(output)
     found = dict(zip(nodes, values_of(nodes, point.values, point.sizes), strict=True))
     kinks = _Kinks(found, point.sizes)
@@ -29,7 +29,7 @@ def kink_values(output: Node, point: Point) -> list[Array]:
 
 
 class _Kinks(Reading[list[Array]]):
-    """What vanishes at the kinks of a node, from the values of all."""
+    """The numbers that vanish at the kinks of a node, from the values of all nodes."""
 
     def __init__(self, found: Mapping[Node, Value], sizes: Sizes) -> None:
         self.found, self.sizes = found, sizes
@@ -77,7 +77,7 @@ def sides(output: Node, point: Point) -> list[Array]:
 
 
 def same_side(output: Node, one: Point, other: Point) -> bool:
-    """No kink lies between two near points."""
+    """Whether no kink lies between two nearby points."""
     pairs = zip(sides(output, one), sides(output, other), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
 
@@ -85,8 +85,8 @@ def same_side(output: Node, one: Point, other: Point) -> bool:
 def near_kinks(output: Node, point: Point, margin: float) -> list[Array]:
     """Where kinks are nearer than the margin.
 
-    What vanishes there and still does beside is none: the entries of a window that are all zero
-    behind a ReLU are equal, whatever happens to them.
+    A number that vanishes here and also nearby is not counted: entries of a window that are all
+    zero after a ReLU are equal, however the arguments are moved.
     """
     here = kink_values(output, point)
     if not any((kink == 0).any() for kink in here):
@@ -97,7 +97,7 @@ def near_kinks(output: Node, point: Point, margin: float) -> list[Array]:
 
 
 def _shaken(space: Space, value: Value) -> Value:
-    """Every number moved a little, each by another share of itself."""
+    """Every number moved slightly, each by a different share of itself."""
     if isinstance(space, Product):
         return tuple(_shaken(part, v) for part, v in zip(space.factors, value, strict=True))
     array = np.asarray(value)

@@ -20,24 +20,24 @@ from .kinks import kink_values, near_kinks
 
 MARGIN = 0.05  # from a kink, for steps of up to 1e-2 along a direction
 ROUNDING_MARGIN = 2e-3  # from a kink, for roundings in float32, which are some 1e-5
-TAME = 100.0  # the largest psi' and psi'': the third derivative is then no excuse for an error
+TAME = 100.0  # bound on psi' and psi'', so that third derivatives do not explain an error
 POSITIVE = (0.25, 1.25)
 FARTHER = (
     (-1.25, -0.25),
     *((min(a, 2 * a), max(a, 2 * a)) for k in range(21) for a in (2.0**k, -(2.0**k))),
-)  # to a million on both sides: log(x - 2), sqrt(log(x)) and log(-x) are real somewhere there
+)  # up to a million, of both signs: log(x - 2), sqrt(log(x)), log(-x) are real somewhere
 NEARER = FARTHER[:9]
 ATTEMPTS = 40
 FEW = 4
-NEAR = 1.0  # over the number of kinks: about a third of all rows are so far away from all of them
-ROUNDING = 2e-5  # at least, for what float32 makes of a sum
+NEAR = 1.0  # divided by the number of kinks: a third of all rows is that far from each
+ROUNDING = 2e-5  # the smallest margin, for the rounding of sums in float32
 Range = tuple[float, float]
 
 
 def points(
     layer: Layer, sizes: Sizes, random: np.random.Generator, *ranges: Range
 ) -> Iterator[Point]:
-    """Points of a layer, one after the other; each argument is in one of the ranges."""
+    """Random points of a layer, without end; each argument has its entries in one of the ranges."""
     for _ in count():
         values = gram_values(random, layer, sizes)
         for argument in layer.arguments:
@@ -52,11 +52,11 @@ def points(
 def point_of(
     layer: Layer, sizes: Sizes, random: np.random.Generator, margin: float = MARGIN
 ) -> Point:
-    """A finite point away from kinks, where psi' and psi'' are moderate if there is such a point.
+    """A point where the layer is finite, away from kinks, with moderate psi' and psi'' if possible.
 
     Points of both signs come first, then points with positive entries only, as log and sqrt need
     them, then others: all arguments in one range farther from 0, and each in a range of its own.
-    Raises NoPoint where all of them are at a kink or not finite.
+    Raises NoPoint if all of them are at a kink or not finite.
     """
 
     def tried(count: int, *ranges: Range) -> Iterator[tuple[float, Point]]:
@@ -74,7 +74,7 @@ def point_of(
 
 
 def _tamest(trials: Iterable[tuple[float, Point]]) -> tuple[float, Point]:
-    """The first that is tame, else the tamest."""
+    """The first point with moderate derivatives, else that with the smallest."""
     seen = []
     for trial in trials:
         seen.append(trial)
@@ -90,10 +90,10 @@ def _moved_away(
     ranges: Sequence[Range],
     margin: float,
 ) -> tuple[Point, float]:
-    """The point with those of its rows drawn again that are at a kink, and the margin it keeps.
+    """The point with its rows at kinks drawn again, and the margin that it keeps.
 
-    Where a row has many kinks, as an image behind a convolution has, it can't be far from all: the
-    margin is halved as long as rows have to be drawn again.
+    A row with many kinks, such as an image after a convolution, cannot be far from all of them, so
+    the margin is halved as long as rows have to be drawn again.
     """
     rows = point.sizes.get(BATCH, 1)
     count = sum(kink.size for kink in kink_values(layer.output, point)) / max(rows, 1)
@@ -112,7 +112,7 @@ def _moved_away(
 
 
 def _rows_at_kinks(layer: Layer, point: Point, margin: float) -> Array:
-    """Which rows of a batch are nearer to a kink than the margin; a point is one row."""
+    """Which rows of a batch are nearer to a kink than the margin; a single point is one row."""
     rows, kinks = point.sizes.get(BATCH, 0), near_kinks(layer.output, point, margin)
     if BATCH not in point.sizes:
         return np.array([any(kink.any() for kink in kinks)])
@@ -132,7 +132,7 @@ def _with_rows(point: Point, fresh: Point, x: Variable, at: Array) -> Value:
 
 
 def wildness(output: Node, point: Point, margin: float) -> float:
-    """The largest |psi'| and |psi''| on the way; infinite at a kink or where there is no value."""
+    """The largest |psi'| and |psi''| of all operations; infinite at a kink or without a value."""
     if any(near.any() for near in near_kinks(output, point, margin)):
         return np.inf
     nodes = [node for node in topological(output) if isinstance(node, Elementwise)]
@@ -145,7 +145,7 @@ def wildness(output: Node, point: Point, margin: float) -> float:
 
 
 def _largest(array: Array) -> float:
-    """The largest absolute value, infinite where one is none."""
+    """The largest absolute value, infinite if one is not finite."""
     largest = float(np.max(abs(array), initial=0.0))
     return largest if np.isfinite(largest) else np.inf
 
@@ -166,10 +166,10 @@ def _derivatives(psi: Operation) -> Iterator[Operation]:
 
 
 def zero_point(layer: Layer, point: Point, arguments: Mapping[Variable, Value]) -> Point | None:
-    """The point with these arguments zero, where all is equal.
+    """The point with these arguments zero, where entries tie.
 
-    None where a value is not finite, and where a kink is neither met exactly (a tie, ReLU at 0) nor
-    away: the side is an accident of rounding then.
+    None if a value is not finite, or if a kink is neither hit exactly (a tie, ReLU at 0) nor away,
+    since rounding then decides the side.
     """
     zeros = {x: _zero(arguments[x]) for x in arguments}
     there = Point(point.sizes, {**point.values, **zeros})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ...language.expressions import Elementwise, LinearCombination, Node
 from ...language.walk import topological
 
-NESTED = 64  # nested operations: SymPy goes down them by recursion, fields get larger
+NESTED = 64  # nested operations: SymPy recurses through them, and the fields grow
 
 
 def nested(node: Node) -> int:
-    """How many products and functions of an expression stand within each other; sums do not count.
+    """The depth to which products and functions of an expression are nested; sums do not count.
 
     >>> from derive import R, dims, tanh, variable
     >>> x = variable("x", R(dims("n")))

@@ -17,15 +17,15 @@ from .edge_points import DIGITS, exactly
 from .symbols import gram_names
 
 Indexed: TypeAlias = "dict[Variable, Array]"
-SCALES = (1.0, 1e-3, 20.0)  # of drawn entries; 1 + erf(-30) cancels 390 of DIGITS, no more
-FEW = 60  # digits in which points are looked for; a difference counts if more digits confirm it
-APART = mp.mpf(10) ** -9  # a relative difference: DIGITS leave many more right where none is lost
+SCALES = (1.0, 1e-3, 20.0)  # of random entries; 1 + erf(-30) loses only 390 of DIGITS
+FEW = 60  # digits for a first look; a difference counts only if more digits confirm it
+APART = mp.mpf(10) ** -9  # a relative difference: far above the rounding of DIGITS
 
 
 def are_apart(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
-    """The values of the two at a drawn point differ, or one of them has none there.
+    """Whether their values at a random point differ, or only one of them has a value there.
 
-    More digits say the same: what too few of them make of a difference does not stay.
+    More digits must confirm it, since a difference due to rounding then disappears.
     """
     return any(
         all(
@@ -44,7 +44,7 @@ def _places_apart(
 
 
 def _is_other(a: Any, b: Any) -> bool:
-    """Two numbers that are apart, or a number and none; an infinity may be one by rounding."""
+    """Two numbers that differ, or a number and NaN; an infinity may be due to rounding."""
     if mp.isfinite(a) and mp.isfinite(b):
         return bool(abs(a - b) > APART * (1 + abs(a)))
     return bool(mp.isfinite(a) and mp.isnan(b)) or bool(mp.isnan(a) and mp.isfinite(b))
@@ -53,7 +53,7 @@ def _is_other(a: Any, b: Any) -> bool:
 def _points(
     left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int
 ) -> Iterator[dict[Variable, Value]]:
-    """Moderate, small and large entries: of both signs, with these turned, and positive."""
+    """Points with moderate, small and large entries: of both signs, negated, and positive."""
     variables, random = variables_of(left, right), np.random.default_rng(seed)
     grams = gram_names(topological(left, right))
     for scale in SCALES:
