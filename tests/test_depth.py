@@ -229,7 +229,7 @@ def test_the_derivation_of_a_network_with_a_deep_cell_is_written() -> None:
 def test_what_is_kept_under_a_name_is_introduced_by_it() -> None:
     """What backward reads by name, since it is too long to be written there, forward keeps so."""
     text = derivation(doubled(12)).tex
-    algorithms = text.partition("The algorithm that is compiled")[2]
+    algorithms = text.partition("The compiled algorithm")[2]
     used = set(re.findall(r"saved\\_t\\_\d+", algorithms))
     kept = set(re.findall(r"keep \}\\mathrm\{(saved\\_t\\_\d+)\}", algorithms))
     assert used == kept and len(used) > 1

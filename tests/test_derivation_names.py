@@ -143,7 +143,7 @@ def test_nothing_to_derive_by() -> None:
         return tanh(y)
 
     tex = derivation(fixed).tex
-    assert "There is nothing to derive by" in tex and "Second order" not in tex
+    assert "There are no derivatives to take" in tex and "Second order" not in tex
 
 
 def test_a_second_order_that_is_left_out_is_refused(monkeypatch) -> None:

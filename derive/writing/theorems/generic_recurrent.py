@@ -1,8 +1,8 @@
 r"""The generic results of the thesis, chapter 5, derived from functions of which nothing is known.
 
-The flow \alpha_i, the transitions f_i, the prediction g and what a state is worth are
-uninterpreted, so that what is derived holds for every recurrent network.  A sum over time is shown
-for the first few steps; lemma 5.1.2 goes from one of them to the next.
+The flow \alpha_i, the transitions f_i, the prediction g and the losses as functions of a state are
+uninterpreted, so the derivations hold for every recurrent network.  Sums over time are derived for
+the first few steps; lemma 5.1.2 leads from one step to the next.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _prediction(name: str, said: str, loss: Node, error: Node, **more: Any) -> T
     layer = layer_of("J", loss, {g(h_i, zeta): "y_hat"}, "y")
     return Theorem(
         "5.8",
-        "The gradient by the parameters of the prediction",
+        "The gradient with respect to the parameters of the prediction",
         name,
         rf"{said} with $\hat y = g(h_i;\zeta)$ (5.3), and $h_i$ does not depend on $\zeta$.",
         Problem(layer, first=["zeta"], cotangent=ONE),
@@ -91,9 +91,9 @@ def influence() -> Theorem:
     layer = layer_of("alpha_i", f(before, theta), {before: "h_before"})
     return Theorem(
         "5.10",
-        "The influence, one step on",
+        "The influence after one more step",
         r"\alpha_i",
-        rf"{SHARED}: $\alpha_i = f\circ\alpha_{{i-1}}$ (5.1) depends on them through both.",
+        rf"{SHARED}: $\alpha_i = f\circ\alpha_{{i-1}}$ (5.1) depends on them through both maps.",
         Problem(layer, first=["theta"], cotangent=w),
         lambda q: (
             r"\nabla^{*}_{\theta}\alpha_i(h)\cdot w",
@@ -127,7 +127,7 @@ def later_state() -> Theorem:
     layer = layer_of("mu", mu(f_next(h_i, theta), theta), {f_next(h_i, theta): "h_next"})
     return Theorem(
         "5.13",
-        "A later state by this one",
+        "The derivative of a later state",
         r"\mu_{j,i+1}",
         r"The evolution from $h_i$ to $h_j$ is $\mu_{j,i+1} = \mu_{j,i+2}\circ f_{i+1}$ (5.2); "
         r"$\mu_{i,i+1}$ is the identity.",
@@ -149,8 +149,8 @@ def backpropagation() -> Theorem:
         "5.14",
         "Backpropagation through time",
         r"\mathcal{J}",
-        r"Of the losses, that at the time $i$, $\frac12\|\hat y - y\|^2$ with "
-        r"$\hat y = g(h_i;\zeta)$, and those behind it, $\mathcal{J}_{>i}$ as a function of "
+        r"Of the losses, only the one at time $i$, $\frac12\|\hat y - y\|^2$ with "
+        r"$\hat y = g(h_i;\zeta)$, and the later ones, $\mathcal{J}_{>i}$ as a function of "
         r"$h_{i+1}$, depend on $h_i$.",
         Problem(layer, first=["h_i"], cotangent=ONE),
         lambda q: (
@@ -172,7 +172,7 @@ def summed_influence() -> Theorem:
         "5.21",
         "The influence as a sum",
         r"\alpha_3",
-        rf"{SHARED}; here $k = 3$, $\alpha_3 = f_3\circ f_2\circ f_1$, and (5.10) goes on from "
+        rf"{SHARED}; here $k = 3$, $\alpha_3 = f_3\circ f_2\circ f_1$, and (5.10) extends it from "
         r"$k$ to $k+1$. $D\mu_{3,4}$ is the identity, $D\mu_{3,3} = Df_3$, "
         r"$D\mu_{3,2} = Df_3\cdot Df_2$.",
         Problem(layer, first=["theta"], cotangent=w),
@@ -185,13 +185,13 @@ def summed_influence() -> Theorem:
 
 
 LOSSES = (
-    r"$\ell_i$ is the loss at the time $i$ as a function of $h_i$, so that $D^{*}\ell_i\cdot 1$ is "
+    r"$\ell_i$ is the loss at time $i$ as a function of $h_i$, so that $D^{*}\ell_i\cdot 1$ is "
     r"$D^{*}g(h_i)\cdot e_i$ by the chain rule and (5.9)"
 )
 
 
 def _two_steps(start: Node) -> tuple[Node, Node, Node]:
-    """The losses of two steps from a state, and the states behind them."""
+    """The losses of two steps from a state, and the states after them."""
     first, second = f_1(start, theta), f_2(f_1(start, theta), theta)
     return loss_1(first) + loss_2(second), first, second
 
@@ -253,7 +253,7 @@ def block_gradient() -> Theorem:
         "The gradient of a block",
         r"\mathcal{J}'",
         rf"{SHARED}; a block of two steps begins at $h_i = \alpha_i(h)$. {LOSSES}. $\varepsilon$ "
-        r"carries the losses of the block only: $\varepsilon_0$ has none of its own.",
+        r"accounts only for the losses of the block: $\varepsilon_0$ has no term of its own loss.",
         Problem(layer, first=["theta"], cotangent=ONE),
         lambda q: (
             r"\nabla_{\theta}\mathcal{J}'",

@@ -64,7 +64,7 @@ def g_adjoint(error: Node, slot: int = 0) -> Node:
 
 
 def worth(name: str, at: Node) -> Node:
-    """The gradient of a number by the state."""
+    """The gradient of a number with respect to the state."""
     return jet(name, EH, (at,), (), 0, ONE)
 
 
