@@ -81,7 +81,7 @@ PLACES = {
         "README.md",
         r"README.md is not a Python file; give a FILE.py that declares layers",
     ),
-    "a link to nothing": ("link.py", r"link.py is not there"),
+    "a link to nothing": ("link.py", r"link.py does not exist"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -20,29 +21,49 @@ from .drawing import Point
 SHAKE = 1e-6
 
 
+@dataclass(frozen=True)
+class Kink:
+    """Kinks of one node: numbers that vanish there, and what tells their sides apart."""
+
+    gap: Array
+    side: tuple[Array, ...]
+
+
 def kink_values(output: Node, point: Point) -> list[Array]:
     """What vanishes at a kink: the kinks of every psi, the largest minus second of each argmax."""
+    return [kink.gap for kink in kinks_of(output, point)]
+
+
+def sides(output: Node, point: Point) -> list[Array]:
+    """On which side of every kink a point lies, and which entry each argmax takes."""
+    return [side for kink in kinks_of(output, point) for side in kink.side]
+
+
+def kinks_of(output: Node, point: Point) -> list[Kink]:
+    """The kinks of all nodes, evaluated at a point."""
     nodes = topological(output)
     found = dict(zip(nodes, values_of(nodes, point.values, point.sizes), strict=True))
     kinks = _Kinks(found, point.sizes)
     return [kink for node in nodes for kink in kinks(node)]
 
 
-class _Kinks(Reading[list[Array]]):
-    """The numbers that vanish at the kinks of a node, from the values of all nodes."""
+class _Kinks(Reading[list[Kink]]):
+    """The kinks of a node, from the values of all nodes."""
 
     def __init__(self, found: Mapping[Node, Value], sizes: Sizes) -> None:
         self.found, self.sizes = found, sizes
 
-    def elementwise(self, node: Elementwise) -> list[Array]:
+    def elementwise(self, node: Elementwise) -> list[Kink]:
         psi, at = node.operation, [self.found[z] for z in node.arguments]
         values = dict(zip(psi.arguments, at, strict=True))
-        return [np.asarray(evaluate(kink, values, Arrays())) for kink in psi.kinks]
+        gaps = [np.asarray(evaluate(kink, values, Arrays())) for kink in psi.kinks]
+        return [Kink(gap, (np.sign(gap),)) for gap in gaps]
 
-    def argmax(self, node: Argmax) -> list[Array]:
-        return [_gap(node, self.found[node.operand], self.sizes)]
+    def argmax(self, node: Argmax) -> list[Kink]:
+        gap = _gap(node, self.found[node.operand], self.sizes)
+        return [Kink(gap, (np.sign(gap), self.found[node]))]
 
-    def _none(self, node: Node) -> list[Array]:
+    def _none(self, node: Node) -> list[Kink]:
         return []
 
     variable = constant = linear_combination = contraction = running_sum = _none
@@ -65,15 +86,6 @@ def _gap(node: Argmax, operand: Array, sizes: Sizes) -> Array:
         return np.full(best.shape[:-1], np.inf)
     with np.errstate(invalid="ignore"):
         return np.asarray(best[..., -1] - best[..., -2])
-
-
-def sides(output: Node, point: Point) -> list[Array]:
-    """On which side of every kink a point lies, and which entry each argmax takes."""
-    picks = [node for node in topological(output) if isinstance(node, Argmax)]
-    return [
-        *map(np.sign, kink_values(output, point)),
-        *values_of(picks, point.values, point.sizes),
-    ]
 
 
 def same_side(output: Node, one: Point, other: Point) -> bool:

@@ -11,7 +11,8 @@ import sympy
 from ...evidence.checks.cases import Cases
 from ...kernels.lowering.cost import count, shortest
 from ...kernels.lowering.lower import Kernel, lower
-from ...language.expressions import RunningSum, Variable
+from ...language.expressions import Node, RunningSum, Variable
+from ...language.reading import Reading
 from ...language.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
 from ...language.walk import topological
 from ...models.layers import Layer
@@ -53,6 +54,19 @@ PLURALS = {
 SAID = {
     FIXED: " Fixed arguments are constant: the same for all points of a batch, with no derivative."
 }
+
+
+class _Explained(Reading[str]):
+    """The sentence that explains the notation of a node, "" where it needs none."""
+
+    def running_sum(self, node: RunningSum) -> str:
+        return RUNNING_SUMS
+
+    def _none(self, node: Node) -> str:
+        return ""
+
+    variable = constant = linear_combination = elementwise = contraction = argmax = _none
+    tuple_ = projection = held = potential = jet = _none
 
 
 class Sections:
@@ -101,8 +115,7 @@ class Sections:
             yield Prose("Scalar functions are applied entry by entry, with")
             yield Display(scalars)
         order = topological(self.layer.rewritten.output)
-        if any(isinstance(node, RunningSum) for node in order):
-            yield Prose(RUNNING_SUMS)
+        yield from (Prose(said) for said in dict.fromkeys(map(_Explained(), order)) if said)
         yield from self._loss()
         point = self.problem.point
         sizes = ", ".join(f"${self.letters(str(n))} = {count}$" for n, count in point.sizes.items())
