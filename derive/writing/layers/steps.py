@@ -141,7 +141,7 @@ class Steps:
         whole = p.opened(p.layer.derivative(name).adjoint @ p.w)
         left = Side(self.labels.adjoint(name, p.w), whole)
         expanded = Closing().add(p.back.bars)(found)
-        yield Equation(left, self.side(found), "the factor paired with the direction")
+        yield Equation(left, self.side(found), "paired with the direction")
         if expanded is not found:
             yield Equation(left, Side(expanded, p.closing(found)), optional=True)
 
