@@ -1,4 +1,4 @@
-"""What a declaration is known to have is found without deriving it, and only where it is whole."""
+"""The kernels noted for a declaration are found without deriving it, if their entry is whole."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def test_another_process_and_another_object_derive_nothing(tmp_path: Path) -> No
 
 
 class Own(Layer):
-    """A class of the user's own: what it means can't be told from its fields."""
+    """A class of the user's own, whose fields do not say what it does."""
 
 
 def test_what_has_no_fingerprint_is_derived_and_not_noted(tmp_path: Path) -> None:
@@ -99,13 +99,13 @@ def test_another_code_derives_anew_and_builds_only_what_differs(
 ) -> None:
     elsewhere(value_of_two, tmp_path)
     monkeypatch.setattr(cache, "loaded_code", lambda: "another")
-    for _ in range(2):  # the files are not what was loaded: nothing is noted
+    for _ in range(2):  # the files differ from what was loaded: nothing is noted
         assert elsewhere(derived, tmp_path) == (18.0, 1)
     monkeypatch.setattr(cache, "code_fingerprint", lambda: "another")
     assert elsewhere(derived, tmp_path) == (18.0, 1)
     assert elsewhere(derived, tmp_path) == (18.0, 0)
     assert len(notes(tmp_path)) == 2 and builds(tmp_path) == 1
-    monkeypatch.setattr(cache, "loaded_code", lambda: None)  # edited before it was asked for
+    monkeypatch.setattr(cache, "loaded_code", lambda: None)  # edited before the first call
     assert elsewhere(derived, tmp_path) == (18.0, 1)
 
 

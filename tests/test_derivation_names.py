@@ -93,7 +93,7 @@ NAMED = [local_w, returned_w, local_v, local_y, local_marks, second_letter, stat
 
 @pytest.mark.parametrize("made", NAMED, ids=lambda made: made.name)
 def test_names_do_not_collide(made) -> None:
-    """Everything that is printed is asserted, the algorithm's lines too."""
+    """Everything that is printed is checked, including the algorithm's lines."""
     assert len(rows(made)) > 20
 
 

@@ -1,4 +1,4 @@
-"""The scalar functions of a layer, as printed: of a function that is a derivative itself, too."""
+"""The scalar functions of a layer, as printed, including one that is itself a derivative."""
 
 from dataclasses import replace
 

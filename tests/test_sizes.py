@@ -1,7 +1,7 @@
-"""Files and functions stay small: what is larger than it should be may shrink, and nothing grows.
+"""Files and functions stay small: those above the limits may shrink, and none grows.
 
-A file has at most 300 lines, a function 40; the tables hold those that were longer when they were
-made.  Whoever makes one of them shorter lowers its number, or takes it out.
+A file has at most 300 lines, a function 40; the tables hold those that were longer when the
+tables were made.  If you make one of them shorter, lower its number or take it out.
 """
 
 import ast
