@@ -31,8 +31,7 @@ def fit(
     hidden_W.  Arguments that `kernel.arguments` declares as fixed are passed on unchanged: they
     have no gradient, no decay and no part in the optimiser's state.  A function of your own around
     a kernel should expose the kernel's `arguments`, so that this holds for it too.
-    `progress(step, loss)` is called after each step.  The count of steps goes on from the
-    optimiser's state.
+    `progress(step, loss)` is called after each step, counted on from the optimiser's state.
 
     Raises NotFinite, naming the step and the parameter, if the loss or the gradient is not finite;
     the parameters are then those before that step.
