@@ -1,11 +1,11 @@
-"""The add task: what a recurrent network learns of two lags by each method of its gradient.
+"""The add task: how well a recurrent network learns two lags with each gradient method.
 
     x_t is a fair coin,  P(y_t = 1) = 1/2 + x_{t-6} / 2 - x_{t-12} / 4
 
 Nothing can predict y_t better than 0.66156 nats without memory, 0.51917 with the first lag and
 0.45445 with both.  x_{t-6} enters seven applications of f before the loss of time t: a gradient
-that goes down six of them never sees it, however long it is trained.  All methods are trained on
-the same sequences from the same parameters.  `--quick` trains shorter.
+truncated after six of them never sees it, however long the training.  All methods are trained on
+the same sequences from the same parameters.  `--quick` trains for a shorter time.
 
 After R2RT, "Recurrent Neural Networks in TensorFlow I" (2016), where the lags are 3 and 8.
 """
@@ -28,7 +28,7 @@ from derive.training.sequence_fit import SequenceGradient
 FIRST, SECOND = 6, 12  # the lags
 UNITS, STEPS, BATCH, UPDATES, RATE = 16, 40, 32, 1500, 0.02
 HELD_OUT = 2000  # sequences
-LIMIT, BLIND = 0.47, 0.60  # nats: what exact methods go below, and what three steps do not
+LIMIT, BLIND = 0.47, 0.60  # nats: exact methods end below the first, three steps above the second
 Array = np.ndarray[Any, Any]
 Options = dict[str, Any]
 
@@ -51,14 +51,14 @@ CUT: dict[str, Options] = {
 
 @dataclass(frozen=True)
 class Run:
-    """A method's loss on sequences that it has not seen, in nats, and the seconds of a core."""
+    """A method's loss on held-out sequences in nats, and its CPU seconds."""
 
     held_out: float
     seconds: float
 
 
 def main(arguments: list[str]) -> int:
-    """Trains by every method; 0 where the exact ones learn both lags and three steps neither."""
+    """Train by every method; 0 if the exact ones learn both lags and three steps neither."""
     updates, limit = (300, 0.51) if "--quick" in arguments else (UPDATES, LIMIT)
     print(f"floors: {', '.join(f'{floor(k):.5f} nats' for k in range(3))}")
     print(f"{'method':<28}{'held out':>10}{'seconds':>10}")
@@ -73,14 +73,14 @@ def main(arguments: list[str]) -> int:
 
 
 def probability(x: Array, known: int = 2) -> Array:
-    """P(y_t = 1) for t >= 12, given the coins of the first lags that are known."""
+    """P(y_t = 1) for t >= 12, given the coins at the first `known` lags."""
     first = x[SECOND - FIRST : -FIRST] if known > 0 else 0.5
     second = x[:-SECOND] if known > 1 else 0.5
     return np.asarray(0.5 + first / 2 - second / 4)
 
 
 def floor(known: int) -> float:
-    """The entropy of y_t in nats given the coins of the first lags that are known."""
+    """The entropy of y_t in nats, given the coins at the first `known` lags."""
     coin = np.arange(2.0)
     pairs = [(a if known > 0 else 0.5, b if known > 1 else 0.5) for a in coin for b in coin]
     p = np.array([0.5 + a / 2 - b / 4 for a, b in pairs])
@@ -89,7 +89,7 @@ def floor(known: int) -> float:
 
 
 def sequences(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-    """x of shape (time, sequence, 1) and y; that of the first twelve times has no weight."""
+    """x of shape (time, sequence, 1), and y, which has no weight at the first twelve times."""
     x = rng.integers(2, size=(STEPS, count)).astype(float)
     y = np.zeros(x.shape, np.int64)
     y[SECOND:] = rng.random((STEPS - SECOND, count)) < probability(x)
@@ -97,14 +97,14 @@ def sequences(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
 
 
 def weights(count: int) -> Array:
-    """1 / (number of losses) where both lags are there, else 0."""
+    """1 / (number of losses) where both lags exist, else 0."""
     w = np.zeros((STEPS, count))
     w[SECOND:] = 1 / (count * (STEPS - SECOND))
     return w
 
 
 def train(options: Options, updates: int) -> Run:
-    """Trains by one method, from the same parameters and on the same sequences as by any other."""
+    """Train by one method, with the same initial parameters and sequences as every other."""
     began = time.process_time()
     kernels, rng = coins.compile(), np.random.default_rng(0)
     theta = coins.initial(rng, {"n": UNITS, "m": 1, "prediction_k": 2})

@@ -28,8 +28,8 @@ from derive.training.algorithms import gradient
 OUT = Path(__file__).resolve().parent.parent / "out"
 EPOCHS, BATCH, RATE = 400, 32, 0.003
 SIZES = {"m": 64, "encoder_n": 32, "code_n": 2}
-BAR = 0.8  # of the error of two principal components, which the auto-encoder must stay below
-TIED = {"decoder_W": "code_W", "image_W": "encoder_W"}  # the one is the transpose of the other
+BAR = 0.8  # share of the error of two principal components that must not be exceeded
+TIED = {"decoder_W": "code_W", "image_W": "encoder_W"}  # each is the transpose of the other
 Array = np.ndarray[Any, Any]
 
 untied = network("autoencoder", encoder=dense, code=affine, decoder=dense, image=affine)
@@ -43,7 +43,7 @@ autoencoder = with_sizes(tied, SIZES).with_loss(squared_loss, target="input")
 
 @dataclass(frozen=True)
 class Data:
-    """Images of 64 pixels, less the mean of those that are learned, and their digits."""
+    """Images of 64 pixels, minus the mean of the training images, and their digits."""
 
     mean: Array
     learned: Array
@@ -54,7 +54,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Components:
-    """The plane that is nearest to the images: the first two principal components."""
+    """The plane nearest to the images: the first two principal components."""
 
     axes: Array  # two rows, orthonormal
 
@@ -68,7 +68,7 @@ class Components:
 
 
 def main(epochs: int = EPOCHS, picture: Path = OUT / "autoencoder.png", bar: float = BAR) -> int:
-    """Trains and reports; 0 where the two gradients agree and PCA's error is beaten clearly."""
+    """Train and report; 0 if the two gradients agree and PCA's error is clearly beaten."""
     began = time.perf_counter()
     data = split()
     print(autoencoder.signature)
@@ -78,7 +78,7 @@ def main(epochs: int = EPOCHS, picture: Path = OUT / "autoencoder.png", bar: flo
     pca = Components.of(data.learned)
     own = error(data.held_out, reconstruct(theta, data.held_out))
     linear = error(data.held_out, pca(data.held_out))
-    print("mean |x - F(x)|^2 of a held-out image, and of one that was learned:")
+    print("mean |x - F(x)|^2 of held-out images, and of training images:")
     print(f"  auto-encoder {own:.3f}, {error(data.learned, reconstruct(theta, data.learned)):.3f}")
     print(f"  two principal components {linear:.3f}, {error(data.learned, pca(data.learned)):.3f}")
     print(f"took {time.perf_counter() - began:.1f} s; picture: {draw(theta, pca, data, picture)}")
@@ -99,9 +99,9 @@ def split() -> Data:
 
 
 def difference(x: Array) -> float:
-    """The largest |tied - tau* untied| of an entry of a gradient, by the largest entry.
+    """The largest |tied - tau* untied| of an entry of the gradients, relative to the largest entry.
 
-    The tied network's comes from its compiled kernel, the other from Algorithm 3.2.1 in NumPy.
+    The tied network's gradient comes from its compiled kernel, the other from Algorithm 3.2.1.
     """
     rng = np.random.default_rng(1)
     flat = autoencoder.flat(autoencoder.initial(rng, {}))
@@ -114,7 +114,7 @@ def difference(x: Array) -> float:
 
 
 def with_copies(flat: dict[str, Array]) -> dict[str, Array]:
-    """The parameters of the untied network at which it is the tied one."""
+    """The parameters for which the untied network equals the tied one."""
     copies = {name: flat[source].T.copy() for name, source in TIED.items()}
     return flat | copies
 
@@ -126,7 +126,7 @@ def tied_together(bars: dict[str, Array]) -> dict[str, Array]:
 
 
 def compiled_gradient(x: Array, flat: dict[str, Array]) -> dict[str, Array]:
-    """The gradient of the mean loss of a batch, by the name of the parameter."""
+    """The gradient of the mean loss of a batch, by parameter name."""
     out = {f"{name}_bar": np.zeros_like(array) for name, array in flat.items()}
     autoencoder.compile().gradient(x, **flat, out=out | {"J": np.zeros(())})
     return {name: out[f"{name}_bar"] for name in flat}
@@ -175,8 +175,8 @@ def error(x: Array, y: Array) -> float:
 
 
 def draw(theta: dict[str, Any], pca: Components, data: Data, path: Path) -> Path:
-    """Left the code plane, right held-out digits with both reconstructions."""
-    plt.switch_backend("Agg")  # no screen is needed
+    """Draw the code plane on the left, held-out digits with both reconstructions on the right."""
+    plt.switch_backend("Agg")  # works without a display
     figure = plt.figure(figsize=(15, 6.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[6.6, 8.4], wspace=0.03)
     draw_codes(left.subplots(), theta, data)
@@ -188,19 +188,19 @@ def draw(theta: dict[str, Any], pca: Components, data: Data, path: Path) -> Path
 
 
 def draw_codes(axes: Any, theta: dict[str, Any], data: Data) -> None:
-    """The codes, coloured by class: small dots were learned, ringed ones are held out."""
+    """Draw the codes, coloured by class: small dots for training, ringed ones for held out."""
     learned, held_out = codes(theta, data.learned), codes(theta, data.held_out)
     for digit in range(10):
         color = f"C{digit}"
         axes.scatter(*learned[data.learned_digits == digit].T, s=5, color=color, alpha=0.5)
         shown = held_out[data.held_out_digits == digit].T
         axes.scatter(*shown, s=26, color=color, edgecolor="black", linewidth=0.5, label=str(digit))
-    axes.set(title="code plane: dots learned, ringed held out", xlabel="unit 1", ylabel="unit 2")
+    axes.set(title="code plane: dots training, ringed held out", xlabel="unit 1", ylabel="unit 2")
     axes.legend(title="digit", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
 def draw_rows(grid: Any, theta: dict[str, Any], pca: Components, data: Data) -> None:
-    """Two of each class in a row, under each what the auto-encoder and PCA make of it."""
+    """Draw two digits of each class, and below each its reconstructions."""
     firsts = [np.flatnonzero(data.held_out_digits == digit)[:2] for digit in range(10)]
     for half, chosen in enumerate(np.transpose(firsts)):
         x = data.held_out[chosen]

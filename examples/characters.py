@@ -1,11 +1,11 @@
 """A character model of English text: an LSTM trained by BPTT against an interpolated bigram model.
 
 The text is that of Python's own documentation, the topics of pydoc (`pydoc_data/topics.py`), one
-behind the other: the first 80 % are learned, with the next 10 % the bigram model is interpolated,
-and the last 10 % are held out.  A character that does not occur in the first part counts as one
-that is unknown.  The text is read in streams, by pieces whose state is carried to the next.
+after the other: the first 80 % are for training, the next 10 % for the weights of the bigram model,
+and the last 10 % are held out.  A character that does not occur in the first part counts as
+unknown.  The text is read in parallel streams, in pieces that pass their state to the next.
 
-Then BPTT, RTRL and the hybrid train a small model each: their losses agree over 100 updates.
+Then BPTT, RTRL and the hybrid each train a small model: their losses agree over 100 updates.
 `--quick` reads less text.  The curves go into out/characters.png.
 """
 
@@ -29,7 +29,7 @@ from derive.training.sequence_fit import SequenceGradient
 
 OUT = Path(__file__).resolve().parent.parent / "out"
 UNITS, STREAMS, PIECE, EPOCHS, RATE = 64, 32, 32, 3, 0.01
-QUICK = 40_000  # characters that are learned with --quick, once
+QUICK = 40_000  # training characters with --quick, for one epoch
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 METHODS: dict[str, dict[str, Any]] = {
     "bptt": {"method": "bptt"},
@@ -44,7 +44,7 @@ H, X = R(n), R(m)
 
 
 def column(U: Node, k: Node) -> Node:
-    """U e_k for a class index k: the columns of four matrices, without a product by zeros."""
+    """U e_k for a class index k: columns of four matrices, without multiplying by zeros."""
     selected = make_form([(q, i, j), (q, i)], {q: 4, i: n, j: m}, [(j, ())])
     return contraction(H**4, selected, 1, (U,), (k,))
 
@@ -64,14 +64,14 @@ characters = recurrent(
 
 
 def main(arguments: list[str]) -> int:
-    """Trains and reports; 0 where the LSTM beats the bigram model and the methods agree.
+    """Train and report; 0 if the LSTM beats the bigram model and the methods agree.
 
-    Shortly trained it has to beat the unigrams alone.
+    With --quick it only has to beat the unigram model.
     """
     is_quick = "--quick" in arguments
     text = Text.of_topics(QUICK if is_quick else None)
     bigram = Bigram(text)
-    print(f"{len(text.learned)} characters to learn, {len(text.held_out)} held out")
+    print(f"{len(text.learned)} training characters, {len(text.held_out)} held out")
     print(f"alphabet of {text.size}; held-out bits per character:\n  {bigram}")
     learned = learn(text, 1 if is_quick else EPOCHS)
     curves = {name: small(text, options) for name, options in METHODS.items()}
@@ -82,12 +82,12 @@ def main(arguments: list[str]) -> int:
     return 0 if learned.bits[-1] < bigram.held_out[1 if is_quick else 2] and apart < 1e-8 else 1
 
 
-# --- the text, and the model to beat
+# --- the text, and the baseline
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text as numbers of characters, in three parts one behind the other."""
+    """A text as character indices, in three consecutive parts."""
 
     learned: Array
     tuned: Array
@@ -96,7 +96,7 @@ class Text:
 
     @classmethod
     def of_topics(cls, most: int | None = None) -> Self:
-        """The topics of pydoc; of the part to learn the last `most` characters at most."""
+        """The topics of pydoc; the training part has at most its last `most` characters."""
         whole = "\n\n".join(topics.values())
         first, second = (len(whole) * share // 10 for share in (8, 9))
         alphabet = [*sorted(set(whole[:first])), UNKNOWN]
@@ -127,7 +127,7 @@ class Bigram:
         self.held_out = {order: self.bits(text.held_out, order) for order in self.weights}
 
     def _weights(self, tuned: Array, order: int) -> Array:
-        """The weights of the models up to an order that make a text most likely, by EM."""
+        """The weights of the models up to an order that make a text most likely, found by EM."""
         each = self.models[: order + 1, tuned[:-1], tuned[1:]]
         weights = np.full(order + 1, 1 / (order + 1))
         for _ in range(200):
@@ -136,7 +136,7 @@ class Bigram:
         return weights
 
     def bits(self, text: Array, order: int = 2) -> float:
-        """Bits per character, of the second character on."""
+        """Bits per character, from the second character on."""
         each = self.models[: order + 1, text[:-1], text[1:]]
         return float(-np.log2(self.weights[order] @ each).mean())
 
@@ -160,12 +160,12 @@ class Learned:
 
 
 def learn(text: Text, epochs: int) -> Learned:
-    """Trains by BPTT over pieces of all streams, single precision; prints each epoch."""
+    """Train by BPTT on pieces of all streams in single precision; prints each epoch."""
     began, learned = time.process_time(), Learned([], [])
     kernels = characters.compile()
     sizes = {"n": UNITS, "m": text.size, "prediction_k": text.size}
     theta = characters.initial(np.random.default_rng(0), sizes, dtype=np.float32)
-    theta["cell"]["b"][1] = 1  # of the forget gate (Gers et al. 2000): remember at first
+    theta["cell"]["b"][1] = 1  # forget gate (Gers et al. 2000): remember at first
     gradient = SequenceGradient(kernels, carried=True, weight=1 / (STREAMS * PIECE))
     optimiser = Adam(cosine(RATE, epochs * len(list(pieces(text.learned)))))
     for epoch in range(epochs):
@@ -188,7 +188,7 @@ def pieces(text: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def bits(kernels: Any, theta: dict[str, Any], text: Array) -> float:
-    """Bits per character of a text read from its first character on, of the second one on."""
+    """Bits per character of a text, from its second character on."""
     weight = 1 / ((len(text) - 1) * np.log(2))
     flat = characters.flat(theta)
     loss, _ = kernels.recurrence.loss(flat, text[:-1, None], text[1:, None], weight=weight)
@@ -199,7 +199,7 @@ def bits(kernels: Any, theta: dict[str, Any], text: Array) -> float:
 
 
 def small(text: Text, options: dict[str, Any], updates: int = 100) -> list[float]:
-    """The losses of a small model in double precision, by one method over whole sequences."""
+    """The losses of a small model in double precision, trained by one method on whole sequences."""
     units, streams, steps = 5, 3, 12
     starts = np.random.default_rng(1).integers(len(text.learned) - steps, size=(updates, streams))
     windows = text.learned[starts[:, None] + np.arange(steps + 1)[:, None]]
@@ -216,7 +216,7 @@ def difference(curves: dict[str, list[float]]) -> float:
 
 
 def draw(learned: Learned, bigram: float, curves: dict[str, list[float]], path: Path) -> Path:
-    """Bits per character while learning, and the curves of the three methods."""
+    """Draw bits per character during training, and the curves of the three methods."""
     plt.switch_backend("Agg")  # no screen is needed
     figure, (left, right, apart) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     draw_learning(left, learned, bigram)
@@ -231,11 +231,11 @@ def draw(learned: Learned, bigram: float, curves: dict[str, list[float]], path: 
 
 
 def draw_learning(axes: Any, learned: Learned, bigram: float) -> None:
-    """Bits per character of the text that is learned and of the one held out."""
+    """Draw bits per character of the training text and of the held-out text."""
     each = len(learned.losses) // len(learned.bits)
     width = min(20, each)
     smooth = np.convolve(learned.losses, np.ones(width) / width, "valid")
-    label = f"while learning, mean of {width} updates"
+    label = f"training, mean of {width} updates"
     axes.plot(np.arange(len(smooth)) + width, smooth, color="tab:gray", label=label)
     ends = each * np.arange(1, len(learned.bits) + 1)
     axes.plot(ends, learned.bits, "o-", color="tab:orange", label="held out, LSTM")
@@ -245,7 +245,7 @@ def draw_learning(axes: Any, learned: Learned, bigram: float) -> None:
 
 
 def draw_difference(axes: Any, curves: dict[str, list[float]]) -> None:
-    """How far the losses of RTRL and the hybrid are from those of BPTT."""
+    """Draw the difference of the losses of RTRL and the hybrid from those of BPTT."""
     exact = np.array(curves["bptt"])
     for name in [name for name in curves if name != "bptt"]:
         apart = np.maximum(np.abs(np.array(curves[name]) - exact), 1e-17)

@@ -2,12 +2,12 @@
 
 The digits are the 1,797 images of 8 x 8 pixels that scikit-learn ships, and the splits those of
 digits.py.  Each of five seeded stratified splits is trained twice: on the images as they are, and
-with random shifts by a pixel in the first third of the epochs; held-out digits are centred, so that
-the others have none.  What is held out is read with the moving average of the parameters, after a
-number of epochs that is fixed beforehand.  Learning curves, misread digits and the first layer's
+with random shifts by a pixel in the first third of the epochs; none in the others, as held-out
+digits are centred.  Held-out digits are classified with the moving average of the parameters, after
+a number of epochs fixed in advance.  Learning curves, misread digits and the first layer's
 filters go into out/cnn.png.
 
-`cnn.py 1` trains from other parameters, those of seed 1, and on other batches.
+`cnn.py 1` uses seed 1: other initial parameters and other batches.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from derive.training.parameters import leaves, map_tree
 
 OUT = Path(__file__).resolve().parent.parent / "out"
 SPLITS, BATCH, RATE = 5, 32, 0.003
-NOISE = 0.15  # standard deviation of what is added to the pixels while learning, ink being 0 to 1
-MEMORY = 0.995  # of the moving average, which then covers the last 200 steps: four epochs
+NOISE = 0.15  # standard deviation of the noise on training pixels, which range from 0 to 1
+MEMORY = 0.995  # of the moving average, which thus covers the last 200 steps: four epochs
 SIZES = {"c": 1, "n": 8, "l": 8, "first_o": 16, "second_o": 32, "third_o": 64, "output_n": 10}
 Array = np.ndarray[Any, Any]
 
@@ -53,7 +53,7 @@ cnn = with_sizes(
 
 @dataclass(frozen=True)
 class Setting:
-    """How long is trained, for how many epochs with shifts, and the accuracy to reach."""
+    """The number of epochs, of those with shifts, and the accuracy to reach."""
 
     name: str
     epochs: int
@@ -69,7 +69,7 @@ SETTINGS = (
 
 @dataclass
 class Run:
-    """A split as it is trained: curves by epoch, the seconds of a core, and what is read."""
+    """The training of a split: curves by epoch, CPU seconds, and misread images."""
 
     loss: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
@@ -84,7 +84,7 @@ def main(
     splits: int = SPLITS,
     picture: Path = OUT / "cnn.png",
 ) -> int:
-    """Trains and reports; 0 where the mean held-out accuracy of each setting reaches its bar."""
+    """Train and report; 0 if the mean held-out accuracy of each setting reaches its bar."""
     print(cnn.signature)
     kernels = cnn.compile()
     runs = {
@@ -109,7 +109,7 @@ def mean_accuracy(runs: Sequence[Run]) -> float:
 
 
 def train(setting: Setting, seed: int, number: int) -> Run:
-    """One split, from parameters and on batches that the seed and its number give."""
+    """Train on one split; the seed and its number determine parameters and batches."""
     began = time.process_time()
     rng, run = np.random.default_rng([seed, number]), Run()
     x, digits, held, held_digits = split(number)
@@ -128,14 +128,14 @@ def train(setting: Setting, seed: int, number: int) -> Run:
 def learn(
     theta: dict[str, Any], data: Iterator[tuple[Array, Array]], optimiser: Adam, average: Average
 ) -> float:
-    """One epoch; the mean of its losses."""
+    """Train for one epoch; the mean of its losses."""
     kernel = cnn.compile().gradient
     losses = fit(kernel, theta, data, optimiser, clip_norm=5.0, progress=average)
     return float(np.mean(losses))
 
 
 def judge(run: Run, theta: dict[str, Any], x: Array, mean: Array, digits: Array) -> float:
-    """The share of images that are read as the digits they are; the others are kept."""
+    """The share of images that are classified correctly; the others are recorded."""
     read = predict(theta, x - mean)
     missed = np.flatnonzero(read != digits)
     run.wrong = [(x[k, 0], int(read[k]), int(digits[k])) for k in missed]
@@ -143,7 +143,7 @@ def judge(run: Run, theta: dict[str, Any], x: Array, mean: Array, digits: Array)
 
 
 def split(number: int) -> tuple[Array, Array, Array, Array]:
-    """Images R(1, 8, 8) and digits to learn, then those that are held out."""
+    """Training images in R(1, 8, 8) with their digits, then held-out ones."""
     pixels, digits = load_digits(return_X_y=True)
     images = pixels.reshape(-1, 1, 8, 8) / 16.0
     splits = StratifiedShuffleSplit(n_splits=SPLITS, test_size=0.2, random_state=0)
@@ -152,7 +152,7 @@ def split(number: int) -> tuple[Array, Array, Array, Array]:
 
 
 class Average:
-    """The moving average a <- w a + (1 - w) theta, with a smaller w in the first steps."""
+    """The moving average a <- w a + (1 - w) theta, with smaller w in the first steps."""
 
     def __init__(self, theta: dict[str, Any]) -> None:
         self.tree = map_tree(np.copy, theta)
@@ -167,7 +167,7 @@ class Average:
 
 
 def shifted(rng: np.random.Generator, x: Array) -> Array:
-    """Each image moved by -1, 0 or 1 pixels in each direction; zeros come in."""
+    """Each image shifted by -1, 0 or 1 pixels in each direction, padded with zeros."""
     padded = np.pad(x[:, 0], [(0, 0), (1, 1), (1, 1)])
     row, column = rng.integers(3, size=(2, len(x), 1)) + np.arange(8)
     every = np.arange(len(x))[:, None, None]
@@ -190,7 +190,7 @@ def predict(theta: dict[str, Any], x: Array) -> Array:
 
 
 def report(what: str, epoch: int, run: Run, epochs: int) -> None:
-    """A line for every epoch on a terminal, else for the last one."""
+    """Print a line for every epoch on a terminal, else only for the last one."""
     if sys.stdout.isatty() or epoch + 1 == epochs:
         loss, share = run.loss[-1], 100 * run.held_out[-1]
         print(f"{what}, epoch {epoch + 1}: loss {loss:.4f}, held out {share:.2f} %", flush=True)
@@ -200,8 +200,8 @@ def report(what: str, epoch: int, run: Run, epochs: int) -> None:
 
 
 def draw(runs: dict[str, list[Run]], path: Path) -> Path:
-    """Learning curves above what the last setting misread and its first layer's filters."""
-    plt.switch_backend("Agg")  # no screen is needed
+    """Draw learning curves above misread digits and first-layer filters of the last setting."""
+    plt.switch_backend("Agg")  # works without a display
     figure = plt.figure(figsize=(12, 8.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[3, 3])
     left, right = lower.subfigures(1, 2, width_ratios=[1.7, 1], wspace=0.03)
@@ -218,14 +218,14 @@ def draw(runs: dict[str, list[Run]], path: Path) -> Path:
 
 
 def draw_curves(axes: Any, runs: dict[str, list[Run]]) -> None:
-    """The loss and the held-out accuracy of every split by epoch, a colour for each setting."""
+    """Draw the loss and held-out accuracy of every split by epoch, a colour for each setting."""
     for number, (setting, splits) in enumerate(runs.items()):
         for k, run in enumerate(splits):
             style = {"color": f"C{number}", "alpha": 0.7, "label": "" if k else setting}
             epochs = np.arange(1, len(run.loss) + 1)
             axes[0].semilogy(epochs, run.loss, **style)
             axes[1].plot(epochs, [100 * share for share in run.held_out], **style)
-    axes[0].set(title="cross-entropy while learning", xlabel="epoch", ylabel="nats")
+    axes[0].set(title="cross-entropy in training", xlabel="epoch", ylabel="nats")
     axes[1].set(title="held-out accuracy of each split", xlabel="epoch", ylabel="%")
     lowest = min(run.held_out[-1] for splits in runs.values() for run in splits)
     axes[1].set_ylim(min(95, 100 * lowest - 1), 100.1)
@@ -235,7 +235,7 @@ def draw_curves(axes: Any, runs: dict[str, list[Run]]) -> None:
 
 
 def draw_misread(grid: Sequence[Any], wrong: Sequence[tuple[Array, int, int]]) -> None:
-    """Images with what was read and, in brackets, what they are."""
+    """Draw images with the predicted digit and, in brackets, the true one."""
     for axes in grid:
         axes.axis("off")
     for axes, (image, read, digit) in zip(grid, wrong, strict=False):
@@ -244,7 +244,7 @@ def draw_misread(grid: Sequence[Any], wrong: Sequence[tuple[Array, int, int]]) -
 
 
 def draw_filters(grid: Sequence[Any], filters: Array) -> None:
-    """Filters of 3 x 3 on one scale, white at zero."""
+    """Draw the filters of 3 x 3 on one scale, white at zero."""
     largest = np.abs(filters).max()
     for axes, w in zip(grid, filters, strict=True):
         axes.imshow(w, cmap="RdBu_r", vmin=-largest, vmax=largest)

@@ -24,13 +24,13 @@ from derive.library.networks import mlp
 
 OUT = Path(__file__).resolve().parent.parent / "out"
 SPLITS, EPOCHS, BATCH, HIDDEN = 5, 60, 32, 128
-NOISE = 0.2  # standard deviation of what is added to the pixels while learning, ink being 0 to 1
+NOISE = 0.2  # standard deviation of the noise on training pixels, which range from 0 to 1
 SIZES = {"m": 64, "hidden_n": HIDDEN, "output_n": 10}
 Array = np.ndarray[Any, Any]
 
 
 def main() -> int:
-    """Trains and reports; 0 where the mean held-out accuracy reaches 97 %."""
+    """Train and report; 0 if the mean held-out accuracy reaches 97 %."""
     began = time.perf_counter()
     print_maps()
     images, digits = load_digits(return_X_y=True)
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def print_maps() -> None:
-    """The network's formula and the derived maps of its hidden layer."""
+    """Print the network's formula and the derived maps of its hidden layer."""
     layer = mlp.stages[0].function
     write = Writer(layer.names)
     print(f"{layer.signature} = {write.formula(layer.output)}")
@@ -61,7 +61,7 @@ def print_maps() -> None:
 
 
 def train(number: int, images: Array, digits: Array, learn: Array, hold: Array) -> dict[str, Any]:
-    """One split: the losses, the accuracies after each epoch, and the predictions held out."""
+    """Train on one split: losses, accuracies after each epoch, and held-out predictions."""
     rng = np.random.default_rng(number)
     mean = images[learn].mean(axis=0)
     x, held = images[learn] - mean, images[hold] - mean
@@ -90,7 +90,7 @@ def train(number: int, images: Array, digits: Array, learn: Array, hold: Array) 
 
 
 def batches(rng: np.random.Generator, x: Array, k: Array) -> Iterator[tuple[Array, Array]]:
-    """One epoch in a random order, every image with fresh noise, so as not to learn pixels."""
+    """One epoch in a random order, every image with fresh noise against overfitting."""
     order = rng.permutation(len(x))
     for start in range(0, len(x), BATCH):
         chosen = order[start : start + BATCH]
@@ -109,8 +109,8 @@ def accuracy(parameters: dict[str, Any], x: Array, k: Array) -> float:
 
 
 def draw(runs: list[dict[str, Any]]) -> Path:
-    """Learning curves of all splits above held-out images of the first: right ones, then wrong."""
-    plt.switch_backend("Agg")  # no screen is needed
+    """Draw learning curves, and held-out images of the first split: right ones, then wrong."""
+    plt.switch_backend("Agg")  # works without a display
     figure = plt.figure(figsize=(10, 6.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[3, 2])
     loss, share = upper.subplots(1, 2)
@@ -119,8 +119,8 @@ def draw(runs: list[dict[str, Any]]) -> Path:
         loss.semilogy(epochs, run["loss"], color="tab:blue", alpha=0.6)
         share.plot(epochs, [100 * a for a in run["learned"]], color="tab:gray", alpha=0.6)
         share.plot(epochs, [100 * a for a in run["held_out"]], color="tab:orange", alpha=0.8)
-    loss.set(title="cross-entropy while learning", xlabel="epoch", ylabel="nats")
-    share.set(title="accuracy: learned (gray), held out (orange)", xlabel="epoch", ylabel="%")
+    loss.set(title="cross-entropy in training", xlabel="epoch", ylabel="nats")
+    share.set(title="accuracy: training (gray), held out (orange)", xlabel="epoch", ylabel="%")
     share.set_ylim(92, 100.3)
     lower.suptitle("held-out digits of the first split: predicted (true, where it differs)")
     wrong = runs[0]["predicted"] != runs[0]["digits"]

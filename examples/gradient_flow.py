@@ -1,7 +1,7 @@
 """Vanishing and exploding gradients: vanilla RNN, LSTM and GRU as they are initialised.
 
-For every network the norms of D mu and of a late loss's gradient by distance are printed, the means
-over the sequences of a batch, and drawn into out/gradient_flow.png, there the geometric means.
+For every network, the norms of D mu and of the gradient of the last loss are tabulated by distance,
+as means over the sequences of a batch, and drawn into out/gradient_flow.png as geometric means.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NETWORKS = {
 
 
 def main() -> int:
-    """Measures, prints and draws; 0 where the LSTM's gradient reaches further than the vanilla."""
+    """Measure, print and draw; 0 if the LSTM's gradient reaches further than the vanilla RNN's."""
     flows = {
         "vanilla, Glorot": measure(NETWORKS["vanilla"]),
         "vanilla, W 2.5 times as large": measure(NETWORKS["vanilla"], gain=2.5),
@@ -50,20 +50,22 @@ def main() -> int:
 
 
 def measure(network: Recurrent, gain: float = 1.0, keep: float = 0.0) -> GradientFlow:
-    """The flow at parameters from Glorot's distribution, on random sequences and targets."""
+    """The flow at Glorot-initialised parameters, on random sequences and targets."""
     rng = np.random.default_rng(0)
     theta = network.initial(rng, {"n": UNITS, "m": INPUTS, "prediction_k": OUTPUTS})
     theta["cell"]["W"] *= gain
     if keep:
-        theta["cell"]["b"][1] = keep  # of what keeps the state: f of i, f, g, o and z of r, z, n
+        theta["cell"]["b"][1] = (
+            keep  # the gate that keeps the state: f of i, f, g, o or z of r, z, n
+        )
     x = rng.normal(size=(STEPS, BATCH, INPUTS))
     y = rng.normal(size=(STEPS, BATCH, OUTPUTS))
     return flow_of_gradients(network, network.flat(theta), x, y)
 
 
 def plot(flows: Mapping[str, GradientFlow], path: Path) -> Path:
-    """||D mu|| and the gradient of the last loss against the distance, on logarithmic axes."""
-    plt.switch_backend("Agg")  # no screen is needed
+    """Plot ||D mu|| and the gradient of the last loss by distance, on logarithmic axes."""
+    plt.switch_backend("Agg")  # works without a display
     figure, axes = plt.subplots(1, 2, figsize=(13, 4.4), layout="constrained", sharex=True)
     for label, flow in flows.items():
         draw(axes[0], label, flow.norm)
@@ -81,7 +83,7 @@ def plot(flows: Mapping[str, GradientFlow], path: Path) -> Path:
 
 
 def draw(axes: Any, label: str, norms: Array | Sequence[float]) -> None:
-    """The geometric mean over a batch: the line that an exponential decay has."""
+    """Draw the geometric mean over a batch, for which exponential decay is a straight line."""
     columns = np.maximum(np.reshape(norms, (len(norms), -1)), np.finfo(float).tiny)
     axes.plot(np.exp(np.log(columns).mean(axis=1)), label=label)
 

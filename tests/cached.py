@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from derive import Layer, R, dims
-from derive.tools import cache, cache_folder
+from derive.tools import cache, cache_entries, cache_folder
 
 QUICK = ("-O0", "-Wall", "-Wextra", "-Werror")
 FORK = multiprocessing.get_context("fork")
@@ -71,5 +71,5 @@ def elsewhere(work: Any, *arguments: Any) -> Any:
 
 def the_entry(folder: Path) -> Path:
     """The folder of the only entry."""
-    (entry,) = cache.entries(folder)
+    (entry,) = cache_entries.entries(folder)
     return entry.path

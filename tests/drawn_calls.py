@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from derive import library
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.runtime.declare import Leaf
 
 MORE = {"batch": 2, "steps": 4, "every": 2, "down": 3, "block": 2}

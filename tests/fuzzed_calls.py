@@ -116,7 +116,7 @@ def changed(value: Any, rng: Any) -> Any:
 
 
 def bad_call(module: Any, name: str, sizes: Any, rng: Any) -> dict[str, Any]:
-    """A call with one to three changes, one of which may be an array that is another, too."""
+    """A call with one to three changes, one of which may use one array for two arguments."""
     kernel = getattr(module, name)
     call = whole_call(module, name, sizes, (np.float64, np.float32)[rng.integers(2)])
     dtype = next((v.dtype for v in call.values() if isinstance(v, np.ndarray)), np.float64)

@@ -9,7 +9,7 @@ import pytest
 import sympy
 from points import draw
 
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.kernels.lowering.kernel import Kernel
 from derive.kernels.lowering.lower import lower
 from derive.language.reference import flat_arrays, values_of

@@ -52,7 +52,7 @@ def largest(group: Iterable[Any]) -> float:
 def distance(found: Iterable[Any], expected: Iterable[Any], scale: float, tiny: float) -> float:
     """The largest difference, in units of `scale`; NaN counts as infinite.
 
-    A difference below `tiny` is none.
+    A difference below `tiny` counts as zero.
     """
     pairs = list(zip(map(np.asarray, found), map(np.asarray, expected), strict=True))
     worst = max((np.abs(f - e).max(initial=0.0) for f, e in pairs), default=0.0)

@@ -24,7 +24,7 @@ from derive import (
     tanh,
 )
 from derive.calculus.maps import variables_of
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.language.expressions import Variable, contraction
 from derive.language.forms import make_form
 from derive.language.reference import values_of

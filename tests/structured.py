@@ -12,7 +12,8 @@ from derive import Layer, library, variable
 from derive.calculus.calculus import tangents
 from derive.calculus.structure import Derivative
 from derive.calculus.terms import Term, total, written
-from derive.evidence.checks.sampling import point_of, unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
+from derive.evidence.checks.sampling import point_of
 from derive.language.expressions import Node, tuple_of, zero
 from derive.language.forms import Access
 from derive.language.reference import value, values_of

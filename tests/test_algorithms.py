@@ -18,13 +18,13 @@ from derive.models.programs import BATCH
 from derive.runtime import edge
 from derive.training.algorithms import (
     descend,
-    fit,
     gradient,
     gradient_descent,
     gradients,
     mlp_gradient,
     mlp_gradient_descent,
 )
+from derive.training.fitting import fit
 from derive.training.gradients import NotFinite, clip_by_norm
 from derive.training.optimise import Adam, GradientDescent
 from derive.training.parameters import flatten, leaves, map_tree
@@ -288,7 +288,7 @@ def test_batches_that_do_not_fit_are_refused():
         gradient(mlp, np.zeros((0, 3)), np.zeros((0, 5)), theta, "regression")
     with pytest.raises(ValueError, match="expected at least one point, got 0"):
         mlp_gradient(np.zeros((0, 3)), np.zeros((0, 5)), theta, PSI, "regression")
-    with pytest.raises(TypeError, match=re.escape("x must be of R(m), or a batch of such")):
+    with pytest.raises(TypeError, match=re.escape("x must be of R(m), or a batch of these")):
         gradient(mlp, np.zeros((2, 2, 3)), np.zeros((2, 2, 5)), theta, "regression")
     with pytest.raises(ValueError, match="one operation for each of"):
         mlp_gradient(np.zeros((2, 3)), np.zeros((2, 5)), theta, PSI[:2], "regression")

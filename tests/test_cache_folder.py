@@ -16,7 +16,7 @@ from cached import FORK, builds, elsewhere, power, surroundings, the_entry, valu
 
 from derive.kernels.compiling.locking import SCRATCH, locked
 from derive.kernels.compiling.modules import PACKAGE
-from derive.tools import cache, cache_folder
+from derive.tools import cache_entries, cache_folder
 from derive.tools.cache_folder import CacheError, Unwritable, place, usable
 
 __all__ = ["surroundings"]
@@ -61,7 +61,7 @@ def test_a_home_that_is_read_only_is_one_warning(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         assert value(power(5)) == 45.0
     folder = usable()
-    assert len(cache.entries(folder)) == 2 and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(cache_entries.entries(folder)) == 2 and stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_cannot_be_written_is_seen_before_any_work(tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_folder_that_others_write_to_is_refused(tmp_path, mode):
     folder = tmp_path / "c"
     elsewhere(value_of_two, folder)
     folder.chmod(mode)
-    for use in (value_of_two, cache.entries, cache.clear):
+    for use in (value_of_two, cache_entries.entries, cache_entries.clear):
         with pytest.raises(CacheError, match=rf"its mode is {mode:04o}: run chmod 700 .*/c, "):
             use(folder)
     folder.chmod(0o755)  # to read is no harm
@@ -140,12 +140,12 @@ def test_entries_and_links_of_another_user_are_refused(tmp_path):
 
 
 def test_entries_say_what_is_there(tmp_path):
-    assert cache.entries(tmp_path / "none") == [] == cache.clear(tmp_path / "none")
+    assert cache_entries.entries(tmp_path / "none") == [] == cache_entries.clear(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     folder = tmp_path / "c"
     values = value_of_two(folder), value(power(5), folder)
     assert values == (18.0, 45.0)
-    found = cache.entries(folder)
+    found = cache_entries.entries(folder)
     assert [entry.layer for entry in found] == ["power", "power"]
     for entry in found:
         assert entry.path.parent == folder
@@ -163,13 +163,13 @@ def test_clear_removes_what_the_cache_has_made_and_nothing_else(tmp_path):
     kept = [folder / "notes", folder / f"power-{'f' * 32}", tmp_path / "other/power.pyx"]
     kept[0].touch()
     kept[1].symlink_to(tmp_path / "other")
-    assert [entry.path for entry in cache.clear(folder)] == [made]
+    assert [entry.path for entry in cache_entries.clear(folder)] == [made]
     assert not made.exists() and all(path.exists() for path in kept)
 
     elsewhere(value_of_two, folder)
     foreign = made / "letter.txt"
     foreign.touch()
-    assert cache.clear(folder) == [] and [*made.iterdir()] == [foreign]
+    assert cache_entries.clear(folder) == [] and [*made.iterdir()] == [foreign]
     assert elsewhere(value_of_two, folder) == 18.0
 
 
@@ -180,10 +180,10 @@ def test_clear_waits_for_a_build_and_a_build_for_clear(tmp_path):
     building.start()
     while not builds(tmp_path):
         time.sleep(0.01)
-    (entry,) = cache.clear(folder)
+    (entry,) = cache_entries.clear(folder)
     assert entry.layer == "power"
     building.join()
-    assert building.exitcode == 0 and cache.entries(folder) == []
+    assert building.exitcode == 0 and cache_entries.entries(folder) == []
 
 
 def test_who_waited_for_an_entry_that_was_removed_makes_it_anew(tmp_path):
@@ -235,4 +235,4 @@ def test_an_edge_that_the_package_lacks_is_in_the_cache(tmp_path):
     assert Path(file).parent.parent == folder
     assert elsewhere(without_edge, folder) == (18.0, [], file)
     assert sorted((PACKAGE / "runtime").iterdir()) == runtime
-    assert [entry.layer for entry in cache.entries(folder)] == ["edge", "power"]
+    assert [entry.layer for entry in cache_entries.entries(folder)] == ["edge", "power"]

@@ -1,4 +1,4 @@
-"""What a declaration is known to have is found without deriving it, and only where it is whole."""
+"""The kernels noted for a declaration are found without deriving it, if their entry is whole."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from cached import builds, elsewhere, power, surroundings, the_entry, value, val
 
 from derive import Layer
 from derive.kernels.compiling.modules import EXTENSION
-from derive.tools import cache
+from derive.tools import build, cache, cache_entries
 from derive.tools.cache_notes import notes, remember, remembered
 
 __all__ = ["surroundings"]
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.usefixtures("surroundings")
 
 def derived(folder: Path, factor: int = 2, kind: type[Layer] = Layer) -> tuple[float, int]:
     """The layer's value at 3, and how often it was derived for it."""
-    made, emit = [], cache.emit
+    made, emit = [], build.emit
 
     def counted(layer: Layer) -> Any:
         made.append(layer)
         return emit(layer)
 
-    cache.emit = counted
+    build.emit = counted
     try:
         layer = power(factor)
         return value(kind(layer.name, layer.arguments, layer.output), folder), len(made)
     finally:
-        cache.emit = emit
+        build.emit = emit
 
 
 def test_another_process_and_another_object_derive_nothing(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_another_process_and_another_object_derive_nothing(tmp_path: Path) -> No
 
 
 class Own(Layer):
-    """A class of the user's own: what it means can't be told from its fields."""
+    """A class of the user's own, whose fields do not say what it does."""
 
 
 def test_what_has_no_fingerprint_is_derived_and_not_noted(tmp_path: Path) -> None:
@@ -99,13 +99,13 @@ def test_another_code_derives_anew_and_builds_only_what_differs(
 ) -> None:
     elsewhere(value_of_two, tmp_path)
     monkeypatch.setattr(cache, "loaded_code", lambda: "another")
-    for _ in range(2):  # the files are not what was loaded: nothing is noted
+    for _ in range(2):  # the files differ from what was loaded: nothing is noted
         assert elsewhere(derived, tmp_path) == (18.0, 1)
     monkeypatch.setattr(cache, "code_fingerprint", lambda: "another")
     assert elsewhere(derived, tmp_path) == (18.0, 1)
     assert elsewhere(derived, tmp_path) == (18.0, 0)
     assert len(notes(tmp_path)) == 2 and builds(tmp_path) == 1
-    monkeypatch.setattr(cache, "loaded_code", lambda: None)  # edited before it was asked for
+    monkeypatch.setattr(cache, "loaded_code", lambda: None)  # edited before the first call
     assert elsewhere(derived, tmp_path) == (18.0, 1)
 
 
@@ -126,7 +126,7 @@ def test_clear_removes_notes_and_no_other_file(tmp_path: Path) -> None:
     link, other = folder / f"power-{'f' * 32}.found", folder / "mine.found"
     other.write_text(json.dumps("mine"))
     link.symlink_to(other)
-    assert len(cache.clear(folder)) == 1
+    assert len(cache_entries.clear(folder)) == 1
     assert not note.exists() and link.is_symlink() and other.exists()
     assert elsewhere(derived, folder) == (18.0, 1)
 

@@ -5,7 +5,7 @@ import pytest
 from points import close, draw_all
 
 from derive import Cell, Hom, Index, R, SpaceError, cell, dims, given, layer, sigmoid, stack, tanh
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.language.reference import value
 from derive.library.rnn import gru, lstm, readout, vanilla_rnn
 from derive.models.cells import inputs_of, shown_state

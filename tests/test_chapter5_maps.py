@@ -11,7 +11,7 @@ import pytest
 from points import close, draw_all
 
 from derive import Layer, variable
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.language.reference import value
 from derive.library.rnn import readout, vanilla_rnn
 

@@ -32,18 +32,11 @@ from derive import (
 from derive.evidence.checks.accuracy import errors
 from derive.evidence.checks.accuracy import findings as value_findings
 from derive.evidence.checks.check import check, proof_findings, table
+from derive.evidence.checks.drawing import NoPoint, Point, equal_sizes, gram_values, unequal_sizes
 from derive.evidence.checks.findings import Finding, worst
+from derive.evidence.checks.kinks import kink_values
 from derive.evidence.checks.oracles import STEP, quotients
-from derive.evidence.checks.sampling import (
-    MARGIN,
-    NoPoint,
-    Point,
-    equal_sizes,
-    gram_values,
-    kink_values,
-    point_of,
-    unequal_sizes,
-)
+from derive.evidence.checks.sampling import MARGIN, point_of
 from derive.evidence.proofs.proof import Verdict
 from derive.kernels.interpreting import plain_edge
 from derive.kernels.interpreting.evaluated import evaluated_module

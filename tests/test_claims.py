@@ -8,7 +8,7 @@ import pytest
 
 from derive import R, dims, tanh
 from derive.calculus.maps import substituted
-from derive.evidence.checks.sampling import Point
+from derive.evidence.checks.drawing import Point
 from derive.language.abbreviations import abbreviated
 from derive.language.expressions import linear_combination, variable
 from derive.writing.layers.claims import Equation, FalseEquation, Side, check, in_names

@@ -15,7 +15,7 @@ from derive import library
 from derive.evidence.checks.check import check, proof_findings
 from derive.evidence.checks.findings import MEANINGS
 from derive.kernels.printing.emit import HEADER
-from derive.tools import build
+from derive.tools import build, edge_modules
 from derive.tools.build import texts, write_texts
 from derive.tools.cli import command as subject
 from derive.tools.cli import main
@@ -142,7 +142,7 @@ def test_a_layer_built_into_generated_is_the_librarys_module(quick, monkeypatch,
     (tmp_path / "gone.pyx").write_text(HEADER + "\n")
     assert main(["build", "dense", "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"dense.pyx", "dense.pxd", "gone.pyx"}
-    edge = {module.name for module in build.runtime_modules()}
+    edge = {module.name for module in edge_modules.runtime_modules()}
     assert compiled == dict.fromkeys(edge | {"derive.generated.dense"}, build.STRICT)
 
 

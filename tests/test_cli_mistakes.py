@@ -128,7 +128,7 @@ def test_an_entry_of_the_cache_that_is_left_is_said(capsys, tmp_path):
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].startswith("removed 1 entry, ")
     assert said.err == (
-        f"derive cache: {entry} can't be removed, it has letter.txt; remove it by hand\n"
+        f"derive cache: {entry} can't be removed, it holds letter.txt; remove it by hand\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == [entry.name]
     (entry / "letter.txt").unlink()

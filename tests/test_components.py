@@ -25,7 +25,7 @@ from derive import (
     uninterpreted,
     variable,
 )
-from derive.evidence.proofs.components import gram_matrix
+from derive.evidence.proofs.symbols import gram_matrix
 from derive.language.expressions import constant, held, tuple_of
 from derive.language.reference import value
 from derive.language.spaces import Indices, leaves

@@ -361,7 +361,7 @@ def test_latex_says_what_runs_where() -> None:
     tex = derivation(vector).tex
     assert r"D f\cdot v &= \operatorname{cumsum}(v)" in tex
     assert r"D^{*} f\cdot w &= \operatorname{cumsum}^{\mathsf T}(w)" in tex
-    assert "the adjoint of running sums runs from the other end" in tex
+    assert "the adjoint sums from the other end" in tex
     assert tex.count("running sums along the last axis") == 1
 
 

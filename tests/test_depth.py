@@ -229,7 +229,7 @@ def test_the_derivation_of_a_network_with_a_deep_cell_is_written() -> None:
 def test_what_is_kept_under_a_name_is_introduced_by_it() -> None:
     """What backward reads by name, since it is too long to be written there, forward keeps so."""
     text = derivation(doubled(12)).tex
-    algorithms = text.partition("The algorithm that is compiled")[2]
+    algorithms = text.partition("The compiled algorithm")[2]
     used = set(re.findall(r"saved\\_t\\_\d+", algorithms))
     kept = set(re.findall(r"keep \}\\mathrm\{(saved\\_t\\_\d+)\}", algorithms))
     assert used == kept and len(used) > 1
@@ -250,7 +250,7 @@ def test_ten_thousand_operations() -> None:
 def test_the_proof_says_that_it_is_too_deep() -> None:
     with pytest.raises(Undecided, match="100 nested operations"):
         prove(composed(100))
-    with pytest.raises(SpaceError, match="deeper than SymPy can go down"):
+    with pytest.raises(SpaceError, match="too deep for SymPy's recursion"):
         to_sympy(composed(LONG), {n: 1})
 
 

@@ -67,9 +67,9 @@ def test_every_equation_holds(layer) -> None:
 def test_what_is_fixed_is_told_and_nothing_is_derived_by_it() -> None:
     tex = derivation(declared.evaluated).tex
     said = (
-        "Fixed: $\\mu \\in \\mathbb{R}^{m}$, $\\sigma \\in \\mathbb{R}^{m}$. What is fixed is one "
+        "Fixed: $\\mu \\in \\mathbb{R}^{m}$, $\\sigma \\in \\mathbb{R}^{m}$. Fixed arguments are "
     )
-    assert said + "for all points of a batch, and no derivative is taken by it." in tex
+    assert said + "constant: the same for all points of a batch, with no derivative." in tex
     assert r"Parameters: $\gamma" in tex and r"f(x; \gamma, \mu, \beta, \sigma)" in tex
     assert r"\nabla_{\gamma}" in tex
     assert r"\nabla_{\mu}" not in tex and r"\nabla_{\sigma}" not in tex

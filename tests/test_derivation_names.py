@@ -93,7 +93,7 @@ NAMED = [local_w, returned_w, local_v, local_y, local_marks, second_letter, stat
 
 @pytest.mark.parametrize("made", NAMED, ids=lambda made: made.name)
 def test_names_do_not_collide(made) -> None:
-    """Everything that is printed is asserted, the algorithm's lines too."""
+    """Everything that is printed is checked, including the algorithm's lines."""
     assert len(rows(made)) > 20
 
 
@@ -143,7 +143,7 @@ def test_nothing_to_derive_by() -> None:
         return tanh(y)
 
     tex = derivation(fixed).tex
-    assert "There is nothing to derive by" in tex and "Second order" not in tex
+    assert "There are no derivatives to take" in tex and "Second order" not in tex
 
 
 def test_a_second_order_that_is_left_out_is_refused(monkeypatch) -> None:

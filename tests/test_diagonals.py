@@ -11,7 +11,7 @@ from test_notation_read import agree, operations_of
 
 from derive import Hom, R, dims, indices, variable
 from derive.calculus.maps import variables_of
-from derive.evidence.checks.sampling import draw
+from derive.evidence.checks.drawing import draw
 from derive.language.expressions import contraction, tuple_of
 from derive.language.forms import LATEST, Called, make_form
 from derive.language.reference import values_of

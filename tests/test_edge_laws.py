@@ -83,7 +83,7 @@ def at_two(x: X) -> X:
 
 @layer
 def conventions(x: X, k: Index(n), q: Mask(X), *, W: Hom(X, H)) -> H:
-    """Kinks and poles that are no mistakes: nothing is said of a derivative that is none."""
+    """Kinks and poles are not mistakes: where there is no derivative, none is compared."""
     return relu(W @ (q * x)) + broadcast(norm(x) + total_sum(sqrt(x * x)) + entry(x, k), H)
 
 

@@ -1,4 +1,4 @@
-"""The scalar functions of a layer, as printed: of a function that is a derivative itself, too."""
+"""The scalar functions of a layer, as printed, including one that is itself a derivative."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import derive
 from derive import Hom, Layer, R, derivation, dims, network, total_sum
 from derive.calculus import calculus
-from derive.evidence.checks.sampling import Point
+from derive.evidence.checks.drawing import Point
 from derive.library.dense import dense
 from derive.writing.layers.claims import FalseEquation, check
 from derive.writing.layers.entrywise import equations, points

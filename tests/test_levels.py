@@ -24,7 +24,7 @@ from derive import (
     tanh,
     with_fixed,
 )
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.language.reference import value
 from derive.library.losses import cross_entropy_index, squared_loss
 from derive.library.rnn import (

@@ -72,8 +72,8 @@ def test_an_unknown_name_is_answered_with_those_there_are(file):
 
 
 PLACES = {
-    "not there": ("absent.py", r"absent.py is not there; give the path of a file"),
-    "not there, chosen": ("absent.py:f", r"absent.py is not there; give the path of a file"),
+    "not there": ("absent.py", r"absent.py does not exist; give the path of a file"),
+    "not there, chosen": ("absent.py:f", r"absent.py does not exist; give the path of a file"),
     "a folder": ("", r"is a folder; give a file that declares layers, as .*mine\.py$"),
     "an empty folder": ("empty", r"empty is a folder; give a file .* as .*empty/FILE\.py$"),
     "a folder called so": ("folder.py", r"folder.py is a folder; give a file"),
@@ -81,7 +81,7 @@ PLACES = {
         "README.md",
         r"README.md is not a Python file; give a FILE.py that declares layers",
     ),
-    "a link to nothing": ("link.py", r"link.py is not there"),
+    "a link to nothing": ("link.py", r"link.py does not exist"),
 }
 
 
@@ -108,7 +108,7 @@ MISTAKES = {
     "no text": ("x = 1\0", r"mine.py:1: source code string cannot contain null bytes"),
     "name": ("\n\ny = tanhh\n", r"mine.py:3: NameError: name 'tanhh' is not .*\n    y = tanhh$"),
     "no words": ("\nassert 1 == 2\n", r"mine.py:2: AssertionError\n    assert 1 == 2$"),
-    "ends Python": ("\nexit(0)\n", r"mine.py:2: this ends Python when .*\n    exit\(0\)$"),
+    "ends Python": ("\nexit(0)\n", r"mine.py:2: this exits Python when .*\n    exit\(0\)$"),
     "import": ("import absent_of_mine\n", r"mine.py:1: ModuleNotFoundError: No module .*absent_of"),
     "spaces": (
         formula("return x + y"),
@@ -147,7 +147,7 @@ MISTAKES = {
     ),
     "one name twice": (
         FILE + "\n@layer\ndef bent(x: R(n)) -> R(n):\n    return 3 * x\n",
-        r"mine.py:15: a layer 'bent' is declared already in line 11; rename one of them",
+        r"mine.py:15: a layer 'bent' is already declared in line 11; rename one of them",
     ),
     "one name twice, made": (
         FILE + "\nfrom derive import with_sizes\nsmall = with_sizes(bent, {'n': 3})\n",

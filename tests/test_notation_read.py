@@ -9,7 +9,7 @@ from latex_values import Unreadable
 from points import draw
 from shipped import SINGLE
 
-from derive.evidence.checks.sampling import unequal_sizes
+from derive.evidence.checks.drawing import unequal_sizes
 from derive.language.expressions import (
     Argmax,
     Contraction,

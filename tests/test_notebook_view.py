@@ -41,9 +41,9 @@ def test_headings_prose_equations_and_code_come_as_in_the_document() -> None:
     shown = derivation(dense)._repr_markdown_()
     parts = (
         "### Declaration\n\n```\n@layer\ndef dense(x: X,",
-        "### First order\n\n#### Step 1: the tangent.\n\n$$\n\\begin{aligned}\n",
+        "### First order\n\n#### Step 1: derive the tangent.\n\n$$\n\\begin{aligned}\n",
         "\\dot{z} &= \\dot{W} x + W \\dot{x} + \\dot{b} && \\text{product rule} \\\\\n",
-        "#### Step 4: read off.",
+        "#### Step 4: read off the adjoint.",
         "#### backward\n\n$$",
     )
     places = [shown.index(part) for part in parts]

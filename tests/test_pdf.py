@@ -15,7 +15,7 @@ from derive.writing.typesetting.escapes import plain, spelled, typed
 pdflatex = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="needs pdflatex: texlive-latex-base"
 )
-REFUSED = r"affine\.pdf is not made by layerwise and is not overwritten; move it away or choose"
+REFUSED = r"affine\.pdf was not made by layerwise and is not overwritten; move it away or choose"
 
 
 @pytest.mark.parametrize("foreign", [b"%PDF-1.5\nmy paper", b"", b"layerwise"])
@@ -23,7 +23,7 @@ def test_a_pdf_of_the_users_is_refused_before_anything_is_written(tmp_path, caps
     (tmp_path / "affine.pdf").write_bytes(foreign)
     assert main(["latex", "affine", "--pdf", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr()
-    assert said.out == "" and f"derive latex: {tmp_path / 'affine.pdf'} is not made by" in said.err
+    assert said.out == "" and f"derive latex: {tmp_path / 'affine.pdf'} was not made by" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["affine.pdf"]
     assert (tmp_path / "affine.pdf").read_bytes() == foreign
     assert main(["latex", "affine", "--out", str(tmp_path)]) == 0  # without --pdf it is left

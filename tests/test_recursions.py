@@ -68,7 +68,7 @@ def test_every_network_has_its_recursions(name) -> None:
         assert (FUTURE if backward else LEVELS) in tex
     whole, uses = parted(network)  # a gradient for every use of what is shared
     arrays = sum(len(list(leaves(x.space))) for x in whole.parameters)
-    assert tex.count("one array with two uses") == len(uses)
+    assert tex.count("one array that is used twice") == len(uses)
     if network.learned:
         arrays += len(list(leaves(network.cells[0].state.space)))
     assert len(re.findall(r"\\nabla_\{.*\} \\mathcal\{J\} &= ", tex)) == arrays
@@ -83,7 +83,8 @@ def test_what_is_fixed_is_told_and_stands_in_the_transition() -> None:
     assert (
         r"Parameters: $W \in \mathbb{R}^{n \times n}$, $U \in \mathbb{R}^{n \times m}$, "
         r"$V \in \mathbb{R}^{k \times n}$. Fixed: $\mathrm{rate} \in \mathbb{R}^{n}$, "
-        r"$b \in \mathbb{R}^{n}$, $c \in \mathbb{R}^{k}$; no derivative is taken by what is fixed."
+        r"$b \in \mathbb{R}^{n}$, $c \in \mathbb{R}^{k}$; "
+        "there is no derivative with respect to these."
     ) in tex
     assert r"\nabla_{\mathrm{rate}}" not in tex and r"\nabla_{c}" not in tex
 

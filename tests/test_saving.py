@@ -119,7 +119,7 @@ def test_load_refuses_a_cut_file(tmp_path):
     whole = path.read_bytes()
     for size in range(0, len(whole), 61):
         path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match="no readable file of parameters"):
+        with pytest.raises(ValueError, match="not a readable file of parameters"):
             load(path)
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_byte_is_found_or_harmless(tmp_path):
         try:
             result = load(path)
         except ValueError as error:
-            assert "no readable file of parameters" in str(error)
+            assert "not a readable file of parameters" in str(error)
             found += 1
         else:
             assert_same(result, tree)
@@ -163,7 +163,7 @@ def test_load_refuses_entries_that_do_not_fit_the_structure(tmp_path, structure)
     with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive:
         archive.writestr("structure.json", structure)
         archive.writestr("a.npy", entry.getvalue())
-    with pytest.raises(ValueError, match="no readable file of parameters"):
+    with pytest.raises(ValueError, match="not a readable file of parameters"):
         load(tmp_path / "p.npz")
 
 

@@ -1,7 +1,7 @@
-"""Files and functions stay small: what is larger than it should be may shrink, and nothing grows.
+"""Files and functions stay small: those above the limits may shrink, and none grows.
 
-A file has at most 300 lines, a function 40; the tables hold those that were longer when they were
-made.  Whoever makes one of them shorter lowers its number, or takes it out.
+A file has at most 300 lines, a function 40; the tables hold those that were longer when the
+tables were made.  If you make one of them shorter, lower its number or take it out.
 """
 
 import ast
@@ -12,9 +12,6 @@ import derive
 ROOT = Path(derive.__file__).parent
 LINES, FUNCTION = 300, 40
 FILES = {
-    "evidence/checks/sampling.py": 378,
-    "evidence/proofs/components.py": 352,
-    "evidence/proofs/equality.py": 303,
     "kernels/printing/emit.py": 315,
     "language/normal_form.py": 352,
     "language/scalars/operations.py": 393,
@@ -22,18 +19,12 @@ FILES = {
     "models/layers.py": 430,
     "models/networks.py": 323,
     "models/programs.py": 330,
-    "tools/cache.py": 311,
-    "training/algorithms.py": 344,
     "vocabulary/windows.py": 360,
-    "writing/theorems/generic_recurrent.py": 303,
-    "writing/typesetting/linear_algebra.py": 304,
 }
 FUNCTIONS: dict[str, int] = {
     "language/scalars/operations.py:operation": 46,
     "models/cells.py:stack": 41,
     "models/layers.py:of": 47,
-    "training/algorithms.py:fit": 51,
-    "training/parameters.py:flatten": 42,
     "vocabulary/forming.py:form": 50,
     "vocabulary/windows.py:transposed_convolution": 41,
 }

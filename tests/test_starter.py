@@ -89,7 +89,7 @@ def test_a_file_that_is_there_is_never_overwritten(capsys, here):
     assert main(["new", "cells"]) == 1
     assert capsys.readouterr() == (
         "",
-        "derive new: cells.py is there already and is not overwritten\n",
+        "derive new: cells.py already exists and is not overwritten\n",
     )
     assert (here / "cells.py").read_text() == "# precious\n"
 
@@ -117,10 +117,10 @@ NAMES = {
     "a module": ("random", "is a module of Python or one that kernels are made with"),
     "NumPy": ("numpy", "is a module of Python or one that kernels are made with"),
     "this package": ("derive", "is a module of Python or one that kernels are made with"),
-    "an import": ("sigmoid", "is a word of the file that would be written"),
-    "a size": ("n", "is a word of the file that would be written"),
-    "an argument": ("A", "is a word of the file that would be written"),
-    "a local": ("gate", "is a word of the file that would be written"),
+    "an import": ("sigmoid", "is used inside the file that would be written"),
+    "a size": ("n", "is used inside the file that would be written"),
+    "an argument": ("A", "is used inside the file that would be written"),
+    "a local": ("gate", "is used inside the file that would be written"),
 }
 
 

@@ -1,1 +1,1 @@
-"""That formula, reference, kernels and differences agree: proofs and numerical checks."""
+"""Proofs and numerical checks that formula, reference, kernels and differences agree."""

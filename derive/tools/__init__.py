@@ -1,1 +1,1 @@
-"""The commands: building, the cache, LaTeX as PDF, the package itself."""
+"""The command line and what it runs: building, the cache, PDF, packaging."""

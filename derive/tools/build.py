@@ -1,4 +1,4 @@
-"""Derive, emit and compile: the library into `generated/`, a user's layers where they say."""
+"""Derive, emit and compile: the library into `generated/`, a user's layers into their folder."""
 
 from __future__ import annotations
 
@@ -16,27 +16,22 @@ from ..kernels.printing.emit import HEADER, emit
 from ..language.names import checked_module
 from ..models.layers import Layer
 from ..runtime.pickling import referable
+from .edge_modules import EDGE, runtime_modules
 from .loading import BuildError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel puts the library's compiled kernels inside the package; a checkout has them beside it.
 INSTALLED = (PACKAGE / "generated").is_dir()
 GENERATED = (PACKAGE if INSTALLED else PACKAGE.parent) / "generated"
-EDGE = ("interrupt", "layout", "call", "steps", "edge")
 MARK = HEADER.removeprefix("# ").partition(":")[0]  # in the first line, behind any comment sign
 Progress = Callable[[str], object]
 
 
-def runtime_modules() -> list[Module]:
-    """The compiled edge that every kernel's module imports."""
-    return [Module(f"derive.runtime.{name}", RUNTIME / f"{name}.pyx") for name in EDGE]
-
-
 def build_runtime(progress: Progress = print) -> None:
-    """Compile the edge of a checkout that has none, or one of other texts.
+    """Compile the edge of a checkout if it is missing or older than its sources.
 
-    Whatever compiler and flags made it, it serves kernels of all others: a user's build leaves it
-    as it is, and an installed package came with it.
+    An edge works with kernels of every compiler and all flags, so a user's build never replaces
+    one that is current; an installed package comes with its edge.
     """
     modules = [] if INSTALLED else runtime_modules()
     if all(is_made_of_its_texts(module) for module in modules):
@@ -45,8 +40,8 @@ def build_runtime(progress: Progress = print) -> None:
         compile_modules(modules, flags=STRICT, progress=progress)
     except OSError as error:
         raise BuildError(
-            f"what kernels stand on is not compiled in {RUNTIME}, which can't be written "
-            f"({error.strerror}): whoever may write there runs derive build once"
+            f"the runtime that kernels import is not compiled in {RUNTIME}, which can't be written "
+            f"({error.strerror}): run derive build once as a user who may write there"
         ) from error
 
 
@@ -60,10 +55,10 @@ def texts(layers: Mapping[str, Layer]) -> dict[str, str]:
 
 
 def write_texts(wanted: Mapping[str, str], folder: Path) -> list[str]:
-    """Writes what differs, and returns the names.
+    """Write the texts that differ from their files; the names of those files.
 
-    Raises BuildError before anything is written where a file of that name is not generated, and
-    where the folder can't be written into.
+    Raises BuildError, before anything is written, if a file of that name was not generated, or if
+    the folder can't be written to.
     """
     with writing_into(folder):
         stale = [name for name in differing(wanted, folder) if name in wanted]
@@ -85,7 +80,7 @@ def _check_generated(path: Path) -> None:
 
 @contextmanager
 def writing_into(folder: Path) -> Iterator[None]:
-    """Raises BuildError with the path and the reason where the system refuses a file within."""
+    """An OSError within becomes a BuildError with the path and the reason."""
     try:
         yield
     except OSError as error:
@@ -98,7 +93,7 @@ def writing_into(folder: Path) -> Iterator[None]:
 
 
 def remove_surplus(wanted: Mapping[str, str], folder: Path) -> list[str]:
-    """Removes what was emitted but is no longer wanted, and what was made of it; the names."""
+    """Remove emitted files that are not wanted, and what was compiled from them; the names."""
     surplus = [name for name in differing(wanted, folder) if name not in wanted]
     for name in surplus:
         (folder / name).unlink()
@@ -111,7 +106,7 @@ def remove_surplus(wanted: Mapping[str, str], folder: Path) -> list[str]:
 def differing(
     wanted: Mapping[str, str], folder: Path, kinds: Sequence[str] = (".pyx", ".pxd")
 ) -> list[str]:
-    """The files that differ from what would be emitted, missing and surplus ones included."""
+    """The files that differ from what would be emitted, including missing and surplus ones."""
     changed = [name for name, text in wanted.items() if _text_of(folder / name) != text]
     others = (p for p in sorted(folder.glob("*")) if p.suffix in kinds)
     surplus = [p.name for p in others if p.name not in wanted and _is_generated(_text_of(p))]
@@ -129,10 +124,10 @@ def _is_generated(text: str | None) -> bool:
 def build_library(
     progress: Progress = print, layers: Mapping[str, Layer] | None = None
 ) -> list[Path]:
-    """The library's kernels, emitted into `generated/` and compiled there; the modules' files.
+    """Emit the library's kernels into `generated/` and compile them there; the modules' files.
 
-    Given some of its layers, only theirs: those of others stay as they are.
-    Raises BuildError in an installed package, which came with them.
+    Given some of its layers, only their kernels are built and all others stay as they are.
+    Raises BuildError in an installed package, which comes with its kernels.
     """
     if INSTALLED:
         raise BuildError(
@@ -151,16 +146,16 @@ def build_library(
 
 
 def check_generated(derivations: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The files of `generated/` that differ from what would be emitted, and from derivations."""
+    """The files of `generated/` that are stale: kernels, then derivations."""
     emitted = texts(library.layers())
     return differing(emitted, GENERATED), differing(derivations, GENERATED, [".tex"])
 
 
 def build_layers(layers: Mapping[str, Layer], out: Path, progress: Progress = print) -> list[Path]:
-    """Layers emitted into a folder and compiled there as modules of their names.
+    """Emit layers into a folder and compile each there as a module of its name; the modules' files.
 
-    Raises UnusableName where Python has a module of that name, BuildError where the folder can't be
-    written into or a file in it is not generated, and what the compilation raises.
+    Raises UnusableName if Python has a module of that name, BuildError if the folder can't be
+    written to or a file in it was not generated, and whatever the compilation raises.
     """
     names = [checked_module(name, "layer") for name in layers]
     made = texts(layers)

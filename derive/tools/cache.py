@@ -7,10 +7,10 @@
         dense.build.log         after a failure: what Cython or the compiler said
     CACHE/dense-HASH.found  for a declaration, the key of the entry with its kernels
 
-What a declaration's kernels are is known once they were derived.  A file with the declaration's
-hash, and that of the code that derives, says it from then on, so that nothing is derived again.
-An entry is built and loaded under its lock, which the system frees when its holder dies.  Where
-there is no C compiler, the NumPy reference computes the same calls.
+The key of an entry is a hash of the emitted texts, so kernels have to be derived once to be found.
+From then on a note under the hash of the declaration and of the code that derives names the entry,
+and nothing is derived again.  An entry is built and loaded under its lock, which the system
+releases when its holder dies.  Without a C compiler, the NumPy reference serves the same calls.
 """
 
 from __future__ import annotations
@@ -20,15 +20,11 @@ import importlib.util
 import json
 import pickle
 import platform
-import re
-import shutil
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache as once
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,14 +32,8 @@ from types import ModuleType
 from weakref import WeakKeyDictionary
 
 from ..kernels.compiling.compile import Progress, build_stale
-from ..kernels.compiling.compiler import (
-    NATIVE,
-    Compiler,
-    CompilerMissing,
-    find_compiler,
-    stamp,
-)
-from ..kernels.compiling.locking import SCRATCH, locked
+from ..kernels.compiling.compiler import NATIVE, Compiler, CompilerMissing, find_compiler, stamp
+from ..kernels.compiling.locking import locked
 from ..kernels.compiling.modules import (
     EXTENSION,
     Module,
@@ -52,32 +42,22 @@ from ..kernels.compiling.modules import (
     file_hash,
     text_hash,
 )
-from ..kernels.interpreting import plain_edge
-from ..kernels.interpreting.evaluated import evaluated_module
-from ..kernels.printing.emit import emit
 from ..language import hooks
 from ..models.layers import Layer
 from ..runtime.pickling import referable
-from .build import runtime_modules
-from .cache_folder import (
-    OPEN_TO_OTHERS,
-    PRIVATE,
-    WRITABLE_BY_OTHERS,
-    CacheError,
-    place,
-    require_own,
-    usable,
-)
-from .cache_notes import notes, remember, remembered
+from .cache_folder import OPEN_TO_OTHERS, PRIVATE, CacheError, require_own, usable
+from .cache_notes import remember, remembered
+from .edge_modules import runtime_modules
 from .fingerprint import code_fingerprint, fingerprint, loaded_code
 from .references import reference
 
 FLAGS = NATIVE
 EDGE = "derive.runtime.edge"
-NAME = re.compile(r"(\w+)-[0-9a-f]{32}")  # of an entry
+# What derives and emits, and what takes the place of compiled kernels.  Kernels that are in the
+# cache need neither, so both are imported by name only when needed: a warm start is much faster.
+EMITTER = "derive.tools.build"
+WITHOUT_COMPILER = "derive.kernels.interpreting"
 MADE_WITH = ("sympy", "jinja2", "numpy")
-SUFFIXES = (".pyx", ".pxd", ".so", ".build.json", ".build.log")
-
 _made: WeakKeyDictionary[Layer, dict[Path | None, ModuleType]] = WeakKeyDictionary()
 _loaded: dict[Path, ModuleType] = {}
 _turn = threading.Lock()  # Cython compiles one module at a time in a process
@@ -87,7 +67,7 @@ _turn = threading.Lock()  # Cython compiles one module at a time in a process
 def compiled(
     layer: Layer, *, cache: Path | None = None, progress: Progress = lambda line: None
 ) -> ModuleType:
-    """What `Layer.compile` says."""
+    """See `Layer.compile`."""
     if cache not in _made.setdefault(layer, {}):
         with _turn:
             if cache not in _made[layer]:
@@ -100,7 +80,7 @@ def compiled(
 def again(held: bytes, cache: Path | None) -> ModuleType:
     """The kernels of a layer that was pickled.
 
-    Whoever reads it finds them in the cache, or builds them; the same process has the same ones.
+    They are found in the cache or built there; within a process they are loaded once.
     """
     return compiled(pickle.loads(held), cache=cache)
 
@@ -114,7 +94,7 @@ def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType
     try:
         _provide_edge(folder, compiler, progress)
         return _library(layer, folder, compiler, progress)
-    except OSError as error:  # the disk is full, a file was put in the way
+    except OSError as error:  # the disk is full, or a file is in the way
         raise CacheError(
             f"the kernels of {layer.name} can't be kept in {folder}: {error}; make room there or "
             "choose another folder with cache="
@@ -123,24 +103,27 @@ def _kernels(layer: Layer, cache: Path | None, progress: Progress) -> ModuleType
 
 @once
 def _compiler(flags: tuple[str, ...], _stamp: tuple[object, ...]) -> Compiler:
-    """The compiler, asked once for each state of its file."""
+    """The compiler, queried again only when its file has changed."""
     return find_compiler(flags)
 
 
 def _evaluated(layer: Layer, missing: CompilerMissing) -> ModuleType:
-    """The layer's kernels without a compiler, with one warning."""
+    """The layer's kernels on the NumPy reference, with one warning."""
     warnings.warn(f"{missing} Until then the NumPy reference computes, slowly.", stacklevel=6)
+    evaluated = importlib.import_module(f"{WITHOUT_COMPILER}.evaluated")
     try:
-        return evaluated_module(layer, importlib.import_module(EDGE))
+        edge = importlib.import_module(EDGE)
     except ImportError:  # not compiled yet, or for another Python
-        return evaluated_module(layer, plain_edge)
+        edge = importlib.import_module(f"{WITHOUT_COMPILER}.plain_edge")
+    made: ModuleType = evaluated.evaluated_module(layer, edge)
+    return made
 
 
 # --- an entry: built and loaded under its lock
 
 
 def _library(layer: Layer, folder: Path, compiler: Compiler, progress: Progress) -> ModuleType:
-    """The kernels of a layer: those that its declaration is known to have, else derived."""
+    """The kernels of a layer: those noted for its declaration, else derived."""
     code, own = loaded_code(), fingerprint(layer)
     surely = [code, own, text_hash(layer.name, {}, compiler)] if code and own else []
     declared = _key("declared", *surely) if surely else ""
@@ -149,7 +132,7 @@ def _library(layer: Layer, folder: Path, compiler: Compiler, progress: Progress)
 
 
 def _whole(name: str, folder: Path, key: str) -> ModuleType | None:
-    """The kernels of the entry of that key, where it is as it was built."""
+    """The kernels of the entry of that key; None unless it is exactly as it was built."""
     entry = _place(name, folder, key)
     if key and entry not in _loaded and entry.is_dir():
         with _held(entry):
@@ -162,12 +145,12 @@ def _whole(name: str, folder: Path, key: str) -> ModuleType | None:
 def _derived(
     layer: Layer, folder: Path, compiler: Compiler, declared: str, progress: Progress
 ) -> ModuleType:
-    """The kernels of the layer's texts, which are derived here; then its declaration is noted."""
-    name, emitted = layer.name, emit(layer)
-    texts = {f"{name}.pyx": emitted.pyx.encode(), f"{name}.pxd": emitted.pxd.encode()}
+    """Derive the layer's texts, build their entry if it is missing, and note the declaration."""
+    name, emitted = layer.name, importlib.import_module(EMITTER).texts({layer.name: layer})
+    texts = {file: text.encode() for file, text in emitted.items()}
     key = _key(text_hash(name, texts, compiler))
     entry = _place(name, folder, key)
-    if entry not in _loaded or entry.is_dir():  # it may be cleared, and is then not made anew
+    if entry not in _loaded or entry.is_dir():  # loaded, then cleared: not built again
         with _held(entry):
             if entry not in _loaded:
                 _write(texts, entry)
@@ -185,7 +168,7 @@ def _place(name: str, folder: Path, key: str) -> Path:
 
 
 def _provide_edge(folder: Path, compiler: Compiler, progress: Progress) -> None:
-    """The edge that kernels import: that of the package, else one in an entry of its own."""
+    """The edge that kernels import: the package's own, else one compiled into an entry."""
     with suppress(ImportError):
         importlib.import_module(EDGE)
         return
@@ -210,7 +193,7 @@ def _held(entry: Path) -> Iterator[None]:
 
 
 def _key(*hashes: str) -> str:
-    """A hash of texts and compiler together with what else an entry is made with."""
+    """A hash of texts and compiler, and of the versions and platform that a build depends on."""
     return hashlib.sha256(json.dumps([*hashes, *_surroundings()]).encode()).hexdigest()
 
 
@@ -223,12 +206,12 @@ def _surroundings() -> tuple[str, ...]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from where it lies, and the texts are in the hash
+    except PackageNotFoundError:  # not installed: its sources are in the hash
         return "not installed"
 
 
 def _write(texts: dict[str, bytes], entry: Path) -> None:
-    """Only what differs: half a text, or one that somebody has edited."""
+    """Write only what differs, such as a text that was cut short or edited by hand."""
     for name, text in texts.items():
         path = entry / name
         if not path.exists() or path.read_bytes() != text:
@@ -236,7 +219,7 @@ def _write(texts: dict[str, bytes], entry: Path) -> None:
 
 
 def _load(name: str, library: Path) -> ModuleType:
-    """The module, which Cython enters into sys.modules: there it could stand for a user's own."""
+    """The module, kept out of sys.modules, where it could shadow a module of the user's."""
     spec = importlib.util.spec_from_file_location(name, library)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -245,65 +228,3 @@ def _load(name: str, library: Path) -> ModuleType:
     if not is_taken:
         sys.modules.pop(name, None)
     return module
-
-
-# --- what is there
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the cache: the layer's name, its folder, its size, and when it was built."""
-
-    layer: str
-    path: Path
-    bytes: int
-    built: datetime
-
-
-def entries(folder: Path | None = None) -> list[Entry]:
-    """The entries of a cache, by default the user's, by name; none where there is no cache.
-
-    Raises CacheError where it is not the user's own folder.
-    """
-    root = place(folder)
-    if not root.is_dir():
-        return []
-    require_own(root, WRITABLE_BY_OTHERS)
-    return [_entry(path) for path in sorted(root.iterdir()) if _is_entry(path)]
-
-
-def clear(folder: Path | None = None) -> list[Entry]:
-    """Removes the entries of a cache and returns them; waits for one that is being built.
-
-    A file that the cache has not made is left, and so is the entry's folder around it.
-    """
-    found = entries(folder)
-    for entry in found:
-        with locked(entry.path, PRIVATE), suppress(OSError):
-            _remove(entry.path)
-    for note in notes(place(folder)):
-        note.unlink(missing_ok=True)
-    return [entry for entry in found if not entry.path.exists()]
-
-
-def _is_entry(path: Path) -> bool:
-    return bool(NAME.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
-
-
-def _entry(path: Path) -> Entry:
-    """A file may vanish while it is looked at: its builder has moved it."""
-    size = 0
-    for file in path.rglob("*"):
-        with suppress(FileNotFoundError):
-            size += file.lstat().st_size
-    built = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return Entry(path.name.rpartition("-")[0], path, size, built)
-
-
-def _remove(path: Path) -> None:
-    for file in path.iterdir():
-        if file.name.startswith(SCRATCH):
-            shutil.rmtree(file)
-        elif file.name.endswith(SUFFIXES):
-            file.unlink()
-    path.rmdir()

@@ -1,6 +1,6 @@
-"""The folder of a user's compiled kernels: which one it is, and that it is the user's own.
+"""The folder of a user's compiled kernels: where it is, and that only the user can write to it.
 
-What lies there is loaded into the process, so nobody else may be able to put anything into it.
+Libraries found there are loaded into the process, so no other user may be able to put one there.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class CacheError(Exception):
-    """A folder that kernels are not kept in; the message says which, why, and the fix."""
+    """Kernels can't be kept in a folder; the message says which, why, and the fix."""
 
 
 class Unwritable(CacheError):
-    """There is no such folder or it can't be written; another one would do."""
+    """The folder is missing or can't be written to; another one would do."""
 
 
 def place(given: Path | None = None) -> Path:
     """The folder given, else $LAYERWISE_CACHE, $XDG_CACHE_HOME/layerwise, ~/.cache/layerwise.
 
-    Raises CacheError where it is inside the package, Unwritable where there is no home directory.
+    Raises CacheError if it is inside the package, Unwritable if there is no home directory.
     """
     try:
         found = Path(given or _default()).expanduser().absolute()
         inside = found.resolve().is_relative_to(PACKAGE)
     except TypeError as error:
         raise CacheError(f"cache={given!r}: expected the path of a folder") from error
-    except (RuntimeError, OSError) as error:  # no home, or links in a circle
+    except (RuntimeError, OSError) as error:  # no home directory, or a cycle of links
         raise Unwritable(f"there is no folder for kernels ({error}): set {VARIABLE}") from error
     if inside:
-        raise CacheError(f"{found} is inside the package, which stays as it is: choose another")
+        raise CacheError(f"{found} is inside the package, which must not change: choose another")
     return found
 
 
@@ -56,11 +56,11 @@ def _default() -> Path:
 
 
 def usable(given: Path | None = None) -> Path:
-    """The cache's folder; made with mode 0700 where it is missing.
+    """The cache's folder, made with mode 0700 if it is missing.
 
-    One that can't be written is an error (Unwritable) where it was given; else a private temporary
-    folder takes its place until the process ends, with one warning.  Raises CacheError for a folder
-    that is not the user's own.
+    If it can't be written to, a folder that was given raises Unwritable; in place of the default
+    one a private temporary folder serves until the process ends, with one warning.  Raises
+    CacheError for a folder that is not the user's own.
     """
     try:
         return _made(place(given))
@@ -88,13 +88,13 @@ def require_own(folder: Path, forbidden: int) -> None:
     for owner in (found.st_uid, folder.lstat().st_uid):
         if owner != user:
             raise CacheError(
-                f"{folder} belongs to user {owner} and you are user {user}, kernels are loaded "
-                f"from a folder of your own only: set {VARIABLE} to one"
+                f"{folder} belongs to user {owner} and you are user {user}; kernels are "
+                f"loaded only from your own folder: set {VARIABLE} to one"
             )
     if found.st_mode & forbidden:
         raise CacheError(
-            f"{folder} is open to other users, its mode is {stat.S_IMODE(found.st_mode):04o}: "
-            f"run chmod 700 {shlex.quote(str(folder))}, and remove what is not yours in it"
+            f"{folder} is open to other users: its mode is {stat.S_IMODE(found.st_mode):04o}: "
+            f"run chmod 700 {shlex.quote(str(folder))}, and remove files in it that are not yours"
         )
 
 

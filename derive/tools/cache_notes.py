@@ -1,6 +1,6 @@
-"""Which entry of the cache a declaration has: CACHE/dense-HASH.found, a small file for each.
+"""Notes of the entry that holds a declaration's kernels: one small file each, dense-HASH.found.
 
-It is moved into place whole, and read as nothing where it is damaged or another declaration's.
+A note is written atomically, and ignored if it is damaged or belongs to another declaration.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ NOTE = re.compile(r"\w+-[0-9a-f]{32}\.found")
 
 
 def note(folder: Path, layer: str, declared: str) -> Path:
-    """The file for a declaration, by its key."""
+    """The file of the note for a declaration's key."""
     return folder / f"{layer}-{declared[:32]}.found"
 
 
 def remembered(folder: Path, layer: str, declared: str) -> str:
-    """The key of the declaration's entry, "" where none is known."""
+    """The key of the declaration's entry, or "" if none is noted."""
     try:
         told = json.loads(note(folder, layer, declared).read_text())
         key = told["key"] if told["declared"] == declared else ""
-    except (OSError, ValueError, TypeError, KeyError):  # not kept yet, or damaged
+    except (OSError, ValueError, TypeError, KeyError):  # no note yet, or a damaged one
         return ""
     return key if isinstance(key, str) and KEY.fullmatch(key) else ""
 
 
 def remember(entry: Path, layer: str, declared: str, key: str) -> None:
-    """Keep the key of the declaration's entry, which is held; what is left of a death goes there.
+    """Note the key of the declaration's entry; the caller holds the entry's lock.
 
-    Raises OSError where there is no room.
+    The scratch file is inside the entry, so that what a killed process leaves is cleared with it.
+    Raises OSError if the disk is full.
     """
     with TemporaryDirectory(dir=entry, prefix=SCRATCH) as scratch:
         made = Path(scratch, "note")

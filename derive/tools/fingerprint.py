@@ -1,14 +1,15 @@
-"""What a layer is, as one hash: two declarations that differ in anything that kernels are made of
-differ in it, and the same declaration has it in every process.
+"""The hash of a declaration: equal in every process, and different as soon as two declarations
+differ in anything that their kernels depend on.
 
-The hash is of a table, a line for each object, its parts before it and named by their lines:
+What is hashed is a table with one line for each object; its parts come first and are referred to by
+the numbers of their lines:
 
     0  derive.language.spaces.Real((#.., ), (None, ))
     1  derive.language.expressions.Variable(#0, 'x')
 
-Values of one content share a line, as spaces and scalar formulas do.  Expressions and layers have
-one each, as their identity says what is computed once.  Only what comes with the package or with
-SymPy is described: a class or a function of the user's own may do anything, so it has no hash.
+Equal values, such as spaces and scalar formulas, share a line.  Expressions and layers have a line
+each, since their identity decides what is computed once.  Only classes and functions of the package
+and of SymPy are described: one of the user's own may do anything, so that there is no hash.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from ..kernels.compiling.modules import PACKAGE
 from ..language.expressions import Node
 from ..models.layers import Layer
 
-FOR_DISPLAY = {"place", "called"}  # of a layer: its line in a file, what LaTeX calls its forms
+FOR_DISPLAY = {"place", "called"}  # of a layer: its source line, the names of its forms in LaTeX
 OURS = ("derive.", "sympy.")
 _begun = time.time()
 
 
 class Unknown(Exception):
-    """Something in a layer is no part of the package: what it does can't be told from its name."""
+    """Part of a layer does not come with the package, so its name does not say what it does."""
 
 
 def fingerprint(layer: Layer) -> str | None:
-    """The hash of a declaration; None where something in it is not the package's own."""
+    """The hash of a declaration; None if a part of it does not come with the package."""
     try:
         return hashlib.sha256("\n".join(_table(layer)).encode()).hexdigest()
     except Unknown:
@@ -47,9 +48,9 @@ def fingerprint(layer: Layer) -> str | None:
 
 
 def code_fingerprint() -> str | None:
-    """The hash of the code that derives and emits, as it is now in its files.
+    """The hash of the code that derives and emits, as its files are now.
 
-    None where a file was changed after it was loaded: what the process runs is no longer there.
+    None if a file has changed since the process began: what is loaded may then be another text.
     """
     templates = (file for file in files("derive.templates").iterdir() if file.name.endswith(".j2"))
     found = hashlib.sha256()
@@ -63,7 +64,7 @@ def code_fingerprint() -> str | None:
 
 
 loaded_code = once(code_fingerprint)
-"""`code_fingerprint` of the first call: the files are read once in a process."""
+"""`code_fingerprint` at the first call: the files are read once in a process."""
 
 
 def _framed(name: str, content: bytes) -> bytes:
@@ -74,9 +75,9 @@ def _framed(name: str, content: bytes) -> bytes:
 
 
 def _table(root: object) -> list[str]:
-    """The lines of everything that a value is made of; parts come first, without recursion."""
+    """The lines of a value and all its parts, parts first, by a stack instead of recursion."""
     lines: dict[str, int] = {}
-    number: dict[int, int] = {}  # of the line, by the object's id; `contents` keeps them alive
+    number: dict[int, int] = {}  # lines by id; `contents` keeps the objects alive
     contents: dict[int, Any] = {}
     identities = 0
     stack = [root]
@@ -101,7 +102,7 @@ def _table(root: object) -> list[str]:
 
 
 def _contents(value: object) -> Any:
-    """What a value consists of: its arguments or fields, in order."""
+    """The arguments or fields of a value, in order."""
     if isinstance(value, sympy.Basic):
         return value.args or sympy.srepr(value)
     if isinstance(value, FunctionType):
@@ -113,7 +114,7 @@ def _contents(value: object) -> Any:
 
 
 def _named(function: FunctionType) -> str:
-    """The name by which a module of the package has a function."""
+    """The qualified name of a function that a module of the package holds under it."""
     module, name = function.__module__, function.__qualname__
     if not module.startswith(OURS) or getattr(sys.modules[module], name, None) is not function:
         raise Unknown(f"the function {module}.{name}")
@@ -132,7 +133,7 @@ def _is_plain(content: object) -> bool:
 
 
 def _parts(content: Any) -> Iterator[object]:
-    """The objects that stand in a line of their own."""
+    """The objects that have lines of their own."""
     if isinstance(content, (tuple, Mapping)):
         for part in _flat(content):
             yield from _parts(part)

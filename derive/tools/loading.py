@@ -1,6 +1,6 @@
 """Where layers come from: the library by name, a user's file by its path.
 
-A user's file is run; what goes wrong is said with the file, the line and what stands there.
+A user's file is run; an error in it is reported with the file, the line and the line's text.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ..models.layers import Layer
 
 
 class BuildError(Exception):
-    """A file, folder or name that can't be built from or into; the message says which and why."""
+    """Something can't be built from a file or name, or into a folder; the message says why."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a command is about: a library layer's name, FILE.py, or FILE.py:name."""
+    """The layers that a command is given, and the file that declares them, if any."""
 
     layers: dict[str, Layer]
     file: Path | None
 
 
 def target(text: str | None) -> Target:
-    """The layers that a command line's word names, the library where there is none.
+    """The layers that an argument of the command line names; without one, the library's.
 
-    Raises BuildError with what there is.
+    Raises BuildError, which lists the layers there are.
     """
     if text is None:
         return Target(library.layers(), None)
@@ -50,13 +50,13 @@ def target(text: str | None) -> Target:
 
 
 def _split(text: str) -> tuple[Path, str]:
-    """The path and the layer's name behind the last colon, "" where there is none."""
+    """The path, and the layer's name after the last colon, or "" if there is none."""
     path, _, name = text.rpartition(":")
     return (Path(text), "") if not path or Path(text).exists() else (Path(path), name)
 
 
 def _is_path(path: Path) -> bool:
-    """What is typed means a file, whether it is there or not."""
+    """Whether the text means a file, existing or not."""
     return bool(path.suffix) or len(path.parts) > 1 or path.exists()
 
 
@@ -69,12 +69,12 @@ def _chosen(layers: dict[str, Layer], name: str, where: str) -> dict[str, Layer]
 
 
 def load_file(path: Path) -> ModuleType:
-    """A user's file of declarations, run as a module of its own; what it prints goes to stderr.
+    """Run a user's file of declarations as a module; what it prints goes to stderr.
 
-    Raises BuildError with the line where it can't be read or run, or declares a layer twice.
+    Raises BuildError, with the line, if it can't be read or run or declares a layer twice.
     """
     _check_file(path)
-    name = f"declared_in_{path.stem}"  # never that of a module which is imported already
+    name = f"declared_in_{path.stem}"  # never the name of an imported module
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -94,14 +94,14 @@ def _check_file(path: Path) -> None:
         inside = min((p for p in path.glob("*.py") if p.is_file()), default=path / "FILE.py")
         raise BuildError(f"{path} is a folder; give a file that declares layers, as {inside}")
     if not path.exists():
-        raise BuildError(f"{path} is not there; give the path of a file that declares layers")
+        raise BuildError(f"{path} does not exist; give the path of a file that declares layers")
     if path.suffix != ".py":
         raise BuildError(f"{path} is not a Python file; give a FILE.py that declares layers")
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[None]:
-    """Modules in the file's folder can be imported; none of them hides one of Python's."""
+    """Modules beside the file can be imported, but can't shadow one of Python's."""
     folder = str(path.resolve().parent)
     sys.path.append(folder)
     try:
@@ -111,7 +111,7 @@ def _beside(path: Path) -> Iterator[None]:
 
 
 def _sentence(path: Path, error: BaseException) -> str:
-    """The file, the line, what was wrong, and on a line of its own what stands there."""
+    """File, line and error, then the text of that line."""
     place, what = _place(path, error), _what(error)
     if place is None:
         return f"{path}: {what}"
@@ -127,11 +127,11 @@ def _place(path: Path, error: BaseException) -> SourceLine | None:
 
 
 def _what(error: BaseException) -> str:
-    """The error's own sentence; the name of the error, too, where it is not one of ours."""
+    """The error's message, preceded by its class unless that is one of ours."""
     if isinstance(error, SyntaxError):
         return error.msg
     if isinstance(error, SystemExit):
-        return "this ends Python when the file is loaded; put it under if __name__ == '__main__':"
+        return "this exits Python when the file is loaded; put it under if __name__ == '__main__':"
     name, text = type(error).__name__, str(error)
     if type(error).__module__.startswith("derive."):
         return text
@@ -139,20 +139,20 @@ def _what(error: BaseException) -> str:
 
 
 def _check_declared_once(path: Path, declared: Sequence[Layer]) -> None:
-    """The second of two layers of one name would take the place of the first, unseen."""
+    """Refuse a file that declares two layers of one name: the second would silently win."""
     lines: dict[str, int] = {}
     for layer in declared:
         if layer.place is not None and layer.place.file == str(path.resolve()):
             first = lines.setdefault(layer.name, layer.place.line)
             if first != layer.place.line:
                 raise BuildError(
-                    f"{path}:{layer.place.line}: a layer {layer.name!r} is declared already in "
+                    f"{path}:{layer.place.line}: a layer {layer.name!r} is already declared in "
                     f"line {first}; rename one of them"
                 )
 
 
 def layers_of(module: ModuleType) -> dict[str, Layer]:
-    """The layers a module declares, by name, in order, without those of the library it uses."""
+    """The layers that a module declares, by name and in order, without the library's."""
     return unique(v for v in vars(module).values() if isinstance(v, Layer) and not _is_shipped(v))
 
 
@@ -161,7 +161,7 @@ def _is_shipped(layer: Layer) -> bool:
 
 
 def unique(layers: Iterable[Layer]) -> dict[str, Layer]:
-    """Layers by name.  Raises BuildError where two have one name."""
+    """Layers by name.  Raises BuildError if two have the same name."""
     found: dict[str, Layer] = {}
     for layer in layers:
         first = found.setdefault(layer.name, layer)

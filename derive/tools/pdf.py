@@ -1,4 +1,4 @@
-"""A document as PDF, by pdflatex where it is installed."""
+"""A document as PDF, if pdflatex is installed."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from ..writing.documents.document import Document
 from .loading import BuildError
 
 PACKAGE = "texlive-latex-base (Debian, Ubuntu; 39 MB), texlive-latex (Fedora) or MacTeX"
-SECONDS = 120  # for one document: it takes one
-MARK = b"/Creator (layerwise)"  # as the template has it written, never compressed
+SECONDS = 120  # for one document, which takes about one
+MARK = b"/Creator (layerwise)"  # as the template writes it, uncompressed
 
 
 class LatexError(ValueError):
-    """pdflatex is missing, or it refused a document; the message ends with what it said."""
+    """pdflatex is missing or refused a document; the message ends with its output."""
 
 
 @dataclass(frozen=True)
 class Pdf:
-    """A PDF file, and the lines of its log that tell of what is wider than the page."""
+    """A PDF file, and the lines of its log that report overfull boxes."""
 
     path: Path
     overfull: tuple[str, ...]
 
 
 def pdf_name(document: Document) -> str:
-    """The name of the file that a document is typeset into."""
+    """The file name of a document's PDF."""
     return f"{document.name}.pdf"
 
 
 def check_own(paths: Iterable[Path]) -> None:
-    """Raises BuildError for something at one of these paths that is not a PDF of ours."""
+    """Raises BuildError if one of these paths exists and is not a PDF of ours."""
     for path in paths:
         if path.is_dir() or (path.exists() and MARK not in path.read_bytes()):
             raise BuildError(
-                f"{path} is not made by layerwise and is not overwritten; "
+                f"{path} was not made by layerwise and is not overwritten; "
                 "move it away or choose another folder with --out"
             )
 
 
 def write_pdf(document: Document, folder: Path) -> Pdf:
-    """Writes NAME.pdf into a folder, made aside and moved into place.
+    """Write NAME.pdf into a folder, atomically.
 
-    Raises LatexError where pdflatex is missing or refuses the document, and BuildError for a file
-    of that name that is not ours.
+    Raises LatexError if pdflatex is missing or refuses the document, and BuildError if a file of
+    that name exists and is not ours.
     """
     check_own([folder / pdf_name(document)])
     program = shutil.which("pdflatex")
@@ -64,7 +64,7 @@ def write_pdf(document: Document, folder: Path) -> Pdf:
 
 
 def _run(program: str, document: Document, scratch: Path) -> str:
-    """The log of one run; document.pdf is in the folder then."""
+    """Run pdflatex, which leaves document.pdf in the folder; its log."""
     Path(scratch, "document.tex").write_text(document.tex, "utf-8")
     options = ("-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape")
     command = [program, *options, "document.tex"]

@@ -1,4 +1,4 @@
-"""What the pickle of `layer.compile()` holds: the layer's declaration, to be compiled again."""
+"""The pickle of `layer.compile()`: it holds the layer, which is compiled again when it is read."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..runtime.pickling import Reference
 def reference(
     layer: Layer, cache: Path | None, again: Callable[[bytes, Path | None], ModuleType]
 ) -> Callable[[], Reference]:
-    """What makes the reference when it is wanted: `again` of the layer's pickle and the cache.
+    """A function that makes the reference: `again`, with the layer's pickle and the cache.
 
-    It has the layer's pickle and not the layer, which may go while its kernels stay.
+    It keeps the layer's pickle, not the layer, so that the layer can be freed before its kernels.
     """
     name = layer.name
     try:
         held, why = pickle.dumps(layer), ""
-    except Exception as error:  # whatever a part of the user's own raises
+    except Exception as error:  # anything that a user's class may raise
         held, why = b"", f"{type(error).__name__}: {error}"
 
     def found() -> Reference:
         if not held:
             raise pickle.PicklingError(
-                f"the kernels of {name} can't be pickled, since their layer can't: {why}; compile "
-                "it where the kernels are wanted"
+                f"the kernels of {name} can't be pickled because their layer can't: {why}; compile "
+                "it in the process that needs the kernels"
             )
         return again, (held, cache)
 

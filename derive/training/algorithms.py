@@ -1,13 +1,13 @@
-"""Gradient descent on networks: Algorithms 3.2.1 and 4.1.1 of the thesis, and the training loop.
+"""Gradient descent on networks: Algorithms 3.2.1 and 4.1.1 of the thesis.
 
 Each numbered line of `gradients` and `mlp_gradients` is the line of that number in the thesis.
 They run on the NumPy reference, for a point or, lifted, for a batch over which the gradient is
-averaged; `fit` runs on compiled kernels.
+averaged; `fitting.fit` runs on compiled kernels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,7 +18,6 @@ from ..calculus.lift import lift_space
 from ..calculus.maps import LinearMap
 from ..language.expressions import Node, Variable
 from ..language.reference import Sizes, Value, bind_sizes, flat_arrays, value
-from ..language.roles import FIXED
 from ..language.scalars.operations import Operation
 from ..language.spaces import R, SpaceError
 from ..language.spaces import leaves as array_spaces
@@ -26,12 +25,14 @@ from ..language.walk import topological
 from ..models.layers import Layer
 from ..models.networks import Network, Stage
 from ..models.programs import BATCH
-from .gradients import check_finite, clip_by_norm, clip_by_value, scale_to_norm
+from .gradients import clip
 from .optimise import GradientDescent, Optimiser
-from .parameters import Array, Tree, leaves, map_tree, pruned
+from .parameters import Array, map_tree
 from .targets import arrays_of, counted, softmax, target
 
 Kind = Literal["regression", "classification"]
+
+
 Values = Mapping[str, Value]
 
 
@@ -46,12 +47,12 @@ def gradients(
     J is the squared loss (3.6) for "regression", the cross-entropy (3.9) of softmax(F) for
     "classification", where y is one-hot, a distribution or class indices.  A batch, x with one more
     axis in front, gives the average of its points' gradients.  `given` holds the arguments of the
-    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as by line 14: a
-    parameter of several layers is yielded by the first of them, with the sum of its gradients, as
-    in Algorithm 4.3.1.
+    network besides x and theta.  Once (i, ..) is yielded, theta_i may be changed, as line 14 does:
+    a parameter that several layers share is yielded by the first of them, with the sum of its
+    gradients, as in Algorithm 4.3.1.
 
     Raises ValueError for another kind, an empty batch or a target that does not fit, SpaceError for
-    arrays that don't.
+    arrays that do not.
     """
     points = _points(x, network)
     sizes = _sizes(network, x, points, network.flat(theta))
@@ -63,7 +64,7 @@ def gradients(
         x_[i + 1] = f[i](x_[i], theta_[i])  # 4
     y = target(kind, y, x_[L + 1], network.output.space)
     first = {name: i for i in range(L, 0, -1) for name in theta_[i]}
-    above: dict[str, Value] = {}  # gradients by the later uses of a parameter
+    above: dict[str, Value] = {}  # gradients with respect to later uses of a parameter
     for i in range(L, 0, -1):  # 5
         old[i] = map_tree(np.copy, theta_[i])  # 6
         if i == L and kind == "regression":  # 7
@@ -82,8 +83,9 @@ def gradients(
 def gradient(
     network: Network, x: Value, y: Value, theta: Any, kind: Kind, given: Values | None = None
 ) -> dict[str, Any]:
-    """grad_theta J, averaged over a batch, as a tree like theta without what is fixed; see
-    `gradients`.
+    """grad_theta J, averaged over a batch, as a tree like theta without fixed parameters.
+
+    See `gradients`.
     """
     found: dict[str, Value] = {}
     for _, gradient_i in gradients(network, x, y, theta, kind, given):
@@ -105,7 +107,7 @@ def gradient_descent(
     """Algorithm 3.2.1, one iteration: the new theta, with weight decay as in Remark 3.2.6.
 
     theta_i is updated as soon as its gradient is known, so the error of the layer below depends on
-    line 6.  What is fixed has no gradient and no decay.  The caller's theta is left as it is.
+    line 6.  Fixed parameters have no gradient and no decay.  The caller's theta is not changed.
     """
     theta = map_tree(np.copy, theta)
     by_name = network.flat(theta)
@@ -129,10 +131,7 @@ def descend(
 ) -> None:
     """One step of any optimiser on theta, in place: lines 1 to 13, clipping, and its line 14."""
     grad = gradient(network, x, y, theta, kind, given)
-    if clip_norm is not None:
-        clip_by_norm(grad, clip_norm)
-    if clip_value is not None:
-        clip_by_value(grad, clip_value)
+    clip(grad, clip_norm, clip_value)
     optimiser.step(network.trained(theta), grad)
 
 
@@ -199,84 +198,11 @@ def mlp_gradient_descent(
     return updated  # 18
 
 
-# --- training with compiled kernels
-
-
-def fit(
-    kernel: Callable[..., Any],
-    parameters: Tree,
-    batches: Iterable[Sequence[Any]],
-    optimiser: Optimiser,
-    *,
-    clip_norm: float | None = None,
-    clip_value: float | None = None,
-    progress: Callable[[int, float], None] | None = None,
-) -> list[float]:
-    """Trains the parameters, in place, by one step for each batch; the losses, one for each.
-
-    `kernel(*batch, hidden_W=.., out=out)` adds the batch's loss to out["J"], of shape (), and its
-    gradient to out["hidden_W_bar"], ..: J and the average over the batch are the kernel's.  The
-    parameters are a tree as from `Network.tree`, or flat; the leaf hidden.W is the argument
-    hidden_W.  What `kernel.arguments` declares as fixed is passed on as it is: it has no gradient,
-    no decay and no part in the optimiser's state; a function of your own around a kernel hands its
-    `arguments` on for that.  `progress(step, loss)` is called after each step.  Steps are counted
-    on from the optimiser's state.
-
-    Raises NotFinite, naming the step and the parameter, where the loss or the gradient is not
-    finite; the parameters are then those before that step.
-    """
-    _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
-    _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
-    _check_call("an optimiser, as Adam(0.001)", optimiser, isinstance(optimiser, Optimiser))
-    named = {name.replace(".", "_"): array for name, array in leaves(parameters)}
-    if not any(a.dtype.kind == "f" for a in named.values()):
-        raise ValueError("fit: expected parameters to train, got none of a floating dtype")
-    fixed = _fixed(kernel)
-    trained = pruned(parameters, lambda name: name.replace(".", "_") not in fixed)
-    grad = map_tree(np.zeros_like, trained)
-    J = np.zeros((), np.result_type(*(a for a in named.values() if a.dtype.kind == "f")))
-    out = {f"{name.replace('.', '_')}_bar": array for name, array in leaves(grad)} | {"J": J}
-    update, gradients = optimiser.bound(trained, grad), leaves(grad)
-    first = int(optimiser.state["step"]) if optimiser.state else 0
-    losses = []
-    for step, batch in enumerate(batches, first):
-        _check_call("each batch as (x, y)", batch, isinstance(batch, Sequence))
-        for array in out.values():
-            array.fill(0.0)
-        kernel(*batch, **named, out=out)
-        check_finite(step, float(J), grad)
-        if clip_norm is not None:
-            scale_to_norm(gradients, clip_norm)
-        if clip_value is not None:
-            clip_by_value(grad, clip_value)
-        update()
-        losses.append(float(J))
-        if progress is not None:
-            progress(step, losses[-1])
-    return losses
-
-
-def _check_call(expected: str, found: object, fits: bool) -> None:
-    if not fits:
-        raise TypeError(f"fit: expected {expected}, got {found!r}")
-
-
-def _fixed(kernel: Callable[..., Any]) -> set[str]:
-    """The arrays that a kernel declares as fixed; none where it declares nothing."""
-    found = (a for a in getattr(kernel, "arguments", ()) if a.role == FIXED)
-    return {name for a in found for name in array_names(a.name, len(a.leaves))}
-
-
-def array_names(name: str, count: int) -> list[str]:
-    """What `fit` calls the arrays of an argument: W, or W_0, W_1, .. of a direct product."""
-    return [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
-
-
 # --- a layer and its adjoints at arrays
 
 
 class _Function:
-    """f_i, D*f_i and nabla*f_i of a stage at arrays, of a point or of a batch."""
+    """f_i, D*f_i and nabla*f_i of a stage, evaluated at arrays of a point or of a batch."""
 
     def __init__(self, stage: Stage, points: int | None, given: Values, sizes: Sizes) -> None:
         self.f, self.adjoints = _lifted(stage, points is not None)
@@ -303,7 +229,7 @@ class _Function:
         return arrays_of(value(map_.body, at | {map_.variable: e}, self.sizes))
 
     def _at(self, body: Node, x: Value, theta: Values) -> dict[Variable, Value]:
-        """Arguments, from which sizes are read too, and Gram matrices."""
+        """The values of the arguments, which also give the sizes, and of Gram matrices."""
         named = {**self.given, **theta, self.x: x}
         free = [node for node in topological(body) if isinstance(node, Variable)]
         variables = [*(a.variable for a in self.f.arguments), *free]
@@ -312,13 +238,13 @@ class _Function:
 
 @lru_cache(maxsize=256)
 def _lifted(stage: Stage, batch: bool) -> tuple[Layer, dict[str, LinearMap]]:
-    """f_i, over a batch where asked for, and the adjoints of its derivatives by argument."""
+    """f_i, lifted to a batch if there is one, and the adjoints of its derivatives by argument."""
     f = stage.function.batched(BATCH) if batch else stage.function
     return f, {v.name: f.derivative(v.name).adjoint for v in f.differentiable}
 
 
 def _sizes(network: Network, x: Value, points: int | None, theta: Values) -> Sizes:
-    """The sizes of a network, which not every one of its layers shows."""
+    """The sizes of a network; a single layer may not show all of them."""
     sizes: dict[sympy.Symbol, int] = {}
     first = network.stages[0].input
     space = first.space if points is None else lift_space(first.space, BATCH)
@@ -329,7 +255,7 @@ def _sizes(network: Network, x: Value, points: int | None, theta: Values) -> Siz
 
 
 def _mean(summed: Array, points: int | None, theta: Array) -> Array:
-    """A sum over the batch as the average, in the dtype of the parameter."""
+    """The average of what was summed over the batch, in the dtype of the parameter."""
     return np.asarray(summed / (points or 1), theta.dtype)
 
 
@@ -339,7 +265,7 @@ def _points(x: Value, network: Network) -> int | None:
     rank = len(next(array_spaces(space)).shape)
     if array.ndim not in (rank, rank + 1):
         raise SpaceError(
-            f"network {network.name}: x must be of {space}, or a batch of such with one more axis "
+            f"network {network.name}: x must be of {space}, or a batch of these with one more axis "
             f"in front, got shape {array.shape}"
         )
     return None if array.ndim == rank else counted(array.shape[0])

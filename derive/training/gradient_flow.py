@@ -1,13 +1,13 @@
-"""How far gradients reach: derivatives of a late state and a late loss by the states before it.
+"""How far gradients reach: derivatives of a late state and loss with respect to earlier states.
 
 In a recurrent network the derivative over a distance of d steps, and the gradient that it carries,
 
     D mu_{T, T-d+1} = D f_T . .. . D f_{T-d+1}                                (thesis lemma 5.1.4)
     D_{h_{T-d}} J_T = D* mu_{T, T-d+1} . D*g . e_T                            (thesis (5.18))
 
-vanish or explode with d (thesis section 5.3.1).  D f is the map that the calculus derives of the
-cell, at the arrays of every step; the gradient is that of the compiled BPTT, with the weight on the
-last loss alone.
+vanish or explode as d grows (thesis section 5.3.1).  D f is the map that the calculus derives from
+the cell, at the arrays of every step; the gradient is that of the compiled BPTT, with all weight on
+the last loss.
 
 Sources: Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013.
 """
@@ -36,10 +36,10 @@ DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # the rows of a table
 
 @dataclass(frozen=True, eq=False)
 class GradientFlow:
-    """Norms by distance, at d = 0, 1, .., T; those of a batch have a second axis.
+    """Norms by distance, at d = 0, 1, .., T; for a batch, a second axis counts its samples.
 
     `norm` is ||D mu_{T, T-d+1}||, the largest singular value, `frobenius` the root of the sum of
-    the squares of all; `gradient` is ||D_{h_{T-d}} J_T||, None where no target was given.
+    the squares of all; `gradient` is ||D_{h_{T-d}} J_T||, None if no target was given.
     """
 
     name: str
@@ -48,9 +48,9 @@ class GradientFlow:
     gradient: Array | None = None
 
     def per_step(self, distance: int) -> Array:
-        """The factor by which ||D mu|| changes in a step, on average over a distance.
+        """The factor by which ||D mu|| changes in one step, the geometric mean over a distance.
 
-        Raises ValueError for a distance of no step, or of more than there are.
+        Raises ValueError for a distance below 1 or above the number of steps.
         """
         if not 1 <= distance < len(self.norm):
             raise ValueError(
@@ -59,7 +59,7 @@ class GradientFlow:
         return np.asarray(self.norm[distance] ** (1 / distance))
 
     def __str__(self) -> str:
-        """A table; over a batch, of the means."""
+        """A table; for a batch, of the means over its samples."""
         columns = {"||D mu||_2": self.norm, "||D mu||_F": self.frobenius}
         columns |= {} if self.gradient is None else {"||D_h J_T||": self.gradient}
         lines = [self.name, f"{'distance':>8}" + "".join(f"{head:>13}" for head in columns)]
@@ -76,13 +76,13 @@ def flow_of_gradients(
     initial: Value | None = None,
     kernels: ModuleType | None = None,
 ) -> GradientFlow:
-    """The norms of D mu, and of a late loss's gradient, by distance from the last step.
+    """The norms of D mu, and of the gradient of the last loss, by distance from the last step.
 
     `theta` holds the parameters by name, as `network.flat` has them; `data` the arrays of the input
-    with the axes (time, ..) or (time, batch, ..), then, where the gradient is wanted, those of the
-    targets, whose last time alone counts.  `initial` is the state before the first step, by default
-    zero or the learned one; `kernels` is what `network.compile()` gives.  Raises SpaceError for a
-    network of several cells, or of one that runs backward in time.
+    with the axes (time, ..) or (time, batch, ..), then, if the gradient is wanted, those of the
+    targets, of which only the last time counts.  `initial` is the state before the first step, by
+    default zero or the learned one; `kernels` is the result of `network.compile()`.  Raises
+    SpaceError for a network of several cells, or of one that runs backward in time.
     """
     cell = _only_cell(network)
     recurrence = (kernels or network.compile()).recurrence
@@ -98,12 +98,12 @@ def flow_of_gradients(
 
 
 def _only_cell(network: Recurrent) -> Layer:
-    """The cell; SpaceError where there is none that runs forward alone."""
+    """The network's only cell; SpaceError unless there is exactly one and it runs forward."""
     if not network.is_online:
         raise SpaceError(
             f"network {network.name}: D mu is that of one cell which runs forward in time, got "
-            f"{', '.join(f'{c.label} ({c.direction})' for c in network.cells)}; make one cell of "
-            "those above each other by stack(..)"
+            f"{', '.join(f'{c.label} ({c.direction})' for c in network.cells)}; combine "
+            "stacked cells into one by stack(..)"
         )
     return network.cells[0].function
 
@@ -120,7 +120,7 @@ def step_derivatives(
 ) -> Array:
     """D f at every state and its input: matrices (.., n, n) for arrays with the axes (.., *state).
 
-    n is the dimension of the state, the arrays of a direct product one behind the other.
+    n is the dimension of the state, the arrays of a direct product one after the other.
     """
     rank = _state_leaves(cell)[0].rank
     lead = flat_arrays(states)[0].shape[: -rank or None]
@@ -138,7 +138,7 @@ def step_derivatives(
 
 
 def _units(states: Value) -> Value:
-    """The unit vectors of the space that the rows are in, one behind the other."""
+    """The unit vectors of the space that the rows are in, one after the other."""
     arrays = flat_arrays(states)
     ends = np.cumsum([a[0].size for a in arrays])
     parts = iter(np.split(np.eye(int(ends[-1])), ends[:-1], axis=1))
@@ -146,7 +146,7 @@ def _units(states: Value) -> Value:
 
 
 def _applied(f: Layer, map_: LinearMap, v: Value, named: Mapping[str, Value]) -> Value:
-    """The map at v, with arrays for the arguments of the layer, from which sizes are read too."""
+    """The map at v; the arrays of the layer's arguments also give the sizes."""
     at = {a.variable: named[a.name] for a in f.arguments}
     return value(map_.body, {**at, map_.variable: v})
 
@@ -221,7 +221,7 @@ def _length(bar: Value, samples: tuple[int, ...]) -> Array:
 
 
 def _mapped(f: Callable[..., Any], *values: Value) -> Value:
-    """The value with f of every array, or of the arrays at a place in several values."""
+    """f applied to every array of a value, or to the corresponding arrays of several values."""
     if isinstance(values[0], tuple):
         return tuple(_mapped(f, *parts) for parts in zip(*values, strict=True))
     return f(*(np.asarray(a) for a in values))

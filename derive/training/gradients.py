@@ -63,17 +63,38 @@ def clip_by_value(gradient: Tree, limit: float) -> None:
     Raises ValueError for a limit that is not positive, NotFinite for a gradient that is not
     finite, both before any change.
     """
-    limit = within("limit", limit, 0.0, math.inf, open_below=True)
     named = writable(gradient, "gradient")
     check_disjoint(named, "the gradients")
+    clip_to_value(named, limit)
+
+
+def clip_to_value(named: list[tuple[str, Array]], limit: float) -> None:
+    """`clip_by_value` on leaves that may be written to and share no memory."""
+    limit = within("limit", limit, 0.0, math.inf, open_below=True)
     check_gradient(named, "clip_by_value: ")
     for _, g in named:
         bound = g.dtype.type(min(limit, float(np.finfo(g.dtype).max)))
         np.clip(g, -bound, bound, out=g)
 
 
+def clip(gradient: Tree, norm: float | None = None, value: float | None = None) -> None:
+    """`clip_by_norm`, then `clip_by_value`, each where a limit is given."""
+    if norm is not None:
+        clip_by_norm(gradient, norm)
+    if value is not None:
+        clip_by_value(gradient, value)
+
+
+def clip_leaves(named: list[tuple[str, Array]], norm: float | None, value: float | None) -> None:
+    """`clip` on leaves that may be written to and share no memory."""
+    if norm is not None:
+        scale_to_norm(named, norm)
+    if value is not None:
+        clip_to_value(named, value)
+
+
 def magnitude(a: Array) -> float:
-    """max_i |a_i|, without a work array; nan where an entry is nan."""
+    """max_i |a_i|, without a work array; nan if an entry is nan."""
     return max(float(a.max()), -float(a.min())) if a.size else 0.0
 
 
@@ -98,7 +119,7 @@ def writable(tree: Tree, role: str) -> list[tuple[str, Array]]:
                 f"got {array.dtype!r}; convert it with astype"
             )
         if not array.flags.writeable:
-            raise ValueError(f"{role} {name!r} is read-only, and is updated in place; copy it")
+            raise ValueError(f"{role} {name!r} is read-only, but is updated in place; copy it")
     return named
 
 
@@ -142,7 +163,7 @@ def check_unshared(rows: list[tuple[Any, ...]]) -> None:
 
 
 def within(name: str, value: object, low: float, high: float, *, open_below: bool = False) -> float:
-    """``value`` as a float, low <= value < high, or low < value where ``open_below``."""
+    """``value`` as a float, low <= value < high, or low < value if ``open_below``."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} is a real number; got {value!r}")
     number = float(value)

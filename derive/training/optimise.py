@@ -4,7 +4,7 @@ The parameter update step is line 14 of Algorithm 3.2.1 and lines 16 and 17 of A
 
     theta_i <- theta_i - eta grad_{theta_i} J(x, y; theta),
 
-with weight decay as in Remark 3.2.6. Steps are counted from 0, the first.
+with weight decay as in Remark 3.2.6. The first step has the number 0.
 """
 
 import math
@@ -72,13 +72,13 @@ class Optimiser(ABC):
         self._buffers = {}
 
     def step(self, parameters: Tree, gradient: Tree) -> None:
-        """Update ``parameters`` in place by one step along ``gradient``, which is left as it is.
+        """Update ``parameters`` in place by one step along ``gradient``, which is not changed.
 
         Both are trees of one structure of float32 or float64 arrays, equal in shape and dtype leaf
         by leaf. No array is allocated after the first step. Raises ValueError or TypeError for
         trees or a state that do not fit, NotFinite for a gradient that is not finite or too large
-        for the method, each before anything is changed. A rate so large that theta itself
-        overflows gives NumPy's warning.
+        for the method, each before anything is changed. If the rate is so large that theta
+        overflows, NumPy warns.
         """
         self.bound(parameters, gradient)()
 
@@ -106,7 +106,7 @@ class Optimiser(ABC):
         return step
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Resume from a copy of ``state``, as ``load`` returns it; {} begins anew.
+        """Resume from a copy of ``state``, as ``load`` returns it; {} starts afresh.
 
         With the same hyperparameters, the steps that follow are bit for bit those of the run
         that was saved. Raises ValueError for the state of another method.
@@ -183,7 +183,7 @@ class GradientDescent(Optimiser):
         theta  <- theta - eta_t (g + mu v)       nesterov
 
     Sources: Polyak (1964) for momentum; Sutskever et al. (2013) for Nesterov's, with v scaled and
-    theta taken at the point looked ahead to, the form that PyTorch's SGD has with dampening 0.
+    theta taken at the look-ahead point, the form of PyTorch's SGD with dampening 0.
     The state holds v as "velocity" where mu > 0.
 
     ``rate`` is positive, or a function of the step t = 0, 1, ... with values of at least 0;
@@ -243,8 +243,8 @@ class Adam(Optimiser):
     The state holds m as "first_moment" and v as "second_moment".
 
     ``rate`` is as for GradientDescent; 0 <= beta_1, beta_2 < 1; decay >= 0; epsilon is at least
-    the smallest normal float32, lest it vanish. Raises ValueError for other values. A step raises
-    NotFinite, before any change, where g^2 would overflow.
+    the smallest normal float32, so that it does not vanish. Raises ValueError for other values. A
+    step raises NotFinite, before any change, where g^2 would overflow.
     """
 
     rate: float | Schedule = 1e-3

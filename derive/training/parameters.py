@@ -56,10 +56,10 @@ def map_tree(f: Callable[..., Any], *trees: Tree) -> Any:
 
 
 def pruned(tree: Tree, keep: Callable[[str], bool]) -> Any:
-    """The tree of the leaves whose qualified names are kept, without branches that are then empty.
+    """The tree of the leaves whose qualified names are kept, without branches left empty.
 
-    The arrays are those of ``tree``; a tuple, one element of a direct product, is kept as a whole
-    or left out as a whole.
+    The arrays are those of ``tree``; a tuple, one element of a direct product, is kept or left
+    out as a whole.
 
     >>> pruned({"a": {"W": np.ones(2)}, "b": np.zeros(1)}, lambda name: name != "a.W")
     {'b': array([0.])}
@@ -89,7 +89,7 @@ def align(*trees: Tree, roles: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         _check_names(columns[0], columns[k], roles[0], roles[k])
         if skeleton(trees[k]) != skeleton(trees[0]):
             raise ValueError(
-                f"{roles[k]} has the same names as {roles[0]} but nests them otherwise: expected "
+                f"{roles[k]} has the same names as {roles[0]} but nests them differently: expected "
                 f"{skeleton(trees[0])}, got {skeleton(trees[k])}; nest both alike"
             )
     return [(name, *(column[name] for column in columns)) for name in columns[0]]
@@ -121,11 +121,7 @@ def flatten(tree: Tree) -> tuple[Array, Callable[[Array], Any]]:
            [0., 2.]])
     """
     named = leaves(tree)
-    for name, array in named:
-        if array.dtype.kind != "f":
-            raise TypeError(
-                f"parameter {name!r}: flatten expects a floating dtype, got {array.dtype}"
-            )
+    _check_floating(named)
     nesting = skeleton(tree)
     like = {name: (array.shape, array.dtype) for name, array in named}
     ends = np.cumsum([array.size for _, array in named], dtype=np.intp)
@@ -147,6 +143,14 @@ def flatten(tree: Tree) -> tuple[Array, Callable[[Array], Any]]:
         return rebuilt(nesting, "", leaf)
 
     return np.concatenate([np.zeros(0, dtype), *(a.ravel() for _, a in named)]), unflatten
+
+
+def _check_floating(named: list[tuple[str, Array]]) -> None:
+    for name, array in named:
+        if array.dtype.kind != "f":
+            raise TypeError(
+                f"parameter {name!r}: flatten expects a floating dtype, got {array.dtype}"
+            )
 
 
 def _walk(tree: Tree, path: str) -> Iterator[tuple[str, Array]]:
@@ -199,7 +203,7 @@ def _check_names(wanted: dict[str, Array], found: dict[str, Array], role: str, o
 
 
 def skeleton(tree: Any) -> Any:
-    """The nesting alone, as JSON has it: an object for a dict, a list for a tuple, null a leaf."""
+    """Only the nesting, as in JSON: an object for a dict, a list for a tuple, null for a leaf."""
     if isinstance(tree, np.ndarray):
         return None
     if isinstance(tree, tuple):

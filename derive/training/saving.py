@@ -1,4 +1,4 @@
-"""Trees of parameters in .npz files without pickled objects, replaced as a whole or not at all."""
+"""Trees of parameters in .npz files without pickled objects, written atomically."""
 
 import fcntl
 import hashlib
@@ -19,7 +19,7 @@ from .parameters import Array, Tree, leaves, rebuilt, skeleton
 _STRUCTURE = "structure.json"
 _KINDS = "biufc"  # of dtypes that a file holds: booleans, integers, real and complex numbers
 _LONGEST = 2**16 - 1  # bytes of an entry's name in a zip file
-_HEADER, _SIGNATURE = 30, b"PK\x03\x04"  # what stands before the name of a zip file's first entry
+_HEADER, _SIGNATURE = 30, b"PK\x03\x04"  # bytes before the name of the first entry in a zip file
 
 
 def save(path: str | os.PathLike[str], tree: Tree) -> None:
@@ -28,16 +28,16 @@ def save(path: str | os.PathLike[str], tree: Tree) -> None:
     Names, nesting, order, shapes and dtypes are kept; ``np.load(path)["first.W"]`` reads one leaf.
     The bytes depend on the tree alone. The write is atomic: either the whole new file is at
     ``path`` or whatever was there before, a damaged .npz file too, which is replaced. Raises
-    ValueError for a path that does not end in ".npz" and a name that is too long, FileExistsError
-    where something other than an .npz file is there, TypeError for a leaf that does not hold
-    numbers, each before anything is written.
+    ValueError for a path that does not end in ".npz" and for a name that is too long,
+    FileExistsError if the path is taken by anything other than an .npz file, TypeError for a leaf
+    that does not hold numbers, each before anything is written.
     """
     _check_path("save(path, tree)", path)
     for name, array in leaves(tree):
         _check_savable(name, array)
     if Path(path).suffix != ".npz":
         raise ValueError(f"{os.fspath(path)!r}: expected a path ending in '.npz'; add the suffix")
-    target = Path(os.path.realpath(path))  # replace the file behind a link, not the link
+    target = Path(os.path.realpath(path))  # replace the target of a link, not the link
     _check_replaceable(target)
     with _replacing(target) as file:
         _write(file, tree)
@@ -46,7 +46,7 @@ def save(path: str | os.PathLike[str], tree: Tree) -> None:
 def load(path: str | os.PathLike[str]) -> Any:
     """The tree that ``save`` wrote to ``path``.
 
-    Raises FileNotFoundError where there is no file, IsADirectoryError for a folder, and ValueError
+    Raises FileNotFoundError if there is no file, IsADirectoryError for a folder, and ValueError
     for a file that is broken, was not written by ``save``, or holds pickled objects, which are
     never unpickled.
     """
@@ -59,9 +59,9 @@ def load(path: str | os.PathLike[str]) -> Any:
         # The readers of zip, JSON and .npy raise a dozen types between them on damaged bytes.
         except Exception as error:
             raise ValueError(
-                f"{os.fspath(path)!r} is no readable file of parameters "
+                f"{os.fspath(path)!r} is not a readable file of parameters "
                 f"({type(error).__name__}: {error}); it is damaged or was not written by save, "
-                "so restore it from a copy or write it anew"
+                "so restore it from a copy or save it again"
             ) from error
 
 
@@ -109,7 +109,7 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _is_npz(path: Path) -> bool:
-    """All entries are arrays or the structure; of a file that is damaged, the first one is."""
+    """All entries are arrays or the structure; of a damaged file, at least the first one is."""
     if not path.is_file():
         return False
     try:
@@ -121,7 +121,7 @@ def _is_npz(path: Path) -> bool:
 
 
 def _begins_as_npz(path: Path) -> bool:
-    """Also one that is cut before the name of its first entry ends, or is empty."""
+    """Whether it begins like one; an empty file and one cut off within the first name do too."""
     with open(path, "rb") as file:
         head = file.read(_HEADER)
         name = file.read(int.from_bytes(head[26:28], "little"))
@@ -139,10 +139,10 @@ def _entry(name: str) -> str:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """A file beside the target that takes its place at the end, or goes where that fails.
+    """A file beside the target that replaces it at the end, or is removed if that fails.
 
-    Every writer of one target uses one file in turn: a writer that is killed leaves that file
-    alone, and the next one writes over it.
+    All writers of one target take turns with one such file: a writer that is killed leaves only
+    that file behind, and the next writer overwrites it.
     """
     key = hashlib.sha256(target.name.encode(errors="surrogateescape")).hexdigest()[:16]
     temporary = target.with_name(f".layerwise-{key}.tmp")
@@ -161,14 +161,14 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _held(path: Path) -> Iterator[IO[bytes]]:
-    """The file, empty, for this writer alone; the system lets go of it when its holder dies."""
+    """The file, empty and locked by this writer; the system releases it when its holder dies."""
     while True:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(path, flags, 0o666), "r+b") as file:
             with suppress(OSError):  # a file system without locks: the last one wins
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_at(file, path):
-                continue  # the writer before has moved it into place
+                continue  # the previous writer has moved it into place
             file.truncate()
             yield file
             return

@@ -2,7 +2,7 @@
 
 The gradient is that of a network's compiled kernels over whole sequences, by any of their methods:
 "bptt", "truncated_bptt", "rtrl", "hybrid".  It is averaged over the batch and summed over the
-times, J = sum_t l(y_t, y^_t) (thesis (5.4)), where no `weight` says otherwise.
+times, J = sum_t l(y_t, y^_t) (thesis (5.4)), unless a `weight` is given.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from ..language.reference import Value, flat_arrays
-from .algorithms import array_names, fit
+from .fitting import array_names, fit
 from .optimise import GradientDescent
 from .parameters import Array, Tree, map_tree
 
 
 class SequenceGradient:
-    """A network's gradient over sequences as `fit` calls it.
+    """A network's gradient over sequences, in the form that `fit` calls.
 
     `SequenceGradient(kernels, method, **options)(x, y, cell_W=.., out=out)` adds J to out["J"] and
     the gradient to out["cell_W_bar"], ..; a batch is (x, .., y, ..), and may end with a dict of
-    options of its own, such as {"lengths": ..}.  With `carried`, each batch is the piece of its
-    streams that follows the batch before: it begins from the state that was left there, through
-    which no gradient goes back.  `restart` begins anew from the initial state.
+    options of its own, such as {"lengths": ..}.  With `carried`, each batch continues the
+    streams of the batch before: it starts from their last state, through which no gradient is
+    propagated.  `restart` returns to the initial state.
 
-    The influence of RTRL is never carried from batch to batch: it would belong to the parameters
+    The influence of RTRL is never carried from batch to batch: it would be that of the parameters
     before the step, and the gradient would not be exact.
     """
 
@@ -41,15 +41,15 @@ class SequenceGradient:
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the kernels declare of the arrays of theta: `fit` reads there what is fixed."""
+        """The kernels' declaration of the arrays of theta, which tells `fit` what is fixed."""
         return tuple(self.recurrence.declared[name] for name in self.recurrence.theta)
 
     def restart(self) -> None:
-        """The next batch begins from the initial state."""
+        """Let the next batch start from the initial state."""
         self.state = None
 
     def __call__(self, *batch: Any, out: Mapping[str, Array], **theta: Array) -> None:
-        """Adds J and the gradient of a batch at these parameters into the arrays of `out`."""
+        """Add J and the gradient of a batch at these parameters to the arrays of `out`."""
         *data, own = batch if batch and isinstance(batch[-1], Mapping) else (*batch, {})
         found = self.recurrence.gradient(
             self._grouped(theta), *data, method=self.method, **self.options, **own, **self._begun()
@@ -88,11 +88,11 @@ def sequence_descent(
 ) -> Any:
     """One iteration of gradient descent for a recurrent network: the new theta.
 
-    Algorithm 5.1.1 with method="rtrl", Algorithm 5.1.2 with method="bptt", and the same by the
-    hybrid; both update theta and zeta at the end of the sequence, as their last two lines say.
-    `theta` is the tree of all parameters and is left as it is; `data` are the inputs, then the
+    Algorithm 5.1.1 with method="rtrl", Algorithm 5.1.2 with method="bptt", and likewise by the
+    hybrid; theta and zeta are updated at the end of the sequence, as in their last two lines.
+    `theta` is the tree of all parameters and is not changed; `data` are the inputs, then the
     targets; `options` are those of `Recurrence.gradient`.  Weight decay is that of Remark 3.2.6.
-    Raises NotFinite where the loss or the gradient is not finite.
+    Raises NotFinite if the loss or the gradient is not finite.
     """
     theta = map_tree(np.copy, theta)
     fit(

@@ -16,12 +16,12 @@ def softmax(z: Array) -> Array:
 
 
 def arrays_of(result: Value) -> Value:
-    """The value with arrays for NumPy's scalars, also in a tuple."""
+    """The value, or every part of a tuple, as an array: NumPy returns scalars for rank 0."""
     return tuple(map(arrays_of, result)) if isinstance(result, tuple) else np.asarray(result)
 
 
 def counted(points: int) -> int:
-    """The number of points of a batch.  Raises ValueError where there is none to average over."""
+    """The number of points of a batch.  Raises ValueError for 0: there is no average."""
     if points < 1:
         raise ValueError(
             "the gradient is averaged over a batch: expected at least one point, got 0"
@@ -48,7 +48,7 @@ def target(kind: str, y: Value, prediction: Value, space: Space) -> Value:
 
 
 def _distributions(y: Array, prediction: Array) -> Array:
-    """Class indices as one-hot rows; distributions as they are; (3.10) needs the sum one."""
+    """Class indices as one-hot rows, distributions unchanged; (3.10) needs them to sum to 1."""
     classes = prediction.shape[-1]
     if y.shape == prediction.shape[:-1] and y.dtype.kind in "iu":
         if y.size and (y.min() < 0 or y.max() >= classes):
@@ -63,7 +63,7 @@ def _distributions(y: Array, prediction: Array) -> Array:
             f"distributions of shape {prediction.shape}, got {y.dtype} of shape {y.shape}"
         )
     eps = np.finfo(y.dtype).eps if y.dtype.kind == "f" else 0.0
-    # n entries rounded to eps/2, and n - 1 sums of them, are off by at most n eps together
+    # n entries rounded to eps/2 and n - 1 additions have a total error of at most n eps
     off_one = np.abs(y.sum(axis=-1, dtype=np.float64) - 1)
     if not ((y >= 0).all() and (off_one <= classes * eps).all()):
         raise ValueError("classification: each target must be a distribution: at least 0, sum 1")

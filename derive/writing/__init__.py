@@ -1,6 +1,6 @@
-"""LaTeX: how spaces, expressions and maps look on paper, and derivations as a person writes them.
+"""LaTeX: spaces, expressions and maps on paper, and derivations as a person would write them.
 
-The notation is the thesis's: W x, tanh'(z) (.) (W v), u x^T, hooks for bilinear maps; it is free of
-coordinates, so that no component index is printed.  What is emitted compiles with amsmath and
-amssymb alone and reads the same in a notebook.
+The notation is that of the thesis: W x, tanh'(z) (.) (W v), u x^T, hooks for bilinear maps.  It is
+free of coordinates: no component index is printed.  The output needs only amsmath and amssymb, and
+reads the same in a notebook.
 """

@@ -1,7 +1,7 @@
 """A layer in words: formula and spaces, derived maps of both orders, kernels and their cost.
 
-Of a cell and of a recurrent network also: which form of RTRL applies and why, and what each method
-costs at a step.
+For a cell or a recurrent network also: which form of RTRL applies and why, and the cost of each
+method per step.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class ArgumentText:
 
 @dataclass(frozen=True)
 class RewriteText:
-    """A law that was applied before the formula is derived, and what it replaced by what.
+    """A law that rewrote the formula before differentiation, and the two sides.
 
-    `domain` says where the two differ, by convention; mostly nowhere.
+    `domain` says where the two differ, by convention; usually it is empty.
     """
 
     law: str
@@ -76,7 +76,7 @@ class MapText:
 
 @dataclass(frozen=True)
 class KernelText:
-    """A kernel: the laws that it computes, and its cost in closed form."""
+    """A kernel: the equations that it computes, and its cost in closed form."""
 
     name: str
     law: tuple[str, ...]
@@ -85,9 +85,9 @@ class KernelText:
 
 @dataclass(frozen=True)
 class RecurrentText:
-    """The gradients over a sequence: the form of RTRL, why none applies, the cost of each method.
+    """The gradients over a sequence: the form of RTRL, and the cost of each method.
 
-    `forms` is None and `why_offline` says why where RTRL does not apply.
+    If RTRL does not apply, `forms` is None and `why_offline` says why.
     """
 
     forms: RecurrentForms | None
@@ -97,7 +97,7 @@ class RecurrentText:
 
 @dataclass(frozen=True)
 class Description:
-    """All that `derive show` tells of a layer."""
+    """Everything that `derive show` prints of a layer."""
 
     name: str
     signature: str
@@ -144,8 +144,8 @@ def rewrites(layer: Layer) -> Iterator[RewriteText]:
 def maps(layer: Layer) -> Iterator[MapText]:
     """Each first derivative and its adjoint, then the adjoint of each second derivative's hook.
 
-    A recurrent network has none of its own: those of its cells and predictions are composed over
-    the times, and one line for a step of several cells would have thousands of terms.
+    A recurrent network has none of its own: the maps of its cells and predictions are composed over
+    time, and one line for a step of several cells would have thousands of terms.
     """
     if isinstance(layer, Recurrent):
         return
@@ -182,7 +182,7 @@ def _gradients(network: Recurrent) -> RecurrentText:
 
 
 def _observations(steps: Steps) -> list[Program]:
-    """What sends the losses back through the predictions, from the last level down."""
+    """The programs that propagate the losses back through the predictions, last level first."""
     *below, last = steps.observations.values()
     seen = [] if steps.network.loss is None else [last.observe()]
     return [*seen, *(level.backward() for level in reversed(below))]
@@ -229,7 +229,7 @@ def lines(found: Description) -> Iterator[str]:
 
 
 def rewrite_lines(found: Description) -> Iterator[str]:
-    """The lines of `derive show --rewrites`: each law, and what it replaced by what."""
+    """The lines of `derive show --rewrites`: each law and its two sides."""
     yield found.signature
     if not found.rewrites:
         yield "    no law applies: the formula is derived and computed as it is declared"
@@ -263,7 +263,7 @@ def _kernel_lines(found: Iterable[KernelText]) -> Iterator[str]:
 
 
 def _form_lines(found: RecurrentText) -> Iterator[str]:
-    """The form of RTRL and what it is read off."""
+    """The form of RTRL, and the blocks that decide it."""
     forms = found.forms
     if forms is None:
         yield f"no RTRL: {found.why_offline}"

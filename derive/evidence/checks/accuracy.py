@@ -23,8 +23,8 @@ from .findings import Finding
 # exp(x) is finite, and normal or nearly so
 RANGE: dict[type[Any], float] = {np.float64: 700.0, np.float32: 88.0}
 ULPS = 4.0
-DIGITS = 400  # 1 + erf(-38) cancels 330 of them
-SCALES = (3.0, 40.0)  # of points, and the whole range; some lie near 0, where poles are
+DIGITS = 400  # 1 + erf(-38) loses 330 of them
+SCALES = (3.0, 40.0)  # of points, besides the whole range; near 0 there are poles
 NEAR_ZERO = 0.01
 
 
@@ -35,7 +35,7 @@ def operations_of(roots: Iterable[Node]) -> list[Operation]:
 
 
 def up_to_second_order(psi: Operation) -> list[Operation]:
-    """psi, its first and its second derivatives, without those that are constant."""
+    """psi and its first and second derivatives, except constant ones."""
     found = [psi]
     for _ in range(2):
         found += [f.derivative(k) for f in found for k in range(len(psi.arguments))]
@@ -43,7 +43,7 @@ def up_to_second_order(psi: Operation) -> list[Operation]:
 
 
 def findings(layer: str, roots: Iterable[Node]) -> Iterator[Finding]:
-    """Every operation of a layer within 4 ulp, derivatives within 4 eps of their largest value."""
+    """Every operation of a layer: 4 ulp for values, 4 eps of the largest for derivatives."""
     for psi in operations_of(roots):
         for dtype in RANGE:
             group = f"{psi.name} in {dtype.__name__}, ulp"
@@ -55,7 +55,7 @@ def findings(layer: str, roots: Iterable[Node]) -> Iterator[Finding]:
 
 @cache
 def worst_error(psi: Operation, dtype: Any) -> float:
-    """The largest error of the values in NumPy, in ulp."""
+    """The largest error of NumPy's values, in ulp."""
     columns, exact = sample(psi, dtype)
     return float(np.max(errors(psi, columns, exact, psi(*columns)), initial=0.0))
 
@@ -73,7 +73,7 @@ def points(psi: Operation, dtype: type[Any], count: int = 16) -> list[Array]:
 
 
 def _beside_equalities(psi: Operation) -> Array:
-    """On and beside the numbers at which a branch is taken that holds there alone."""
+    """Numbers on and beside those where a branch is taken that holds at a single number."""
     places = [float(point.c) for point in points_of(psi.body) if point.c.is_number]
     steps = (0, 1e-3, -1e-3, 1e-6, -1e-6)
     return np.array([place + step for place in dict.fromkeys(places) for step in steps])
@@ -82,7 +82,7 @@ def _beside_equalities(psi: Operation) -> Array:
 def sample(psi: Operation, dtype: type[Any]) -> tuple[list[Array], list[Any]]:
     """Points where psi is real and in the range of the dtype, and its exact values there.
 
-    Where psi is not real at most points of both signs, as log and sqrt are, their absolute values.
+    If psi is not real at most points of both signs, such as log and sqrt, absolute values are used.
     """
     columns = points(psi, dtype)
     if sum(_is_inside(value, dtype) for value in _exactly(psi, columns)) < columns[0].size * 3 / 4:
@@ -102,23 +102,23 @@ def _exactly(psi: Operation, columns: Sequence[Array]) -> list[Any]:
 
 
 def exactly(psi: Operation, expression: sympy.Expr, row: Sequence[Any], digits: int) -> Any:
-    """An expression of psi's arguments at numbers, in multiple precision."""
+    """An expression in psi's arguments at given numbers, in multiple precision."""
     with mp.workdps(digits):
         return evaluate(expression, dict(zip(psi.arguments, row, strict=True)), Multiprecision())
 
 
 def spacing(exact: Any, dtype: type[Any]) -> Any:
-    """The distance of floats at a number; below the normal ones, that of the subnormal ones."""
+    """The spacing of floats at a number; below the normal range, that of subnormal numbers."""
     info = np.finfo(dtype)
     exponent = max(mp.frexp(exact)[1] - 1 if exact else info.minexp, info.minexp)
     return mp.ldexp(1, int(exponent) - info.nmant)
 
 
 def errors(psi: Operation, columns: Sequence[Array], exact: Sequence[Any], values: Array) -> Array:
-    """In ulp; for a derivative where that is more, in eps of its largest absolute value nearby.
+    """Errors in ulp; for a derivative in eps of the largest absolute value nearby, if larger.
 
-    Nearby are the points that lie no further out: within 3, within 40, within the whole range, and
-    for a point near 0, where a derivative may have a pole, all.
+    Nearby are the points that lie no further out: within 3, within 40, within the whole range; for
+    a point near 0, where a derivative may have a pole, all points are.
     """
     dtype = values.dtype.type
     units = [spacing(value, dtype) for value in exact]
@@ -132,7 +132,7 @@ def errors(psi: Operation, columns: Sequence[Array], exact: Sequence[Any], value
 
 
 def _ranges(columns: Sequence[Array]) -> list[int]:
-    """How far out each point lies: 0, 1, 2, and 3 for a point with an argument near 0."""
+    """How far out each point lies: 0, 1 or 2, and 3 for a point with an argument near 0."""
     sizes = np.abs(np.stack(columns))
     near = sizes.min(axis=0) < NEAR_ZERO
     return [int(r) for r in np.where(near, 3, np.digitize(sizes.max(axis=0), SCALES))]

@@ -1,4 +1,4 @@
-"""The cases that kernels are run on: arguments at a point, and what the reference makes of them."""
+"""The cases that kernels are run on: arguments at a point, and the reference's results there."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from ...language.spaces import Indices, Product, Real, Space, leaves
 from ...language.walk import storage, topological
 from ...models.layers import Layer
 from ...models.programs import BATCH, Program
+from .drawing import Point, draw, equal_sizes, unequal_sizes
 from .rounding import operations, values_and_bounds
-from .sampling import ROUNDING_MARGIN, Point, draw, equal_sizes, point_of, unequal_sizes, zero_point
+from .sampling import ROUNDING_MARGIN, point_of, zero_point
 
-WORK = 10**6  # products in one contraction: the reference has an array of that size
+WORK = 10**6  # products in one contraction, which the reference holds in one array
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One array of a result by the reference.
+    """One array of a result, computed by the reference.
 
-    bound         how far rounding may put it off, in units of eps
+    bound         the rounding error that is allowed, in units of eps
     operations    how many additions may go into one entry
     """
 
@@ -41,7 +42,7 @@ class Expected:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Values of the arguments of all kernels, and by program what is expected of each."""
+    """Values of the arguments of all kernels, and the results expected of each program."""
 
     label: str
     sizes: Sizes
@@ -51,7 +52,7 @@ class Case:
 
     @property
     def given_sizes(self) -> dict[str, int]:
-        """Sizes by name, that of the batch only where arguments and results have its axis."""
+        """Sizes by name; that of the batch only if arguments and results have its axis."""
         return {
             name: k for name, k in self.named_sizes.items() if self.batched or name != BATCH.name
         }
@@ -63,7 +64,7 @@ class Case:
 
 
 def row_of(space: Space, value: Value, s: int) -> Value:
-    """One sample of a batch, a value as it is where its space has no batch axis."""
+    """One sample of a batch; a value whose space has no batch axis is returned unchanged."""
     if isinstance(space, Product):
         return tuple(row_of(f, v, s) for f, v in zip(space.factors, value, strict=True))
     assert isinstance(space, (Real, Indices))
@@ -113,7 +114,7 @@ class Cases:
 
     @cached_property
     def large(self) -> Case:
-        """Sizes beyond those of a register, or the largest that the reference can take."""
+        """Sizes larger than a vector register, or the largest that the reference can handle."""
         for first, batch in ((17, 18), (9, 6)):
             sizes = unequal_sizes(self.layer, first)
             if self._work({BATCH: batch, **sizes}) <= WORK:
@@ -129,7 +130,7 @@ class Cases:
 
     @cached_property
     def zero(self) -> list[Case]:
-        """States and parameters zero, if all is finite: ties, and psi exactly at a kink."""
+        """States and parameters zero, if all is finite there: ties, and psi exactly at a kink."""
         own = {x: self.one.values[x] for x in self.batched.differentiable}
         point = zero_point(self.batched, Point(dict(self.one.sizes), dict(self.one.values)), own)
         if point is None:
@@ -140,11 +141,11 @@ class Cases:
 
     @cached_property
     def nans(self) -> list[Case]:
-        """NaN in the last entries of one argument, each in turn, all samples but one."""
+        """NaN in the last entries of one argument after another, in all samples but one."""
         found, four = [], self.four
         for x in self._arguments():
             whole = any(isinstance(leaf, Indices) for leaf in leaves(x.space))
-            if not whole and x not in self.batched.of_role(MASK):  # the edge refuses NaN there
+            if not whole and x not in self.batched.of_role(MASK):  # the edge refuses NaN in a mask
                 values = {**four.values, x: _with_nan(four.values[x])}
                 found.append(self._at(f"NaN in {x.name}", Point(dict(four.sizes), values)))
         return found
@@ -170,7 +171,7 @@ class Cases:
         return list(dict.fromkeys(found))
 
     def _drawn(self, label: str, sizes: Mapping[sympy.Symbol, int], batch: int) -> Case:
-        """Arguments of the layer at a point of it, and any tangents and cotangents."""
+        """The layer's arguments at a point, and random tangents and cotangents."""
         point = point_of(self.batched, {BATCH: batch, **sizes}, self.random, ROUNDING_MARGIN)
         for x in self._arguments():
             if x not in point.values:
@@ -178,7 +179,7 @@ class Cases:
         return self._at(label, point)
 
     def _at(self, label: str, point: Point) -> Case:
-        """One evaluation of all results together, so that they share what they can."""
+        """Evaluate all results at once, so that they share subexpressions."""
         arrays = [
             (p.name, r, node) for p in self.programs for r in p.results for node in storage(r.node)
         ]

@@ -1,9 +1,9 @@
 """Checks of a layer: its maps, programs, kernels, elementwise values and, if wanted, its proof.
 
-Nothing knows a layer here: points are drawn by spaces and operations, expectations come from the
-reference and from numerical oracles.  Each law is described where it is: `map_laws`,
-`program_laws`, `kernel_laws`, `edge_laws`, `accuracy`; those of a recurrent network over a sequence
-in `sequence_laws`.
+No check knows a particular layer: points are drawn by spaces and operations, and the expected
+values come from the reference and from numerical oracles.  The laws are described in their modules:
+`map_laws`, `program_laws`, `kernel_laws`, `edge_laws`, `accuracy`, and for a recurrent network over
+a sequence `sequence_laws`.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from ...models.levels import Recurrent
 from ...models.programs import Program, programs
 from ..proofs.proof import Undecided, prove
 from . import accuracy
+from .drawing import unequal_sizes
 from .edge_laws import EdgeLaws
 from .findings import Finding, worst
 from .kernel_laws import DTYPES, KernelLaws
 from .map_laws import MapLaws
 from .program_laws import ProgramLaws
-from .sampling import point_of, unequal_sizes
+from .sampling import point_of
 from .sequence_laws import SequenceLaws
 
 COLUMNS = ("layer", "check", "worst error", "tolerance", "", "where")
 
 
 def check(layer: Layer, kernels: Any = None, seed: int = 0) -> list[Finding]:
-    """The findings of all laws; those of the kernels where a module of them is given.
+    """The findings of all laws; those of the kernels if `kernels` is given.
 
-    `kernels` has the kernel of each program under its name, as an emitted module has, or None.
+    `kernels` holds each program's kernel under its name, as an emitted module does, or is None.
     Of a recurrent network these are the laws over sequences; its cells are layers of their own.
-    Raises NoPoint where no point is found at which the layer is finite and away from its kinks.
+    Raises NoPoint if no point is found at which the layer is finite and away from its kinks.
 
     >>> from derive.library.dense import dense
     >>> all(finding.ok for finding in check(dense))
@@ -57,13 +58,13 @@ def check(layer: Layer, kernels: Any = None, seed: int = 0) -> list[Finding]:
 def edge_findings(
     layer: Layer, made: Iterable[Program], kernels: Any = None, seed: int = 0
 ) -> Iterator[Finding]:
-    """A layer at zeros, at equalities and far out, by its kernels or else by the reference."""
+    """The laws of a layer at its edges, by its kernels if there are any, else by the reference."""
     for own, group in by_layer(made).items():
         yield from _named(layer, EdgeLaws(own, group, kernels, seed).findings())
 
 
 def sequence_findings(network: Recurrent, kernels: Any = None, seed: int = 0) -> Iterator[Finding]:
-    """The laws over sequences, on the NumPy reference where no kernels are given."""
+    """The laws over sequences, on the NumPy reference if no kernels are given."""
     dtypes = (np.float64,) if kernels is None else DTYPES
     module = evaluated_module(network, plain_edge) if kernels is None else kernels
     return SequenceLaws(network, module.recurrence, seed, dtypes).findings()
@@ -77,7 +78,7 @@ def map_findings(layer: Layer, seed: int = 0) -> Iterator[Finding]:
 
 
 def program_findings(layer: Layer, made: Iterable[Program], seed: int = 0) -> Iterator[Finding]:
-    """The laws of the programs, by the layer that each is of: a network's own, and its loss."""
+    """The laws of the programs, grouped by layer: those of a network, and those of its loss."""
     for own, group in by_layer(made).items():
         random = np.random.default_rng(seed)
         yield from _named(layer, ProgramLaws(own, group, random).findings())
@@ -86,13 +87,13 @@ def program_findings(layer: Layer, made: Iterable[Program], seed: int = 0) -> It
 def kernel_findings(
     layer: Layer, made: Iterable[Program], kernels: Any, seed: int = 0
 ) -> Iterator[Finding]:
-    """The laws of the kernels, by the layer that each program is of."""
+    """The laws of the kernels, grouped by the layer of each program."""
     for own, group in by_layer(made).items():
         yield from _named(layer, KernelLaws(own, kernels, group, seed).findings())
 
 
 def by_layer(made: Iterable[Program]) -> dict[Layer, list[Program]]:
-    """Programs by the layer they are of, in order."""
+    """Programs grouped by their layer, in order."""
     groups: dict[Layer, list[Program]] = {}
     for program in made:
         groups.setdefault(program.layer, []).append(program)
@@ -104,9 +105,9 @@ def _named(layer: Layer, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def proof_findings(layer: Layer, seed: int = 0) -> list[Finding]:
-    """How many maps of the layer are not proved to be the derivative: none may be.
+    """The number of maps that are not proved to be the derivative: it must be 0.
 
-    Of a layer that is too deep for the proof no map is.
+    If a layer is too deep for the proof, none of its maps is proved.
     """
     try:
         verdicts = prove(layer, seed)
@@ -121,7 +122,7 @@ def proof_findings(layer: Layer, seed: int = 0) -> list[Finding]:
 
 
 def table(findings: Iterable[Finding]) -> Iterator[str]:
-    """One line for each law of each layer: its worst finding, and whether that is allowed."""
+    """One line for each law of each layer: its worst finding, and whether it passes."""
     rows = [COLUMNS, *(_row(finding) for finding in worst(findings))]
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS) - 1)]
     for row in rows:

@@ -3,11 +3,11 @@
 edges    values, tangents and gradients are those of the formula at 400 digits; a second derivative
          far out is a number
 
-Arguments and directions are of order one and more, and so is what errors are relative to: a loss of
-1e-14 beside logits of 30 may be off by eps.  What is compared is what is there to compare: an entry
-whose formula has a value, and a derivative that is the same from both sides, each within the range
-of the precision.  What a layer is at the other points is a convention, which docs/edges.md states
-and other tests hold.
+Arguments and directions are of order one or larger, and errors are relative to such numbers: a loss
+of 1e-14 beside logits of 30 may be off by eps.  Only entries whose formula has a value are
+compared, and only derivatives that are the same from both sides, each within the range of the
+precision.  The value at any other point is a convention; docs/edges.md states it, and other tests
+check it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ...models.layers import Layer
 from ...models.programs import BATCH, COTANGENT, TANGENT, Program
 from ..proofs.edge_points import EdgePoint, Local, edge_points, local, nudged, sensitivity
 from ..proofs.proof import small_sizes
+from .drawing import draw
 from .findings import Finding, vector
 from .rounding import operations
-from .sampling import draw
 
 Values = dict[Variable, Value]
 Run = Callable[[Program, Values], list[Array]]
-SHARE = 8  # eps that one operation may be off by: a function by 4 ulp, on both sides
-ROOM = 2.0**-20  # of the largest number: what is nearer to it may overflow on the way
+SHARE = 8  # eps allowed to one operation: a function has 4 ulp, and both sides are computed
+ROOM = 2.0**-20  # share of the largest number above which intermediate results may overflow
 
 
 class EdgeLaws:
-    """The programs of one layer at its edges, by the reference and by kernels where there are."""
+    """The programs of one layer at its edges, by the reference and by kernels, if any."""
 
     def __init__(
         self, layer: Layer, made: Sequence[Program], kernels: Any = None, seed: int = 0
@@ -60,7 +60,7 @@ class EdgeLaws:
 
     @cached_property
     def runs(self) -> list[tuple[type, Run]]:
-        """By what results are made: the reference, or the kernels in both precisions."""
+        """The ways to compute results: the reference, or the kernels in both precisions."""
         if self.kernels is None:
             return [(np.float64, self._by_reference)]
         return [(d, lambda p, v, d=d: self._by_kernel(p, v, d)) for d in (np.float64, np.float32)]  # type: ignore[misc]
@@ -103,7 +103,7 @@ def _as(value: Value, dtype: type) -> Value:
 
 
 class AtPoint:
-    """What is exact at one point, and the findings against it."""
+    """The exact values at one point, and the findings against them."""
 
     def __init__(self, laws: EdgeLaws, point: EdgePoint) -> None:
         self.laws, self.label, self.output = laws, point.label, laws.batched.output
@@ -117,7 +117,7 @@ class AtPoint:
         self.point = {x: self.values[x] for x in point.values}
 
     def _more(self, argument: Argument) -> Value:
-        """A tangent or cotangent; a Gram matrix, which is the identity."""
+        """Any other argument: a tangent, a cotangent, or a Gram matrix (the identity)."""
         space = argument.variable.space
         if argument.role in (TANGENT, COTANGENT):
             return draw(self.laws.random, space, self.sizes)
@@ -131,11 +131,11 @@ class AtPoint:
 
     @cached_property
     def _nudged(self) -> Local:
-        """f and D f . v beside the point."""
+        """f and D f . v at the nudged point."""
         return local(self.output, nudged(self.point), self.sizes, self.along)
 
     def rounding(self, dtype: type) -> tuple[float, float]:
-        """How far f and D f . v may be off, in units of eps: what the arguments' rounding does."""
+        """The allowed errors of f and D f . v in eps: the effect of rounding the arguments."""
         each = SHARE * operations(self.output, self.sizes)
         value = _moves(self.exact.value, self._nudged.value, dtype)
         slope = _moves(self.exact.slope, self._nudged.slope, dtype)
@@ -161,11 +161,11 @@ class AtPoint:
                     yield self._finding(f"tangent_backward, {name}", endless, 0.0)
 
     def _smooth(self, dtype: type) -> bool:
-        """All entries have a value and a derivative within the range of the precision."""
+        """Whether all entries have a value and a derivative within the range of the precision."""
         return all(_is_number(x, dtype) for x in (*self.exact.value, *self.exact.slope))
 
     def _gradient(self, name: str, bars: list[Array], dtype: type) -> Finding:
-        """<x_bar, v> is <y_bar, D f . v>."""
+        """<x_bar, v> = <y_bar, D f . v>."""
         y_bar = vector(self.values[self._cotangent])
         pairs = [(bar, vector(v)) for bar, v in zip(bars, self.along.values(), strict=True)]
         found = sum(float(bar.astype(np.float64) @ v) for bar, v in pairs)
@@ -185,7 +185,7 @@ class AtPoint:
     def _compared(
         self, where: str, found: Array, exact: Array, rounding: float, dtype: type
     ) -> Finding:
-        """The entries that are numbers."""
+        """The finding on the entries that are numbers."""
         pairs = [(f, e) for f, e in zip(found, exact, strict=True) if _is_number(e, dtype)]
         error = max((_apart(f, e) for f, e in pairs), default=0.0)
         largest = max((float(abs(e)) for _, e in pairs), default=0.0)
@@ -199,7 +199,7 @@ class AtPoint:
 
 
 def _moves(here: Array, there: Array, dtype: type) -> float:
-    """The sensitivity of the entries that are numbers."""
+    """The sensitivity of those entries that are numbers."""
     pairs = [pair for pair in zip(here, there, strict=True) if _is_number(pair[0], dtype)]
     return sensitivity([a for a, _ in pairs], [b for _, b in pairs])
 

@@ -1,13 +1,13 @@
-"""Kernels against the NumPy reference: values, memory, and what is asked for.
+"""Kernels against the NumPy reference: values, memory, and results requested alone.
 
 kernel    every result, in both precisions, for batches of 0, 1 and 4 and sizes down to 1
-memory    bands around outputs, saved values and workspace stay as they are, and so do inputs
-asked     a result that is asked for alone is the same, and no other is needed
-batch     each row of a batch is its own call, without the batch axis
-nan       a NaN comes out where it does in the reference, and nowhere else
+memory    guard bands around outputs, saved values and workspace, and all inputs, stay unchanged
+asked     a result that is requested alone is the same, and needs no other result
+batch     each row of a batch equals a call with that row, without the batch axis
+nan       NaN comes out exactly where it does in the reference
 
-Outputs, saved values and workspace hold NaN before a call, and so do the bands around inputs: what
-is read and was not written shows.
+Outputs, saved values and workspace hold NaN before a call, and so do the bands around inputs, so
+that reading an entry that was never written shows in the result.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ...language.reference import Array, Value, flat_arrays
 from ...models.layers import Layer
 from ...models.programs import Program
 from .cases import Case, Cases, Expected
+from .drawing import uniform
 from .findings import Finding, compared
-from .sampling import uniform
 
-BAND = 16  # entries before and after every array: a stride or an extent that is off reaches them
+BAND = 16  # entries before and after every array, which a wrong stride or extent reaches
 DTYPES = (np.float64, np.float32)
-FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)  # of a call: a finding, no crash
-OUTSIDE = -7.25  # no result has it by accident
+FAILURES = (TypeError, ValueError, ArithmeticError, LookupError)  # reported, not raised
+OUTSIDE = -7.25  # a value that no result has by accident
 
 
 class Banded:
-    """An array inside a larger one whose ends must stay as they are."""
+    """An array inside a larger one whose ends must not change."""
 
     def __init__(self, content: Array, ends: float = OUTSIDE) -> None:
         self.whole = np.full(content.size + 2 * BAND, ends, content.dtype)
@@ -54,7 +54,7 @@ def _differing(a: Array, b: Array) -> int:
 
 
 class Call:
-    """One call of a kernel, every array in bands; `asked` are the arrays to compute, all for None.
+    """One call of a kernel, every array in bands; `asked` are the results to compute, None for all.
 
     Raises what the kernel raises.
     """
@@ -92,7 +92,7 @@ class Call:
 
     def _input(self, array: Array) -> Banded:
         if array.dtype.kind in "iu":
-            return Banded(array, 0)  # an index, so that reading it beside the array does no harm
+            return Banded(array, 0)  # class indices: in the bands too they must be in range
         return Banded(array.astype(self.dtype), np.nan)
 
     def _out(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Call:
         return {name: _one_or_tuple(arrays) for name, arrays in out.items()}
 
     def changed_bytes(self) -> int:
-        """Bytes that changed and must not: bands, inputs, saved values that are only read."""
+        """Changed bytes that must not change: bands, inputs, saved values that are only read."""
         reads = self.kernel.declaration.saved_role == "read"
         only_read = [banded for group in self.inputs for banded in group]
         space = [*self.outputs.values(), self.workspace]
@@ -117,13 +117,13 @@ def _one_or_tuple(arrays: Sequence[Any]) -> Any:
 
 
 def keywords(kernel: Any, case: Case) -> dict[str, int]:
-    """The sizes that no argument shows."""
+    """The sizes that no argument's shape determines."""
     given = case.given_sizes
     return {name: given[name] for name in kernel.declaration.asked if name in given}
 
 
 class KernelLaws:
-    """The laws of one layer's kernels; `kernels` has each program's kernel under its name."""
+    """The laws of one layer's kernels; `kernels` holds each program's kernel under its name."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class KernelLaws:
             yield from self._every(self.values, cases.large, dtype)
 
     def _every(self, law: Any, case: Case, dtype: type) -> Iterator[Finding]:
-        """A law of every kernel; an error that a call raises is a failure of the law."""
+        """A law for every kernel; an exception of a call counts as a failure of the law."""
         for program in self.programs:
             try:
                 yield from law(program, case, dtype)
@@ -166,7 +166,7 @@ class KernelLaws:
     # --- calls
 
     def _starts(self, program: Program, case: Case) -> dict[str, Array]:
-        """What outputs hold before: NaN, or numbers that results are added to."""
+        """What outputs hold before a call: NaN, or numbers that results are added to."""
         return {
             e.name: uniform(self.random, e.value.shape, (-1, 1))
             if program.accumulate
@@ -192,18 +192,20 @@ class KernelLaws:
         return Call(kernel, program, case, dtype, starts, saved, asked)
 
     def _saved(self, case: Case, dtype: type) -> Array:
-        """What the kernel that saves has saved at these arguments."""
+        """The values saved for backward at these arguments."""
         for program in self.programs:
             if self.kernels[program.name].declaration.saved_role == "written":
                 banded = self._call(program, case, dtype, self._starts(program, case)).saved
                 assert banded is not None
                 return banded.array.copy()
-        raise LookupError(f"{self.layer.name}: no kernel writes what another one reads as saved")
+        raise LookupError(
+            f"{self.layer.name}: no kernel writes the saved values that another reads"
+        )
 
     def _finding(
         self, law: str, where: str, e: Expected, found: Array, start: Array, dtype: type
     ) -> Finding:
-        """A result against the reference; `operations` additions go on top of the start."""
+        """A result against the reference; its `operations` additions to the start may round."""
         start = np.where(np.isnan(start), 0, start)
         rounding = e.bound + e.operations * float(np.max(abs(start), initial=0.0))
         bound = float(np.finfo(dtype).eps) * rounding + float(np.finfo(dtype).tiny)
@@ -212,7 +214,7 @@ class KernelLaws:
     # --- laws
 
     def values(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
-        """All results at once, and what must not change."""
+        """All results of one call, and the memory that must not change."""
         starts = self._starts(program, case)
         call = self._call(program, case, dtype, starts)
         where = f"{program.name}, {case.label}, {np.dtype(dtype).name}"
@@ -222,7 +224,7 @@ class KernelLaws:
         yield Finding(self.layer.name, "memory", where, call.changed_bytes(), 0)
 
     def alone(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
-        """Each result without the others, or without saved values."""
+        """Each result without the others, or without values saved for backward."""
         expected, starts = case.expected[program.name], self._starts(program, case)
         for wanted in expected if program.accumulate else [None]:
             asked = None if wanted is None else {wanted.name}
@@ -244,7 +246,7 @@ class KernelLaws:
             yield self._finding("batch", f"{e.name} of {where}", e, found, starts[e.name], dtype)
 
     def allocated(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
-        """Results, workspace and so on left to the edge: new arrays, from zero where it adds."""
+        """Results and workspace allocated by the edge: new arrays, zero where the kernel adds."""
         kernel = self.kernels[program.name]
         role = kernel.declaration.saved_role
         saved = {"saved": self._saved(case, dtype)} if role == "read" else {}
@@ -256,7 +258,7 @@ class KernelLaws:
             yield self._finding("kernel", group, e, found, np.zeros(e.value.shape), dtype)
 
     def nan(self, program: Program, case: Case, dtype: type) -> Iterator[Finding]:
-        """The entries in which kernel and reference disagree whether they are a NaN."""
+        """The number of entries that are NaN in only one of kernel and reference."""
         call = self._call(program, case, dtype, self._starts(program, case))
         for e in case.expected[program.name]:
             found = np.isnan(call.outputs[e.name].array)

@@ -4,10 +4,10 @@ adjoint                      <u, D v> = <D* u, v>, and so for the second-order m
 symmetry                     D^2 f (e1, e2) = D^2 f (e2, e1), D nabla f = nabla D f
 remainder 2, remainder 3     f(x + h v) - f(x) - h D v has slope 2, with the second order slope 3
 difference                   (f(x + h v) - f(x - h v)) / 2h = D v
-difference of the adjoint    the same of x -> D* u: the second-order adjoints
+difference of the adjoint    the same for x -> D* u: the second-order adjoints
 complex step                 Im f(x + i h v) / h = D v, where every psi is analytic
 
-v and u are random, so that a wrong entry anywhere shows with probability one.
+v and u are random, so that any wrong entry shows with probability one.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ...language.reference import Array, Value, values_of
 from ...language.spaces import Space
 from ...language.walk import topological
 from ...models.layers import Layer
+from .drawing import Point, draw
 from .findings import EPS, Finding, compared, largest, vector
 from .oracles import Pairing, Values, moved_point, pairing, quotients, slope
 from .rounding import values_and_bounds
-from .sampling import Point, draw
 
-COMPLEX_STEP = 1e-20  # squared it vanishes beside 1: no truncation, and no cancellation
-SLOPE = 0.25  # the next term of the series bends a slope by h times a ratio; a wrong term takes 1
+COMPLEX_STEP = 1e-20  # its square vanishes beside 1: no truncation error, and no cancellation
+SLOPE = 0.25  # tolerance: the next term changes a slope by O(h), a wrong term by 1
 CONTINUED = {
     *(sympy.exp, sympy.log, sympy.tanh, sympy.sin, sympy.cos),
     *(sympy.sinh, sympy.cosh, sympy.atan),
@@ -39,7 +39,7 @@ CONTINUED = {
 
 
 class MapLaws:
-    """A layer at a point: each method is one law and yields its findings."""
+    """The laws of a layer's maps at a point; each method is one law and yields its findings."""
 
     def __init__(self, layer: Layer, point: Point, random: np.random.Generator) -> None:
         self.layer, self.point, self.random = layer, point, random
@@ -75,7 +75,7 @@ class MapLaws:
     def _applied(
         self, linear: LinearMap, value: Value, more: Values | None = None
     ) -> tuple[Value, Value]:
-        """L v and its bound."""
+        """L v and the bound of its rounding error."""
         return self._bounded(linear.body, {**(more or {}), linear.variable: value})
 
     def _pairing(self, space: Space, u: Value, found: tuple[Value, Value]) -> Pairing:
@@ -126,7 +126,7 @@ class MapLaws:
                 yield self._same("symmetry", f"{x.name}, {y.name}", a, b, bound)
 
     def remainder(self) -> Iterator[Finding]:
-        """|f(x + h v) - f(x) - h D v| = O(h^2), by each argument."""
+        """|f(x + h v) - f(x) - h D v| = O(h^2), for each argument."""
         for x in self.x:
             yield self._slope(2, x.name, [x], [self._first(x)])
 
@@ -145,7 +145,7 @@ class MapLaws:
         return Finding(self.layer.name, f"remainder {order}", group, missing, SLOPE)
 
     def difference(self) -> Iterator[Finding]:
-        """(f(x + h v) - f(x - h v)) / 2h = D v by every argument."""
+        """(f(x + h v) - f(x - h v)) / 2h = D v for every argument."""
         for x in self.x:
             ((found, bound),) = quotients([self.layer.output], self.point, {x: self.v[x]})
             yield self._same("difference", x.name, found, self._first(x), bound)
@@ -153,7 +153,7 @@ class MapLaws:
     def difference_of_the_adjoint(self) -> Iterator[Finding]:
         """The difference of x -> D*_a f(x) u along x is (v _| D_x D_a f)* u, and so is its tangent.
 
-        The second-order adjoints are derived in either order: transposed last, or differentiated.
+        The second-order adjoints are derived in both orders: transposed or differentiated last.
         """
         adjoints = [self.layer.derivative(a.name).adjoint for a in self.x]
         point = self._with({linear.variable: self.u for linear in adjoints})
@@ -170,18 +170,18 @@ class MapLaws:
                 yield self._same("difference of the adjoint", group, quotient, other, bound)
 
     def complex_step(self) -> Iterator[Finding]:
-        """Im f(x + i h v) / h = D v, to rounding, of which complex arithmetic has up to 4 times."""
+        """Im f(x + i h v) / h = D v up to rounding, which is up to 4 times that of reals."""
         for x in self.x:
             there = moved_point(self.point, 1j * COMPLEX_STEP, {x: self.v[x]})
             (f,) = values_of([self.layer.output], there.values, there.sizes)
             found = vector(f).imag / COMPLEX_STEP
             expected, bound = self._applied(self.layer.derivative(x.name), self.v[x])
-            rounding = largest(bound) + largest(expected)  # h v and Im f / h are rounded, too
+            rounding = largest(bound) + largest(expected)  # h v and Im f / h are rounded as well
             yield self._same("complex step", x.name, found, expected, 4 * EPS * rounding)
 
 
 def is_continued(output: Node) -> bool:
-    """Every psi is analytic, in functions that NumPy evaluates at complex arguments."""
+    """Whether every psi is analytic, and NumPy evaluates its functions at complex numbers."""
     operations = [node.operation for node in topological(output) if isinstance(node, Elementwise)]
     used = {f.func for psi in operations for f in psi.body.atoms(sympy.Function)}
     return all(psi.analytic for psi in operations) and used <= CONTINUED

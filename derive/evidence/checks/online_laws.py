@@ -1,10 +1,10 @@
 """The laws of RTRL, of the hybrid and of truncated BPTT over a sequence.
 
-methods       RTRL and the hybrid, whatever its blocks, give the gradient of BPTT
+methods       RTRL, and the hybrid for any block length, give the gradient of BPTT
 truncation    truncated BPTT with every = down = T is BPTT
 influence     J v is the difference of the last state along v
-pieces        a sequence in pieces is the sequence at once, by RTRL and by the hybrid
-resets        a sequence with a reset is two sequences
+pieces        a sequence in pieces equals the whole sequence, by RTRL and by the hybrid
+resets        a sequence with a reset equals two sequences
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class OnlineLaws(SequenceCalls):
             yield from self._same("methods", where, found, expected, bound)
 
     def truncation(self) -> Iterator[Finding]:
-        """All losses sent back all the way."""
+        """Truncated BPTT that propagates every loss to the first step."""
         steps = self.case.steps
         whole = {"every": steps, "down": steps}
         expected, off = (by_group(self._gradient(r, self.case)) for r in (self.tested, self.bounds))
@@ -95,7 +95,7 @@ class OnlineLaws(SequenceCalls):
         return vector(tuple(found))
 
     def _zeros(self) -> list[Array]:
-        """The components of a state that nothing has an influence on, for every sample."""
+        """Zero for the components of a state that no parameter influences, for every sample."""
         (cell,), batch = self.network.cells, self.case.active.shape[1]
         shapes = (numbers(space, self.case.sizes) for space in leaves(cell.state.space))
         return [np.zeros((batch, *shape)) for shape in shapes]
@@ -114,7 +114,7 @@ class OnlineLaws(SequenceCalls):
         return made
 
     def pieces(self) -> Iterator[Finding]:
-        """Two steps, then the rest from the state and the influence that they left."""
+        """Two steps, then the rest from the state and the influence after them."""
         for method, more in (("rtrl", {}), ("hybrid", {"block": 2})):
             whole, off = (
                 self._gradient(r, self.case, method, **more) for r in (self.tested, self.bounds)
@@ -139,7 +139,7 @@ class OnlineLaws(SequenceCalls):
         case = replace(plain, reset=reset + (np.arange(self.case.steps) == 2)[:, None])
         for method, more in self.every_method:
             if method == "truncated_bptt":
-                continue  # its windows go on counting over a reset
+                continue  # its windows are counted across a reset
             whole, off = (
                 self._gradient(r, case, method, **more) for r in (self.tested, self.bounds)
             )
@@ -152,17 +152,17 @@ class OnlineLaws(SequenceCalls):
 
 
 def _owner(x: Any) -> Any:
-    """The parameter that an array is, or is a component of."""
+    """The parameter that an array is or belongs to."""
     return x if hasattr(x, "name") else _owner(x.operands[0])
 
 
 def _component(x: Any, value: Any) -> Any:
-    """The value of an array in that of its parameter."""
+    """The value of an array, taken from that of its parameter."""
     return value if hasattr(x, "name") else _component(x.operands[0], value)[x.position]
 
 
 def along(s: StoredJacobian, J: Array, v: list[Array]) -> Array:
-    """J v of one array of derivatives: over all entries of its parameters, stored or tied."""
+    """J v for one stored array: the sum over all entries of its parameters, on tied axes too."""
     if s.offsets is not None:
         return np.asarray(J @ np.concatenate([np.ravel(part) for part in v]))
     (part,) = v

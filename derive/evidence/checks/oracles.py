@@ -1,6 +1,6 @@
 """Numerical oracles: inner products, central differences and slopes of remainders, by NumPy alone.
 
-The calculus has no part in any of them; they evaluate expressions by the reference.
+They only evaluate expressions, by the reference, and use nothing of the calculus.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from ...language.expressions import Node, Variable
 from ...language.reference import Array, Value, values_of
 from ...language.riesz import gram_variable
 from ...language.spaces import Product, Real, Space
+from .drawing import Point
 from .findings import EPS, Finding, largest, vector
+from .kinks import same_side
 from .rounding import values_and_bounds
-from .sampling import Point, same_side
 
-STEP = (
-    6e-6  # eps**(1/3): rounding and truncation of a central difference are alike, 1.6e-11 on tanh
-)
+STEP = 6e-6  # eps**(1/3) balances rounding and truncation of a central difference: 1.6e-11 on tanh
 TRUNCATION = 100 * STEP**2  # h^2/6 |f'''|, for f''' up to 600 times as large as the difference
 STEPS = tuple(10.0 ** (-k / 2) for k in range(3, 10))  # half decades, 3e-2 to 3e-5
-ABOVE_ROUNDING = 100.0  # a remainder this far above round-off has its slope to 1 %
+ABOVE_ROUNDING = 100.0  # a remainder so far above round-off gives its slope to 1 %
 
 Values = Mapping[Variable, Value]
 Directions = Mapping[Variable, Value]
@@ -59,7 +58,7 @@ def riesz(space: Space, value: Value, values: Values) -> Value:
 
 @dataclass(frozen=True)
 class Pairing:
-    """<u, y>, how far rounding may put it off in eps, and the sum of its terms' absolute values."""
+    """<u, y>, the bound of its rounding error in eps, and the sum of its terms' absolute values."""
 
     value: float
     bound: float
@@ -69,7 +68,7 @@ class Pairing:
         return Pairing(self.value + other.value, self.bound + other.bound, self.terms + other.terms)
 
     def against(self, other: Pairing, layer: str, law: str, group: str) -> Finding:
-        """Both are one number; relative to the sum of absolute values, so that none is near 0."""
+        """Both are the same number, relative to the sum of absolute values, which is not near 0."""
         scale = max(self.terms, other.terms) or 1.0
         tolerance = EPS * (self.bound + other.bound) / scale
         return Finding(layer, law, group, abs(self.value - other.value) / scale, tolerance)
@@ -79,7 +78,7 @@ def pairing(space: Space, u: Value, found: tuple[Value, Value], values: Values) 
     """<u, y> in the inner product of the space, for a value y with its bound."""
     weights, y, bound = vector(riesz(space, u, values)), vector(found[0]), vector(found[1])
     terms = float(abs(weights) @ abs(y))
-    operations = y.size + 4  # the sum, and the whole numbers of a Gram matrix
+    operations = y.size + 4  # the sum, and products by the integers of a Gram matrix
     return Pairing(float(weights @ y), float(abs(weights) @ bound) + operations * terms, terms)
 
 
@@ -87,12 +86,12 @@ def pairing(space: Space, u: Value, found: tuple[Value, Value], values: Values) 
 
 
 def quotients(roots: Sequence[Node], point: Point, along: Directions) -> list[tuple[Array, float]]:
-    """(e(x + h v) - e(x - h v)) / 2h of expressions e, and how far each may be off.
+    """(e(x + h v) - e(x - h v)) / 2h of expressions e, and the error allowed to each.
 
-    Rounding: of e, and of x + h v, which De carries on.  Truncation: h^2/6 times the third
-    derivative, and terms of h^4.  With a step of 2h the first is four times as large, so that the
-    two quotients are three times the truncation apart; that difference is allowed, all of it for
-    the terms that follow.
+    Rounding: that of e, and that of x + h v, carried on by De.  Truncation: h^2/6 times the third
+    derivative, and terms of order h^4.  With a step of 2h the first is four times as large, so that
+    the two quotients differ by three times the truncation error.  All of this difference is
+    allowed, a third for the truncation and the rest for the terms of higher order.
     """
     off = {x: _rounded(point.values[x]) for x in along}
     at_x = values_and_bounds(roots, point.values, point.sizes, off)
@@ -114,15 +113,15 @@ def _central(roots: Sequence[Node], point: Point, h: float, along: Directions) -
 
 
 def _rounded(x: Value) -> Value:
-    """How far x + h v is off, in eps: half a unit in the last place."""
+    """The rounding error of x + h v in eps: half a unit in the last place."""
     return tuple(map(_rounded, x)) if isinstance(x, tuple) else abs(x) / 2
 
 
 def slope(output: Node, point: Point, along: Directions, terms: Sequence[Array]) -> float:
     """The slope of log |f(x + h v) - f(x) - h t_1 - h^2 t_2 - ..| over log |h|.
 
-    Infinite where the remainder is below round-off.  The larger one of both signs of h is taken:
-    two terms of a series can't cancel in both.
+    Infinite if the remainder is below round-off.  The larger slope of both signs of h is taken, as
+    two terms of a series cannot cancel for both.
     """
     ((f, bound),) = values_and_bounds([output], point.values, point.sizes)
     rounding = EPS * (largest(bound) + largest(f) + sum(map(largest, terms)))

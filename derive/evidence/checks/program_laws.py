@@ -1,7 +1,7 @@
-"""The laws of what kernels compute, on the reference: programs against the layer they are made of.
+"""The laws of programs, on the reference: what kernels compute, against the layer it is made from.
 
-lift        a row of the batched layer is the layer at that row
-program     tangent is the difference of the layer, tangent_backward that of backward,
+lift        a row of the batched layer equals the layer at that row
+program     tangent equals the difference of the layer, tangent_backward that of backward,
             <y_bar, y_dot> = <x_bar, x_dot> + <theta_bar, theta_dot> for tangent and backward,
             and gradient is the mean of the layer and its derivative
 """
@@ -20,10 +20,11 @@ from ...language.spaces import Space
 from ...models.layers import Layer
 from ...models.programs import BATCH, COTANGENT, TANGENT, Program
 from .cases import row_of
+from .drawing import draw, unequal_sizes
 from .findings import EPS, Finding, compared, largest
 from .oracles import Pairing, Values, pairing, quotients
 from .rounding import values_and_bounds
-from .sampling import draw, point_of, unequal_sizes
+from .sampling import point_of
 
 ROWS = 3
 
@@ -43,7 +44,7 @@ class ProgramLaws:
         self.along = {x: draw(random, x.space, point.sizes) for x in self.batched.differentiable}
 
     def findings(self) -> Iterator[Finding]:
-        """All laws of the programs that there are."""
+        """The laws of all programs of the layer."""
         for program in self.program.values():
             if [r.node for r in program.results] == [self.batched.output]:
                 yield from self.lift(program)
@@ -64,7 +65,7 @@ class ProgramLaws:
         return values_and_bounds(nodes, self.point.values, self.point.sizes)
 
     def _directions(self, program: Program) -> dict[Variable, Value]:
-        """What the tangents of a program are directions of, with their values."""
+        """The variables that the tangents of a program move, and the tangents' values."""
         tangents = [a.variable for a in program.arguments if a.role == TANGENT]
         pairs = zip(self.batched.differentiable, tangents, strict=True)
         return {x: self.point.values[x_dot] for x, x_dot in pairs}
@@ -78,7 +79,7 @@ class ProgramLaws:
     # --- the laws
 
     def lift(self, program: Program) -> Iterator[Finding]:
-        """Each row of the batch by the layer as it was declared."""
+        """Each row of the batch, by the layer as it was declared."""
         ((batched, bound),) = self._results(program)
         for s in range(ROWS):
             (alone,) = values_of([self.layer.output], self._row(s), self.point.sizes)
@@ -86,7 +87,7 @@ class ProgramLaws:
             yield self._same("lift", group, found, alone, EPS * largest(bound))
 
     def _row(self, s: int) -> dict[Variable, Value]:
-        """The arguments of the layer at one sample; what else it reads has no batch."""
+        """The arguments of the layer at one sample; all else that it reads has no batch axis."""
         values = dict(self.point.values)
         for own, lifted in zip(self.layer.arguments, self.batched.arguments, strict=True):
             x = lifted.variable
@@ -102,7 +103,7 @@ class ProgramLaws:
         return self._same("program", program.name, found, expected, bound)
 
     def backward(self, tangent: Program, backward: Program) -> Finding:
-        """Transposed as a whole: the inner products of the batch and of all arguments."""
+        """The transpose as a whole: inner products summed over the batch and over all arguments."""
         (y_dot,) = self._results(tangent)
         (y_bar,) = (a.variable for a in backward.arguments if a.role == COTANGENT)
         space: Space = self.batched.output.space
@@ -111,7 +112,7 @@ class ProgramLaws:
         return left.against(right, self.layer.name, "program", backward.name)
 
     def second(self, backward: Program, program: Program) -> Iterator[Finding]:
-        """The difference of backward along the tangents and that of the cotangent."""
+        """The difference of backward along the tangents and along the tangent of the cotangent."""
         y_bar, y_bar_dot = (a.variable for a in program.arguments if a.role == COTANGENT)
         along = {**self._directions(program), y_bar: self.point.values[y_bar_dot]}
         found = quotients([r.node for r in backward.results], self.point, along)

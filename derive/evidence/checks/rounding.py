@@ -1,9 +1,9 @@
 """A priori rounding error bounds of expressions (N. J. Higham, Accuracy and Stability, section 3).
 
-For each node the bound says how far two evaluations in the same precision, in whatever order of
-summation, may be apart, to first order and in units of eps: every operation of either is off by
-eps/2, every elementwise function by 4 ulp (which is checked by itself), and what the operands are
-off by is carried on.
+For each node the bound says how far two evaluations in the same precision, whatever their orders of
+summation, may differ, to first order and in units of eps: every operation of either has an error of
+eps/2, every elementwise function of 4 ulp (which `accuracy` checks), and the errors of operands are
+propagated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ...language.reading import Reading
 from ...language.reference import Array, Sizes, Value, Values, at_sizes, extent, values_of
 from ...language.walk import topological
 
-FUNCTION = 8  # eps between two evaluations of one psi, 4 ulp each
+FUNCTION = 8  # eps between two evaluations of the same psi, each within 4 ulp
 TINY = 1e-30  # a step so small that products of errors vanish beside first-order terms
 
 
@@ -44,7 +44,7 @@ def values_and_bounds(
 ) -> list[tuple[Value, Value]]:
     """The roots' values and the bounds of their rounding errors, in units of eps.
 
-    `off` has how far arguments are off that were computed, too; others are exact.
+    `off` holds the errors of arguments that were themselves computed; all others are exact.
     """
     order = topological(*roots)
     at = Bounds(dict(zip(order, values_of(order, given, sizes), strict=True)), sizes)
@@ -56,7 +56,7 @@ def values_and_bounds(
 
 
 class Bounds(Reading[Value]):
-    """The bounds of nodes, from the values of all and the bounds so far."""
+    """The bounds of nodes, from the values of all nodes and the bounds so far."""
 
     def __init__(self, values: dict[Node, Value], sizes: Sizes) -> None:
         self.value, self.sizes = values, sizes
@@ -79,7 +79,7 @@ class Bounds(Reading[Value]):
         return total
 
     def elementwise(self, node: Elementwise) -> Value:
-        """4 ulp of psi, in a derivative's tails 4 eps of its largest value; then psi' carries."""
+        """4 ulp of psi, in a derivative's tails 4 eps of its largest value; plus psi' e."""
         psi, z = node.operation, [np.asarray(self.value[x]) for x in node.arguments]
         own = FUNCTION * np.max(abs(self.value[node]), initial=0.0)
         slopes = (psi.derivative(k)(*z) for k in range(len(z)))
@@ -87,14 +87,14 @@ class Bounds(Reading[Value]):
         return own + sum(carried)
 
     def contraction(self, node: Contraction) -> Value:
-        """|x_1| .. e_k .. |x_n| for each k, in one go: the imaginary part for |x_k| + i t e_k."""
+        """The sum of |x_1| .. e_k .. |x_n| over k: the imaginary part for |x_k| + i t e_k."""
         values = {x: abs(self.value[x]) + 1j * TINY * self.bound[x] for x in node.filled}
         values |= {k: self.value[k] for k in node.selectors}
         moved = Values(values, self.sizes, np.dtype(complex))(node)
         return moved.imag / TINY + _operations(node, self.sizes) * moved.real
 
     def running_sum(self, node: RunningSum) -> Value:
-        """What the operand is off by, summed, and an addition for each entry."""
+        """The running sum of the operand's errors, and one addition for each entry."""
         count, step = np.shape(self.value[node])[-1], -1 if node.reverse else 1
         own = self.bound[node.operand] + count * abs(self.value[node.operand])
         return np.cumsum(own[..., ::step], axis=-1)[..., ::step]
@@ -119,24 +119,24 @@ def _zeros(of: Value) -> Value:
 
 
 def _carried(slope: Array, bound: Array) -> Array:
-    """|psi'| times the bound of an argument: nothing of what is exact, also where psi' is none."""
+    """|psi'| times the bound of an argument; 0 for an exact one, even if psi' is not a number."""
     return np.where(np.asarray(bound) == 0, 0.0, abs(slope) * bound)
 
 
 def _operations(node: Contraction, sizes: Sizes) -> int:
-    """The roundings on the way to one entry: products and the length of the sum."""
+    """The number of roundings on the way to one entry: products, and the length of the sum."""
     summed = [i for i in node.form.free if i not in node.output]
     return len(node.filled) + int(np.prod([extent(node.form.extent(i), sizes) for i in summed]))
 
 
 def operations(root: Node, sizes: Sizes) -> int:
-    """The additions and products on all ways to one entry of an expression, and one more."""
+    """The additions and products on all paths to one entry of an expression, plus one."""
     own = _Operations(sizes)
     return 1 + sum(own(node) for node in topological(root))
 
 
 class _Operations(Reading[int]):
-    """The additions and products on the way to one entry of a node; those of functions apart."""
+    """The additions and products on the way to one entry of a node, without those of functions."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes

@@ -10,10 +10,10 @@ import numpy as np
 from ...language.reference import Array, Value
 from ...models.levels import Recurrent
 from ...runtime.recurrence import Gradient, Recurrence
+from .drawing import uniform
 from .findings import EPS, Finding, compared, largest, vector
 from .kernel_laws import DTYPES
 from .oracles import STEP, TRUNCATION, moved
-from .sampling import uniform
 from .sequence_cases import SequenceCase, drawn_case, mapped
 from .sequence_runs import reference_runs
 
@@ -23,8 +23,8 @@ Groups = dict[str, Value]
 class SequenceCalls:
     """A network's recurrence, compiled or not, its reference, and a case that both are run on.
 
-    `values` and `bounds` are recurrences, too: the results by the reference, and how far rounding
-    may put them off, in units of eps.
+    `values` and `bounds` are recurrences as well: the results by the reference, and the bounds of
+    their rounding errors in units of eps.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SequenceCalls:
         return np.asarray(found), np.asarray(off)
 
     def _quotient(self, value: Callable[[float], tuple[Value, Value]]) -> tuple[Array, float]:
-        """A central difference, and how far rounding and truncation may put it off."""
+        """A central difference, and the bound of its rounding and truncation errors."""
         (above, off), (below, _) = value(STEP), value(-STEP)
         quotient = (vector(above) - vector(below)) / (2 * STEP)
         truncation = TRUNCATION * max(largest(quotient), largest(above))
@@ -104,7 +104,7 @@ def by_group(g: Gradient) -> Groups:
 
 
 def shared(g: Gradient) -> Groups:
-    """J and its gradient by what all samples share."""
+    """J and its gradient with respect to what all samples share."""
     return {"J": np.asarray(g.loss), **g.by}
 
 

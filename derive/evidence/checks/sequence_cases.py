@@ -1,8 +1,8 @@
-"""Sequences that recurrent networks are checked on, and what their layers make of them.
+"""Sequences that recurrent networks are checked on, and their results, layer by layer.
 
 A sequence has samples of different lengths, a reset inside one of them and targets that are
 missing.  `step_by_step` runs the layers as they were declared, sample by sample: the recurrence
-itself, which no kernel has a part in.
+itself, without any kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ...models.cells import inputs_of
 from ...models.layers import Layer
 from ...models.levels import FORWARD, CellInstance, Level, Recurrent
 from ...models.programs import BATCH
-from .sampling import draw, point_of, unequal_sizes, uniform
+from .drawing import draw, unequal_sizes, uniform
+from .sampling import point_of
 
 TIME = sympy.Symbol("steps", integer=True, nonnegative=True)
 STEPS, SAMPLES = 5, 3
@@ -32,7 +33,7 @@ WEIGHTS = (0.25, 1.0)
 class SequenceCase:
     """Theta and a batch of sequences: (time, batch, ..), a state for each cell, masks.
 
-    `reset` is None where a cell runs backward in time; `initial` is None where it is learned and
+    `reset` is None if a cell runs backward in time; `initial` is None if it is learned and thus
     among the parameters.
     """
 
@@ -47,12 +48,12 @@ class SequenceCase:
 
     @property
     def steps(self) -> int:
-        """The number of times."""
+        """The number of time steps."""
         return len(self.active)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of a call of a recurrence, but for `weight`."""
+        """The options of a call of a recurrence, except `weight`."""
         found: dict[str, Any] = {"active": self.active}
         found |= {} if self.reset is None else {"reset": self.reset}
         return found | ({} if self.initial is None else {"initial": self.initial})
@@ -87,12 +88,12 @@ def mapped(value: Any, function: Any) -> Any:
 
 
 def at(value: Any, *place: int) -> Any:
-    """The entries at a place of the first axes."""
+    """The entries at an index of the first axes."""
     return mapped(value, lambda array: np.asarray(array[place]))
 
 
 def as_dtype(case: SequenceCase, dtype: type) -> SequenceCase:
-    """The same numbers in another precision; class indices stay."""
+    """The same numbers in another precision; class indices are unchanged."""
 
     def cast(array: Array) -> Array:
         return array if array.dtype.kind in "iu" else array.astype(dtype)
@@ -110,7 +111,7 @@ def as_dtype(case: SequenceCase, dtype: type) -> SequenceCase:
 def drawn_case(network: Recurrent, random: np.random.Generator) -> SequenceCase:
     """Unequal sizes; lengths 5, 4, 2; a reset before the third step of one sample.
 
-    Raises NoPoint where one step of the network is nowhere finite.
+    Raises NoPoint if no point is found at which one step of the network is finite.
     """
     sizes = unequal_sizes(network)
     point, several = point_of(network, sizes, random), {**sizes, BATCH: SAMPLES, TIME: STEPS}
@@ -162,7 +163,7 @@ def _weights(random: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class Unrolled:
-    """What the layers give: predictions and states at each time, the last states, J."""
+    """The results of the layers: predictions and states at each time, the last states, J."""
 
     prediction: Value
     states: tuple[Value, ...]
@@ -185,7 +186,7 @@ def step_by_step(network: Recurrent, case: SequenceCase) -> Unrolled:
 
 
 def _stacked(values: Sequence[Any], axis: int) -> Any:
-    """Values of the samples, each one over the times where the axis is 1, as arrays."""
+    """The samples' values as arrays; with axis 1, each has the times in front."""
     rows = [_timed(value) if axis else value for value in values]
     if isinstance(rows[0], tuple):
         return tuple(_joined([row[k] for row in rows], axis) for k in range(len(rows[0])))
@@ -213,7 +214,7 @@ class _Sample:
         self.loss = 0.0
 
     def run(self) -> None:
-        """Level after level, then the losses."""
+        """Run level after level, then the losses."""
         times, case = range(self.case.steps), self.case
         names = [a.name for a in self.network.inputs]
         rows = [[at(v, t, self.s) for v in case.inputs] for t in times]
@@ -229,7 +230,7 @@ class _Sample:
             self.loss = sum(self._loss(t) for t in times)
 
     def _renamed(self, level: Level, now: Mapping[str, Any]) -> dict[str, Any]:
-        """The input of a level: the predictions below under the name that its cells have."""
+        """The input of a level: the predictions below, under the name that its cells use."""
         if "" not in now:
             return dict(now)
         return {a.name: now[""] for cell in level.cells for a in inputs_of(cell.function)}
@@ -263,7 +264,7 @@ class _Sample:
         return self._value(level.prediction.function, states)
 
     def _loss(self, t: int) -> float:
-        """The weighted loss of a time that is there and whose target is."""
+        """The weighted loss at a time within the length whose target is not missing."""
         weight = self.case.weight[t, self.s] * self.case.active[t, self.s]
         if not weight or self.network.loss is None:
             return 0.0

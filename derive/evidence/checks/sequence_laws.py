@@ -1,13 +1,13 @@
 """The laws of a recurrent network over a whole sequence; those of RTRL are in `online_laws`.
 
 sequence kernel       every result is that of the reference, in both precisions
-unrolled              states, predictions and J are those of the layers, step by step
+unrolled              states, predictions and J equal those of the layers, step by step
 sequence difference   (J(x + h v) - J(x - h v)) / 2h = <gradient, v> by parameters, starts, inputs
-samples               a batch of sequences is its samples, one by one
-lengths               samples of lengths 0, 1, T are sequences of these lengths
-missing targets       a target of weight 0 is not read, and neither is what is beyond a length
+samples               a batch of sequences equals its samples, one by one
+lengths               samples of lengths 0, 1, T equal sequences of these lengths
+missing targets       targets of weight 0 and entries beyond a length are not read
 
-Tolerances are those of `sequence_runs`: rounding carried through each method's own operations.
+Tolerances are those of `sequence_runs`: rounding propagated through each method's own operations.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FAILURES = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError)
 
 @dataclass(frozen=True)
 class Direction:
-    """What can be moved: its part of a gradient, its value, and the case with another value."""
+    """An argument that can be moved: its gradient, its value, and the case with another value."""
 
     name: str
     part: Callable[[Gradient], Value]
@@ -56,10 +56,10 @@ def _with_at(case: SequenceCase, where: str, k: int, value: Value) -> SequenceCa
 
 
 class SequenceLaws(OnlineLaws):
-    """All laws of a network; each method is one of them and yields its findings."""
+    """The laws of a network over sequences; each method is one law and yields its findings."""
 
     def findings(self) -> Iterator[Finding]:
-        """All laws that apply; an error that a call raises is a failure of its law."""
+        """All laws that apply; an exception of a call counts as a failure of its law."""
         laws: list[tuple[str, Law]] = [
             ("sequence kernel", self.kernels),
             ("unrolled", self.unrolled),
@@ -93,7 +93,7 @@ class SequenceLaws(OnlineLaws):
                 yield from self._same(law, f"{method}, {name}", found, expected, off, eps)
 
     def unrolled(self) -> Iterator[Finding]:
-        """The layers as they are declared."""
+        """The results against the layers as declared."""
         made = step_by_step(self.network, self.case)
         rest = [*made.states, *made.last]
         found, bound = (self._forward(r, self.case) for r in (self.tested, self.bounds))
@@ -102,7 +102,7 @@ class SequenceLaws(OnlineLaws):
         yield from self._same("unrolled", "forward", found, expected, bound)
 
     def difference(self) -> Iterator[Finding]:
-        """The gradient of BPTT by every parameter, initial state and input."""
+        """The gradient of BPTT with respect to every parameter, initial state and input."""
         gradient, off = (self._gradient(r, self.case) for r in (self.tested, self.bounds))
         for x in self._directions():
             v = self._drawn(x.value)
@@ -132,7 +132,7 @@ class SequenceLaws(OnlineLaws):
                 yield Direction(f"input {name}", part, case.inputs[k], one)
 
     def samples(self) -> Iterator[Finding]:
-        """Each sample without the batch axis; gradients by what they share are added."""
+        """Each sample without the batch axis; gradients of what they share are added."""
         count, case = self.case.active.shape[1], self.case
         for method, more in self.every_method:
             whole, off = (
@@ -151,7 +151,7 @@ class SequenceLaws(OnlineLaws):
                 )
 
     def lengths(self) -> Iterator[Finding]:
-        """Samples of lengths 0, 1 and T against sequences of these lengths."""
+        """Samples of lengths 0, 1 and T, against sequences of these lengths."""
         steps = self.case.steps
         lengths = (0, 1, steps)
         active = (np.arange(steps)[:, None] < np.array(lengths)).astype(np.float64)
@@ -172,7 +172,7 @@ class SequenceLaws(OnlineLaws):
                 )
 
     def missing(self) -> Iterator[Finding]:
-        """NaN where nothing may be read: beyond the lengths, and in targets of weight 0."""
+        """With NaN where nothing may be read: beyond the lengths, and in targets of weight 0."""
         case, beyond = self.case, self.case.active == 0
         unseen = beyond | (case.weight == 0)
         hidden = replace(
@@ -188,7 +188,7 @@ class SequenceLaws(OnlineLaws):
 
 
 def _hidden(array: Array, where: Array) -> Array:
-    """NaN at these times; class indices have none."""
+    """The array with NaN at these times; class indices have no NaN."""
     if array.dtype.kind in "iu":
         return array
     hidden = np.array(array)

@@ -1,9 +1,9 @@
 """Kernels over sequences on the reference, with bounds of their rounding errors.
 
-A kernel's statements run on arrays of values and, beside each, an array of how far rounding may
-have put it off, in units of eps: every step that is called carries the bounds of what it reads on
-to what it writes, as `rounding` does within an expression.  So every method has the error analysis
-of its own order of operations.
+A kernel's statements run on arrays of values and, for each, an array of bounds of its rounding
+errors in units of eps: every step that is called propagates the bounds of what it reads to what it
+writes, as `rounding` does within an expression.  Every method thus has an error analysis of its own
+order of operations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .rounding import values_and_bounds
 
 
 class BoundedDrive(Drive):
-    """A run of a kernel; `errors` are the arrays of bounds, under the names of the arrays."""
+    """A run of a kernel; `errors` holds the arrays of bounds, under the names of the arrays."""
 
     def __init__(
         self, kernel: Kernel, sizes: Mapping[sympy.Symbol, int], arrays: Mapping[str, Array | None]
@@ -42,7 +42,7 @@ class BoundedDrive(Drive):
 
     @singledispatchmethod
     def run(self, statement: Statement) -> None:
-        """One statement, and what it does to the bounds."""
+        """Run one statement, and propagate the bounds."""
         super().run(statement)
 
     @run.register
@@ -84,7 +84,7 @@ def evaluate(
     arrays: Sequence[Array | None],
     errors: Sequence[Array | None],
 ) -> None:
-    """One step: its program on arrays, and their bounds from those of what it reads."""
+    """One step: its program evaluated on arrays, and the bounds of its results."""
     program = kernel.program
     now, off = iter(arrays), iter(errors)
     x = [a.variable for a in program.arguments]
@@ -152,7 +152,7 @@ def _shape(buffer: Buffer, sizes: Mapping[sympy.Symbol, int]) -> tuple[int, ...]
 
 
 def _real(array: Array) -> Array:
-    """Flat, in float64 unless it has indices; a copy, which a run may write into."""
+    """A flat copy that a run may write to, in float64 unless it holds indices."""
     return np.array(array, None if array.dtype.kind in "iu" else np.float64).reshape(-1)
 
 
@@ -162,7 +162,7 @@ def _like(flat: Array | None, array: Array) -> Array:
 
 
 class RunKernel:
-    """One of the two, values or bounds, under the protocol that `Recurrence` calls."""
+    """Either the values or the bounds, under the protocol that `Recurrence` calls."""
 
     def __init__(self, runs: Runs, which: int) -> None:
         self.runs, self.which, self.name = runs, which, runs.kernel.program.name
@@ -170,7 +170,7 @@ class RunKernel:
         self.sizes, self.arguments, self.results = made.sizes, made.arguments, made.results
 
     def workspace_size(self, **sizes: int) -> int:
-        """None is needed: a run makes its own arrays."""
+        """0: a run makes its own arrays."""
         return 0
 
     def __call__(self, *given: Any, out: Any = None, workspace: Any = None, **named: int) -> Any:
@@ -185,7 +185,7 @@ class RunKernel:
 
 @lru_cache(maxsize=4)
 def reference_runs(network: Recurrent) -> tuple[Recurrence, Recurrence]:
-    """The recurrences of values and of bounds, in units of eps; the last networks are kept."""
+    """The recurrences of values and of bounds in eps; those of recent networks are cached."""
     made = sequences(network)
     runs = {kernel.program.name: Runs(kernel) for kernel in made.kernels}
     values, bounds = (

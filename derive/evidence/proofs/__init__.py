@@ -1,1 +1,1 @@
-"""Exact proof: components in SymPy, and zero tests at random points of prime fields."""
+"""Exact proofs: components in SymPy, and zero tests at random points of prime fields."""

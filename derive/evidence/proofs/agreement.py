@@ -1,8 +1,8 @@
-"""Whether two formulas agree as numbers, to many digits: what a proof in a field can't decide.
+"""Whether two formulas agree as numbers, to many digits, where a proof in a field can't decide.
 
-Logarithms of products are no sums of generators to the field, though the laws that a formula is
-rewritten by use that they are.  Each law is proved by itself; that a whole formula was rewritten
-into an equal one is measured here.
+The field does not know that the logarithm of a product is a sum of logarithms, but laws by which
+formulas are rewritten rely on it.  Each law is proved by itself; that the whole rewritten formula
+equals the declared one is measured here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...language.scalars.algebras import Multiprecision
 from ...language.scalars.fold import evaluate
 
 DIGITS = 60
-POINTS = 4  # with entries of both signs, and as many with positive ones
+POINTS = 4  # with entries of both signs, and as many with positive entries
 
 
 def disagreement(
@@ -26,8 +26,8 @@ def disagreement(
 ) -> int | None:
     """The first component in which the two differ by more than half of the digits, or None.
 
-    Where the left side is no real number nothing is compared; where it never is one, the two are
-    taken to differ.
+    Points at which the left side is not a real number are skipped; if there are no others, the two
+    are taken to differ.
 
     >>> x = sympy.Symbol("x", real=True)
     >>> disagreement([sympy.log(x**2)], [2 * sympy.log(sympy.Abs(x))])

@@ -1,4 +1,4 @@
-"""Real values decide which branch each selection of a graph takes at a point."""
+"""Which branch each selection of a graph takes at a point, decided by real values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REAL.dps = 30
 def real_less(a: Any, b: Any) -> bool | None:
     """a < b, or None if the two are too near to tell.
 
-    At random points two values are the same to the last digit only where they are one value.
+    At random points two values agree to the last digit only if they are the same value.
     """
     if a == b:
         return False
@@ -31,7 +31,7 @@ def real_exp(v: Any) -> Any:
 
 
 def real_undefined(name: str, *args: Any) -> Any:
-    """A smooth function that stands for an undefined one: it only decides branches."""
+    """A smooth function in place of an undefined one; it only decides branches."""
     draw = random.Random(name).uniform
     return REAL.cos(draw(-2, 2) + sum(draw(-2, 2) * a for a in args))
 
@@ -89,7 +89,7 @@ def real_value(node: Node, value: dict[int, Any], point: Point) -> Any:
 
 
 def branches(nodes: list[Node], order: list[int], point: Point) -> dict[int, int | None]:
-    """What each selection takes at the point; order holds all that conditions rest on."""
+    """The branch of each selection at the point; `order`: the nodes that conditions depend on."""
     value: dict[int, Any] = {}
     for i in order:
         value[i] = real_value(nodes[i], value, point)
@@ -97,7 +97,7 @@ def branches(nodes: list[Node], order: list[int], point: Point) -> dict[int, int
 
 
 def under_conditions(nodes: list[Node]) -> list[int]:
-    """The nodes that the conditions of selections rest on, operands first."""
+    """The nodes that the conditions of selections depend on, operands first."""
     used = {c for n in nodes if n.op == "select" for c in n.args[::2]}
     for i in reversed(range(len(nodes))):
         if i in used:

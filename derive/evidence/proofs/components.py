@@ -1,7 +1,7 @@
 """The components of any expression as SymPy objects, at given sizes.
 
-Written from the definition of each node, with the plain bodies of elementwise operations; it shares
-nothing with the calculus, so that SymPy's own derivatives can be held against it.
+Written from the definition of each node, with the plain bodies of elementwise operations.  It has
+no code in common with the calculus, so that SymPy's own derivatives of it are independent.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from ...language.reference import Sizes, extent, shape_of, values_of
 from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, dims, leaves
 from ...language.walk import topological
 from ...models.layers import Layer
+from .depth import nested
+from .symbols import Value, flat_components, gram_matrix, gram_names, symbols_of
 
-Value = Any  # an object array of SymPy expressions, or a tuple of values
 Bound = tuple[tuple[tuple[sympy.Symbol, Access], Node], ...]  # bound indices with their selectors
 
 
@@ -51,8 +52,8 @@ def to_sympy(
 
     A tuple stands for an element of a direct product.  The components of a variable x are the real
     symbols x_0_1, ..; class indices have no symbol and are given as integers by name.  A Gram
-    matrix is symmetric by its symbols.  Raises SpaceError where a size is missing, two variables
-    would share a symbol, or the expression is deeper than SymPy can go down.
+    matrix has equal symbols across its diagonal.  Raises SpaceError if a size is missing, two
+    variables would share a symbol, or the expression is too deep for SymPy's recursion.
 
     >>> from derive import R, dims, variable
     >>> n = dims("n")
@@ -72,25 +73,9 @@ def to_sympy(
         return _as_sympy(Components(sizes, indices or {}).of(node))
     except RecursionError:
         raise SpaceError(
-            f"an expression with {nested(node)} nested operations is deeper than SymPy "
-            "can go down; take the components of its parts, or its values by numbers"
+            f"an expression with {nested(node)} nested operations is too deep for SymPy's "
+            "recursion; take the components of its parts, or evaluate it at numbers"
         ) from None
-
-
-def nested(node: Node) -> int:
-    """How many products and functions of an expression stand within each other; sums do not count.
-
-    >>> from derive import R, dims, tanh, variable
-    >>> x = variable("x", R(dims("n")))
-    >>> nested(tanh(tanh(x) + x * x))
-    2
-    """
-    depth: dict[Node, int] = {}
-    for inner in topological(node):
-        counts = isinstance(inner, Elementwise) or len(inner.operands) > 1
-        own = counts and not isinstance(inner, LinearCombination)
-        depth[inner] = own + max((depth[x] for x in inner.operands), default=0)
-    return depth[node]
 
 
 def _as_sympy(value: Value) -> Any:
@@ -99,39 +84,11 @@ def _as_sympy(value: Value) -> Any:
     return sympy.ImmutableDenseNDimArray(value.ravel().tolist(), value.shape)
 
 
-def flat_components(value: Value) -> list[sympy.Expr]:
-    """All components in order."""
-    if isinstance(value, tuple):
-        return [entry for part in value for entry in flat_components(part)]
-    return list(value.ravel())
-
-
-def symbols_of(name: str, space: Space, sizes: Sizes, symmetric: bool = False) -> Value:
-    """The real symbols name_0_1, .. that stand for a variable's components."""
-    if isinstance(space, Product):
-        return tuple(
-            symbols_of(f"{name}_{k}_", factor, sizes) for k, factor in enumerate(space.factors)
-        )
-    assert isinstance(space, Real)
-    array = np.empty(shape_of(space, sizes), dtype=object)
-    for place in np.ndindex(*array.shape):
-        shown = sorted(place) if symmetric else place
-        array[place] = sympy.Symbol("_".join([name, *map(str, shown)]), real=True)
-    return array
-
-
-def gram_matrix(gram: Gram, count: int) -> sympy.Matrix:
-    """The Gram matrix, or its inverse, in symbols."""
-    space = Real((sympy.Integer(count),) * 2, (None, None))
-    matrix = sympy.Matrix(symbols_of(gram.name, space, {}, symmetric=True).tolist())
-    return matrix.inv(method="ADJ") if gram.inverted else matrix
-
-
 class Components(Reading[Value]):
-    """The components of expressions at some sizes and class indices; shared parts are kept.
+    """Components of expressions at some sizes and class indices; shared parts are kept.
 
-    With a seed every argmax is a place, that at a random point of this seed: near the point it does
-    not move.  Without one it is a list of conditions.
+    With a seed, every argmax is a fixed place, the one at a random point of this seed: it does not
+    move near the point.  Without a seed, it is a list of conditions.
     """
 
     def __init__(self, sizes: Sizes, indices: Mapping[str, Any], seed: int | None = None) -> None:
@@ -167,7 +124,7 @@ class Components(Reading[Value]):
         return value
 
     def place_of(self, node: Argmax) -> Value:
-        """Where the operand is largest at the random point: integers."""
+        """The place where the operand is largest at the random point, in integers."""
         variables = [x for x in topological(node) if isinstance(x, Variable)]
         point = {x: self._drawn(x) for x in variables}
         with np.errstate(all="ignore"):
@@ -175,7 +132,7 @@ class Components(Reading[Value]):
         return np.asarray(found, dtype=object)
 
     def _drawn(self, x: Variable) -> Value:
-        """A value of a variable that depends on its name and the seed alone."""
+        """A value of a variable that depends only on its name and the seed."""
         if isinstance(x.space, Indices):
             return np.asarray(self.indices[x.name])
         random = np.random.default_rng([*x.name.encode(), self.seed or 0])
@@ -230,7 +187,7 @@ class Components(Reading[Value]):
         raise TypeError("Jet is uninterpreted and has no components")
 
     def argmax(self, node: Argmax) -> Value:
-        """For each entry a list of conditions: the first true one is at the first largest value."""
+        """For each entry a list of conditions; the first that holds is the first maximum."""
         if self.seed is not None:
             return self.place_of(node)
         assert isinstance(node.space, Indices)
@@ -255,17 +212,6 @@ class Components(Reading[Value]):
         return result
 
 
-def gram_names(nodes: list[Node]) -> dict[str, Gram]:
-    found: dict[str, Gram] = {}
-    for node in nodes:
-        for leaf in leaves(node.space):
-            for gram in leaf.grams if isinstance(leaf, Real) else ():
-                if gram is not None:
-                    found[gram.name] = Gram(gram.name)
-                    found[f"{gram.name}_inverse"] = Gram(gram.name, inverted=True)
-    return found
-
-
 def _array(space: Space) -> Real:
     assert isinstance(space, Real)
     return space
@@ -278,13 +224,13 @@ def _objects(rows: list[list[sympy.Expr]]) -> Value:
 def _first_largest(
     node: Argmax, values: Mapping[sympy.Symbol, Any], at: Components
 ) -> dict[tuple[int, ...], sympy.Basic]:
-    """For each place of a window the condition that its first largest entry is there."""
+    """For each place of a window, the condition that its first largest entry is there."""
     array, reads = at[node.operand], {}
     for window in _grid(node.summed, node.form, at):
         read = _place(node.form.slots[0], {**values, **window}, at)
         if _inside(read, array.shape):
             reads[tuple(int(k) for k in window.values())] = array[read]
-    alone = len(node.summed) == 1  # then the conditions are asked in the order of the places
+    alone = len(node.summed) == 1  # conditions are then tested in order of the places
     return {
         place: sympy.And(
             *(x > other for before, other in reads.items() if before < place and not alone),

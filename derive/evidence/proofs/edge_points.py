@@ -1,13 +1,13 @@
-"""Points at the edge of a layer, and what its formula is there, to hundreds of digits.
+"""Points at the edge of a layer, and the values of its formula there, to hundreds of digits.
 
 zero             states and parameters are zero
 whole numbers    states are 0, 1, -1 and the numbers at which conditions hold with equality,
                  parameters are 0, 1, -1
-far out          states are some 30, and some 800, of both signs: beyond where exp(x) is a number
+far out          states are about 30, and about 800, of both signs: exp(x) overflows
 
-The formula is evaluated by the plain bodies of its operations.  A derivative is the difference
-quotient of values, from the right and from the left: where the two agree it exists, and the
-calculus has no part in it.
+The formula is evaluated by the plain bodies of its operations.  A derivative is a difference
+quotient of values, from the right and from the left; it exists where the two agree.  The calculus
+is not used.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ...language.spaces import Indices, Product, Real, Space
 from ...language.walk import topological
 from ...models.layers import Layer
 
-DIGITS = 400  # 1 + erf(-38) cancels 330 of them
-STEP = mp.mpf(10) ** -40  # of a quotient
-SAME = mp.mpf(10) ** -12  # of two that agree: above STEP^(1/3), the gap of x |x|^(1/3) at 0
-FINER = mp.mpf(10) ** -10  # of STEP: by it a gap that is the step's own shrinks
+DIGITS = 400  # 1 + erf(-38) loses 330 of them
+STEP = mp.mpf(10) ** -40  # of a difference quotient
+SAME = mp.mpf(10) ** -12  # gap of two that agree: above STEP^(1/3), that of x |x|^(1/3) at 0
+FINER = mp.mpf(10) ** -10  # factor for a smaller step, by which a gap due to the step shrinks
 NUDGE = mp.mpf(10) ** -40
 FAR = (30.0, 800.0)
 Values = Mapping[Variable, Value]
@@ -63,7 +63,7 @@ def edge_points(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[EdgePoint
 
 @dataclass(frozen=True)
 class Numbers:
-    """These numbers one after the other, from one of them on."""
+    """A source that cycles through these numbers, from one of them on."""
 
     numbers: tuple[float, ...]
     first: int = 0
@@ -74,7 +74,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Entries:
-    """Random numbers of float32 between two; of changing signs where they alternate."""
+    """A source of random float32 numbers between two bounds, with alternating signs if wanted."""
 
     least: float
     most: float
@@ -91,7 +91,7 @@ Source = Numbers | Entries
 def _values(
     layer: Layer, sizes: Sizes, random: np.random.Generator, states: Source, parameters: Source
 ) -> Values:
-    """States and parameters from their sources, masks 0 and 1, all else moderate and positive."""
+    """States and parameters from their sources, masks of 0 and 1, others moderate and positive."""
     values: dict[Variable, Value] = {}
     for argument in layer.arguments:
         x, source = argument.variable, Entries(0.25, 1.25)
@@ -135,7 +135,7 @@ def _grams(layer: Layer, sizes: Sizes) -> dict[Variable, Value]:
 def exactly(
     nodes: Sequence[Node], values: Values, sizes: Sizes, digits: int = DIGITS
 ) -> list[Array]:
-    """All entries of each expression, multiprecision numbers; NaN where a formula has no value."""
+    """All entries of each expression in multiple precision; NaN where a formula has no value."""
     with mp.workdps(digits), np.errstate(all="ignore"):
         found = values_of(nodes, {x: _exact(x.space, v) for x, v in values.items()}, sizes)
         return [_flat(value) for value in found]
@@ -165,9 +165,9 @@ def moved(space: Space, value: Value, h: Any, v: Value) -> Value:
 
 @dataclass(frozen=True)
 class Local:
-    """An expression's entries and its derivative's along a direction, NaN where there is none.
+    """The entries of an expression and of its derivative along a direction, NaN if there is none.
 
-    The derivative is a quotient of values; where those of the two sides differ, there is none.
+    The derivative is a difference quotient; where those of the two sides differ, there is none.
     """
 
     value: Array
@@ -175,7 +175,7 @@ class Local:
 
 
 def local(node: Node, values: Values, sizes: Sizes, along: Values, step: Any = STEP) -> Local:
-    """What an expression is at a point."""
+    """Evaluate an expression and its derivative at a point."""
     with mp.workdps(DIGITS):
         there = [
             {**values, **{x: moved(x.space, values[x], h, v) for x, v in along.items()}}
@@ -190,16 +190,16 @@ def local(node: Node, values: Values, sizes: Sizes, along: Values, step: Any = S
 
 
 def nudged(values: Values) -> Values:
-    """The point with every number moved by the share NUDGE of itself, up or down."""
+    """The point with every number changed by the factor 1 + NUDGE or 1 - NUDGE."""
     random = np.random.default_rng(0)
     with mp.workdps(DIGITS):
         return {x: _nudged(random, x.space, v) for x, v in values.items()}
 
 
 def sensitivity(here: Sequence[Any], there: Sequence[Any]) -> float:
-    """How much entries differ between a point and the nudged one, over the share.
+    """The difference of entries between a point and the nudged one, divided by NUDGE.
 
-    Of the entries that are compared: what others do, far larger ones, allows nothing here.
+    Only of the entries that are compared: others, which may be far larger, allow no error here.
     """
     with mp.workdps(DIGITS):
         moves = [abs(a - b) / NUDGE for a, b in zip(there, here, strict=True)]
@@ -216,10 +216,10 @@ def _nudged(random: np.random.Generator, space: Space, value: Value) -> Value:
 
 
 def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | None:
-    """A component in which D by x is another number than the quotient at an edge, if there is one.
+    """A component in which D by x differs from the difference quotient at an edge, if there is one.
 
-    Another number is one whose gap to the quotient stays where the step is finer, and what is no
-    number where the quotient is one.  Where there is no quotient nothing is said.
+    It differs if the gap does not shrink with a finer step, or if it is not a number although the
+    quotient is one.  Points without a quotient are skipped.
     """
     derived, random = layer.derivative(x.name), np.random.default_rng(seed)
     for point in edge_points(layer, sizes, seed):
@@ -236,9 +236,9 @@ def differing(layer: Layer, x: Variable, sizes: Sizes, seed: int = 0) -> int | N
 
 
 def _derived_at(derived: LinearMap, values: Values, sizes: Sizes) -> Array:
-    """Its entries, exactly; where the plain formula is no number, what is computed by convention.
+    """Its entries, exactly; where the plain formula has no value, those of the stable form.
 
-    Such as of the norm at zero, the derivative of which is 0 there in the stable form alone.
+    An example is the norm at zero: only in the stable form is its derivative 0 there.
     """
     (found,) = exactly([derived.body], values, sizes)
     if not all(mp.isfinite(entry) for entry in found):
@@ -250,7 +250,7 @@ def _derived_at(derived: LinearMap, values: Values, sizes: Sizes) -> Array:
 
 
 def _gaps(layer: Layer, point: EdgePoint, along: Values, found: Array, step: Any) -> list[Any]:
-    """How far a derivative is from the quotient, relative to it; 0 where there is no quotient."""
+    """The relative gap between a derivative and the quotient; 0 where there is no quotient."""
     expected = local(layer.output, point.values, point.sizes, along, step).slope
     with mp.workdps(DIGITS):
         return [_gap(a, b) for a, b in zip(found, expected, strict=True)]

@@ -1,13 +1,12 @@
-"""Whether two expressions, or two maps, are equal, and how that is known."""
+"""Whether two expressions, or two maps, are equal, and by what evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-import mpmath as mp
 import numpy as np
 import sympy
 
@@ -16,23 +15,20 @@ from ...language.expressions import Argmax, Elementwise, Node, Variable, variabl
 from ...language.mistakes import SpaceError, called
 from ...language.normal_form import normal
 from ...language.reference import Array, Sizes, Value, shape_of
-from ...language.spaces import Indices, Product, Real, Space
+from ...language.spaces import Indices
 from ...language.walk import topological
 from ...models.validity import extents_of
 from . import field
-from .components import Components, flat_components, gram_names, nested
-from .edge_points import DIGITS, exactly
-from .proof import NESTED, fitting
+from .components import Components
+from .depth import NESTED, nested
+from .numerical_difference import Indexed, are_apart
+from .proof import fitting
+from .symbols import flat_components
 
 Item: TypeAlias = Node | LinearMap | BilinearMap
-Indexed: TypeAlias = "dict[Variable, Array]"
 Key = TypeVar("Key", bound=Node)
-
-SCALES = (1.0, 1e-3, 20.0)  # of drawn entries; 1 + erf(-30) cancels 390 of DIGITS, no more
-FEW = 60  # digits in which points are looked for; a difference counts if more digits confirm it
-APART = mp.mpf(10) ** -9  # a relative difference: DIGITS leave many more right where none is lost
-CASES = 32  # settings of class indices that are tried: more are not decided
-PLACES = 96  # the same of argmaxes, which are only compared exactly: two of two rows of three
+CASES = 32  # values of class indices that are tried; with more, nothing is decided
+PLACES = 96  # the same for places of argmaxes; two argmaxes over two rows of three have 81
 BRANCHING = (
     sympy.Piecewise,
     sympy.Abs,
@@ -49,7 +45,7 @@ LIMITED = (sympy.asin, sympy.acos, sympy.acosh, sympy.atanh)  # defined for some
 
 @dataclass(frozen=True)
 class Equality:
-    """What is known of two expressions; it is true where they are equal for sure."""
+    """What is known about two expressions; true only if they are known to be equal."""
 
     holds: bool
     reason: str
@@ -72,17 +68,17 @@ OTHER_SPACES = Equality(False, "of different spaces")
 
 @called
 def equal(left: Item, right: Item, seed: int = 0) -> Equality:
-    """Whether two expressions, or two linear or bilinear maps, are one function, and why.
+    """Whether two expressions, or two linear or bilinear maps, are the same function, and why.
 
-    "one normal form" holds for all sizes: the two are one by the laws of sums and products.
+    "one normal form" holds for all sizes: the laws of sums and products make the two identical.
     "proved in a prime field" is an identity in exact arithmetic at random points, at sizes 2 and
     3, for all class indices and places of an argmax, up to poles (Schwartz 1980, Zippel 1979).
-    "differs at a point": their values at a drawn point are far apart, or one has none there.  What
-    is neither is "not decided": a law of sin or of an uninterpreted function, branches (relu) that
-    are not written alike, logarithms and roots of other numbers, more than NESTED operations
-    within each other.
+    "differs at a point": their values at a random point are far apart, or only one has a value.
+    All else is "not decided": a law of sin or of an uninterpreted function, branches (relu) that
+    are written differently, logarithms and roots of different numbers, more than NESTED nested
+    operations.
 
-    Raises SpaceError for what is no expression and no map.
+    Raises SpaceError for anything other than an expression or a map.
 
     >>> from derive import R, dims, inner, norm, tanh, variable
     >>> n = dims("n")
@@ -96,7 +92,7 @@ def equal(left: Item, right: Item, seed: int = 0) -> Equality:
         if not isinstance(item, (Node, LinearMap, BilinearMap)):
             raise SpaceError(
                 "equal: expected two expressions or two maps, as in equal(x + y, y + x), got "
-                f"{item!r}; a number is written as an expression, 3 as 0 * x + 3"
+                f"{item!r}; write a number as an expression, 3 as 0 * x + 3"
             )
     if _spaces(left) != _spaces(right):
         return OTHER_SPACES
@@ -114,7 +110,7 @@ def _spaces(item: Item) -> tuple[object, ...]:
 
 
 def _bodies(left: Item, right: Item) -> tuple[Node, Node]:
-    """Both as expressions of the same variables."""
+    """Both as expressions in the same variables."""
     taken = [x for item in (left, right) for x in variables_of(_body(item))]
     found: list[Node] = [_body(left), _body(right)]
     for own, other in zip(_slots(left), _slots(right), strict=True):
@@ -140,19 +136,19 @@ def _compared(left: Node, right: Node, seed: int) -> Equality:
     cases = [(sizes, indexed) for sizes, settings in chosen for indexed in settings]
     all_tried = bool(cases) and all(len(settings) <= CASES for _, settings in chosen)
     try:
-        if any(_are_apart(left, right, sizes, indexed, seed) for sizes, indexed in cases):
+        if any(are_apart(left, right, sizes, indexed, seed) for sizes, indexed in cases):
             return DIFFERS
         deep = max(nested(left), nested(right)) > NESTED
         if deep or not all_tried:
             return UNDECIDED
         proved = all(_are_one(left, right, sizes, indexed, seed) for sizes, indexed in cases)
-    except (ArithmeticError, TypeError):  # no point where both are defined; uninterpreted
+    except (ArithmeticError, TypeError):  # nowhere both defined; uninterpreted
         return UNDECIDED
     return PROVED if proved else UNDECIDED
 
 
 def _small_sizes(*roots: Node) -> Iterator[Sizes]:
-    """Two choices of unequal sizes, as far as there are any."""
+    """Up to two choices of unequal sizes."""
     spaces = [node.space for node in topological(*roots)]
     extents = list(dict.fromkeys(extent for space in spaces for extent in extents_of(space)))
     symbols = sorted({s for extent in extents for s in extent.free_symbols}, key=str)
@@ -161,13 +157,13 @@ def _small_sizes(*roots: Node) -> Iterator[Sizes]:
 
 
 def _settings(left: Node, right: Node, sizes: Sizes) -> list[Indexed]:
-    """All values of the class indices, and no more than one beyond CASES."""
+    """All values of the class indices, cut off after CASES + 1."""
     own = [x for x in variables_of(left, right) if isinstance(x.space, Indices)]
     return _all_indices(own, sizes, CASES)
 
 
 def _all_indices(own: Sequence[Key], sizes: Sizes, most: int) -> list[dict[Key, Array]]:
-    """All values of these together, and no more than one beyond so many."""
+    """All joint values of these, cut off after most + 1."""
     each = [_index_arrays(x.space, sizes) for x in own if isinstance(x.space, Indices)]
     every = product(*(islice(values, most + 1) for values in each))
     return [dict(zip(own, values, strict=True)) for values in islice(every, most + 1)]
@@ -179,25 +175,22 @@ def _index_arrays(space: Indices, sizes: Sizes) -> Iterator[Array]:
     return (np.reshape(entries, shape) for entries in every)
 
 
-# --- exactly
-
-
 class _Placed(Components):
-    """Components with every argmax at a place that is given, wherever the operand is largest."""
+    """Components with every argmax at a given place, wherever the operand is largest."""
 
     def __init__(self, sizes: Sizes, indexed: Indexed, places: Mapping[Argmax, Array]) -> None:
         super().__init__(sizes, {x.name: value for x, value in indexed.items()}, seed=0)
         self._places = places
 
     def place_of(self, node: Argmax) -> Value:
-        """As given."""
+        """The given place."""
         return np.asarray(self._places[node], dtype=object)
 
 
 def _are_one(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
-    """Whether components and domains are one, at every place that an argmax may have.
+    """Whether components and domains agree, at every place that an argmax may have.
 
-    What holds at every one of them, such as of a maximum that cancels, holds without conditions.
+    What holds for every place, such as an identity from which a maximum cancels, holds always.
     """
     own = [node for node in topological(left, right) if isinstance(node, Argmax)]
     settings = _all_indices(own, sizes, PLACES)
@@ -207,7 +200,7 @@ def _are_one(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int)
 
 
 def _agree(left: Node, right: Node, components: Components, seed: int) -> bool:
-    """Components are one, or are without branches and differ by zero; their domains are one."""
+    """Components are identical, or without branches and provably equal; so are their domains."""
     pair = [flat_components(components.of(node)) for node in (left, right)]
     unlike = [(a, b) for a, b in zip(*pair, strict=True) if a != b]
     if any(a.has(*BRANCHING) or b.has(*BRANCHING) for a, b in unlike):
@@ -218,9 +211,9 @@ def _agree(left: Node, right: Node, components: Components, seed: int) -> bool:
 
 
 def _domain(root: Node, components: Components) -> set[sympy.Basic]:
-    """What must be positive, or in the range of an inverse function, for a value to be there.
+    """What must be nonnegative, or in the domain of an inverse function, for a value to exist.
 
-    Of each operation as it is written: SymPy makes exp(log(x)) the number x at once.
+    Taken from each operation as it is written, since SymPy simplifies exp(log(x)) to x.
     """
     return {
         limit
@@ -240,64 +233,3 @@ def _wanted(body: sympy.Expr) -> list[sympy.Expr]:
 
 def _put(wanted: sympy.Expr, node: Elementwise, entries: tuple[sympy.Expr, ...]) -> sympy.Expr:
     return wanted.xreplace(dict(zip(node.operation.arguments, entries, strict=True)))
-
-
-# --- by numbers
-
-
-def _are_apart(left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int) -> bool:
-    """The values of the two at a drawn point differ, or one of them has none there.
-
-    More digits say the same: what too few of them make of a difference does not stay.
-    """
-    return any(
-        all(
-            _places_apart(left, right, point, sizes, digits) for digits in (FEW, DIGITS, 2 * DIGITS)
-        )
-        for point in _points(left, right, sizes, indexed, seed)
-    )
-
-
-def _places_apart(
-    left: Node, right: Node, point: Mapping[Variable, Value], sizes: Sizes, digits: int
-) -> set[int]:
-    pair = exactly([left, right], point, sizes, digits)
-    with mp.workdps(digits):
-        return {k for k, (a, b) in enumerate(zip(*pair, strict=True)) if _is_other(a, b)}
-
-
-def _is_other(a: Any, b: Any) -> bool:
-    """Two numbers that are apart, or a number and none; an infinity may be one by rounding."""
-    if mp.isfinite(a) and mp.isfinite(b):
-        return bool(abs(a - b) > APART * (1 + abs(a)))
-    return bool(mp.isfinite(a) and mp.isnan(b)) or bool(mp.isnan(a) and mp.isfinite(b))
-
-
-def _points(
-    left: Node, right: Node, sizes: Sizes, indexed: Indexed, seed: int
-) -> Iterator[dict[Variable, Value]]:
-    """Moderate, small and large entries: of both signs, with these turned, and positive."""
-    variables, random = variables_of(left, right), np.random.default_rng(seed)
-    grams = gram_names(topological(left, right))
-    for scale in SCALES:
-        drawn = {x: _drawn(x.space, sizes, random, scale) for x in variables if x not in indexed}
-        for turn in (lambda v: v, np.negative, np.abs):
-            point = {x: _turned(turn, value) for x, value in drawn.items()}
-            point |= {
-                x: np.eye(len(drawn[x])) * (0.5 if grams[x.name].inverted else 2.0)
-                for x in drawn
-                if x.name in grams
-            }
-            yield point | indexed
-
-
-def _drawn(space: Space, sizes: Sizes, random: np.random.Generator, scale: float) -> Value:
-    if isinstance(space, Product):
-        return tuple(_drawn(factor, sizes, random, scale) for factor in space.factors)
-    assert isinstance(space, Real)
-    shape = shape_of(space, sizes)
-    return scale * random.uniform(0.5, 1.5, shape) * random.choice([-1.0, 1.0], shape)
-
-
-def _turned(turn: Any, value: Value) -> Value:
-    return tuple(_turned(turn, v) for v in value) if isinstance(value, tuple) else turn(value)

@@ -52,7 +52,7 @@ from .scalar_graph import Graph
 from .scalar_rules import insert
 
 DRAWS = 4096  # points tried before a function is called undefined: some 10 independent roots
-DRAWS_PER_TOWER = 256  # a constant that is no square in one tower may be one in the next
+DRAWS_PER_TOWER = 256  # a constant that is not a square in one tower may be one in the next
 
 
 class NoPoint(ArithmeticError):
@@ -60,7 +60,7 @@ class NoPoint(ArithmeticError):
 
 
 def selections(graph: Graph, roots: list[int]) -> int:
-    """The largest number of selections with more than one branch that one root rests on."""
+    """The largest number of selections with more than one branch that a root depends on."""
     below: list[int] = []
     for i, node in enumerate(graph.nodes):
         own = 1 << i if node.op == "select" and len(node.args) > 2 else 0
@@ -69,7 +69,7 @@ def selections(graph: Graph, roots: list[int]) -> int:
 
 
 def points_for(graph: Graph, roots: list[int], points: int) -> int:
-    """More points for branches and for roots, as the docstring of the module says."""
+    """More points for branches and for roots, as described in the module's docstring."""
     bases = (graph.nodes[n.args[0]].op for n in graph.nodes if n.op == "root")
     rooted = any(op not in ("num", "pi") for op in bases)
     branching = selections(graph, roots)
@@ -95,7 +95,7 @@ def defined_values(graph: Graph, roots: list[int], seed: int, points: int) -> It
 
 
 def nonzero(graph: Graph, roots: list[int], seed: int, points: int) -> Iterator[list[int]]:
-    """At each point in turn the numbers of the roots that are not zero there."""
+    """For each point, the numbers of the roots that are not zero there."""
     if roots:
         for row in defined_values(graph, roots, seed, points_for(graph, roots, points)):
             yield [i for i, value in enumerate(row) if value]
@@ -156,14 +156,14 @@ def differences(
     seed: int = 0,
     points: int = 2,
 ) -> list[int | None]:
-    """`difference` of every pair, at the same points, so that what the pairs share is shared.
+    """`difference` of every pair, at the same points, so that shared parts are evaluated once.
 
     >>> x, y = sympy.symbols("x y", real=True)
     >>> differences([([x], [x]), ([x, y**2], [x, y])])
     [None, 1]
     """
     if any(len(left) != len(right) for left, right in pairs) or points < 1:
-        raise ValueError("expected pairs of as many components each, and at least 1 point")
+        raise ValueError("expected pairs with equal numbers of components, and at least 1 point")
     graph = Graph()
     left = insert_all(graph, [entry for pair in pairs for entry in pair[0]])
     right = insert_all(graph, [entry for pair in pairs for entry in pair[1]])

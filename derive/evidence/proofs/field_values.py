@@ -66,7 +66,7 @@ def field_value(node: Node, x: dict[int, int], p: int, point: Point) -> int:
 def needed(
     nodes: list[Node], used: set[int], chosen: dict[int, int | None]
 ) -> tuple[list[int], set[int]]:
-    """The nodes to evaluate in one field, operands first, and those wanted in the field below."""
+    """The nodes to evaluate in one field, operands first, and those needed in the field below."""
     order: list[int] = []
     below: set[int] = set()
     for i in range(max(used, default=-1), -1, -1):

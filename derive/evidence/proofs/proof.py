@@ -1,11 +1,11 @@
 """Every derived map against the component-wise derivative that SymPy takes by itself, exactly.
 
-The calculus is told nothing here: SymPy differentiates the components of the layer, as it was
-rewritten; that these are those of the formula as declared is a verdict of its own.  The derived map
-is written in components, and exact arithmetic at random points of a prime field decides whether the
-two are one function (see `field`).  Where a branch of an elementwise function holds at one point
-alone, which no random point meets, the differential quotient of the function decides (see
-`quotients`), and at zeros and far out that of the whole layer (see `edge_points`).
+The calculus is not used here: SymPy differentiates the components of the rewritten layer; a verdict
+of its own says whether these equal those of the declared formula.  The derived map is written in
+components, and exact arithmetic at random points of a prime field decides whether the two are the
+same function (see `field`).  Where a branch of an elementwise function holds at a single point,
+which no random point hits, the difference quotient of the function decides (see `quotients`); at
+zeros and far out, that of the whole layer does (see `edge_points`).
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from ...language.walk import topological
 from ...models.layers import Layer, require_layer
 from . import field, quotients
 from .agreement import disagreement
-from .components import Components, flat_components, gram_matrix, nested
+from .components import Components
+from .depth import NESTED, nested
 from .edge_points import differing
+from .symbols import flat_components, gram_matrix
 
 Sizes = Mapping[sympy.Symbol, int]
 
 
-NESTED = 64  # nested operations: SymPy goes down them by recursion, fields get larger
-
-
 class Undecided(ArithmeticError):
-    """Whether a layer's maps are its derivatives is not decided: it is too deep for that, or has
-    too many roots and logarithms for a random point at which all have a value."""
+    """The proof of a layer's maps is not decided: the layer is too deep, or has so many roots and
+    logarithms that no random point was found at which all have a value."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Verdict:
 
     @property
     def proved(self) -> bool:
-        """The derived map is the derivative."""
+        """Whether the derived map is the derivative."""
         return self.differs_at is None
 
 
@@ -58,8 +57,8 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
     """All first and second order maps of a layer and their adjoints, at sizes 2 and 3.
 
     Source of the maps: thesis sections 2.2 and 2.3; of the method: Schwartz 1980, Zippel 1979.
-    Raises Undecided for a layer of more than NESTED nested operations, and for one with
-    so many roots and logarithms, or such rare ones, that no random point has a value of all.
+    Raises Undecided for a layer of more than NESTED nested operations, and for one with so many
+    roots and logarithms, or such restrictive ones, that all are defined at no random point.
     """
     require_layer("prove", layer)
     try:
@@ -70,7 +69,7 @@ def prove(layer: Layer, seed: int = 0) -> list[Verdict]:
 
 
 def _at_equalities(layer: Layer) -> Iterator[Verdict]:
-    """The derivatives of the layer's operations where a branch on an equality is taken."""
+    """Verdicts on derivatives of operations at points where a branch on an equality is taken."""
     nodes = (node for node in topological(layer.output) if isinstance(node, Elementwise))
     for psi in dict.fromkeys(node.operation for node in nodes):
         for place, error in quotients.errors(psi):
@@ -78,23 +77,21 @@ def _at_equalities(layer: Layer) -> Iterator[Verdict]:
 
 
 def small_sizes(layer: Layer) -> list[dict[sympy.Symbol, int]]:
-    """Two choices of unequal sizes 2 and 3, some larger where an extent would be below 1."""
+    """Two choices of unequal sizes 2 and 3, some larger if an extent would be below 1."""
     return [_fitting(layer, shift) for shift in range(2 if layer.sizes else 1)]
 
 
 def _fitting(layer: Layer, shift: int) -> dict[sympy.Symbol, int]:
     found = fitting(layer.sizes, layer.derived_extents, shift)
     if found is None:
-        raise SpaceError(
-            f"layer {layer.name}: no sizes of a few entries make every extent at least 1"
-        )
+        raise SpaceError(f"layer {layer.name}: no small sizes make every extent at least 1")
     return found
 
 
 def fitting(
     symbols: Sequence[sympy.Symbol], extents: Sequence[sympy.Expr], shift: int
 ) -> dict[sympy.Symbol, int] | None:
-    """The sizes 2, 3, 2, .. or 3, 2, 3, .. with the least in all added that makes extents fit."""
+    """The sizes 2, 3, 2, .. or 3, 2, 3, .., increased by the least total that makes extents fit."""
     least = {size: 2 + (k + shift) % 2 for k, size in enumerate(symbols)}
     for more in range(8):
         for raised in combinations_with_replacement(symbols, more):
@@ -105,7 +102,7 @@ def fitting(
 
 
 def prove_at(layer: Layer, sizes: Sizes, seed: int = 0) -> Iterator[Verdict]:
-    """The verdicts at these sizes."""
+    """All verdicts at these sizes."""
     _check_depth(layer)
     oracle = Oracle(layer, sizes, seed)
     shown = ", ".join(f"{size}={count}" for size, count in sizes.items())
@@ -135,7 +132,7 @@ def _without_point(layer: Layer) -> str:
 
 
 def _check_depth(layer: Layer) -> None:
-    """Raises Undecided where products and functions, sums do not count, are nested too deep."""
+    """Raises Undecided if products and functions are nested too deep; sums do not count."""
     depth = nested(layer.output)
     if depth > NESTED:
         raise Undecided(
@@ -147,7 +144,7 @@ def _check_depth(layer: Layer) -> None:
 
 
 class Oracle:
-    """The components of a layer, each argmax a fixed place, and what SymPy's own `diff` makes."""
+    """The components of a layer, each argmax a fixed place, and SymPy's derivatives of them."""
 
     def __init__(self, layer: Layer, sizes: Sizes, seed: int = 0) -> None:
         self.layer, self.sizes = layer, sizes
@@ -165,7 +162,7 @@ class Oracle:
         return flat_components(self._components.of(node))
 
     def rewritten_differs_at(self, seed: int) -> int | None:
-        """The component in which the declared formula is not the one that is derived."""
+        """The first component in which declared and rewritten formula differ, or None."""
         declared = self.components_of(self.layer.output)
         exact = field.differences([(declared, self.output)], seed=seed)[0]
         return None if exact is None else disagreement(declared, self.output, seed)
@@ -188,7 +185,7 @@ class Oracle:
         return sympy.Matrix(len(self.output), len(columns), entries)
 
     def partial(self, i: int, *by: sympy.Symbol) -> sympy.Expr:
-        """d^k f_i by these symbols, by SymPy's diff, in SymPy's manner in one order of symbols."""
+        """d^k f_i by these symbols, by SymPy's `diff`; sorted, since derivatives commute."""
         key = (i, *sorted(by, key=str))
         if key not in self._partials:
             *lower, last = key
@@ -239,7 +236,7 @@ def _times(matrix: sympy.Matrix, vector: list[sympy.Expr]) -> list[sympy.Expr]:
 
 
 def some_indices(space: Indices, sizes: Sizes) -> Any:
-    """Class indices in their range, all of them in turn where there are so many."""
+    """Class indices in their range, each of them at least once if there is room."""
     bound = int(space.bound.subs(sizes))
     shape = tuple(int(extent.subs(sizes)) for extent in space.shape)
     if not shape:

@@ -1,7 +1,7 @@
-"""Derivatives at the points where a branch on an equality is taken: no random point meets them.
+"""Derivatives at points where a branch on an equality is taken, which no random point hits.
 
-The differential quotient of the body around such a point, in multiple precision, against the body
-of the derivative there.
+The difference quotient of the body around such a point, in multiple precision, is compared with the
+body of the derivative there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ...language.scalars.operations import Operation
 
 DIGITS = 200
 STEP = 1e-20
-NEAR = 1e-12  # a difference is off by STEP^2; of 200 digits (e^t - 1 - t)/t^2 and STEP cancel 60
+NEAR = 1e-12  # a difference has the error STEP^2; (e^t - 1 - t)/t^2 and STEP lose 60 of 200 digits
 
 
 def errors(psi: Operation) -> Iterator[tuple[str, float]]:
-    """What each derivative to the second is off by where an equality holds, by its place."""
+    """The errors of the first and second derivatives where an equality holds, by place."""
     for f in (psi, *_derivatives(psi)):
         for k, x in enumerate(psi.arguments):
             for point in dict.fromkeys(points_of(f.body)):
@@ -36,7 +36,7 @@ def _derivatives(psi: Operation) -> list[Operation]:
 
 
 def _error(f: Operation, derived: Operation, x: sympy.Symbol, point: Point) -> float:
-    """Relative to the derivative where that is large."""
+    """The error, relative to the derivative if that is large."""
     with mp.workdps(DIGITS):
         at = _place(f, point)
         above, below = (_value(f, {**at, x: at[x] + h}) for h in (mp.mpf(STEP), -mp.mpf(STEP)))
@@ -46,7 +46,7 @@ def _error(f: Operation, derived: Operation, x: sympy.Symbol, point: Point) -> f
 
 
 def _place(f: Operation, point: Point) -> dict[sympy.Symbol, Any]:
-    """A point on the equality, the other arguments somewhere."""
+    """A point on the equality, with arbitrary values of the other arguments."""
     others = {y: mp.mpf(k + 2) / 7 for k, y in enumerate(f.arguments) if y != point.x}
     return {**others, point.x: evaluate(point.c, others, Multiprecision())}
 

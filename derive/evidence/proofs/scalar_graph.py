@@ -1,4 +1,4 @@
-"""Scalar expressions as one graph of few operations, equal parts once."""
+"""Scalar expressions as one graph of a few operations, in which equal parts occur once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Node(NamedTuple):
 
 
 class Graph:
-    """Expressions as numbered nodes, equal ones once, operands before their use."""
+    """Expressions as numbered nodes, each distinct one once, operands before their use."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -74,7 +74,7 @@ class Graph:
         return self.opaque("tan_half", -1, u)
 
     def power(self, u: int, r: Fraction) -> int:
-        """u**r for a rational number r; a fractional power wants u > 0."""
+        """u**r for a rational number r; a fractional power needs u > 0."""
         op, args, n = self.nodes[u]
         if r.denominator == 1:
             return self.node("pow", u, data=r.numerator)

@@ -1,4 +1,4 @@
-"""One rule for each class of SymPy: the node of an expression from the nodes of its operands."""
+"""One rule for each SymPy class: the node of an expression from the nodes of its operands."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ EMITTED_BY = "update it with: derive build"
 DERIVED_BY = (
     "update it with: derive latex --out generated && derive latex --generic --out generated"
 )
-OF_NO_LAYER = "remove what is of no layer"
+OF_NO_LAYER = "remove those: no layer has them"
 
 
 def add(verbs: Verbs) -> None:
@@ -29,10 +29,10 @@ def add(verbs: Verbs) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help="for the kernels (default: kernels/ by FILE.py; generated: as derive.generated.NAME)",
+        help="for the kernels (default: kernels/ beside FILE.py)",
     )
     build.add_argument(
-        "--check", action="store_true", help="only tell whether generated/ is current"
+        "--check", action="store_true", help="only report whether generated/ is current"
     )
     add_json(build)
 

@@ -1,4 +1,4 @@
-"""derive cache: the kernels that `compile()` of a layer has kept."""
+"""derive cache: the kernels that `compile()` of a layer has built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..cache import Entry, clear, entries
+from ..cache_entries import Entry, clear, entries
 from ..cache_folder import place
 from .options import Verbs, add_json, add_verb
 from .reports import report, say
@@ -16,8 +16,8 @@ WHERE = "default: $LAYERWISE_CACHE, $XDG_CACHE_HOME/layerwise, ~/.cache/layerwis
 
 def add(verbs: Verbs) -> None:
     """The verb cache."""
-    cache = add_verb(verbs, "cache", "the kernels that compile() of a layer has kept", _cache)
-    cache.add_argument("action", choices=["list", "clear"], help="show what is there, or remove it")
+    cache = add_verb(verbs, "cache", "the kernels that compile() of a layer has built", _cache)
+    cache.add_argument("action", choices=["list", "clear"], help="show the entries, or remove them")
     cache.add_argument("--folder", metavar="DIR", type=Path, help=WHERE)
     add_json(cache)
 
@@ -38,12 +38,12 @@ def _cache(options: argparse.Namespace) -> int:
 
 
 def _inside(path: Path) -> str:
-    """What is in an entry that is left, and why it is."""
+    """Why an entry was not removed: what else is in it."""
     try:
         names = sorted(file.name for file in path.iterdir())
     except OSError as error:
-        return f"and not be read: {error.strerror}"
-    return f"it has {', '.join(names)}" if names else "its folder can't be written to"
+        return f"nor can it be read: {error.strerror}"
+    return f"it holds {', '.join(names)}" if names else "its folder can't be written to"
 
 
 def _lines(folder: Path, found: Sequence[Entry], size: int, what: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from .reports import report, say
 ROWS = "\n".join(
     [
         "Points are drawn at random.  A row is the worst case of one law: its error, relative to",
-        "the largest entry, and the error that the analysis of rounding allows.  f is the layer,",
+        "the largest entry, and the error that the rounding analysis allows.  f is the layer,",
         "D v its derivative along v, D* the adjoint, h a small step.  Of a recurrent network J is",
         "the weighted sum of the losses, T the number of steps.",
         "",
@@ -36,16 +36,16 @@ def add(verbs: Verbs) -> None:
     summary = "laws of maps and kernels; exit status 1 on any failure"
     verb = add_verb(verbs, "check", summary, _check, ROWS)
     verb.add_argument("layers", nargs="?", metavar="LAYERS", help=f"{LAYERS}; default: the library")
-    verb.add_argument("--all", action="store_true", help="the proof of every derived map, too")
-    verb.add_argument("--seed", type=seed, default=0, help="of the points that are drawn: 0, 1, ..")
+    verb.add_argument("--all", action="store_true", help="also prove every derived map")
+    verb.add_argument("--seed", type=seed, default=0, help="seed of the random points: 0, 1, ..")
     verb.add_argument(
-        "--out", metavar="DIR", type=Path, help="for the kernels of FILE.py (default: none is kept)"
+        "--out", metavar="DIR", type=Path, help="for the kernels of FILE.py (default: not kept)"
     )
     add_json(verb)
 
 
 def seed(text: str) -> int:
-    """A whole number from 0.  Raises ValueError, which ends as a wrong command line."""
+    """A whole number from 0 on.  Raises ValueError, which argparse reports as a usage error."""
     number = int(text)
     if number < 0:
         raise ValueError(text)
@@ -63,7 +63,7 @@ def _check(options: argparse.Namespace) -> int:
             if chosen.file and isinstance(layer, Recurrent):
                 found += map_findings(
                     layer, options.seed
-                )  # as one step, where the user composed it
+                )  # also as one step, which is what the user composed
             found += check(layer, kernels[name], options.seed)
             found += proof_findings(layer, options.seed) if options.all else []
     report(options, _document(list(chosen.layers), options.seed, found), table(found))
@@ -71,7 +71,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _document(layers: list[str], seed: int, found: Sequence[Finding]) -> dict[str, Any]:
-    """The rows of the table; an error that is no finite number is null, and never ok."""
+    """The rows of the table; an error that is not finite is null, and never ok."""
     rows = [
         {
             "layer": finding.layer,

@@ -1,4 +1,4 @@
-"""A command is parsed, run, and ends with a status; what is wrong is one sentence on stderr."""
+"""A command is parsed and run, and ends with an exit status; an error is one line on stderr."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ FAILURES = (
     TypeError,
     ValueError,
 )
-INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command: 0 for success, 1 where something is wrong, 130 where it was interrupted.
+    """Run a command: 0 for success, 1 for an error, 130 if it was interrupted.
 
-    Raises SystemExit(2) for a wrong command line.
+    Raises SystemExit(2) for a usage error.
     """
     options = parser().parse_args(arguments)
     try:
         status = int(options.run(options))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

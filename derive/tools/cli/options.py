@@ -1,4 +1,4 @@
-"""What the verbs share: how one is added, and the options that several of them have."""
+"""What the verbs share: how one is added, and options that several of them take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAYERS = "a library layer's name, FILE.py or FILE.py:name"
 def add_verb(
     verbs: Verbs, name: str, summary: str, run: Run, more: str = ""
 ) -> argparse.ArgumentParser:
-    """A verb; `run` takes the parsed options and returns the status, `more` ends its help."""
+    """A new verb; `run` takes the parsed options and returns the status, `more` ends its help."""
     verb = verbs.add_parser(
         name,
         help=summary,

@@ -1,4 +1,4 @@
-"""The command line as it is read: a family of verbs a module, each of which adds its own."""
+"""The parser of the command line; each module of verbs adds its own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import argparse
 from . import building, caching, checking, showing, starting, writing
 
 FAMILIES = (showing, building, checking, writing, starting, caching)
-"""In the order of the help; `add(verbs)` of each adds its verbs."""
+"""The modules of verbs, in the order of the help; `add(verbs)` of each adds its verbs."""
 
 ABOUT = """Derives the gradients of layers f(x; theta), and builds and checks their kernels.
 
 LAYERS is the name of a layer of the library, FILE.py or FILE.py:name."""
 STATUS = """exit status:
   0    success
-  1    something is wrong: a sentence on stderr, or a check that failed
-  2    the command line is wrong
+  1    an error, reported on stderr, or a failed check
+  2    a usage error
   130  interrupted
 
 The report is on stdout, as one JSON document with --json; progress is on stderr."""

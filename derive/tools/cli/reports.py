@@ -1,4 +1,4 @@
-"""What a command says: its report on stdout, as text or as JSON, all else on stderr."""
+"""The output of a command: its report on stdout, as text or JSON, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 
 def say(line: str) -> None:
-    """A line of progress, or what is wrong."""
+    """A line on stderr: progress or an error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def report(options: argparse.Namespace, document: Any, lines: Iterable[str]) -> None:
-    """The document with `--json`, else the lines."""
+    """Print the document with `--json`, else the lines."""
     if options.json:
         print(json.dumps(plain(document), indent=1, allow_nan=False))
         return
@@ -28,13 +28,13 @@ def report(options: argparse.Namespace, document: Any, lines: Iterable[str]) -> 
 
 
 def plain(value: Any) -> Any:
-    """A value of JSON: dataclasses by their fields, times in ISO 8601, paths and others as text.
+    """A value as JSON: dataclasses by their fields, times in ISO 8601, paths and others as text.
 
     JSON has no infinity and no NaN: they are null.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, Integral):  # also of NumPy
+    if isinstance(value, Integral):  # NumPy's integers too
         return int(value)
     if isinstance(value, Real):
         return float(value) if math.isfinite(value) else None

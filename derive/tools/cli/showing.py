@@ -1,6 +1,6 @@
-"""derive list, derive show: what layers there are, and what one is.
+"""derive list, derive show: the layers there are, and the description of one.
 
-Of a cell and of a recurrent network `show` tells how gradients over a sequence are taken, too.
+For a cell or a recurrent network, `show` also lists the gradients over a sequence.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def add(verbs: Verbs) -> None:
     add_json(add_verb(verbs, "list", "the library's layers", _list))
     show = add_verb(verbs, "show", "a layer's formulas, spaces, derived maps and cost", _show)
     show.add_argument("layers", metavar="LAYERS", help=LAYERS)
-    show.add_argument("--pyx", action="store_true", help="the Cython module instead")
+    show.add_argument("--pyx", action="store_true", help="print the Cython module instead")
     show.add_argument(
-        "--rewrites", action="store_true", help="the laws that rewrite the formula alone"
+        "--rewrites", action="store_true", help="print only the laws that rewrite the formula"
     )
     add_json(show)
 

@@ -15,7 +15,7 @@ from ..loading import BuildError
 from .options import Verbs, add_verb
 
 TEMPLATE = "starter.py.j2"
-VERBS = ("show", "check", "latex", "build")  # to try next
+VERBS = ("show", "check", "latex", "build")  # suggested next
 
 
 def add(verbs: Verbs) -> None:
@@ -37,12 +37,12 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def starter(name: str) -> str:
-    """The text of the file that declares a layer of that name."""
+    """The text of a file that declares a layer of that name."""
     return render(TEMPLATE, name=name)
 
 
 def _usable(name: str) -> str:
-    """The name, if it can be the layer's, the file's and the module's, and is free in the file.
+    """The name, checked: it names the layer, the file and the module, and is not used in the file.
 
     Raises UnusableName or BuildError with the reason.
     """
@@ -51,7 +51,7 @@ def _usable(name: str) -> str:
     checked_module(name, "NAME")
     if name in set(_names_in(ast.parse(starter("NAME")))):
         raise BuildError(
-            f"NAME: {name!r} is a word of the file that would be written; choose another name"
+            f"NAME: {name!r} is used inside the file that would be written; choose another name"
         )
     return name
 
@@ -69,7 +69,7 @@ def _write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise BuildError(f"{path} is there already and is not overwritten") from error
+        raise BuildError(f"{path} already exists and is not overwritten") from error
 
 
 def _next(path: Path) -> Iterator[str]:

@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
     latex.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="for NAME.tex (default: here)"
     )
-    latex.add_argument("--pdf", action="store_true", help="NAME.pdf, too; needs pdflatex")
+    latex.add_argument("--pdf", action="store_true", help="also NAME.pdf; needs pdflatex")
     add_json(latex)
 
 
@@ -55,7 +55,7 @@ def _documents(options: argparse.Namespace) -> Iterator[Document]:
 
 
 def _row(made: Document, options: argparse.Namespace) -> dict[str, object]:
-    """The paths of a document's files; its PDF is made here."""
+    """The paths of a document's files; the PDF is made here if it is wanted."""
     pdf = _typeset(made, options) if options.pdf else None
     return {"name": made.name, "tex": options.out / f"{made.name}.tex", "pdf": pdf}
 

@@ -2,10 +2,10 @@
 
 Only pip calls this, from a checkout or an unpacked source distribution; no wheel contains it.
 
-* A wheel has every module compiled for the baseline of its platform; what setuptools and the
-  compiler leave on the way stays in a temporary folder, so nothing is written into the checkout.
-* A source distribution has the checkout's files without what building left among them.
-* An editable install compiles nothing: `derive build` then does, for the machine it runs on.
+* A wheel has every module compiled for the baseline of its platform; the intermediate files of
+  setuptools and the compiler go to a temporary folder, so the checkout stays clean.
+* A source distribution has the checkout's files without build products.
+* An editable install compiles nothing; `derive build` does, for the machine it runs on.
 """
 
 import os
@@ -36,10 +36,10 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-# A wheel is carried to other machines: the oldest x86-64, whatever this compiler takes by itself
-# or CC asks for.  Compilers for other processors refuse the flags and keep a baseline of their own.
+# A wheel runs on other machines, so it is built for the oldest x86-64, whatever the default of this
+# compiler or CC.  Compilers for other processors refuse the flags and keep their own baseline.
 BASELINE = ("-march=x86-64", "-mtune=generic")
-# No -Werror and no warnings: whoever installs has a compiler that says what ours does not.
+# No -Werror and no warnings: the user's compiler may warn where ours does not.
 SHIPPED = (*LOOPS, *BASELINE, *ARITHMETIC)
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,7 +54,7 @@ Settings = Mapping[str, object] | None
 
 
 class Kernels(build_ext):
-    """Compiles each package's modules; only the libraries go into the wheel."""
+    """Compile each package's modules; only the libraries go into the wheel."""
 
     def run(self) -> None:
         for package in PACKAGES:
@@ -65,7 +65,7 @@ class Kernels(build_ext):
 
 
 def compiled(package: str, scratch: Path) -> list[Path]:
-    """The libraries of a package's modules, in a folder of their own."""
+    """Compile a package's modules into a folder of their own; the libraries."""
     try:
         return compile_modules(
             modules(package),
@@ -87,7 +87,7 @@ def modules(package: str) -> list[Module]:
 def build_wheel(
     wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
 ) -> str:
-    """Compile and pack the wheel for this Python and platform into a folder; its file's name."""
+    """Build the wheel for this Python and platform into a folder; the name of its file."""
     found = [module for package in PACKAGES for module in modules(package)]
     with TemporaryDirectory(prefix="layerwise-") as scratch:
         setup(
@@ -105,7 +105,7 @@ def build_wheel(
 
 
 def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
-    """Pack the project's files into a folder as NAME-VERSION.tar.gz; the file's name."""
+    """Pack the project's files as NAME-VERSION.tar.gz into a folder; the name of the file."""
     with TemporaryDirectory(prefix="layerwise-") as scratch:
         info = prepare_metadata_for_build_wheel(scratch)
         stem = info.removesuffix(".dist-info")
@@ -118,7 +118,7 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
 
 
 def project_files() -> Iterator[Path]:
-    """The files of the checkout, without what building and running leave."""
+    """The files of the checkout, without build products and caches."""
     for top in PROJECT:
         for path in [ROOT / top, *sorted((ROOT / top).rglob("*"))]:
             scratch = any(part.startswith(".build-") for part in path.relative_to(ROOT).parts)
@@ -127,7 +127,7 @@ def project_files() -> Iterator[Path]:
 
 
 def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member that belongs to no user of the machine where it was packed."""
+    """The member, without the user and group of the machine where it is packed."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

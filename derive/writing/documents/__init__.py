@@ -1,1 +1,1 @@
-"""Whole documents: of a layer, of a network, of a chapter, for a notebook."""
+"""Whole documents: of a layer, a network or a chapter, as LaTeX or for a notebook."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from ...evidence.checks.sampling import Point
+from ...evidence.checks.drawing import Point
 from ...language.expressions import Jet, Node, Tuple, Variable
 from ...language.mistakes import called
 from ...language.rendering import render
@@ -32,7 +32,7 @@ from .typesetter import Typesetter, shown_formulas
 
 FORMS = (
     "A multilinear map is declared by which entries of its arguments, and of its result, are read "
-    "at the same indices; an adjoint opens another of its places:"
+    "at the same indices; its adjoint in an argument opens that slot instead of the result:"
 )
 
 
@@ -40,8 +40,8 @@ FORMS = (
 class Document:
     """A derivation: its blocks, and the writer of its formulas.
 
-    `tex` is a LaTeX document that needs amsmath, amssymb and geometry; a notebook shows the
-    same.
+    `tex` is a LaTeX document that needs amsmath, amssymb and geometry; a notebook shows the same
+    content.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Document:
 
     @property
     def equations(self) -> tuple[Equation, ...]:
-        """Every equation that is displayed, or said in a sentence."""
+        """Every equation that is displayed or stated in a sentence."""
         shown = (b for b in self.blocks if isinstance(b, (Display, Asserted)))
         return tuple(e for block in shown for e in block.equations)
 
     @property
     def views(self) -> list[dict[str, Any]]:
-        """The blocks as the template is given them."""
+        """The blocks in the form that the template takes."""
         typesetter = Typesetter(self.writer, self._variables())
         views = [typesetter.block(block) for block in self.blocks]
         forms = used_forms(self.writer).items()
@@ -68,7 +68,7 @@ class Document:
         return [*views[:place], *map(typesetter.block, introduced), *views[place:]]
 
     def _variables(self) -> set[str]:
-        """The names of all variables that the equations show, and of what has a symbol."""
+        """The names of all variables in the equations, and of everything that has a symbol."""
         nodes = topological(*(x for e in self.equations for x in shown_formulas(e)))
         names = {x.name for x in nodes if isinstance(x, Variable)}
         return names | symbols_of(self.writer).keys()
@@ -96,18 +96,18 @@ class Document:
 
 
 def _typed_name(look: str) -> str:
-    """A symbol as one types it: B_1 for B_{1}."""
+    """A symbol in plain text: B_1 for B_{1}."""
     return re.sub(r"\\(?:operatorname|mathit|mathsf)|[\\{}]", "", look)
 
 
 @called
 def derivation(layer: Layer) -> Document:
     """The written derivation of a layer: declaration, spaces, D, nabla and their adjoints in four
-    steps, the second order in the same four, the algorithm that is compiled, and its cost.  That of
-    a recurrent network has its places, then BPTT, RTRL and the hybrid of that very cell.
+    steps, the second order in the same four, the algorithm that is compiled, and its cost.  The
+    document of a recurrent network has its cells and predictions, then BPTT, RTRL and the hybrid.
 
-    Every equation is asserted at one point, and the algorithm's lines are run as they are printed;
-    raises FalseEquation where one does not hold.
+    Every equation is checked at one point, and the printed lines of the algorithm are run; raises
+    FalseEquation if one does not hold.
 
     >>> from derive.library.dense import dense
     >>> print(derivation(dense).tex[:60])
@@ -138,7 +138,7 @@ def _check_interpreted(layer: Layer) -> None:
 
 
 def writer_of(layer: Layer, problem: Problem) -> Writer:
-    """Names as the arguments have them, then the lines; arrays of a direct product as its parts."""
+    """A writer that knows the arguments, the lines, and the arrays of direct products by name."""
     taken = [*(a.name for a in layer.arguments), *map(str, layer.sizes)]
     taken += [line.variable.name for line in problem.definitions.lines]
     letters = Letters(names=taken)

@@ -1,7 +1,7 @@
 """A document as a notebook shows it: headings, prose, and each group of equations by itself.
 
-One formula of all equations would have its reasons beyond the page, and MathJax takes no formula of
-more than 5 kB.
+A single formula with all equations would push its reasons off the page, and MathJax refuses
+formulas above 5 kB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST = 5 * 1024 - 100  # characters between \\begin and \\end: MathJax takes 
 
 
 def markdown(views: Iterable[View]) -> str:
-    """The blocks of a document, as its template is given them, in Markdown."""
+    """The blocks of a document in Markdown; `views` is what the template takes."""
     return "\n\n".join(part for view in views for part in _parts(view))
 
 
@@ -55,7 +55,7 @@ def _display(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[list[str]]:
-    """The rows in groups that MathJax takes as one formula."""
+    """The rows in groups small enough to be one formula for MathJax."""
     group, size = list[str](), 0
     for line in map(_line, rows):
         if group and size + len(line) > LONGEST:

@@ -1,4 +1,4 @@
-"""Blocks as LaTeX: equations aligned, broken at + where they are wide, reasons at the right.
+"""Blocks as LaTeX: equations aligned, wide ones broken at +, reasons on the right.
 
 Widths are estimates in points at 10 pt (`lines.width`) of the page that the template declares.
 """
@@ -22,11 +22,11 @@ from ..typesetting.writer import at_time
 
 TEXT = 483.0  # of a line on the page
 REASON = 122.0  # of the column of reasons
-SIGN = 14.0  # = with the space around it
+SIGN = 14.0  # the sign = with the space around it
 GAP = 20.0  # between the columns
 MARGIN = 22.0  # at the left of a display
-INDENT = 20.0  # of a line that goes on
-LINES = 2  # of an equation that is printed only where it is short
+INDENT = 20.0  # of a continued line
+LINES = 2  # an optional equation is printed only if it has no more lines
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Row:
 
 
 class Typesetter:
-    """Sets blocks in the names of one writer; no part of a formula gets a name that is `taken`."""
+    """Typesets blocks with the names of one writer; new names for parts avoid those `taken`."""
 
     def __init__(self, writer: Writer, taken: Collection[str] = ()) -> None:
         self.writer, self._taken = writer, set(taken)
 
     @singledispatchmethod
     def block(self, block: object) -> dict[str, object]:
-        """What the template is given for a block."""
-        raise TypeError(f"{type(block).__name__} is no block")
+        """A block in the form that the template takes."""
+        raise TypeError(f"{type(block).__name__} is not a block")
 
     @block.register
     def _(self, block: Heading) -> dict[str, object]:
@@ -79,12 +79,12 @@ class Typesetter:
     # --- equations
 
     def rows(self, equations: Sequence[Equation]) -> list[Row]:
-        """The lines of a display; a left side that comes again is printed once."""
+        """The lines of a display; a repeated left side is printed once."""
         column = max((width(self.shown(e.left)) for e in equations), default=0.0)
         available = TEXT - MARGIN - column - SIGN
         available -= REASON + GAP if any(e.reason for e in equations) else 0.0
         found: list[Row] = []
-        waiting: list[Equation] = []  # behind the last of the equations of one left side
+        waiting: list[Equation] = []  # printed after the last equation of one left side
         last: Side | None = None
         for whole in equations:
             if whole.left != last:
@@ -104,13 +104,13 @@ class Typesetter:
         return [*found, *self._rest(waiting)]
 
     def _rest(self, parts: list[Equation]) -> list[Row]:
-        """The rows of the parts that wait, which is over then."""
+        """The rows of the parts that wait, which are then cleared."""
         rows = self.rows(tuple(parts)) if parts else []
         parts.clear()
         return rows
 
     def _in_parts(self, equation: Equation) -> tuple[Equation, list[Equation]]:
-        """An equation that must be printed, and those of the parts that it is too deep without."""
+        """An equation that must be printed, after those of parts named because it is too deep."""
         right = equation.right
         if equation.optional or right.otherwise is not None:
             return equation, []
@@ -124,7 +124,7 @@ class Typesetter:
         return replace(equation, right=replace(right, shown=_with(right.shown, short))), parts
 
     def _lines(self, equation: Equation, room: float) -> list[str]:
-        """The right side in lines; none for what is left out since it is long."""
+        """The right side in lines; none if an optional equation is left out for its length."""
         right = equation.right
         lossy = equation.optional or right.otherwise is not None
         if lossy and isinstance(right.shown, Node) and _is_long(right.shown):
@@ -140,7 +140,7 @@ class Typesetter:
         return " ".join(self.pieces(side.shown))
 
     def pieces(self, shown: Shown) -> list[str]:
-        """A side in pieces, between which a line may end."""
+        """A side in pieces between which a line may be broken."""
         if isinstance(shown, str):
             return [shown]
         if isinstance(shown, Node):
@@ -152,7 +152,7 @@ class Typesetter:
         return [piece for sign, (u, e) in pairs for piece in self._paired(sign, u, e)]
 
     def _summed(self, sums: Sums) -> Iterator[str]:
-        """The parts, each behind its sign; a sum of several terms in parentheses."""
+        """The parts, each after its sign; a sum of several terms in parentheses."""
         plus = ""
         for sign, node in sums.parts:
             terms = self.writer.terms(node)
@@ -165,7 +165,7 @@ class Typesetter:
             plus = "+ "
 
     def _paired(self, sign: str, u: Node, e: Node) -> list[str]:
-        """<u, e>, in pieces where it is wide."""
+        """<u, e>, in pieces if it is wide."""
         left, right = self.writer.terms(u), self.writer.terms(e)
         inside = rf"{' '.join(left)},\, {' '.join(right)}"
         whole = sign + enclosed(r"\langle", inside, r"\rangle")
@@ -180,7 +180,7 @@ class Typesetter:
     # --- algorithms
 
     def _assigned(self, line: Assignment, room: float) -> list[Row]:
-        """target <- right, or target += right; what is kept has a name where that is read."""
+        """target <- right, or target += right; saved values have a name if they are read by it."""
         name = self.writer(line.target)
         keep = rf"\text{{keep }}{name}" if line.named else r"\text{keep}"
         left = keep if line.saved else name
@@ -199,7 +199,7 @@ def _formulas(shown: Shown) -> tuple[Node, ...]:
 
 
 def _with(shown: Shown, formulas: Sequence[Node]) -> Shown:
-    """The side with other expressions."""
+    """The side with these expressions instead."""
     if isinstance(shown, Sums):
         signs = (sign for sign, _ in shown.parts)
         return Sums(tuple(zip(signs, formulas, strict=True)))
@@ -221,13 +221,13 @@ def _is_long(node: Node) -> bool:
 
 
 def in_lines(pieces: Sequence[str], room: float) -> list[str]:
-    """Pieces in lines; one that is wider than a line is broken within its parentheses."""
+    """Pieces in lines; a piece wider than a line is broken within its parentheses."""
     fine = [part for piece in pieces for part in parted(piece, room - INDENT)]
     return broken(fine, room - INDENT, room)
 
 
 def parted(piece: str, room: float) -> list[str]:
-    """A piece in parts that fit, where it has a sum in parentheses or a product to break at."""
+    """A piece in parts that fit, if it has a parenthesised sum or a product to break at."""
     if width(piece) <= room:
         return [piece]
     places = list(_places(piece))
@@ -240,9 +240,9 @@ def parted(piece: str, room: float) -> list[str]:
 
 
 def _places(piece: str) -> Iterator[tuple[float, int]]:
-    """Where a formula may be broken: how deep in parentheses, and before which character.
+    """Where a formula may be broken: the depth in parentheses, and the index of a character.
 
-    Before a sum's sign at that depth, before a product's at half a level more.
+    Before the sign of a sum at its depth, before that of a product half a level deeper.
     """
     braces = depth = 0
     for place, character in enumerate(piece):
@@ -257,7 +257,7 @@ def _places(piece: str) -> Iterator[tuple[float, int]]:
 
 
 def _joined(pieces: list[str]) -> list[str]:
-    """A left factor's last piece stays with what it is paired with."""
+    """The pieces, the last one of a left factor joined with the first of its partner."""
     place = next(k for k, piece in enumerate(pieces) if piece.endswith(","))
     if place + 1 < len(pieces):
         pieces[place : place + 2] = [f"{pieces[place]}\\, {pieces[place + 1]}"]
@@ -265,7 +265,7 @@ def _joined(pieces: list[str]) -> list[str]:
 
 
 def _rows(left: str, sign: str, lines: Sequence[str], reason: str) -> list[Row]:
-    """Lines as rows, the reason behind the last."""
+    """Lines as rows, the reason at the last one."""
     rows = [Row(left, f"{sign} {lines[0]}", "")]
     rows += [Row("", rf"\qquad {line}", "") for line in lines[1:]]
     return [*rows[:-1], Row(rows[-1].left, rows[-1].right, reason)]

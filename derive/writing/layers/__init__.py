@@ -1,1 +1,1 @@
-"""The derivation of a layer, section by section, every equation asserted."""
+"""The derivation of a layer, section by section, every equation checked."""

@@ -1,7 +1,7 @@
-"""The algorithm that is compiled, line by line as a kernel computes it, and what it costs.
+"""The compiled algorithm, line by line as a kernel computes it, and its cost.
 
-The lines are those that stand as comments in the kernel.  They are run, as they are printed, with
-NumPy, and their results are compared with the derivation's.
+The lines are the comments of the kernel.  They are run with NumPy as they are printed, and their
+results are compared with those of the derivation.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ...language.reference import Array, flat_arrays, values_of
 from ...language.walk import rewrite, storage, topological
 from .claims import FalseEquation
 
-LONGEST = 64  # operations in a formula that is written out where a name would do
+LONGEST = 64  # operations of the longest formula that is written out instead of named
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """target = right or target += right, in names; `saved` where it is kept for another kernel.
+    """target = right or target += right, in names; `saved` if it is saved for another kernel.
 
-    `shown` is the right side with what was kept as the formula that it is; `named` that what is
-    kept here is read by its name.
+    `shown` is the right side with saved values written out as formulas; `named` says that the value
+    saved here is read by its name.
     """
 
     target: Variable
@@ -40,9 +40,9 @@ class Assignment:
 
 
 def assignments(kernel: Kernel, read: Container[str] = ()) -> Iterator[Assignment]:
-    """The lines of a kernel in order, each of them once, in names that stand before it.
+    """The lines of a kernel in order, each once, in names defined before it.
 
-    `read` are the names of what other kernels read of what is kept here (`read_by_name`).
+    `read` are the names of the saved values that other kernels read by name (`read_by_name`).
     """
     given = {**_argument_nodes(kernel), **saved_nodes(kernel)}
     saved = {buffer.name for buffer in kernel.saved}
@@ -71,7 +71,7 @@ def assignments(kernel: Kernel, read: Container[str] = ()) -> Iterator[Assignmen
 
 
 def _returned(kernel: Kernel, known: Set[str]) -> Iterator[Assignment]:
-    """Results that the lines give under the name of a local."""
+    """Results that the lines compute under the name of a local."""
     for buffers, nodes in zip(kernel.results, kernel.result_nodes, strict=True):
         for buffer, node in zip(buffers, nodes, strict=True):
             name = kernel.names.get(node, "")
@@ -81,13 +81,13 @@ def _returned(kernel: Kernel, known: Set[str]) -> Iterator[Assignment]:
 
 
 def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
-    """What was kept under a name that the user did not give, in the user's names.
+    """Values saved under a generated name, as formulas in the user's names.
 
-    What is too long for a line or two keeps its name.
+    A formula that is too long for a line or two keeps the generated name.
     """
     own = {node: variable(name, node.space) for node, name in kernel.program.names.items()}
     kept = {node: x for node, x in saved_nodes(kernel).items() if node not in own}
-    length: dict[Node, int] = {}  # in names; no formula is rewritten only to be measured
+    length: dict[Node, int] = {}  # length in names, measured without rewriting the formula
     for node in topological(*kept):
         length[node] = 1 if node in own else 1 + sum(length[x] for x in node.operands)
         if length[node] > LONGEST:
@@ -98,20 +98,20 @@ def _kept_formulas(kernel: Kernel) -> dict[Node, Node]:
 
 
 def read_by_name(kernel: Kernel) -> set[str]:
-    """What a kernel reads of what was kept, too long to be written where it is read."""
+    """The saved values that a kernel reads by name, because they are too long to be written out."""
     own, formulas = set(kernel.program.names), _kept_formulas(kernel)
     kept = saved_nodes(kernel).items()
     return {x.name for node, x in kept if x not in formulas and node not in own}
 
 
 def saved_nodes(kernel: Kernel) -> dict[Node, Variable]:
-    """What a kernel reads of what forward saved, by name."""
+    """The values saved by forward that a kernel reads, by name."""
     nodes = kernel.saved_nodes if kernel.program.reads_saved else ()
     return {node: variable(kernel.names[node], node.space) for node in nodes}
 
 
 def _argument_nodes(kernel: Kernel) -> dict[Node, Variable]:
-    """The arrays of the arguments, a component by what the user calls it."""
+    """The arrays of the arguments; components have the user's names."""
     found: dict[Node, Variable] = {}
     for argument, buffers in zip(kernel.program.arguments, kernel.arguments, strict=True):
         for node, buffer in zip(storage(argument.variable), buffers, strict=True):
@@ -120,7 +120,7 @@ def _argument_nodes(kernel: Kernel) -> dict[Node, Variable]:
 
 
 def _in_names(line: Line, variables: Mapping[Node, Variable]) -> Node:
-    """The right side, its named parts as variables."""
+    """The right side, with named parts as variables."""
 
     def inner(node: Node) -> Variable | None:
         x = variables.get(node)
@@ -135,7 +135,7 @@ def _in_names(line: Line, variables: Mapping[Node, Variable]) -> Node:
 
 
 def run(kernel: Kernel, case: Case) -> dict[str, Array]:
-    """All values of the lines as they are printed, by name; what is added to starts at zero."""
+    """The values of all printed lines, by name; accumulators start at zero."""
     known = dict(_arguments(kernel, case))
     if kernel.program.reads_saved:
         nodes = saved_nodes(kernel)
@@ -159,7 +159,7 @@ def _arguments(kernel: Kernel, case: Case) -> Iterator[tuple[Variable, Array]]:
 
 
 def check(kernel: Kernel, case: Case) -> None:
-    """The lines give what the reference makes of the program; raises FalseEquation where not."""
+    """Check the lines against the reference; raises FalseEquation if they differ."""
     found, program = run(kernel, case), kernel.program
     for result in case.expected[program.name]:
         error = largest(found.get(result.name, 0.0) - result.value)

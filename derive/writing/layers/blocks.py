@@ -1,4 +1,4 @@
-"""What a document consists of: headings, paragraphs, displayed equations, algorithms."""
+"""The blocks of a document: headings, paragraphs, displayed equations, algorithms."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Prose:
 
 @dataclass(frozen=True)
 class Display:
-    """Equations that are shown together; a left side that stands in several is printed once."""
+    """Equations that are shown together; a repeated left side is printed once."""
 
     equations: tuple[Equation, ...]
 
 
 @dataclass(frozen=True)
 class Asserted:
-    """Equations that a sentence says, such as what vanishes: asserted, not displayed."""
+    """Equations stated by a sentence, such as maps that vanish: checked, not displayed."""
 
     equations: tuple[Equation, ...]
 
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Text as it is typed."""
+    """Verbatim text."""
 
     text: str
 

@@ -1,8 +1,8 @@
-"""Equations that are printed, and what they assert: two sides that are evaluated apart.
+"""Printed equations and their meaning: two sides that are evaluated independently.
 
-A side is shown as a formula with names, and means an expression in the arguments alone, or a
-difference quotient of one.  `check` evaluates both sides of every equation at one point and refuses
-the whole where two differ by more than rounding.
+A side is printed as a formula in names; it means an expression in the arguments alone, or a
+difference quotient of one.  `check` evaluates both sides of every equation at one point, and
+refuses the document if two differ by more than rounding.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ...evidence.checks.drawing import Point
 from ...evidence.checks.findings import EPS, largest, vector
 from ...evidence.checks.oracles import quotients
 from ...evidence.checks.rounding import values_and_bounds
-from ...evidence.checks.sampling import Point
 from ...language.expressions import Held, Node, Variable, variable
 from ...language.reference import Array, values_of
 from ...language.walk import rewrite, topological
@@ -24,15 +24,15 @@ from .pairing import Pair
 
 
 class FalseEquation(AssertionError):
-    """An equation of a derivation does not hold at the point where it is asserted."""
+    """An equation of a derivation does not hold at the point where it is checked."""
 
 
 @dataclass(frozen=True)
 class Difference:
     """d/dt e(x + t v) at t = 0, measured by a central difference (thesis (2.2)).
 
-    What is held in e stays what it is at x, unless e as a whole is a function of x that does not
-    depend on what is held; then the whole is moved.
+    Held parts of e keep their value at x, unless e as a whole does not depend on them; then
+    everything is moved.
     """
 
     node: Node
@@ -45,7 +45,7 @@ Meaning = Node | Difference
 
 @dataclass(frozen=True)
 class Sums:
-    """A sum over times and what is added to it: each part behind its sign, "" for a plain one."""
+    """A sum over times, and what is added to it: each part after its sign, "" for a plain one."""
 
     parts: tuple[tuple[str, Node], ...]
 
@@ -57,7 +57,7 @@ Shown = Node | Sums | tuple[Pair, ...] | str
 class Side:
     """One side of an equation: what is printed, an expression, pairings or text, and its value.
 
-    `otherwise` is printed where `shown` is too wide, the same with more names.
+    `otherwise` is printed if `shown` is too wide: the same with more names.
     """
 
     shown: Shown
@@ -67,7 +67,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Equation:
-    """left = right, with the reason; an optional one is printed only where it is short enough."""
+    """left = right, with the reason; an optional one is printed only if it is short enough."""
 
     left: Side
     right: Side
@@ -76,7 +76,7 @@ class Equation:
 
 
 def in_names(roots: Sequence[Node], names: Mapping[Node, str]) -> tuple[list[Equation], list[Node]]:
-    """What has these names as equations, operands first, and the roots in these names."""
+    """The definitions of these names as equations, operands first, and the roots in these names."""
     known: dict[Node, Node] = {}
     equations = []
     for node, name in names.items():
@@ -87,14 +87,14 @@ def in_names(roots: Sequence[Node], names: Mapping[Node, str]) -> tuple[list[Equ
     return equations, [new[root] for root in roots]
 
 
-Measured = tuple[Array, float]  # entries, how far they may be off
+Measured = tuple[Array, float]  # entries, and the error allowed to them
 
 
 def check(title: str, equations: Iterable[Equation], point: Point) -> None:
-    """Asserts every equation at the point.
+    """Check every equation at the point.
 
-    The tolerance is that of rounding, by the a priori bounds of both sides, and that of a central
-    difference (`oracles.quotients`) where a side is one.  Raises FalseEquation, naming the equation
+    The tolerance is the a priori rounding bound of both sides, plus the error of a central
+    difference (`oracles.quotients`) if a side is one.  Raises FalseEquation, naming the equation
     and by how much it is off.
     """
     equations = list(equations)
@@ -112,7 +112,7 @@ def check(title: str, equations: Iterable[Equation], point: Point) -> None:
 
 
 def _called(equation: Equation) -> str:
-    """Its left side where that is text, and its reason."""
+    """Its left side, if that is text, and its reason."""
     left = equation.left.shown
     reason = equation.reason or "by definition"
     return f"{left}, {reason}" if isinstance(left, str) else reason
@@ -133,7 +133,7 @@ def _measured(meanings: Sequence[Meaning], point: Point) -> dict[Meaning, Measur
 
 
 def _held_at(point: Point, differences: Sequence[Difference]) -> tuple[Point, list[Node]]:
-    """The expressions to be moved, with every held part as a variable of the value that it has."""
+    """The expressions to move, every held part replaced by a variable with its value."""
     parts = [d.node for d in differences if not d.whole]
     held = [node for node in topological(*parts) if type(node) is Held]
     fixed = {node: variable(f"held{k}", node.space) for k, node in enumerate(held)}

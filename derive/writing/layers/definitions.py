@@ -1,7 +1,7 @@
-"""A layer as a person writes it: a list of definitions, each a short formula of those before.
+"""A layer as a person would write it: definitions, each a short formula in those before.
 
-The user's locals have their names.  A name is given, too, to what is used more than once and to
-what a nonlinear function is applied to, so that every formula is short and the chain rule is one
+The user's locals keep their names.  Expressions that are used more than once, and arguments of
+nonlinear functions, get a name as well, so that every formula is short and the chain rule is one
 line for each name.
 """
 
@@ -34,7 +34,7 @@ from ...language.spaces import Product, Real
 from ...language.walk import rewrite, topological
 from ...models.layers import Layer
 
-VECTORS, SCALARS = "zagdpq", "srtc"  # letters of what the user gave no name
+VECTORS, SCALARS = "zagdpq", "srtc"  # letters for expressions without a name of the user's
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Definitions:
-    """The lines of a layer: its arguments as tuples of arrays, the lines, what is returned.
+    """The lines of a layer: its arguments as tuples of arrays, the lines, and the output.
 
     arguments   each argument as variables of array spaces: itself, or a tuple of its components
     lines       every line in the variables before it
@@ -65,7 +65,7 @@ class Definitions:
 
 
 def definitions(layer: Layer, output: str) -> Definitions:
-    """The lines of a rewritten layer; what is returned is `output` where it is no local."""
+    """The lines of a rewritten layer; the output is called `output` unless it is a local."""
     layer = layer.rewritten
     names = _Names(layer, output)
     arguments = {a.variable: names.components(a.variable) for a in layer.arguments}
@@ -78,7 +78,7 @@ def definitions(layer: Layer, output: str) -> Definitions:
 
 
 class _Names:
-    """Names that are taken, and the next free one."""
+    """The names that are taken, and the choice of free ones."""
 
     def __init__(self, layer: Layer, output: str) -> None:
         self.layer = layer
@@ -87,7 +87,7 @@ class _Names:
         self._unused = Numbered(self.taken)
 
     def free(self, wanted: str) -> str:
-        """The name, with a number behind it where it is taken."""
+        """The name, followed by a number if it is taken."""
         return self._unused(wanted)
 
     def letter(self, node: Node) -> str:
@@ -106,7 +106,7 @@ class _Names:
         return tuple_of(self._opened(projection(node, k), x) for k in parts)
 
     def _local(self, node: Node, x: Variable) -> str:
-        """What the user calls a component, else the argument's name with its position."""
+        """The user's name of a component, else the argument's name with the position."""
         if node in self.layer.names:
             return self.layer.names[node]
         position = ""
@@ -117,7 +117,7 @@ class _Names:
 
 
 class _Cut:
-    """The lines of an expression: it is cut where a part of it has or gets a name."""
+    """The lines of an expression, which is cut where a part has or gets a name."""
 
     def __init__(self, root: Node, own: Mapping[Node, str], names: _Names) -> None:
         self.names, self.lines = names, list[Definition]()
@@ -160,7 +160,7 @@ class _Cut:
 
 
 def _is_formula(node: Node) -> bool:
-    """More than an atom: neither a variable or number nor a multiple, a slice or part of one."""
+    """Whether it is more than a variable or number, or a multiple, slice or part of one."""
     if isinstance(node, (Variable, Constant, Projection)) or type(node) is Held:
         return False
     if not isinstance(node.space, Real):
@@ -173,7 +173,7 @@ def _is_formula(node: Node) -> bool:
 
 
 def _is_product(node: Node) -> bool:
-    """A product of two factors or more, none of which is only put elsewhere or repeated."""
+    """Whether it is a product of two or more factors; an embedding or a broadcast has one."""
     return isinstance(node, Contraction) and len(node.filled) > 1
 
 
@@ -192,14 +192,14 @@ class Derived:
     lines: tuple[Definition, ...]
 
     def of(self, node: Node) -> Node:
-        """The tangent of a returned variable, or of a tuple of them; zero where it is fixed."""
+        """The tangent of an output variable or a tuple of them; zero if it does not move."""
         return tangents([node], dict(self.moved))[node]
 
 
 def derived(
     lines: Iterable[Definition], directions: Mapping[Variable, Variable], mark: str
 ) -> Derived:
-    """z_dot = D e . (the tangents before) for every line z = e; `mark` is put behind its name."""
+    """z_dot = D e . (the tangents before) for every line z = e; `mark` is appended to the name."""
     moved, found = dict(directions), list[Definition]()
     known: dict[Node, Node] = {}
     for line in lines:
@@ -210,7 +210,7 @@ def derived(
         }
         along = tangents([line.expression], read)[line.expression]
         known[line.expression] = line.variable
-        along = rewrite([along], known.get)[along]  # exp' is exp: its value has a name
+        along = rewrite([along], known.get)[along]  # exp' is exp, whose value already has a name
         if not is_zero(along):
             x = variable(f"{line.variable.name}{mark}", line.variable.space)
             moved[line.variable] = x
@@ -229,12 +229,12 @@ def leaves_of(node: Node) -> Iterator[Variable]:
 
 @dataclass
 class Closing:
-    """What every variable of some lines stands for, in the arguments alone."""
+    """The expressions that the variables of some lines stand for, in the arguments alone."""
 
     values: dict[Node, Node] = field(default_factory=dict)
 
     def add(self, lines: Iterable[Definition]) -> Closing:
-        """These lines, too."""
+        """Add the variables of these lines."""
         for line in lines:
             self.values[line.variable] = self(line.expression)
         return self

@@ -1,7 +1,7 @@
-"""The scalar functions of a layer with their derivatives, as they are printed, asserted.
+"""The scalar functions of a layer and their derivatives, as printed equations.
 
-The formula that is printed is evaluated against the function as kernels compute it, and that of a
-derivative against differences of the function before, at the values that the layer feeds it.
+The printed formula is checked against the function as kernels compute it, and that of a derivative
+against differences of the function it is the derivative of, at the values that the layer feeds it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .problem import Problem
 
 
 def applications(layer: Layer) -> list[Elementwise]:
-    """Where each scalar function is applied first."""
+    """The first application of each scalar function."""
     found: dict[Operation, Elementwise] = {}
     for node in topological(layer.rewritten.output):
         if isinstance(node, Elementwise):
@@ -31,9 +31,9 @@ def applications(layer: Layer) -> list[Elementwise]:
 
 
 def equations(layer: Layer) -> Iterator[Equation]:
-    """psi(t) = its formula, for each function and its derivatives, if that says something.
+    """psi(t) = its formula, for each function and its derivatives, unless that is trivial.
 
-    A layer that holds psi and psi' has each derivative once.
+    If a layer holds psi and psi', each derivative is listed once.
     """
     said: set[Operation] = set()
     for node in applications(layer):
@@ -48,7 +48,7 @@ def equations(layer: Layer) -> Iterator[Equation]:
 
 
 def _measured(psi: Operation, at: list[Variable]) -> Node | Difference:
-    """The function itself, or the difference of the one that it is a derivative of."""
+    """The function itself, or a difference quotient of the one it is the derivative of."""
     if psi.derived_from is None:
         return elementwise(psi, *at)
     lower, argument = psi.derived_from
@@ -67,7 +67,7 @@ def along(at: Variable) -> Variable:
 
 
 def points(problem: Problem) -> dict[Variable, Array]:
-    """The values of these variables: what the layer feeds its functions at the problem's point."""
+    """The values of these variables: the functions' arguments at the problem's point."""
     point, found = problem.point, dict[Variable, Array]()
     for node in applications(problem.layer):
         values = values_of(node.arguments, point.values, point.sizes)

@@ -1,4 +1,4 @@
-"""What the maps of a layer are called on the left of an equation: D f, nabla_W f, (v _| D^2 f)*."""
+"""The names of a layer's maps on the left of an equation: D f, nabla_W f, (v _| D^2 f)*."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..typesetting.typography import HOOK
 
 @dataclass(frozen=True)
 class Labels:
-    """The names of a layer's maps at a point that is not written, in the thesis's notation.
+    """The names of a layer's maps, in the notation of the thesis, without the point.
 
-    name      of the function, where it is not f
+    name      of the function, if it is not f
     letters   how names look in the document
     """
 
@@ -26,7 +26,7 @@ class Labels:
 
     @property
     def f(self) -> str:
-        """The name that is given; else f, or the layer's own where something else is called f."""
+        """The given name; else f, or the layer's own name if something else is called f."""
         taken = self.layer.words | {result_letter(self.layer)}
         return self.name or ("f" if "f" not in taken else word(self.layer.name))
 
@@ -46,7 +46,7 @@ class Labels:
         return self.letters(node.name) if isinstance(node, Variable) else "1"
 
     def by(self, x: str, power: str = "", star: str = "") -> str:
-        """D or nabla by an argument; with one state only, D needs no index."""
+        """D or nabla by an argument; with a single state, D has no index."""
         raised = f"^{{{star}{power}}}" if star or power else ""
         if x not in {s.name for s in self.layer.state}:
             return rf"\nabla{raised}_{{{self.letters(x)}}}"

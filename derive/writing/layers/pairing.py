@@ -1,9 +1,9 @@
-"""The third of the four steps: factors are moved across the inner product, one law a line.
+"""The third of the four steps: factors are moved across the inner product, one law per line.
 
     <u, a (.) W v> = <a (.) u, W v> = <W^T (a (.) u), v>
 
-Each move opens the other slot of one form (`calculus.pull`); what is written here is only where a
-line ends and which law it follows.
+Each move opens the other slot of one form (`calculus.pull`); this module only decides where a line
+ends, and which law is its reason.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Move:
 
     @property
     def node(self) -> Node:
-        """The number."""
+        """The sum as an expression."""
         return linear_combination([(1, dot(u, e)) for u, e in self.pairs])
 
 
 HADAMARD = r"$\odot$ moves across, (2.13)"
-DEFINITION = "the adjoint's definition"
+DEFINITION = "definition of the adjoint"
 LINEARITY = "linearity"
-RUNNING = "the adjoint of running sums runs from the other end"
-SELECTS = "the adjoint of a selection puts back"
-PUTS = "the adjoint of putting back selects"
+RUNNING = "the adjoint sums from the other end"
+SELECTS = "the adjoint of a selection scatters"
+PUTS = "the adjoint of scattering selects"
 _MATRIX = "the adjoint of a matrix"
 _TRACE = r"$\alpha\operatorname{tr}A = \langle\alpha I, A\rangle$"
 _OF_TRACE = r"$\langle A, \alpha I\rangle = \alpha\operatorname{tr}A$"
@@ -81,17 +81,17 @@ _OF_PATTERN = {
     "transposed": "the adjoint of a transposition",
     "slice_": "the adjoint of a projection embeds",
     "embedded": "the adjoint of an embedding projects",
-    "of_ones": "the adjoint of a sum repeats",
-    "outer_of_ones": "the adjoint of a repetition sums",
+    "of_ones": "the adjoint of a sum broadcasts",
+    "outer_of_ones": "the adjoint of a broadcast sums",
     **dict.fromkeys(("largest", "entry"), SELECTS),
     "unit": PUTS,
 }
 
 
 def moves(u: Node, e: Node, directions: Set[Variable]) -> Iterator[Move]:
-    """<u, e> line by line, until only directions stand on the right.
+    """<u, e> line by line, until only directions are left on the right.
 
-    e is linear in the directions; raises calculus.NotLinear where it is not.
+    Raises calculus.NotLinear if e is not linear in the directions.
     """
     pairs: tuple[Pair, ...] = ((u, e),)
     dependent = depends_on([e], directions)
@@ -105,7 +105,7 @@ def moves(u: Node, e: Node, directions: Set[Variable]) -> Iterator[Move]:
 def _moved(
     pair: Pair, directions: Set[Variable], dependent: set[Node], laws: dict[str, None]
 ) -> Iterator[Pair]:
-    """One law's factors moved across; a sum is parted first."""
+    """The next line: a sum is split, or the factors of one law are moved across."""
     u, e = pair
     if e in directions:
         yield pair
@@ -119,7 +119,7 @@ def _moved(
 
 
 def _while(law: str, pair: Pair, directions: Set[Variable], dependent: set[Node]) -> Iterator[Pair]:
-    """The factors of one law, all of them."""
+    """The pair after all factors of that law are moved across."""
     u, e = pair
     if e in directions or isinstance(e, LinearCombination) or _Law(dependent)(e) != law:
         yield pair
@@ -141,7 +141,7 @@ class _Law(Reading[str]):
         return RUNNING
 
     def _apart(self, node: Node) -> str:
-        return "the components apart"
+        return "component by component"
 
     variable = constant = linear_combination = elementwise = _apart
     tuple_ = projection = argmax = held = potential = _apart
@@ -157,7 +157,7 @@ class _Law(Reading[str]):
 
 
 def _of_form(node: Contraction, slot: int) -> str:
-    """The law for a form that is no pattern of linear algebra."""
+    """The law for a form that is not a pattern of linear algebra."""
     if len(node.filled) > 1:
         return "the adjoint of a partial map"
     if node.selectors:
@@ -166,7 +166,7 @@ def _of_form(node: Contraction, slot: int) -> str:
 
 
 def _of_selection(node: Contraction) -> str:
-    """Entries read at class indices are put back there, entries put there are read."""
+    """The law for entries read at class indices, or written there."""
     bound = {index for index, _ in node.form.bound}
     reads, puts = (
         any(entry.free_symbols & bound for entry in access)
@@ -176,7 +176,7 @@ def _of_selection(node: Contraction) -> str:
 
 
 def _of_diagonal(node: Contraction) -> str | None:
-    """The diagonal part of a matrix, the diagonal matrix of a vector, the trace."""
+    """The law for the diagonal of a matrix, the diagonal matrix of a vector, or the trace."""
     access, output, space = node.access(0), node.output, node.filled[0].space
     if _is_diagonal(access) and _is_square(space) and output in ((), access[:1]):
         return _TRACE if not output else _DIAGONAL_PART
@@ -194,7 +194,7 @@ def _is_square(space: Space) -> bool:
 
 
 def _of_axes(node: Contraction) -> str | None:
-    """Three axes and more in another order."""
+    """The law for a permutation of three or more axes."""
     ends = ((node.slots[0], node.filled[0].space), (node.opened, node.space))
     plain = all(node.form.covers(slot, space.shape) for slot, space in ends)  # type: ignore[attr-defined]
     permuted = plain and set(node.access(0)) == set(node.output)
@@ -202,5 +202,5 @@ def _of_axes(node: Contraction) -> str | None:
 
 
 def collected(arrived: Sequence[Node]) -> Node:
-    """The sum of what arrived at one variable."""
+    """The sum of the cotangents that arrived at one variable."""
     return linear_combination([(1, u) for u in arrived])

@@ -1,4 +1,4 @@
-"""What is derived: a layer's lines with their tangents of both orders and what is pulled back."""
+"""What is derived: a layer's lines, their tangents of both orders, and what is pulled back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from itertools import chain, count
 import numpy as np
 
 from ...calculus.maps import dual_name, free_name, substituted
-from ...evidence.checks.sampling import Point, draw, point_of, unequal_sizes
+from ...evidence.checks.drawing import Point, draw, unequal_sizes
+from ...evidence.checks.sampling import point_of
 from ...language.expressions import Node, Tuple, Variable, tuple_of, variable, zero
 from ...language.reference import Value
 from ...language.riesz import riesz
@@ -19,12 +20,12 @@ from ...models.programs import result_letter
 from .definitions import Closing, Definitions, Derived, definitions, derived, leaves_of
 from .pullback import PullBack, pull_back, seeds_of
 
-SEED = 0  # of the point where equations are asserted: a document is the same every time
+SEED = 0  # of the point where equations are checked: fixed, so that documents are reproducible
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What is put behind a name for its tangent, its cotangent and its second tangent."""
+    """The suffixes of a name for its tangent, its cotangent and its second tangent."""
 
     dot: str
     bar: str
@@ -32,7 +33,7 @@ class Marks:
 
     @classmethod
     def beside(cls, words: Set[str]) -> Marks:
-        """Marks that no name of the user's has; another letter than delta where that is one."""
+        """Marks that no name of the user's has; a letter other than delta if that is one."""
         second = "_hat" if "delta" in words else "_delta"
         return cls(*(_unused_mark(mark, words) for mark in ("_dot", "_bar", second)))
 
@@ -44,11 +45,11 @@ def _unused_mark(mark: str, words: Set[str]) -> str:
 
 @dataclass(eq=False)
 class Problem:
-    """A layer, by which arguments it is derived first and then, and what its cotangent is.
+    """A layer, the arguments of the first and second derivative, and the cotangent.
 
-    first, second   names of arguments; all that can be derived by where not given
-    cotangent       w; a variable where not given
-    result          what is returned is called where it is no local; y where not given
+    first, second   names of arguments; by default all that are differentiable
+    cotangent       w; by default a variable
+    result          the name of the output unless it is a local; by default y
     """
 
     layer: Layer
@@ -71,7 +72,7 @@ class Problem:
 
     @property
     def output(self) -> Node:
-        """The variable that is returned, or a tuple of them."""
+        """The output variable, or a tuple of them."""
         return self.definitions.output
 
     def parts(self, name: str) -> Node:
@@ -80,11 +81,11 @@ class Problem:
 
     @cached_property
     def closing(self) -> Closing:
-        """What every variable means; lines are added as they are derived."""
+        """The meaning of every variable; lines are added as they are derived."""
         return Closing().add(self.definitions.lines)
 
     def opened(self, node: Node) -> Node:
-        """An expression of the layer's arguments in their components."""
+        """An expression in the layer's arguments, written in their components."""
         return substituted(node, self.definitions.arguments)
 
     # --- the first order
@@ -159,7 +160,7 @@ class Problem:
     # --- read off
 
     def adjoint(self, name: str) -> Node:
-        """x_bar, in the shape of the argument."""
+        """x_bar, with the structure of the argument."""
         return self._read(name, self.dots, self.back)
 
     def second_adjoint(self, name: str) -> Node:
@@ -178,7 +179,7 @@ class Problem:
         return named_like(self.parts(name), self.layer.derivative(name).variable.name)
 
     def alone(self, name: str) -> dict[Variable, Variable]:
-        """The direction of every component of one argument."""
+        """The directions of all components of one argument."""
         leaves = zip(leaves_of(self.parts(name)), leaves_of(self.direction(name)), strict=True)
         return dict(leaves)
 
@@ -212,14 +213,14 @@ def arrays(value: Value) -> list[Value]:
 
 
 def mapped(whole: Node, function: Callable[[Variable], Node]) -> Node:
-    """A variable replaced, or every one of a tuple of them."""
+    """The function applied to a variable, or to each of a tuple of them."""
     if isinstance(whole, Variable):
         return function(whole)
     return tuple_of(mapped(part, function) for part in whole.operands)
 
 
 def named_like(whole: Node, name: str) -> Node:
-    """A variable of that name, or a tuple of numbered ones in the shape of an argument."""
+    """A variable of that name, or numbered ones with the structure of an argument."""
     if isinstance(whole, Tuple):
         parts = enumerate(whole.components)
         return tuple_of(named_like(part, f"{name}_{k}") for k, part in parts)

@@ -1,11 +1,11 @@
-"""The derivation of a layer's maps in four steps, for both orders by one and the same code.
+"""The derivation of a layer's maps in four steps, by the same code for both orders.
 
     1. derive the tangent              z_dot = D e . (..) for every line z = e
     2. pair it with a cotangent        <w, y_dot>
     3. move factors across             <z_bar, z_dot> = .. = <x_bar, x_dot> + ..
     4. read off the adjoint            D* f . w = x_bar
 
-The second order is the same four steps for the lines together with their tangents, derived along a
+The second order consists of the same four steps for the lines and their tangents, derived along a
 second direction.
 """
 
@@ -34,11 +34,11 @@ from .pairing import LINEARITY, Move, Pair, collected, moves
 
 @dataclass(frozen=True)
 class PullBack:
-    """What step 3 found: a chain of equations for every line, and what arrived at each direction.
+    """The result of step 3: a chain of equations for every line, and the adjoint.
 
     bars     the cotangents that got a name, in order
-    chains   for each line the cotangent's definition, if it has one, then its pairing moved
-    arrived  the adjoint's value for each direction
+    chains   for each line the definition of the cotangent, if any, then the moves of its pairing
+    arrived  the value of the adjoint for each direction
     """
 
     bars: tuple[Definition, ...]
@@ -49,7 +49,7 @@ class PullBack:
 def by_difference(
     node: Node, directions: Mapping[Variable, Variable], closing: Closing, whole: bool = False
 ) -> Difference:
-    """The derivative of an expression along directions, to be measured."""
+    """The derivative of an expression along directions, as a difference quotient."""
     return Difference(closing(node), tuple(directions.items()), whole)
 
 
@@ -59,7 +59,7 @@ def tangent_equations(
     directions: Mapping[Variable, Variable],
     closing: Closing,
 ) -> tuple[Equation, ...]:
-    """Step 1: z_dot = D e . (..) for every line, against differences."""
+    """Step 1: z_dot = D e . (..) for every line, checked against differences."""
     expressions = {line.variable: line.expression for line in lines}
     origin = {d.moved[x]: x for x in expressions if x in d.moved}
     found = []
@@ -72,7 +72,7 @@ def tangent_equations(
 
 
 def rule(expression: Node, moved: Mapping[Variable, Variable]) -> str:
-    """Which rules of differentiation a line follows."""
+    """The rules of differentiation that a line uses."""
     dependent = depends_on([expression], moved)
     nodes = [node for node in topological(expression) if node in dependent]
     own = _Rule(dependent)
@@ -92,7 +92,7 @@ RULES = PRODUCT, CHAIN, CHAIN_OF_MAPS, GIVEN, FIXED = (
 
 
 class _Rule(Reading[str]):
-    """The rule by which a node is derived."""
+    """The rule by which a node is differentiated."""
 
     def __init__(self, dependent: Set[Node]) -> None:
         self.dependent = dependent
@@ -120,7 +120,7 @@ class _Rule(Reading[str]):
 
 
 class _Names:
-    """Names of cotangents: one that is already defined keeps its name."""
+    """Names of cotangents; one that is already defined keeps its name."""
 
     def __init__(self, known: Iterable[Definition]) -> None:
         self.known = {line.expression: line.variable for line in known}
@@ -143,11 +143,11 @@ def pull_back(
     names: Mapping[Variable, str],
     known: Iterable[Definition] = (),
 ) -> PullBack:
-    """Step 3: from the last line to the first, each line's pairing with its cotangent is moved.
+    """Step 3: from the last line to the first, move the factors of each pairing across.
 
     seeds   the tangent of each output with its cotangent
-    names   what the cotangent of a tangent is called
-    known   cotangents that have a name already
+    names   the name of the cotangent of each tangent
+    known   cotangents that already have a name
     """
     arrived: dict[Variable, list[Node]] = {}
     for y_dot, w in seeds:
@@ -172,12 +172,12 @@ def pull_back(
 
 
 def _only_projects(node: Node) -> bool:
-    """A part of an array, which is put back where it was: no line says so."""
+    """Whether it is a part of an array; its adjoint, an embedding, gets no line of its own."""
     return isinstance(node, Contraction) and len(node.operands) == 1 and node.is_pointwise
 
 
 def by_definition(line: Definition, closing: Closing) -> Equation:
-    """z_bar = what arrived at z_dot."""
+    """z_bar = the sum of the cotangents that arrived at z_dot."""
     meaning = closing(line.expression)
     return Equation(Side(line.variable, meaning), Side(line.expression, meaning), "collected")
 
@@ -188,7 +188,7 @@ def _chain(
     """<u, z_dot> = <u, e> = ..; the last pairings, and the equations."""
     first = ((u, line.variable),)
     left = paired(first, closing)
-    steps = [Move(((u, line.expression),), (r"the tangent inserted",))]
+    steps = [Move(((u, line.expression),), (r"inserting the tangent",))]
     steps += moves(u, line.expression, directions)
     equations = tuple(
         Equation(left, paired(step.pairs, closing), "; ".join(step.laws) or "linearity")
@@ -208,7 +208,7 @@ def totals(
     """The whole of step 3: <w, y_dot> = <x_bar, x_dot> + .."""
     left = tuple((w, y_dot) for y_dot, w in seeds)
     right = tuple((u, x_dot) for x_dot, u in arrived.items())
-    return Equation(paired(left, closing), paired(right, closing), "each line in the one before")
+    return Equation(paired(left, closing), paired(right, closing), "all lines inserted")
 
 
 def seeds_of(

@@ -12,7 +12,8 @@ from ...evidence.checks.cases import Cases
 from ...kernels.lowering.cost import count, shortest
 from ...kernels.lowering.kernel import Kernel
 from ...kernels.lowering.lower import lower
-from ...language.expressions import RunningSum, Variable
+from ...language.expressions import Node, RunningSum, Variable
+from ...language.reading import Reading
 from ...language.roles import FIXED, GIVEN, MASK, PARAMETER, STATE
 from ...language.walk import topological
 from ...models.layers import Layer
@@ -33,15 +34,15 @@ from .steps import Steps
 
 FIRST_ORDER = Heading("First order")
 ASSERTED = (
-    "All derivatives are taken at the point of ${value}$. Numbers in parentheses are those of "
+    "All derivatives are taken at the arguments of ${value}$. Numbers in parentheses refer to "
     "A. L. Caterini, A Novel Mathematical Framework for the Analysis of Neural Networks, 2017. "
-    "Each equation has been asserted in double precision at one point{sizes}: both sides agree up "
-    "to rounding, and tangents with central differences."
+    "Each equation has been checked in double precision at one point{sizes}: both sides agree up "
+    "to rounding, and tangents agree with central differences."
 )
 
 RUNNING_SUMS = (
-    rf"The function ${CUMSUM}$ has the running sums along the last axis, from the first entry on; "
-    rf"its transpose ${raised(CUMSUM, TRANSPOSED)}$ has those from the last entry back."
+    rf"The function ${CUMSUM}$ gives the running sums along the last axis, from the first entry "
+    rf"on; its transpose ${raised(CUMSUM, TRANSPOSED)}$ gives those from the last entry back."
 )
 
 PLURALS = {
@@ -51,11 +52,26 @@ PLURALS = {
     MASK: "Masks",
     FIXED: "Fixed",
 }
-SAID = {FIXED: " What is fixed is one for all points of a batch, and no derivative is taken by it."}
+SAID = {
+    FIXED: " Fixed arguments are constant: the same for all points of a batch, with no derivative."
+}
+
+
+class _Explained(Reading[str]):
+    """The sentence that explains the notation of a node, "" where it needs none."""
+
+    def running_sum(self, node: RunningSum) -> str:
+        return RUNNING_SUMS
+
+    def _none(self, node: Node) -> str:
+        return ""
+
+    variable = constant = linear_combination = elementwise = contraction = argmax = _none
+    tuple_ = projection = held = potential = jet = _none
 
 
 class Sections:
-    """The blocks of a document, in its letters."""
+    """The blocks of a document, with its letters."""
 
     def __init__(self, problem: Problem, letters: Callable[[str], str]) -> None:
         self.problem, self.layer, self.letters = problem, problem.layer, letters
@@ -71,11 +87,11 @@ class Sections:
             yield Heading("Second order")
             yield from self.steps.second_order()
         else:
-            yield Prose("There is nothing to derive by: all arguments are given or fixed.")
+            yield Prose("There are no derivatives to take: all arguments are given or fixed.")
         yield from self.algorithms()
 
     def _declaration(self) -> Iterator[Block]:
-        """The user's own text, and the spaces."""
+        """The source of the declaration, and the spaces."""
         source = source_of(self.layer)
         if source:
             yield Heading("Declaration")
@@ -92,16 +108,15 @@ class Sections:
         return ", ".join(rf"${x} \in {space}$" for x, space in pairs)
 
     def _formula(self) -> Iterator[Block]:
-        """The lines, the scalar functions, a network's loss, what was asserted."""
+        """The lines, the scalar functions, a network's loss, and how equations were checked."""
         yield from self.steps.rewriting()
         yield from self.steps.formula()
         scalars = tuple(scalar_equations(self.layer))
         if scalars:
-            yield Prose("The functions are applied entry by entry, with")
+            yield Prose("Scalar functions are applied entry by entry, with")
             yield Display(scalars)
         order = topological(self.layer.rewritten.output)
-        if any(isinstance(node, RunningSum) for node in order):
-            yield Prose(RUNNING_SUMS)
+        yield from (Prose(said) for said in dict.fromkeys(map(_Explained(), order)) if said)
         yield from self._loss()
         point = self.problem.point
         sizes = ", ".join(f"${self.letters(str(n))} = {count}$" for n, count in point.sizes.items())
@@ -109,7 +124,7 @@ class Sections:
         yield Prose(ASSERTED.format(value=self.steps.labels.value, sizes=said))
 
     def _loss(self) -> Iterator[Block]:
-        """What a network's output is compared with, and how."""
+        """A network's loss, and what it compares the output with."""
         if isinstance(self.layer, Network) and self.layer.loss is not None:
             loss = self.layer.loss
             output = self.letters(result_letter(self.layer))
@@ -123,14 +138,14 @@ class Sections:
             )
 
     def algorithms(self) -> Iterator[Block]:
-        """The kernels' lines, run as they are printed, and what they cost."""
+        """The kernels' lines, run as they are printed, and their cost."""
         made = programs(self.layer)
         case = Cases(self.layer, made, SEED).four
-        yield Heading("The algorithm that is compiled")
+        yield Heading("The compiled algorithm")
         yield Prose(
-            rf"For each of ${batch_letter(self.layer)}$ points of a batch. A line with "
-            r"$\mathrel{+}=$ adds to what the array holds; what is kept by forward is read by "
-            "backward."
+            rf"For each of the ${batch_letter(self.layer)}$ points of a batch. A line with "
+            r"$\mathrel{+}=$ adds to the contents of its array; values saved by forward are read "
+            "by backward."
         )
         kernels = [lower(program) for program in made]
         read = set().union(*map(read_by_name, kernels))
@@ -146,7 +161,7 @@ class Sections:
         return f"${flops}$ floating-point operations{called}."
 
     def _closed(self, expression: sympy.Expr) -> str:
-        """A number of operations in closed form; TeX breaks a line within plain brackets."""
+        """A number of operations in closed form, in plain brackets, so that TeX can break it."""
         batch = batch_letter(self.layer)
         text = value(
             shortest(expression), lambda name: batch if name == BATCH.name else self.letters(name)
@@ -155,7 +170,7 @@ class Sections:
 
 
 def source_of(layer: Layer) -> str:
-    """The text of the declaration, where it can be read."""
+    """The source of the declaration, if it can be read."""
     if layer.place is None:
         return ""
     lines = linecache.getlines(str(layer.place.file))[layer.place.line - 1 :]
@@ -163,5 +178,5 @@ def source_of(layer: Layer) -> str:
 
 
 def batch_letter(layer: Layer) -> str:
-    """B, or a letter that nothing else has: the number of points of a batch."""
+    """The letter for the number of points of a batch: B, or one that is free."""
     return next(letter for letter in ("B", "N", r"\beta") if letter not in layer.words)

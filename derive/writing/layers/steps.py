@@ -15,20 +15,21 @@ from .labels import Labels
 from .problem import Problem
 from .pullback import PullBack, tangent_equations, totals
 
-TANGENT = "Step 1: the tangent."
-PAIRED = "Steps 2 and 3: paired with a cotangent, factors moved across."
-READ = "Step 4: read off."
+TANGENT = "Step 1: derive the tangent."
+PAIRED = "Steps 2 and 3: pair it with a cotangent and move factors across."
+READ = "Step 4: read off the adjoint."
 PAIRS = (
-    r"${w}$ is any element of the output's space; what a tangent is paired with has its name, with "
-    "a bar in place of the dot."
+    "Let ${w}$ be any element of the output space. The cotangent that a tangent is paired with has "
+    "the same name, with a bar in place of the dot."
 )
-PAIRED_WITH_ONE = "What a tangent is paired with has its name, with a bar in place of the dot."
-MANY = 8  # directions that are written in a line which may be broken
+PAIRED_WITH_ONE = (
+    "The cotangent that a tangent is paired with has the same name, with a bar in place of the dot."
+)
+MANY = 8  # directions in one line; a longer list may be broken
 COORDINATES = (
-    r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of all coordinates; the inner "
-    r"product of a space with the Gram matrix $G$ is "
-    r"$\langle x, y\rangle_G = \langle Gx, y\rangle$: a cotangent is multiplied by $G$ at the "
-    r"beginning and by $G^{-1}$ at the end (the Riesz map)."
+    r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of coordinates. In a space with "
+    r"the Gram matrix $G$ the inner product is $\langle x, y\rangle_G = \langle Gx, y\rangle$, so "
+    r"a cotangent is multiplied by $G$ at the beginning and by $G^{-1}$ at the end (the Riesz map)."
 )
 
 
@@ -45,7 +46,7 @@ class Steps:
     # --- the formula
 
     def rewriting(self) -> Iterator[Block]:
-        """The formula as it is declared, and the laws that bring it into what is derived."""
+        """The declared formula, and the laws that rewrite it before differentiation."""
         p = self.problem
         declared, laws = p.opened(p.layer.output), p.layer.rewrites
         if laws:
@@ -54,20 +55,20 @@ class Steps:
             shown = [Side(a, b) for a, b in zip(short, (declared, *sides), strict=True)]
             value = Side(self.labels.value, p.closing(p.output))
             yield Display((*parts, Equation(value, shown[0], "as declared")))
-            yield Prose("Before it is derived, this is rewritten:")
+            yield Prose("Before differentiation, the formula is rewritten by")
             rows = zip(shown[1::2], shown[2::2], laws, strict=True)
             yield Display(tuple(Equation(a, b, x.law) for a, b, x in rows))
-            yield Prose("so that it becomes")
+            yield Prose("The result is")
 
     def _names(self, *roots: Node) -> Mapping[Node, str]:
-        """Names for parts of what is too long to be written out."""
+        """Names for parts of formulas that are too long to be written out."""
         p = self.problem
         taken = {x.name for x in p.variables()} | {x.variable.name for x in p.definitions.lines}
         taken |= p.layer.words | set(map(str, p.layer.sizes))
         return abbreviated(roots, {}, taken, longest=LONGEST)
 
     def formula(self) -> Iterator[Block]:
-        """The parts of direct products, every line, then what the layer is."""
+        """The parts of direct products, every line, then the value of the layer."""
         p, lines = self.problem, self.problem.definitions.lines
         parts = [
             Equation(Side(self.labels.letters(x.name), node), self.side(node))
@@ -100,7 +101,7 @@ class Steps:
         return Display(tangent_equations(p.definitions.lines, p.tangents, p.dots, p.closing))
 
     def _derivative(self, name: str) -> Equation:
-        """D f . v = .., against the difference of the whole formula."""
+        """D f . v = .., checked against the difference of the whole formula."""
         p, along = self.problem, self.problem.alone(name)
         meaning, shown = self._alone(along)
         y_dot = p.tangents.of(p.output)
@@ -110,7 +111,7 @@ class Steps:
         return Equation(Side(label, measured), right, "the other directions are 0")
 
     def _alone(self, along: Mapping[Variable, Variable]) -> tuple[Closing, Closing]:
-        """What tangents mean along these directions alone, and how they are shown then."""
+        """The meaning of tangents along these directions only, and how they are then shown."""
         p = self.problem
         only: dict[Node, Node] = {d: along.get(x, zero(x.space)) for x, d in p.dots.items()}
         meaning = Closing(dict(only)).add(p.definitions.lines).add(p.tangents.lines)
@@ -125,22 +126,22 @@ class Steps:
             w = self.labels.of(self.problem.w)
             yield Prose(PAIRS.format(w=w) if w != "1" else PAIRED_WITH_ONE)
             yield from _displays(back.chains)
-            yield Prose("All lines together:")
+            yield Prose("All lines combined:")
             yield Display((totals(seeds, back.arrived, self.problem.closing),))
 
     def _has_grams(self) -> bool:
-        """A space has an inner product of its own."""
+        """Whether a space has its own inner product."""
         spaces = [x.space for x in self.problem.variables()]
         found = (leaf for space in spaces for leaf in leaves(space))
         return any(isinstance(leaf, Real) and any(leaf.grams) for leaf in found)
 
     def _adjoint(self, name: str) -> Iterator[Equation]:
-        """D* f . w = x_bar, against the calculus on the whole formula."""
+        """D* f . w = x_bar, checked against the calculus on the whole formula."""
         p, found = self.problem, self.problem.adjoint(name)
         whole = p.opened(p.layer.derivative(name).adjoint @ p.w)
         left = Side(self.labels.adjoint(name, p.w), whole)
         expanded = Closing().add(p.back.bars)(found)
-        yield Equation(left, self.side(found), "what is paired with the direction")
+        yield Equation(left, self.side(found), "paired with the direction")
         if expanded is not found:
             yield Equation(left, Side(expanded, p.closing(found)), optional=True)
 
@@ -157,8 +158,8 @@ class Steps:
         directions = [self.labels.letters(d.name) for d in p.deltas.values()]
         comma = r",\allowbreak " if len(directions) > MANY else ", "
         yield Prose(
-            f"Along a second direction $({comma.join(directions)})$ the lines move as they did "
-            "along the first. The first directions are held; the tangents move by"
+            f"Along a second direction $({comma.join(directions)})$ the lines have tangents of the "
+            "same form. The first directions are held fixed, and the tangents change by"
         )
         yield Display(self._second_tangents())
         yield from self._moved(p.second_back, p.second_seeds)
@@ -166,7 +167,7 @@ class Steps:
         yield from self._hooked_maps()
 
     def _second_tangents(self) -> tuple[Equation, ...]:
-        """The rows of what is new: tangents of tangents."""
+        """The rows that are new: tangents of tangents."""
         p = self.problem
         lines = (*p.definitions.lines, *p.tangents.lines)
         moved = p.second_tangents.moved
@@ -175,11 +176,11 @@ class Steps:
         return tuple(row for row in rows if row.left.shown not in again)
 
     def _hooked_maps(self) -> Iterator[Block]:
-        """The adjoints with one direction held at a time; those that vanish in one sentence."""
+        """The adjoints with one direction held at a time; one sentence lists those that vanish."""
         p = self.problem
         pairs = [(left, right) for left in p.first for right in p.second]
         found = {pair: list(self._hooked(*pair)) for pair in pairs}
-        yield Prose("One first direction at a time, held by the hook; dots are along it alone:")
+        yield Prose("One first direction at a time, held by the hook; dots are tangents along it:")
         yield Display(tuple(e for equations in found.values() for e in equations))
         zeros = [pair for pair, equations in found.items() if not equations]
         if zeros:
@@ -188,7 +189,7 @@ class Steps:
             yield Asserted(tuple(self._vanishing(*pair) for pair in zeros))
 
     def _hooked(self, left: str, right: str) -> Iterator[Equation]:
-        """(e _| D D f)* . w = .., against the difference of the adjoint (lemmas 2.2.2, 2.3.2)."""
+        """(e _| D D f)* . w = .., checked by differences (lemmas 2.2.2, 2.3.2)."""
         p = self.problem
         meaning, shown = self._alone(p.alone(left))
         meaning.add(p.back.bars).add(p.second_back.bars)
@@ -205,12 +206,12 @@ class Steps:
         yield Equation(self._moved_adjoint(left, right), right_side, lemma)
 
     def _moving(self, meaning: Closing) -> Closing:
-        """Tangents by their names but those that are zero."""
+        """The names of tangents, without those that are zero."""
         dots = self.problem.tangents.moved.values()
         return Closing({dot: zero(dot.space) for dot in dots if is_zero(meaning(dot))})
 
     def _moved_adjoint(self, left: str, right: str) -> Side:
-        """The hooked map's adjoint: how the adjoint by one argument moves with another."""
+        """The hooked map's adjoint: the derivative of the adjoint by one argument along another."""
         p = self.problem
         label = self.labels.second(left, right, p.direction(left), p.w)
         adjoint = p.opened(p.layer.derivative(right).adjoint @ p.w)
@@ -224,7 +225,7 @@ class Steps:
 
 
 def _displays(chains: Iterable[tuple[Equation, ...]]) -> Iterator[Display]:
-    """A display for each chain; a cotangent that is only defined goes with what follows."""
+    """A display for each chain; one that only defines a cotangent is joined with the next."""
     waiting: tuple[Equation, ...] = ()
     for chain in chains:
         waiting = (*waiting, *chain)

@@ -1,7 +1,7 @@
 r"""BPTT of a network as blocks: \varepsilon_{i-1} = D^* f_i \varepsilon_i + D^* g\, e_{i-1}.
 
-Source: thesis theorems 5.1.1, 5.1.5 and 5.1.7.  A step is asserted by itself, what is a sum over
-time for a sequence of a few steps that the calculus derives at once.
+Source: thesis theorems 5.1.1, 5.1.5 and 5.1.7.  A single step is checked by itself, a sum over
+time on a sequence of a few steps that the calculus derives as one expression.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BackwardSection:
     # --- letters
 
     def _eps_look(self, leaf: Variable) -> str:
-        """eps, with the component of the state and with what tells a cell from others."""
+        """eps, with the component of the state and the mark of the cell."""
         cell = next(cell for _, _, cell in self.p.cells if leaf in cell.states)
         component = symbol(short_name(cell.place, leaf.name)) if len(cell.states) > 1 else ""
         look = r"\varepsilon"
@@ -44,7 +44,7 @@ class BackwardSection:
         return look
 
     def eps(self, leaf: Variable, time: str) -> Variable:
-        """eps of one array of a state at a time, as it is shown."""
+        """eps of one array of a state at a time, as printed."""
         if (leaf, time) not in self._eps:
             look = self._eps_look(leaf)
             made = variable(f"epsilon_{leaf.name}", leaf.space)
@@ -97,7 +97,7 @@ class BackwardSection:
         return self.p.floors[-1]
 
     def predicted(self, loss: Part) -> Variable:
-        """What the loss takes of the prediction."""
+        """The part of the prediction that the loss takes."""
         return loss.leaves(loss.place.function.arguments[0].name)[0]
 
     def _shown_loss(self, node: Node) -> Node:
@@ -116,10 +116,10 @@ class BackwardSection:
         """All cells and predictions, the highest level first."""
         yield Heading("Backpropagation through time")
         yield Prose(
-            rf"$\varepsilon_{{{self.i}}}$ is the derivative of ${TOTAL}$ by the state at the time "
-            rf"${self.i}$ (theorem 5.1.5): what is behind that time sends back "
-            r"$D^{*}f\cdot\varepsilon$, and the prediction of the same time $D^{*}g\cdot e$. "
-            rf"Behind the last step it is zero. {self._said_lines()}"
+            rf"$\varepsilon_{{{self.i}}}$ is the gradient of ${TOTAL}$ with respect to the state "
+            rf"at time ${self.i}$ (theorem 5.1.5): the next step contributes "
+            r"$D^{*}f\cdot\varepsilon$, and the prediction at the same time $D^{*}g\cdot e$. "
+            rf"After the last step it is zero. {self._said_lines()}"
         )
         above: Floor | None = None
         for floor in reversed(self.p.floors):
@@ -132,26 +132,26 @@ class BackwardSection:
         yield from self._shared()
 
     def _shared(self) -> Iterator[Block]:
-        """A parameter of several places: its gradients are added."""
+        """A parameter with several uses: its gradients are added."""
         for use, name in self.p.uses.items():
             one, other = self.letters(name), self.letters(use)
             yield Prose(
-                f"${other}$ is ${one}$, one array with two uses: the gradient by it is the sum "
-                rf"$\nabla_{{{one}}} {TOTAL} + \nabla_{{{other}}} {TOTAL}$ of those by each "
+                f"${other}$ is ${one}$, one array that is used twice: its gradient is the sum "
+                rf"$\nabla_{{{one}}} {TOTAL} + \nabla_{{{other}}} {TOTAL}$ over both uses "
                 "(theorem 4.3.5)."
             )
 
     def _said_lines(self) -> str:
         return (
-            f"The lines of a cell are taken at the step to the time ${self.i}$, those of a "
-            "prediction at the time of its state."
+            f"The lines of a cell are those of the step to time ${self.i}$, the lines of a "
+            "prediction those at the time of its state."
         )
 
     def _between(self, floor: Floor, above: Floor) -> Iterator[Block]:
         """The cotangent of a prediction that the cells above take as input."""
         yield Prose(
-            f"The prediction ${floor.prediction.f}$ is the input of the cells above, so that its "
-            "error is what these send back at the same time:"
+            f"The prediction ${floor.prediction.f}$ is the input of the cells above, so its error "
+            "is the gradient with respect to that input at the same time:"
         )
         names = self.error(floor.prediction, self.i)
         yield Display(tuple(self._sent_down(above, k, x) for k, x in enumerate(names)))
@@ -170,7 +170,7 @@ class BackwardSection:
         return Equation(Side(name, left), right, "the input's adjoint")
 
     def _eps_of(self, cell: Part) -> dict[Node, Node]:
-        """eps in the place of the cotangent."""
+        """eps in place of the cotangent."""
         return {w: self.eps(x, self.i) for w, x in zip(cell.w, cell.states, strict=True)}
 
     def _cell(self, floor: Floor, cell: Part) -> Iterator[Block]:
@@ -192,7 +192,7 @@ class BackwardSection:
         return Equation(left, Side(self.shown_cell(cell, expression), meaning))
 
     def recursion(self, floor: Floor, cell: Part, k: int) -> Iterator[Equation]:
-        """(5.14) for one array of the state, by the lines' cotangents and without."""
+        """(5.14) for one array of the state, with the lines' cotangents and with these expanded."""
         leaf, before = cell.states[k], self.p.before(cell)
         meaning = gradients(self._sent(floor, cell), [leaf])[leaf]
         left = Side(self.eps(leaf, before), meaning)
@@ -209,7 +209,7 @@ class BackwardSection:
     def own(
         self, floor: Floor, cell: Part, leaf: Variable, time: str
     ) -> tuple[Node | None, Node | None]:
-        """D*g . e by one array of a state: as it is shown, and in the cell's leaves."""
+        """D*g . e by one array of a state: as printed, and in the cell's leaves."""
         g = floor.prediction
         found = g.pulled(self.read_by(floor)[leaf])
         if found is None:
@@ -283,7 +283,7 @@ class BackwardSection:
 
 
 def _is_affine(node: Node) -> bool:
-    """A sum of variables, which needs no name."""
+    """Whether it is a sum of variables, which needs no name."""
     return isinstance(node, LinearCombination) and all(
         isinstance(x, Variable) for _, x in node.terms
     )

@@ -29,7 +29,7 @@ from .online_section import OnlineSection
 from .unrolled import Backward, Unrolled
 
 BLOCK = rf"{TOTAL}'"
-STEPS = 2  # of the block that is asserted
+STEPS = 2  # of the block on which equations are checked
 
 
 class HybridSection:
@@ -47,7 +47,7 @@ class HybridSection:
     # --- letters
 
     def at(self, key: Key, time: str) -> Variable:
-        """Lambda at a time, as it is shown."""
+        """Lambda at a time, as printed."""
         if (key, time) not in self._made:
             a, b = map(self.online.names.component, key)
             look = rf"\Lambda_{{{a} {b}}}" if a else r"\Lambda"
@@ -69,16 +69,16 @@ class HybridSection:
         yield Prose(
             rf"A block has the steps ${zero}+1, \dots, {end}$. The sum of lemma 5.1.6 is split at "
             rf"its start: $\Lambda_{{{i}}} = D\mu_{{{end},{i}+1}}$ is the derivative of the state "
-            rf"at the block's end by that at the time ${i}$; it is the identity at ${i} = {end}$, "
-            "and goes down by lemma 5.1.4:"
+            rf"at the end of the block with respect to the state at time ${i}$. It is the identity "
+            rf"at ${i} = {end}$, and is computed backward from there by lemma 5.1.4:"
         )
         yield Display(tuple(self._lambda(key) for key in self.stores))
         yield Prose("The influence at the end of the block:")
         yield from self.online.listed(self._influence, *self.online.keys)
         yield Prose(
-            r"Here $\varepsilon$ carries the losses of this block only: at its start it is what "
-            r"the first step sends back, without $D^{*}g\cdot e$, which belongs to the block "
-            f"before. The gradient of the losses of the block, ${BLOCK}$:"
+            r"Here $\varepsilon$ accounts only for the losses of this block: at its start there is "
+            r"no term $D^{*}g\cdot e$, which belongs to the block before. The gradient of the "
+            f"losses of the block, ${BLOCK}$:"
         )
         yield from self.online.listed(self._gradient, *self.online.columns)
 
@@ -86,7 +86,7 @@ class HybridSection:
 
     @cached_property
     def products(self) -> dict[bool, tuple[Blocks, Blocks]]:
-        """Lambda . D f and Lambda . nabla f, by whether blocks have names."""
+        """Lambda . D f and Lambda . nabla f, with named blocks (True) or without."""
         steps = self.online.names.steps
         return {k: (self.Lambda.times(D), self.Lambda.times(L)) for k, (D, L) in steps.items()}
 
@@ -140,7 +140,7 @@ class HybridSection:
 
     @cached_property
     def block(self) -> Unrolled:
-        """The block of steps that is asserted."""
+        """The block of steps on which equations are checked."""
         return Unrolled(self.p.floors, self.p.loss, self.p.weight, STEPS)
 
     def _along(self, k: int) -> dict[Variable, Node]:
@@ -162,7 +162,7 @@ class HybridSection:
         return at | {s.variable: lambdas[key] for key, s in self.stores.items()}
 
     def _ended(self, key: Key) -> Node:
-        """The right side, Lambda put in time by time."""
+        """The right side, with Lambda substituted step by step."""
         first = {s.variable: self.lambdas[0][k] for k, s in self.stores.items()}
         shares = [substituted(self.carried(key), first)]
         for t in self.block.times:
@@ -208,5 +208,5 @@ class HybridSection:
 
 
 def _short(term: Term) -> Term:
-    """The term with all that can be summed over and multiplied in one factor for each link."""
+    """The term with everything that can be multiplied out in one factor per link."""
     return combined(summed(term))

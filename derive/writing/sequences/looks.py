@@ -1,7 +1,7 @@
-"""How the names of a recurrent network look: short where that is clear, and with a time below.
+"""How the names of a recurrent network look: short if unambiguous, and with a time as subscript.
 
-A place of the network calls its parameters {label}_{name}; in a document they have their own names,
-with the number of the level and an arrow for the direction of time below where there are several.
+A layer of the network calls its parameters {label}_{name}; a document prints the bare names, with
+the number of the level and an arrow for the direction of time as subscripts if there are several.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def words_of(place: CellInstance) -> Iterator[str]:
 
 
 def short_name(place: CellInstance, name: str) -> str:
-    """The name without the place's label in front."""
+    """The name without the label of its layer."""
     short = name
     for word in place.label.split("."):
         short = short.removeprefix(f"{word}_")
@@ -56,7 +56,7 @@ def shortened(network: Recurrent) -> tuple[tuple[Level, ...], dict[sympy.Symbol,
 
 
 def _with_names_of_cells(level: Level) -> Level:
-    """The prediction calls the components of a state as the cell does."""
+    """The level, whose prediction names the components of a state as the cell does."""
     names = {node: name for cell in level.cells for node, name in cell.function.names.items()}
     g = level.prediction.function
     same = {node: names.get(node, name) for node, name in g.names.items()}
@@ -74,7 +74,7 @@ def _renamed(place: CellInstance, names: Mapping[str, str]) -> CellInstance:
 def loss_of(
     network: Recurrent, sizes: Mapping[sympy.Symbol, sympy.Symbol], words: Container[str]
 ) -> Layer | None:
-    """The loss in the new sizes; its locals without the prefix, the prediction as y_hat."""
+    """The loss in the new sizes; its locals lose the prefix, the prediction becomes y_hat."""
     if network.loss is None:
         return None
     f = network.loss.function
@@ -92,7 +92,7 @@ def _without(prefix: str, name: str, words: Container[str]) -> str:
 
 @dataclass(eq=False)
 class Times:
-    """Variables at times, as they are shown: z of a place at the time i is z_{i}.
+    """Variables at times, as printed: z of a layer at time i is z_{i}.
 
     `scripts` tells places apart where they call something alike, or always, but for names that are
     `scripted`; `symbols` has the look of every name that was made, `times` its time.
@@ -108,7 +108,7 @@ class Times:
     _made: dict[tuple[Variable, str, str], Variable] = field(default_factory=dict)
 
     def __call__(self, x: Variable, time: str, place: str = "") -> Variable:
-        """The variable of that place at a time."""
+        """The variable of that layer at a time."""
         if (x, time, place) not in self._made:
             look, script = self.letters(x.name), self.scripts.get(place, "")
             other = self._owners.setdefault(look, place) != place
@@ -126,6 +126,6 @@ class Times:
 
 
 def free_letter(letters: Iterable[str], taken: Iterable[str]) -> str:
-    """The first letter that is no name."""
+    """The first letter that is not taken."""
     used = set(taken)
     return next(letter for letter in letters if letter not in used)

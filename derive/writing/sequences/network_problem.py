@@ -1,4 +1,4 @@
-"""What is derived of a recurrent network: its places as problems, its steps, the point."""
+"""What is derived of a recurrent network: its layers as problems, its steps, the point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import sympy
 
 from ...calculus.maps import variables_of
-from ...evidence.checks.sampling import Point, draw, gram_values, unequal_sizes
+from ...evidence.checks.drawing import Point, draw, gram_values, unequal_sizes
 from ...language.expressions import Node, Variable, variable
 from ...language.names import unused
 from ...language.reference import Value
@@ -39,9 +39,9 @@ WEIGHTS = ("omega", "kappa", "varpi")
 class NetworkProblem:
     """A recurrent network in short names.
 
-    uses        what each use of a shared parameter, which has a name of its own, is
+    uses        the parameter of each further use of a shared one, by the name of the use
     i, length   the letters of a time and of the number of times
-    words       the names that the network has
+    words       the names that the network uses
     """
 
     network: Recurrent
@@ -86,7 +86,7 @@ class NetworkProblem:
     # --- letters
 
     def script(self, place: CellInstance) -> str:
-        """What tells a place from others of its kind: the level's number, an arrow for time."""
+        """The mark of a layer among others of its kind: the level's number, an arrow for time."""
         number = self._level(place)
         level = self.levels[number - 1]
         several = len(self.levels) > 1
@@ -95,12 +95,12 @@ class NetworkProblem:
         return ",".join(x for x in shown if x)
 
     def _level(self, place: CellInstance) -> int:
-        """The number of a place's level, from 1 on."""
+        """The number of a layer's level, from 1 on."""
         return next(k for k, level in enumerate(self.levels, 1) if place in level.places)
 
     @cached_property
     def letters(self) -> Letters:
-        """The symbols of the names: the targets, then place by place."""
+        """The symbols of the names: the targets, then layer by layer."""
         looks = {a.name: symbol(a.name) for a in self.network.targets}
         for part in self.parts:
             for name, mark in product(part.names(), MARKS):
@@ -114,7 +114,7 @@ class NetworkProblem:
         place, short = part.place, short_name(part.place, name)
         look = symbol(f"{short}{mark}")
         if name not in place.function.words and name not in self._leaves(part):
-            return look  # a line that has no name of the user's: `times` tells them apart
+            return look  # a line without a name of the user's: `times` distinguishes them
         script = self._script_of(part, name)
         if not script and short != name:
             script = self.script(place) or part.f
@@ -124,7 +124,7 @@ class NetworkProblem:
         return {x.name for a in part.place.function.arguments for x in part.leaves(a.name)}
 
     def _script_of(self, part: Part, name: str) -> str:
-        """What stands below a name that other places may have, too; the input has the level."""
+        """The subscript of a name that other layers may use too; that of an input is its level."""
         inputs = {x.name for x in part.inputs}
         inputs |= {a.name for a in part.place.function.arguments[1:] if a.role not in THETA}
         sizes = map(str, part.place.function.sizes)
@@ -153,7 +153,7 @@ class NetworkProblem:
         return made
 
     def labels(self, part: Part) -> Labels:
-        """The names of a part's maps."""
+        """The labels of a part's maps."""
         return Labels(part.place.function, part.f, self.letters)
 
     def steps(self, part: Part) -> Steps:
@@ -170,11 +170,11 @@ class NetworkProblem:
 
     @property
     def cells(self) -> Iterator[tuple[Floor | None, Floor, Part]]:
-        """Each cell with the floor under it and its own."""
+        """Each cell, with the floor below it and its own floor."""
         return every_cell(self.floors)
 
     def before(self, cell: Part) -> str:
-        """The time from which a cell comes to i."""
+        """The time from which the step to time i starts."""
         return f"{self.i}-1" if cell.place.direction == FORWARD else f"{self.i}+1"
 
     def first(self, cell: Part) -> str:
@@ -190,12 +190,12 @@ class NetworkProblem:
 
     @cached_property
     def backward(self) -> Backward:
-        """The recursion of BPTT over these."""
+        """The recursion of BPTT over these steps."""
         return Backward(self.sequence)
 
     @cached_property
     def gradients(self) -> dict[Variable, Node]:
-        """The gradient of J by all parameters and initial states, by the calculus at once."""
+        """The gradient of J by all parameters and initial states, by the calculus as a whole."""
         s = self.sequence
         xs = [*dict.fromkeys(x for part in self.parts for x in part.parameters)]
         xs += [s.copy(x, s.first(cell)) for _, _, cell in self.cells for x in cell.states]
@@ -224,7 +224,7 @@ class NetworkProblem:
         return Point(sizes, values)
 
     def _with_all(self, nodes: Iterable[Node]) -> dict[sympy.Symbol, int]:
-        """The sizes, one more for every size that the network itself has not."""
+        """The sizes, with a new one for every size that the network itself does not have."""
         sizes, numbers = dict(self.sizes), count(max(self.sizes.values(), default=2) + 1)
         for node in topological(*nodes):
             for leaf in leaves(node.space):
@@ -248,11 +248,11 @@ class NetworkProblem:
 
 
 def _theta(levels: Iterable[Level]) -> list[str]:
-    """The names of theta, place by place."""
+    """The names of theta, layer by layer."""
     return [x.name for level in levels for place in level.places for x in place.theta]
 
 
 def _free(pool: Iterable[tuple[str, str]], words: Iterable[str]) -> str:
-    """The look of the first function whose name is no word."""
+    """The look of the first function whose name is free."""
     looks = dict(pool)
     return looks[free_letter(looks, words)]

@@ -1,7 +1,7 @@
-"""D f and nabla f of one cell at one point, and the arrays J and Lambda, as they are shown.
+"""D f and nabla f of one cell at one point, and the arrays J and Lambda, as they are printed.
 
-`structure` says where a block is not zero; a block that is shown as a matrix is one array.  The
-columns of nabla f are the parameters, those of several layers slice by slice.
+`structure` says where a block is not zero; a block printed as a matrix is one array.  The columns
+of nabla f are the parameters; parameters with slices for several gates give a column per slice.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ...recurrence.linearisation import Linearisation
 from ...recurrence.ties import Key
 from .parts import Part
 
-SLICES = 16  # of a parameter's first axis that are shown one by one
+SLICES = 16  # of a parameter's first axis that get a column each, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What the state is derived by: an array of a parameter or one slice of it, and a direction.
+    """A variable of differentiation: an array of a parameter, or one slice of it, with a direction.
 
-    `is_initial` where it is an array of the initial state.
+    `is_initial` if it is an array of the initial state.
     """
 
     by: Variable
@@ -44,7 +44,7 @@ class Column:
         return contraction(self.by.space, form, 1, [self.direction])
 
     def moved(self) -> dict[Variable, Node]:
-        """What moves at a step, along the direction: nothing by the initial state."""
+        """The variables that a step moves along the direction: none for the initial state."""
         return {} if self.is_initial else {self.by: self.along()}
 
     def read(self, x: Node) -> Node:
@@ -60,14 +60,14 @@ class Column:
 class OneStep(Linearisation):
     """The blocks of a cell without batch and masks, nabla f by component and column.
 
-    A column without a term in any component is kept: its derivative vanishes.
+    A column without a term in any component is kept, since its derivative is known to vanish.
     """
 
     columns: tuple[Column, ...]
     label: str
 
     def influences(self) -> dict[Key, StoredJacobian]:
-        """J by component and column, its tied axes stored once; what stays zero is not there."""
+        """J by component and column, its tied axes stored once, without blocks that stay zero."""
         tied = dict(sorted(self.influence_ties().items()))
         return self.nabla.stored(tied, self.by, self._named("J"))
 
@@ -80,7 +80,7 @@ class OneStep(Linearisation):
 
 
 def one_step(cell: Part, learned: bool) -> OneStep:
-    """The step of a cell: its columns, then those of the initial state where it is learned."""
+    """The step of a cell: its columns, then those of the initial state if it is learned."""
     D, by = (derivative(cell.outputs, x) for x in (cell.states, cell.parameters))
     columns: list[Column] = []
     terms: dict[Key, Terms] = {}
@@ -100,7 +100,7 @@ def one_step(cell: Part, learned: bool) -> OneStep:
 
 
 def _slices(x: Variable, terms: Sequence[Term]) -> Sequence[int | None]:
-    """The slices of a parameter where every term is of one slice; else the whole of it."""
+    """The slices of a parameter if every term uses one slice; else the whole parameter."""
     shape = shape_of(x)
     apart = bool(terms) and bool(shape) and all(t.into[0].is_Integer for t in terms)
     if not apart or not shape[0].is_Integer or not 1 < shape[0] <= SLICES:
@@ -122,7 +122,7 @@ def _column(x: Variable, position: int | None, is_initial: bool = False) -> Colu
 
 
 def matrices(terms: Sequence[Term]) -> Iterator[Node]:
-    """The factors of terms that go from an axis of the parameter to another one of the state."""
+    """The factors of terms that map an axis of the parameter to another axis of the state."""
     for term in terms:
         out, into = set(term.out), set(term.into)
         for access, node in term.factors:
@@ -132,5 +132,5 @@ def matrices(terms: Sequence[Term]) -> Iterator[Node]:
 
 
 def _is_computed(node: Node) -> bool:
-    """More than a slice or a transpose."""
+    """Whether it is more than a slice or a transpose."""
     return not (isinstance(node, Contraction) and len(node.operands) == 1)

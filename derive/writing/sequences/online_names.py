@@ -1,4 +1,4 @@
-"""What the blocks of RTRL are called: D_{c} f_{h,i}, J^{W}_{h,i}, and the matrices with a name."""
+"""The names of the blocks of RTRL: D_{c} f_{h,i}, J^{W}_{h,i}, and the matrices with a name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OnlineNames:
         self._shown_J: dict[tuple[Key, str], Variable] = {}
 
     def component(self, a: int) -> str:
-        """The index of a component of the state; none where there is one."""
+        """The index of a component of the state; "" if there is only one."""
         return self.letters(self.h[a].name) if len(self.h) > 1 else ""
 
     def f(self, a: int) -> str:
@@ -58,7 +58,7 @@ class OnlineNames:
         return below(f"J^{{{by}}}_{{{script}}}" if script else f"J^{{{by}}}", time)
 
     def J_at(self, key: Key, time: str) -> Variable:
-        """J at a time, as it is shown."""
+        """J at a time, as printed."""
         if (key, time) not in self._shown_J:
             made = self.times.named(self.J[key].variable, self.J_look(key, time))
             self._shown_J[key, time] = made
@@ -68,7 +68,7 @@ class OnlineNames:
 
     @cached_property
     def is_general(self) -> bool:
-        """The recursion is the same formula for every parameter, in blocks with names."""
+        """Whether the recursion is the same formula for every parameter, in named blocks."""
         supports = {k: [a for a, kk in self.J if kk == k] for _, k in self.J}
         same = all(rows == list(range(len(self.h))) for rows in supports.values())
         names = all(map(self.has_names, self.J.values()))
@@ -76,12 +76,12 @@ class OnlineNames:
 
     @cached_property
     def theta(self) -> str:
-        """The letter of any parameter."""
+        """The letter that stands for any parameter."""
         words = self.cell.place.function.words
         return next(look for look in (r"\theta", r"\vartheta", r"\pi") if look[1:] not in words)
 
     def general(self, node: Node, k: int, times: Sequence[str]) -> Node:
-        """An expression by one column as that for any parameter."""
+        """An expression for one column, printed as that for any parameter."""
         new: dict[Node, Node] = {}
         for a in range(len(self.h)):
             for time in times:
@@ -98,7 +98,7 @@ class OnlineNames:
         return self.times.named(self.J[key].variable, look)
 
     def column_of(self, a: int) -> int:
-        """A column that stands for all: of a matrix, with an immediate derivative."""
+        """A column that represents all: that of a matrix, with an immediate derivative."""
         found = [k for k in range(len(self.one.columns)) if (a, k) in self.one.nabla.terms]
         ranks = [len(shape_of(self.one.columns[k].direction)) for k in found]
         return found[ranks.index(max(ranks))] if found else 0
@@ -106,14 +106,14 @@ class OnlineNames:
     # --- matrices with a name
 
     def has_names(self, s: StoredJacobian) -> bool:
-        """What makes a full array is called by name where there are several components."""
+        """Whether the blocks of a full array are named: if there are several components."""
         return len(self.h) > 1 and not s.tied
 
     @cached_property
     def steps(self) -> dict[bool, tuple[Blocks, Blocks]]:
-        """D f and nabla f in a recursion, by whether blocks have names: these are one array each.
+        """D f and nabla f in a recursion, with named blocks (True), each one array, or without.
 
-        A dense block of D f is one in any case.
+        A dense block of D f is one array in any case.
         """
         D, nabla = self.one.D, self.one.nabla
         full = [key for key in D.terms if D.is_dense(key)]
@@ -124,9 +124,9 @@ class OnlineNames:
 
     @cached_property
     def named(self) -> dict[Node, Node]:
-        """The matrices that have a name: blocks of D f and nabla f, and what several of them read.
+        """The matrices that have a name: blocks of D f and nabla f, and shared factors.
 
-        With one component the dense blocks of D f only, since all else is short.
+        With one component only the dense blocks of D f, since all others are short.
         """
         found: dict[Node, Node] = {}
         for key in self.one.D.terms:
@@ -154,7 +154,7 @@ class OnlineNames:
     def shown(self, node: Node, time: str = "", own: Node | None = None) -> Node:
         """An expression in names at the step to i; J at `time`, the time before by default.
 
-        `own` is what is being defined, and not called by its name.
+        `own` is the matrix being defined, which is not printed by its name.
         """
         before = f"{self.i}-1"
         names = {k: x for k, x in self.named.items() if k is not own}

@@ -1,7 +1,7 @@
 r"""RTRL of a cell as blocks: J_i = D f_i J_{i-1} + \nabla f_i by components (thesis lemma 5.1.2).
 
-The blocks of D f and nabla f are those that `structure` finds, each asserted against the tangent
-that the calculus takes; the recursion is asserted in one step, its gradient over a sequence.
+The blocks of D f and nabla f are those that `structure` finds, each checked against the tangent of
+the calculus; the recursion is checked on one step, the gradient over a sequence.
 """
 
 from __future__ import annotations
@@ -55,34 +55,36 @@ class OnlineSection:
             yield Prose(self.words.matrix())
         yield Display(tuple(self._Ds()))
         yield Asserted(tuple(self._vanishing(self.one.D, self.states)))
-        yield Prose("The immediate derivatives by the parameters; those that are not here vanish:")
+        yield Prose("The immediate derivatives with respect to the parameters (all others vanish):")
         yield Display((*self._definitions(), *self._immediates()))
         yield Asserted(tuple(self._vanishing(self.one.nabla, self.one.columns)))
         yield Prose(self.words.spaces())
         if self.one.initial:
-            yield Prose(r"Those by the initial state itself start at the identity. The recursion:")
+            yield Prose(
+                r"The influence of the initial state itself starts at the identity. The recursion:"
+            )
         else:
-            yield Prose("All of them start at zero. The recursion (lemma 5.1.2):")
+            yield Prose("Every $J$ starts at zero. The recursion (lemma 5.1.2):")
         yield from self.listed(self._carried, *self.keys)
-        yield Prose(f"The gradient of the loss at the time ${self.i}$ (theorem 5.1.3):")
+        yield Prose(f"The gradient of the loss at time ${self.i}$ (theorem 5.1.3):")
         yield from self.listed(self._readout, *self.columns)
-        yield Prose(rf"Their sum over the times is the gradient of ${TOTAL}$.")
+        yield Prose(rf"Their sum over time is the gradient of ${TOTAL}$.")
         yield Asserted(tuple(self._sum(k) for k in range(len(self.one.columns))))
 
     @property
     def keys(self) -> tuple[list[Key], list[Key]]:
-        """The components and columns of J, and those that stand for all."""
+        """The components and columns of J, and those that represent all."""
         return list(self.J), [(a, self.names.column_of(a)) for a in range(len(self.h))]
 
     @property
     def columns(self) -> tuple[Sequence[int], list[int]]:
-        """The columns, and the one that stands for all."""
+        """The columns, and the one that represents all."""
         return range(len(self.one.columns)), [self.names.column_of(0)]
 
     def listed(
         self, equation: Callable[[At, bool], Equation], every: Iterable[At], chosen: Iterable[At]
     ) -> Iterator[Block]:
-        """An equation for each, or those of the chosen for all parameters; all are asserted."""
+        """An equation for each, or only the chosen ones for any parameter; all are checked."""
         own = tuple(equation(at, False) for at in every)
         if self.names.is_general:
             yield Display(tuple(equation(at, True) for at in chosen))
@@ -91,7 +93,7 @@ class OnlineSection:
             yield Display(own)
 
     def _order(self) -> list[Key]:
-        """The blocks of D f, those that others are made of first."""
+        """The blocks of D f, those that others depend on first."""
         found = list(self.one.D.terms)
         parts = {key: topological(self.one.D.array(key)) for key in found}
         return sorted(found, key=lambda key: (len(parts[key]), key))
@@ -117,7 +119,7 @@ class OnlineSection:
         return Equation(left, Side(self.names.shown(block, own=own), right), why)
 
     def _vanishing(self, L: Blocks, columns: Sequence[Column]) -> Iterator[Equation]:
-        """The blocks that are not there."""
+        """The equations that the remaining blocks vanish."""
         for k, column in enumerate(columns):
             for a in range(len(self.h)) if not column.is_initial else ():
                 if (a, k) not in L.terms:
@@ -131,7 +133,7 @@ class OnlineSection:
             yield self._block(self.one.D, (a, b), self.states[b], self.names.D(a, b), why)
 
     def _definitions(self) -> Iterator[Equation]:
-        """The matrices that several of the immediate derivatives have."""
+        """The definitions of matrices that several immediate derivatives share."""
         for node, name in self.names.shared.items():
             yield Equation(Side(name, node), Side(self.names.shown(node, own=node), node))
 
@@ -144,7 +146,7 @@ class OnlineSection:
 
     @cached_property
     def recursion(self) -> dict[bool, Blocks]:
-        """D f . J + nabla f, by whether blocks have names."""
+        """D f . J + nabla f, with named blocks (True) or without."""
         J = self.one.nabla.holding(self.J)
         return {named: D.times(J) + nabla for named, (D, nabla) in self.names.steps.items()}
 
@@ -154,7 +156,7 @@ class OnlineSection:
         return new.holding(self.recursion[self.names.has_names(new)].of(key))
 
     def column(self, k: int, J: Mapping[Key, Node] | None = None) -> Blocks:
-        """J by one column, or other arrays in its places."""
+        """J by one column, or other arrays in place of its own."""
         own = {key: s for key, s in self.J.items() if key[1] == k}
         return self.one.nabla.holding(own, J)
 
@@ -164,7 +166,7 @@ class OnlineSection:
         return {self.h[a]: along[a] for a, kk in self.J if kk == k}
 
     def along(self, key: Key, array: Node) -> Node:
-        """An array in the place of one of J, along its column's direction."""
+        """An array in place of one of J, along its column's direction."""
         (a, k), own = key, {key: self.J[key]}
         J = self.one.nabla.holding(own, {key: array})
         return J.apply({k: self.one.columns[k].direction})[a]
@@ -183,7 +185,7 @@ class OnlineSection:
     # --- gradients
 
     def own(self, a: int) -> tuple[Node | None, Node | None]:
-        """D*g . e_i by a component, as it is shown and in the leaves."""
+        """D*g . e_i by a component, as printed, and in the leaves."""
         return self.backward.own(self.floor, self.cell, self.h[a], self.i)
 
     def readout(
@@ -210,7 +212,7 @@ class OnlineSection:
 
     @cached_property
     def over_steps(self) -> list[dict[Key, Node]]:
-        """J at every time of the sequence, the recursion put in."""
+        """J at every time of the sequence, by substituting the recursion."""
         sequence, found = self.p.sequence, [self.one.first().held_by(self.J)]
         for t in sequence.times:
             at: dict[Node, Node] = dict(sequence.at_cell(self.cell, t, None))

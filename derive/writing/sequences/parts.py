@@ -1,6 +1,6 @@
-"""The places of a recurrent network as problems: what each of them pulls back, by one array.
+"""The layers of a recurrent network as problems, and the adjoint of each by one array.
 
-All is in the leaves of a place, the arrays of which its arguments consist.
+Expressions are in the leaves of a layer: the arrays of which its arguments consist.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Part:
 
     @property
     def label(self) -> str:
-        """Where it stands in the network."""
+        """Its label in the network."""
         return self.place.label
 
     def leaves(self, name: str) -> tuple[Variable, ...]:
@@ -50,7 +50,7 @@ class Part:
 
     @cached_property
     def inputs(self) -> tuple[Variable, ...]:
-        """The arrays of a cell's input, those that are given among them."""
+        """The arrays of a cell's input, including given ones."""
         arguments = inputs_of(self.place.function) if self.is_cell else ()
         return tuple(leaf for a in arguments for leaf in self.leaves(a.name))
 
@@ -72,13 +72,13 @@ class Part:
     # --- what is pulled back
 
     def pulled(self, leaf: Variable) -> Node | None:
-        """The adjoint by one array at the cotangent, in the names of the lines; None where zero."""
+        """The adjoint by one array at the cotangent, in the names of the lines; None if zero."""
         dot = self.problem.dots.get(leaf)
         found = None if dot is None else self.problem.back.arrived.get(dot)
         return None if found is None else riesz(found, inverse=True)
 
     def closed(self, node: Node) -> Node:
-        """An expression in the leaves and the cotangent alone."""
+        """An expression in the leaves and the cotangent only."""
         return self.problem.closing(node)
 
     def expanded(self, node: Node) -> Node:
@@ -86,12 +86,12 @@ class Part:
         return Closing().add(self.problem.back.bars)(node)
 
     def template(self, leaf: Variable, at: Values) -> Node | None:
-        """The adjoint by one array where the leaves and the cotangent have these values."""
+        """The adjoint by one array, with these values of the leaves and the cotangent."""
         found = self.pulled(leaf)
         return None if found is None else substituted(self.closed(found), at)
 
     def value(self, at: Values) -> tuple[Node, ...]:
-        """The values where the leaves have these."""
+        """The outputs, with these values of the leaves."""
         new = rewrite(self.outputs, at.get)
         return tuple(new[node] for node in self.outputs)
 
@@ -104,11 +104,11 @@ class Part:
         return {self.closed(line.variable): line.variable for line in lines}
 
     def shortened(self, node: Node, more: Values | None = None) -> Node:
-        """An expression in the leaves by the names of the lines, and by more names."""
+        """An expression in the leaves, written in the names of the lines and in more names."""
         return substituted(node, {**self.lines, **(more or {})})
 
     def shown(self, node: Node, times: Times, now: str, before: str, w: Values) -> Node:
-        """The names at the time `now`, a cell's states at the one before, the cotangent's by w."""
+        """Names at the time `now`, a cell's states at the time `before`, the cotangent as w."""
         new: dict[Node, Node] = {x: times(x, before, self.label) for x in self.states}
         new |= {x: times(x, now) for x in self.inputs}
         new |= {x: times(x, now, self.label) for x in self.named()}

@@ -1,4 +1,4 @@
-r"""The document of a recurrent network: its places, then BPTT, RTRL and the hybrid of its cell.
+r"""The document of a recurrent network: its layers, then BPTT, RTRL and the hybrid of its cell.
 
     h_i = f(h_{i-1}; x_i; theta),   y^_i = g(h_i; zeta),   J = sum over i of w_i loss(y^_i, y_i)
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...evidence.checks.sampling import Point
+from ...evidence.checks.drawing import Point
 from ...language.expressions import Variable
 from ...language.roles import Argument
 from ...language.text import Writer
@@ -31,36 +31,36 @@ from .parts import Part
 from .unrolled import Floor
 
 FUTURE = (
-    "There is no real-time recurrent learning and no hybrid: a cell runs backward in time, so that "
-    "its state depends on the whole future of the sequence, and an influence that is carried "
-    "forward would have to know it."
+    "Real-time recurrent learning and the hybrid do not apply: a cell runs backward in time, so "
+    "its state depends on the whole future of the sequence, which an influence that is carried "
+    "forward cannot know."
 )
 LEVELS = (
-    "Real-time recurrent learning is derived for one cell: several of them one above the other are "
-    "one cell when they are stacked, the state then being that of all."
+    "Real-time recurrent learning is derived for a single cell. Cells on several levels can be "
+    "stacked into one, whose state consists of all their states."
 )
-NOTHING = "No parameter has an influence on the state: there is nothing to carry forward."
-LEVELS_BELOW = "The levels are numbered from below."
+NOTHING = "No parameter influences the state, so there is nothing to carry forward."
+LEVELS_BELOW = "Levels are numbered from the bottom."
 ARROWS = (
-    r"$\rightarrow$ stands below what belongs to a cell that runs forward in time, $\leftarrow$ "
-    "below what belongs to one that runs backward."
+    r"The subscript $\rightarrow$ marks what belongs to a cell that runs forward in time, "
+    r"$\leftarrow$ what belongs to one that runs backward."
 )
-NOT_DERIVED = "no derivative is taken by what is fixed"
-UNOBSERVED = "There is no loss, so that nothing is sent back."
+NOT_DERIVED = "there is no derivative with respect to these"
+UNOBSERVED = "There is no loss, and thus no gradient."
 ASSERTED = (
-    "Numbers in parentheses are those of A. L. Caterini, A Novel Mathematical Framework for the "
-    "Analysis of Neural Networks, 2017. Each equation has been asserted in double precision at one "
-    "point with unequal sizes: what is said of one step against the calculus on the whole formula, "
-    "what is said of a sum over time against the calculus on a sequence of a few steps as one "
-    "expression, and tangents of single places with central differences. The second order of a "
-    "cell is in its own document."
+    "Numbers in parentheses refer to A. L. Caterini, A Novel Mathematical Framework for the "
+    "Analysis of Neural Networks, 2017. Each equation has been checked in double precision at one "
+    "point with unequal sizes: equations of a single step against the calculus on the whole "
+    "formula, sums over time against the calculus on a short sequence written as one expression, "
+    "and tangents of single functions against central differences. The second order of a cell is "
+    "in the document of that cell."
 )
 
 
 def recursions(network: Recurrent) -> tuple[tuple[Block, ...], Writer]:
     """The blocks of a network's document, and the writer of its formulas.
 
-    Every equation is asserted on the way; raises FalseEquation where one does not hold.
+    Every equation is checked while it is made; raises FalseEquation if one does not hold.
     """
     problem = NetworkProblem(network)
     blocks = tuple(Recursions(problem).blocks())
@@ -71,14 +71,14 @@ def recursions(network: Recurrent) -> tuple[tuple[Block, ...], Writer]:
 
 
 class Recursions:
-    """The blocks of a network, each section asserted at its point while it is made."""
+    """The blocks of a network, each section checked at its point while it is made."""
 
     def __init__(self, problem: NetworkProblem) -> None:
         self.p, self.i, self.letters = problem, problem.i, problem.letters
         self.backward = BackwardSection(problem)
 
     def blocks(self) -> Iterator[Block]:
-        """The sequence, the places, the recursions."""
+        """The sequence, the layers, the recursions."""
         yield from self._checked(self._sequence())
         for part in self.p.parts:
             yield from self._part(part)
@@ -96,7 +96,7 @@ class Recursions:
             yield Prose(self._why_not())
 
     def _why_not(self) -> str:
-        """Why there is no influence to carry."""
+        """Why RTRL does not apply."""
         if self.p.network.is_online:
             return NOTHING
         backward = any(cell.place.direction == BACKWARD for _, _, cell in self.p.cells)
@@ -113,7 +113,7 @@ class Recursions:
     def _sequence(self) -> Iterator[Block]:
         yield Heading("The sequence")
         i, length = self.i, self.p.length
-        yield Prose(rf"At each of the times ${i} = 1, \dots, {length}$:")
+        yield Prose(rf"At each time ${i} = 1, \dots, {length}$:")
         rows = [self._transition(cell) for _, _, cell in self.p.cells]
         rows += [self._prediction(floor) for floor in self.p.floors]
         yield Display((*rows, *self._loss()))
@@ -126,7 +126,7 @@ class Recursions:
         return below(self.letters(x.name), time)
 
     def _row(self, left: str, right: str, reason: str) -> Equation:
-        """A definition, which asserts nothing."""
+        """A definition, which needs no check."""
         return Equation(Side(left, self.p.weight), Side(right, self.p.weight), reason)
 
     def _transition(self, cell: Part) -> Equation:
@@ -147,7 +147,7 @@ class Recursions:
         return self._row(self.predicted(floor), f"{g.f}{arguments}", "(5.3)")
 
     def predicted(self, floor: Floor) -> str:
-        """y^_i, or what the level above takes as its input."""
+        """y^_i, or the input of the level above."""
         k = self.p.floors.index(floor)
         if floor is self.p.floors[-1]:
             return below(r"\hat{y}", self.i)
@@ -164,13 +164,13 @@ class Recursions:
             yield self._row(TOTAL, f"{self.backward.over} {one}", "(5.4), weighted")
 
     def _spaces(self) -> str:
-        """What is given, what is learned."""
+        """The spaces of what is given and of what is learned."""
         said = []
         for _, _, cell in self.p.cells:
             x, first = cell.place.state, self.p.first(cell)
             how = "learned" if self.p.network.learned else "given"
             said.append(
-                f"The state ${self._in(x)}$ is {how} at the beginning as ${self._at(x, first)}$."
+                f"State: ${self._in(x)}$; its initial value ${self._at(x, first)}$ is {how}."
             )
         first_cell = self.p.floors[0].cells[0]
         inputs = [a.variable for a in inputs_of(first_cell.place.function)]
@@ -181,7 +181,7 @@ class Recursions:
         said += [f"Fixed: {self._list(fixed)}; {NOT_DERIVED}."] if fixed else []
         targets = [a.variable for a in self._targets()]
         said.append(
-            f"Target: {self._list(targets)}; a weight is zero where there is none."
+            f"Target: {self._list(targets)}; the weight is zero where it is missing."
             if targets
             else ""
         )
@@ -200,7 +200,7 @@ class Recursions:
     # --- single places
 
     def _part(self, part: Part) -> Iterator[Block]:
-        """The formula of a place, its derivatives in four steps."""
+        """The formula of a layer, and its derivatives in four steps."""
         f, steps, made = part.place.function, self.p.steps(part), list[Block]()
         made.append(Heading(self._title(part)))
         if f.doc and part is not self.p.loss:
@@ -208,7 +208,7 @@ class Recursions:
         made += steps.formula()
         scalars = tuple(entrywise.equations(f))
         if scalars:
-            made += [Prose("The functions are applied entry by entry, with"), Display(scalars)]
+            made += [Prose("Scalar functions are applied entry by entry, with"), Display(scalars)]
         if part is not self.p.loss:
             made += steps.first_order()
         values = {**part.problem.point.values, **entrywise.points(part.problem)}
@@ -221,5 +221,5 @@ class Recursions:
 
 
 def equations_of(blocks: Sequence[Block]) -> list[Equation]:
-    """The equations that are displayed or said."""
+    """The equations that are displayed or stated in sentences."""
     return [e for b in blocks if isinstance(b, (Display, Asserted)) for e in b.equations]

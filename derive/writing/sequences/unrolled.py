@@ -1,7 +1,7 @@
 """A recurrent network over a few steps as one expression, and the recursion of BPTT over them.
 
-What is said of sums over time is asserted for a sequence of these steps: the whole of it derived by
-the calculus at once, against the recursion's expressions put in one after the other.
+Sums over time are checked on a sequence of these steps: the derivative of the whole expression by
+the calculus, against the expressions of the recursion, substituted step by step.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Floor:
 class Unrolled:
     """A network over some steps: states, predictions and the loss of each, as expressions.
 
-    `copies` has the variables of each step by those of the network; what is not copied stays.
+    `copies` maps the variables of the network to those of each step; others are shared by all.
     """
 
     floors: Sequence[Floor]
@@ -77,7 +77,7 @@ class Unrolled:
         return 0 if cell.place.direction == FORWARD else self.steps + 1
 
     def before(self, cell: Part, t: int) -> int:
-        """The time from which a cell comes to t."""
+        """The time from which the step to time t starts."""
         return t - 1 if cell.place.direction == FORWARD else t + 1
 
     def at_cell(self, cell: Part, t: int, under: Floor | None) -> dict[Node, Node]:
@@ -116,7 +116,7 @@ class Unrolled:
         return linear_combination([(1, self.loss_at(t)) for t in self.times])
 
     def gradients(self, xs: Sequence[Variable]) -> dict[Variable, Node]:
-        """The gradient of J by some variables, by the calculus on the whole expression."""
+        """The gradient of J by some variables, taken by the calculus on the whole expression."""
         return gradients(self.whole(), xs)
 
 
@@ -138,7 +138,7 @@ def paired(us: Sequence[Node], xs: Sequence[Node]) -> Node:
 
 @dataclass(eq=False)
 class Backward:
-    """The recursion (5.14) over the steps of a sequence, the parts' expressions put in.
+    """The recursion (5.14) over the steps of a sequence, with the parts' expressions substituted.
 
     errors  the cotangent of each prediction, eps that of each state
     """
@@ -178,7 +178,7 @@ class Backward:
         return loss.leaves(loss.place.function.arguments[0].name)
 
     def _share(self, cell: Part, leaf: Variable, t: int, under: Floor | None) -> Node | None:
-        """What one array of a cell at time t is sent back."""
+        """The cotangent that one array of a cell receives at time t."""
         at = self.sequence.at_cell(cell, t, under)
         return cell.template(leaf, {**at, **dict(zip(cell.w, self.eps[cell, t], strict=True))})
 
@@ -195,7 +195,7 @@ class Backward:
             self.eps[cell, t] = tuple(found)
 
     def _own(self, floor: Floor, cell: Part, t: int) -> list[Node | None]:
-        """D*g . e_t by the arrays of one cell's state; nothing at the initial state."""
+        """D*g . e_t by the arrays of one cell's state; none at the initial state."""
         g, s = floor.prediction, self.sequence
         if t not in s.times:
             return [None] * len(cell.states)
@@ -223,13 +223,13 @@ class Backward:
 
 
 def added(space: object, shares: Sequence[Node | None]) -> Node:
-    """The sum of what is not zero."""
+    """The sum of the shares that are not zero."""
     terms = [(1, share) for share in shares if share is not None]
     return linear_combination([(1, zero(space)), *terms])  # type: ignore[arg-type]
 
 
 def every_cell(floors: Sequence[Floor]) -> Iterator[tuple[Floor | None, Floor, Part]]:
-    """Each cell with its floor and the one under it."""
+    """Each cell, with its floor and the one below."""
     for under, floor in zip((None, *floors), floors, strict=False):
         for cell in floor.cells:
             yield under, floor, cell

@@ -1,1 +1,1 @@
-"""The general results, for functions that are not interpreted."""
+"""The general results, for uninterpreted functions."""

@@ -1,8 +1,8 @@
 """The generic results of the thesis, chapter 3, derived from functions of which nothing is known.
 
-F = omega_{i+1} . f_i . alpha_{i-1}, with head, layer and tail uninterpreted, is any network at any
-layer; what is derived from it holds for all of them.  Each theorem's last equation is the thesis's,
-written by hand, against what the steps found.
+F = omega_{i+1} . f_i . alpha_{i-1}, with head, layer and tail uninterpreted, stands for any network
+at any layer, so its derivation holds for all of them.  The last equation of each theorem is that of
+the thesis, written by hand and checked against the derivation.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ v, beta, w = variable("v", E1), variable("beta", EL), variable("w", EL)
 AT, NEXT = alpha(x), f(alpha(x), theta)
 ONE = constant(1, R())
 NETWORK = (
-    r"$F(x;\theta) = (\omega_{i+1}\circ f_i\circ\alpha_{i-1})(x)$, and only $f_i$ has $\theta_i$"
+    r"$F(x;\theta) = (\omega_{i+1}\circ f_i\circ\alpha_{i-1})(x)$, and only $f_i$ depends on "
+    r"$\theta_i$"
 )
 
 
@@ -90,9 +91,9 @@ def parameter_gradient() -> Theorem:
     layer = layer_of("F", omega(NEXT), {AT: "x_i", NEXT: "x_next"})
     return Theorem(
         "3.5",
-        "The derivative by the parameters of one layer",
+        "The derivative with respect to the parameters of one layer",
         "F",
-        f"{NETWORK}; $x_i$ and $x_{{i+1}}$ are the states before and behind that layer.",
+        f"{NETWORK}; $x_i$ and $x_{{i+1}}$ are the states before and after that layer.",
         Problem(layer, first=["theta_i"], cotangent=w),
         lambda p: (
             r"\nabla^{*}_{\theta_i}F(x;\theta)\cdot w",

@@ -1,8 +1,8 @@
 r"""The generic results of the thesis, chapter 5, derived from functions of which nothing is known.
 
-The flow \alpha_i, the transitions f_i, the prediction g and what a state is worth are
-uninterpreted, so that what is derived holds for every recurrent network.  A sum over time is shown
-for the first few steps; lemma 5.1.2 goes from one of them to the next.
+The flow \alpha_i, the transitions f_i, the prediction g and the losses as functions of a state are
+uninterpreted, so the derivations hold for every recurrent network.  Sums over time are derived for
+the first few steps; lemma 5.1.2 leads from one step to the next.
 """
 
 from __future__ import annotations
@@ -10,76 +10,51 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...language.expressions import Node, constant, variable
-from ...language.spaces import R
-from ...language.walk import jet
-from ...vocabulary.abstract import uninterpreted
+from ...language.expressions import Node
 from ...vocabulary.linear import inner
 from ...vocabulary.rows import log_softmax, softmax
 from ..layers.problem import Problem
-from .generic import MARKS
-from .theorem import EH, EY, HP, HT, SPACES, Theorem, layer_of
-
-TIMES = {"h_i": "i", "h_before": "i-1", "h_next": "i+1"}
-SYMBOLS = {
-    "flow": r"\alpha_{i}",
-    "flow_before": r"\alpha_{i-1}",
-    "mu": r"\mu_{j,i+2}",
-    "f_next": "f_{i+1}",
-    "rest": r"\mathcal{J}_{>i}",
-    "loss_1": r"\ell_{1}",
-    "loss_2": r"\ell_{2}",
-    "eps_next": r"\varepsilon_{i+1}",
-    **{f"eps_{k}": rf"\varepsilon_{{{k}}}" for k in range(3)},
-} | {
-    f"{name}{suffix}": f"{mark.format('h')}_{{{time}}}"
-    for name, time in TIMES.items()
-    for suffix, mark in MARKS.items()
-}
-
-flow, flow_before, mu, f, f_next, g, rest = (
-    uninterpreted(name, *SPACES[name])
-    for name in ("flow", "flow_before", "mu", "f", "f_next", "g", "rest")
+from .recurrent_letters import (
+    ONE,
+    SHARED,
+    SQUARED,
+    adjoint,
+    along,
+    eps_0,
+    eps_1,
+    eps_2,
+    eps_next,
+    f,
+    f_1,
+    f_2,
+    f_3,
+    f_next,
+    flow,
+    flow_before,
+    g,
+    g_adjoint,
+    h,
+    h_1,
+    h_2,
+    h_before,
+    h_i,
+    h_next,
+    loss_1,
+    loss_2,
+    mu,
+    nabla,
+    p,
+    rest,
+    theta,
+    u,
+    v,
+    w,
+    worth,
+    y,
+    y_hat,
+    zeta,
 )
-f_1, f_2, f_3, loss_1, loss_2 = (
-    uninterpreted(name, *SPACES[name]) for name in ("f_1", "f_2", "f_3", "loss_1", "loss_2")
-)
-h, h_i, h_before, h_next, h_1, h_2 = (
-    variable(name, EH) for name in ("h", "h_i", "h_before", "h_next", "h_1", "h_2")
-)
-theta, zeta = variable("theta", HT), variable("zeta", HP)
-y, y_hat, p = (variable(name, EY) for name in ("y", "y_hat", "p"))
-eps_0, eps_1, eps_2, eps_next = (
-    variable(name, EH) for name in ("eps_0", "eps_1", "eps_2", "eps_next")
-)
-u, v, w = variable("u", HT), variable("v", EH), variable("w", EH)
-ONE = constant(1, R())
-SQUARED = r"The loss of a step is $J_R = \frac12\|\hat y - y\|^2$ (5.5)"
-SHARED = r"Every step has the same parameters $\theta$"
-
-
-def along(name: str, at: Node, direction: Node, slot: int = 0) -> Node:
-    """D f(at; theta) . direction, or nabla f . direction for the slot 1."""
-    return jet(name, EH, (at, theta), ((slot, direction),))
-
-
-def adjoint(name: str, at: Node, cotangent: Node, slot: int = 0) -> Node:
-    """D* f(at; theta) . cotangent, or nabla* f . cotangent for the slot 1."""
-    return jet(name, HT if slot else EH, (at, theta), (), slot, cotangent)
-
-
-def g_adjoint(error: Node, slot: int = 0) -> Node:
-    """D* g(h_i; zeta) . e, or nabla* g . e for the slot 1."""
-    return jet("g", HP if slot else EH, (h_i, zeta), (), slot, error)
-
-
-def worth(name: str, at: Node) -> Node:
-    """The gradient of a number by the state."""
-    return jet(name, EH, (at,), (), 0, ONE)
-
-
-def _nabla(problem: Problem, name: str, cotangent: Node) -> Node:
-    return problem.layer.nabla(name).adjoint @ cotangent
+from .theorem import Theorem, layer_of
 
 
 def _prediction(name: str, said: str, loss: Node, error: Node, **more: Any) -> Theorem:
@@ -87,11 +62,11 @@ def _prediction(name: str, said: str, loss: Node, error: Node, **more: Any) -> T
     layer = layer_of("J", loss, {g(h_i, zeta): "y_hat"}, "y")
     return Theorem(
         "5.8",
-        "The gradient by the parameters of the prediction",
+        "The gradient with respect to the parameters of the prediction",
         name,
         rf"{said} with $\hat y = g(h_i;\zeta)$ (5.3), and $h_i$ does not depend on $\zeta$.",
         Problem(layer, first=["zeta"], cotangent=ONE),
-        lambda q: (rf"\nabla_{{\zeta}} {name}", _nabla(q, "zeta", ONE), g_adjoint(error, 1)),
+        lambda q: (rf"\nabla_{{\zeta}} {name}", nabla(q, "zeta", ONE), g_adjoint(error, 1)),
         **more,
     )
 
@@ -116,13 +91,13 @@ def influence() -> Theorem:
     layer = layer_of("alpha_i", f(before, theta), {before: "h_before"})
     return Theorem(
         "5.10",
-        "The influence, one step on",
+        "The influence after one more step",
         r"\alpha_i",
-        rf"{SHARED}: $\alpha_i = f\circ\alpha_{{i-1}}$ (5.1) depends on them through both.",
+        rf"{SHARED}: $\alpha_i = f\circ\alpha_{{i-1}}$ (5.1) depends on them through both maps.",
         Problem(layer, first=["theta"], cotangent=w),
         lambda q: (
             r"\nabla^{*}_{\theta}\alpha_i(h)\cdot w",
-            _nabla(q, "theta", w),
+            nabla(q, "theta", w),
             adjoint("flow_before", h, adjoint("f", h_before, w), 1) + adjoint("f", h_before, w, 1),
         ),
     )
@@ -141,7 +116,7 @@ def online() -> Theorem:
         Problem(layer, first=["theta"], cotangent=ONE),
         lambda q: (
             r"\nabla_{\theta} J_R",
-            _nabla(q, "theta", ONE),
+            nabla(q, "theta", ONE),
             adjoint("flow", h, g_adjoint(y_hat - y), 1),
         ),
     )
@@ -152,7 +127,7 @@ def later_state() -> Theorem:
     layer = layer_of("mu", mu(f_next(h_i, theta), theta), {f_next(h_i, theta): "h_next"})
     return Theorem(
         "5.13",
-        "A later state by this one",
+        "The derivative of a later state",
         r"\mu_{j,i+1}",
         r"The evolution from $h_i$ to $h_j$ is $\mu_{j,i+1} = \mu_{j,i+2}\circ f_{i+1}$ (5.2); "
         r"$\mu_{i,i+1}$ is the identity.",
@@ -174,8 +149,8 @@ def backpropagation() -> Theorem:
         "5.14",
         "Backpropagation through time",
         r"\mathcal{J}",
-        r"Of the losses, that at the time $i$, $\frac12\|\hat y - y\|^2$ with "
-        r"$\hat y = g(h_i;\zeta)$, and those behind it, $\mathcal{J}_{>i}$ as a function of "
+        r"Of the losses, only the one at time $i$, $\frac12\|\hat y - y\|^2$ with "
+        r"$\hat y = g(h_i;\zeta)$, and the later ones, $\mathcal{J}_{>i}$ as a function of "
         r"$h_{i+1}$, depend on $h_i$.",
         Problem(layer, first=["h_i"], cotangent=ONE),
         lambda q: (
@@ -197,7 +172,7 @@ def summed_influence() -> Theorem:
         "5.21",
         "The influence as a sum",
         r"\alpha_3",
-        rf"{SHARED}; here $k = 3$, $\alpha_3 = f_3\circ f_2\circ f_1$, and (5.10) goes on from "
+        rf"{SHARED}; here $k = 3$, $\alpha_3 = f_3\circ f_2\circ f_1$, and (5.10) extends it from "
         r"$k$ to $k+1$. $D\mu_{3,4}$ is the identity, $D\mu_{3,3} = Df_3$, "
         r"$D\mu_{3,2} = Df_3\cdot Df_2$.",
         Problem(layer, first=["theta"], cotangent=w),
@@ -210,13 +185,13 @@ def summed_influence() -> Theorem:
 
 
 LOSSES = (
-    r"$\ell_i$ is the loss at the time $i$ as a function of $h_i$, so that $D^{*}\ell_i\cdot 1$ is "
+    r"$\ell_i$ is the loss at time $i$ as a function of $h_i$, so that $D^{*}\ell_i\cdot 1$ is "
     r"$D^{*}g(h_i)\cdot e_i$ by the chain rule and (5.9)"
 )
 
 
 def _two_steps(start: Node) -> tuple[Node, Node, Node]:
-    """The losses of two steps from a state, and the states behind them."""
+    """The losses of two steps from a state, and the states after them."""
     first, second = f_1(start, theta), f_2(f_1(start, theta), theta)
     return loss_1(first) + loss_2(second), first, second
 
@@ -239,7 +214,7 @@ def summed_gradient() -> Theorem:
         Problem(layer, first=["theta"], cotangent=ONE),
         lambda q: (
             r"\nabla_{\theta}\mathcal{J}",
-            _nabla(q, "theta", ONE),
+            nabla(q, "theta", ONE),
             adjoint("f_1", h, eps_1, 1) + adjoint("f_2", h_1, eps_2, 1),
         ),
         named=EPS,
@@ -278,11 +253,11 @@ def block_gradient() -> Theorem:
         "The gradient of a block",
         r"\mathcal{J}'",
         rf"{SHARED}; a block of two steps begins at $h_i = \alpha_i(h)$. {LOSSES}. $\varepsilon$ "
-        r"carries the losses of the block only: $\varepsilon_0$ has none of its own.",
+        r"accounts only for the losses of the block: $\varepsilon_0$ has no term of its own loss.",
         Problem(layer, first=["theta"], cotangent=ONE),
         lambda q: (
             r"\nabla_{\theta}\mathcal{J}'",
-            _nabla(q, "theta", ONE),
+            nabla(q, "theta", ONE),
             within + adjoint("flow", h, eps_0, 1),
         ),
         named={**EPS, eps_0: adjoint("f_1", h_i, eps_1)},

@@ -1,7 +1,7 @@
-"""Uninterpreted functions given a meaning, so that what is derived for all of them can be asserted.
+"""Concrete functions in place of uninterpreted ones, so that derived equations can be checked.
 
-A jet is then what it stands for: the derivatives of the function that is put in, by the calculus,
-at the jet's arguments.
+A jet is replaced by what it stands for: a derivative of the concrete function, taken by the
+calculus, at the arguments of the jet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def interpreted(node: Node, functions: Functions) -> Node:
 
 
 def _put_in(jet: Jet, function: Callable[..., Node], operands: list[Node]) -> Node:
-    """<D^k f(arguments)(directions), cotangent> with one slot open, for that f."""
+    """<D^k f(arguments)(directions), cotangent> with one slot open, for a concrete f."""
     slots = [variable(f"slot{k}", x.space) for k, x in enumerate(jet.operands)]
     count = len(jet.arguments)
     value = function(*slots[:count])
@@ -44,7 +44,7 @@ def _put_in(jet: Jet, function: Callable[..., Node], operands: list[Node]) -> No
 
 
 def smooth(name: str, domain: tuple[Space, ...], codomain: Space) -> Callable[..., Node]:
-    """tanh(A_1 x_1 + A_2 x_2 + ..) with arrays A_k of its own: no derivative of it vanishes."""
+    """tanh(A_1 x_1 + A_2 x_2 + ..) with its own arrays A_k: none of its derivatives vanishes."""
     arrays = weights(name, domain, codomain)
 
     def function(*arguments: Node) -> Node:

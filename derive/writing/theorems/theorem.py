@@ -1,7 +1,7 @@
-"""A result of the thesis for functions of which nothing is known, and how it is asserted.
+"""A result of the thesis for functions of which nothing is known, and how it is checked.
 
-Where an equation is evaluated, the unknown functions are put in by smooth ones of which no
-derivative vanishes.
+To evaluate an equation, the unknown functions are replaced by smooth ones of which no derivative
+vanishes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...calculus.maps import substituted, variables_of
-from ...evidence.checks.sampling import Point, draw
+from ...evidence.checks.drawing import Point, draw
 from ...language.expressions import Node, Variable
 from ...language.roles import given
 from ...language.spaces import R, Space, dims
@@ -48,11 +48,11 @@ PARAMETERS = ("theta_i", "theta", "zeta")
 class Theorem:
     """A result of the thesis: its number, what is derived, and its last equation, by hand.
 
-    name          of what is derived, in LaTeX
-    said          what is given, in LaTeX
-    result        its left side in LaTeX and by the calculus, and the thesis's right side
-    reason        that is needed at last
-    named         what letters of the right side stand for, in those before
+    name          name of the differentiated function, in LaTeX
+    said          the assumptions, in LaTeX
+    result        its left side in LaTeX and by the calculus, and the right side of the thesis
+    reason        the reason of the last equation
+    named         the definitions of letters on the right side, each by earlier ones
     distribution  the target y is a distribution, <1, y> = 1
     """
 
@@ -78,9 +78,9 @@ class Theorem:
         yield Display(tuple(self._result()))
 
     def _second(self, steps: Steps) -> Iterator[Block]:
-        """The second order; what the first one named is recalled."""
+        """The second order, after the equations of the first one that it refers to."""
         closing = self.problem.closing
-        yield Prose("The first order has the tangents and cotangents")
+        yield Prose("The tangents and cotangents of the first order are")
         yield steps.tangents()
         yield Display(tuple(by_definition(line, closing) for line in self.problem.back.bars))
         yield from steps.second_order()
@@ -96,7 +96,7 @@ class Theorem:
             yield Equation(Side(x, full[x]), Side(node, full[x]))
 
     def point(self) -> Point:
-        """Values of all variables, the arrays of the functions among them."""
+        """Values of all variables, including the arrays of the functions."""
         random, values = np.random.default_rng(SEED), dict[Variable, Any]()
         known = [*self.problem.variables(), *_weights()]
         for x in dict.fromkeys(known):
@@ -107,7 +107,7 @@ class Theorem:
 
 
 def meant(equation: Equation) -> Equation:
-    """The equation with functions put in for the unknown ones where it is evaluated."""
+    """The equation, its meaning with concrete functions in place of the unknown ones."""
     left, right = (
         Side(side.shown, _meant(side.meaning), side.otherwise)
         for side in (equation.left, equation.right)
@@ -132,7 +132,7 @@ def _weights() -> Iterator[Variable]:
 
 
 def layer_of(name: str, output: Node, names: Mapping[Node, str], *data: str) -> Layer:
-    """A layer of the variables that the output has; `data` are given, theta a parameter."""
+    """A layer of the variables in the output; `data` are given arguments, theta is a parameter."""
     used = {u.name: u.space for u in variables_of(output)}
     made = Layer.of(
         name,

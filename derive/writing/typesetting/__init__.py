@@ -1,1 +1,1 @@
-"""How spaces, expressions and maps look in LaTeX."""
+"""Spaces, expressions and maps in LaTeX."""

@@ -1,7 +1,7 @@
-r"""Forms that have a diagonal: \operatorname{diag}(d)\,A, \operatorname{diag}(d) \otimes a.
+r"""Forms with a diagonal: \operatorname{diag}(d)\,A, \operatorname{diag}(d) \otimes a.
 
 The blocks of a cell's derivatives are such arrays (`structure`).  A product of a diagonal and an
-array is one form here however deep it is nested: diag(a) diag(b) A = diag(a (.) b) A.
+array is one form, however deep it is nested: diag(a) diag(b) A = diag(a (.) b) A.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Read = tuple[Node, Access]
 
 
 def diagonal(w: Writes, node: Contraction) -> Written | None:
-    """The form in this notation; None for any other."""
+    """The form in this notation; None if it has no diagonal."""
     if node.selectors or len(node.filled) > 3 or not _is_plain(node):
         return None
     reads = [(x, shown(node, node.access(k), w.family)) for k, x in enumerate(node.filled)]
@@ -32,7 +32,7 @@ def diagonal(w: Writes, node: Contraction) -> Written | None:
 
 
 def _is_plain(node: Contraction) -> bool:
-    """Every access is of indices that run over whole axes."""
+    """Whether every access consists of indices that run over whole axes."""
     reads = [(node.access(k), x.space) for k, x in enumerate(node.filled)]
     extents = dict(node.form.extents)
     return all(
@@ -88,7 +88,7 @@ def _outer(w: Writes, reads: list[Read], out: Access) -> Written | None:
 
 
 def _scaled(w: Writes, d: Node, x: Node) -> Written:
-    """diag(d) A; the diagonals in front of A are put into this one."""
+    """diag(d) A; diagonals in front of A are multiplied into d."""
     while (inner := _row_scaling(w, x)) is not None:
         more, x = inner
         d = hadamard(more, d)
@@ -96,7 +96,7 @@ def _scaled(w: Writes, d: Node, x: Node) -> Written:
 
 
 def _row_scaling(w: Writes, x: Node) -> tuple[Node, Node] | None:
-    """d and A where an expression without a name is diag(d) A."""
+    """d and A if an unnamed expression is diag(d) A."""
     if x in w.names or not isinstance(x, Contraction) or len(x.filled) != 2 or x.selectors:
         return None
     for k, other in ((0, 1), (1, 0)):

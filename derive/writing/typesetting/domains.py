@@ -14,7 +14,7 @@ Name = Callable[[str], str]
 
 
 def space_latex(space: Space, name: Name = symbol) -> str:
-    r"""The space; one with Gram matrices is the pair of R^n and its inner product's matrix.
+    r"""The space; one with Gram matrices is the pair of R^n and the matrix of its inner product.
 
     >>> from derive import Hom, Index, R, dims
     >>> n, m = dims("n m")
@@ -35,7 +35,7 @@ def space_latex(space: Space, name: Name = symbol) -> str:
 
 
 def gram_latex(gram: Gram | None, name: Name = symbol) -> str:
-    r"""G, G^{-1}, or I where the axis has none."""
+    r"""G, G^{-1}, or I if the axis has none."""
     if gram is None:
         return "I"
     return f"{name(gram.name)}^{{-1}}" if gram.inverted else name(gram.name)

@@ -1,4 +1,4 @@
-"""Text of the user's in a document: nothing in it means anything to TeX."""
+"""The user's text in a document, with every special character of TeX escaped."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import unicodedata
 
 
 def plain(text: str) -> str:
-    """Text of the user's for LaTeX: every character that means something there is escaped."""
+    """The user's text for LaTeX: every special character is escaped."""
     return "".join(ESCAPED.get(character, character) for character in spelled(text))
 
 
 def typed(source: str) -> str:
-    """Source text for a verbatim block, which it can't end; long lines go on below."""
+    """Source text for a verbatim block, which it cannot end; long lines are broken."""
     lines = [line for whole in spelled(source).splitlines() for line in _cut(whole)]
     return "\n".join(lines).replace(r"\end{verbatim}", r"\end {verbatim}")
 
@@ -21,7 +21,7 @@ def _cut(line: str) -> list[str]:
 
 
 def spelled(text: str) -> str:
-    """Text in printable ASCII and line ends, other characters by their names' last words: theta."""
+    """Text in printable ASCII and line ends; other characters by the last word of their names."""
     return "".join(c if _is_typeset(c) else f"({_last_word(c)})" for c in text)
 
 
@@ -30,7 +30,7 @@ def _is_typeset(character: str) -> bool:
 
 
 def _last_word(character: str) -> str:
-    """Of its name; a control character has none and is shown by its number, as U+0007."""
+    """The last word of its name; a control character has none and is shown as U+0007."""
     name = unicodedata.name(character, "")
     return name.split()[-1].lower() if name else f"U+{ord(character):04X}"
 

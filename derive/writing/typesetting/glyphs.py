@@ -22,7 +22,7 @@ OVERHANG = _widths(
     F1.39 H0.81 I0.78 J0.96 K0.72 M1.09 N1.09 O0.28 P1.39 R0.08 S0.58 T1.39 U1.09 V2.22 W1.39 X0.78
     Y2.22 Z0.72"""
 )
-"""How far an italic letter leans over, which counts where it has no subscript."""
+"""The italic correction of a letter, which counts if it has no subscript."""
 UPRIGHT = _widths(
     """a5.00 b5.56 c4.44 d5.56 e4.44 f3.06 g5.00 h5.56 i2.78 j3.06 k5.28 l2.78 m8.33 n5.56 o5.00
     p5.56 q5.28 r3.92 s3.94 t3.89 u5.56 v5.28 w7.22 x5.28 y5.28 z4.44 A7.50 B7.08 C7.22 D7.64 E6.81
@@ -56,9 +56,9 @@ SIGNS: dict[str, tuple[int, float]] = {
     **{"lfloor": (OPEN, 4.44), "rfloor": (CLOSE, 4.44), "lceil": (OPEN, 4.44)},
     **{"rceil": (CLOSE, 4.44), ",": (PUNCT, 2.78), ";": (PUNCT, 2.78)},
 }
-"""Class and width of what is no letter, by the character or the command's name."""
+"""Class and width of other symbols, by the character or the name of the command."""
 SIZES = {
     "big": {"(": 4.58, ")": 4.58, "langle": 4.72, "rangle": 4.72, "lVert": 5.56, "rVert": 5.56},
     "bigg": {"(": 7.36, ")": 7.36, "langle": 8.06, "rangle": 8.06, "lVert": 5.56, "rVert": 5.56},
 }
-"""Brackets by size; \\left and \\right are taken for the larger."""
+"""Brackets by size; \\left and \\right count as the larger."""

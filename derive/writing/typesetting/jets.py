@@ -1,7 +1,7 @@
 r"""Derivatives of uninterpreted functions: D f(x; \theta) \cdot v and (v \lrcorner D^{2} f)^{*}.
 
-D is the derivative by a state, \nabla by a parameter (thesis sections 2.2 and 2.3); of several
-arguments of a kind, each has its name or its number as an index.
+D is the derivative by a state, \nabla by a parameter (thesis sections 2.2 and 2.3).  If there are
+several arguments of a kind, the name or number of the argument is an index.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .typography import HOOK, enclosed, parenthesised
 MAPPED = frozenset({ATOM, APPLIED, DOT})
 
 IsParameter = Callable[[str, int], bool]
-"""Whether a function's argument in that place is a parameter."""
+"""Whether a function's argument at that position is a parameter."""
 
 
 def after_the_first(function: str, slot: int) -> bool:
@@ -27,7 +27,7 @@ def after_the_first(function: str, slot: int) -> bool:
 
 @dataclass(frozen=True)
 class Jets:
-    """What functions are called, and which of their arguments are parameters."""
+    """The names of functions, and which of their arguments are parameters."""
 
     name: Callable[[str], str]
     is_parameter: IsParameter = after_the_first
@@ -75,7 +75,7 @@ class Jets:
         return enclosed("(", "; ".join(", ".join(side) for side in sides if side), ")")
 
     def _index(self, w: Writes, node: Jet, slot: int) -> str:
-        """Which argument it is, where there are several of its kind."""
+        """The index of an argument, if there are several of its kind."""
         slots, kind = range(len(node.arguments)), self.is_parameter(node.function, slot)
         alike = [k for k in slots if self.is_parameter(node.function, k) == kind]
         x = node.arguments[slot]

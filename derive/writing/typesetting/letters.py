@@ -1,6 +1,6 @@
 r"""Names as a mathematician sets them: theta1 is \theta_{1}, hidden_W is W_{\mathrm{hidden}}.
 
-Only letters and digits of a name reach the output: a name can't smuggle TeX.
+Only letters and digits of a name reach the output, so a name cannot inject TeX.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ KNOWN = frozenset(
 ACCENTS = {"dot": r"\dot", "bar": r"\bar", "hat": r"\hat", "tilde": r"\tilde"}
 MARKS = frozenset([*ACCENTS, "delta"])
 KEYWORD = re.compile(rf"(?<=[^\W_])_+(?=(?:_(?:{'|'.join(sorted(MARKS))})\d*)*$)")
-"""What keeps a name off a word of Python, as in lambda_, with marks behind or none."""
+"""The underscore that distinguishes a name from a Python keyword, as in lambda_."""
 OWN = re.compile(r"e_\{|\\pi(?:_\{|$)")
-"""What the notation itself prints: unit vectors, projections and the number pi."""
+"""Symbols of the notation itself: unit vectors, projections and the number pi."""
 
 
 def symbol(name: str) -> str:
@@ -44,7 +44,7 @@ def symbol(name: str) -> str:
 
 
 def escaped(name: str) -> str:
-    r"""The name as it is typed, in italics of a word.
+    r"""The name as typed, in the italics of a word.
 
     >>> print(escaped("x__1"))
     \mathit{x\_\_1}
@@ -63,7 +63,7 @@ def below(look: str, script: str) -> str:
 
 
 def _subscript(look: str) -> int | None:
-    """Where the subscript begins that a look ends with."""
+    """The index at which a final subscript begins."""
     depth = 0
     for place in reversed(range(len(look))):
         depth += (look[place] == "}") - (look[place] == "{")
@@ -86,9 +86,9 @@ def word(name: str) -> str:
 
 
 class Letters:
-    """Symbols of names, no two alike: a name whose symbol is taken is set as it is typed.
+    """Distinct symbols of names: a name whose symbol is taken is printed as typed.
 
-    `given` says what some names look like, `times` to which time of a sequence some belong.
+    `given` has the looks of some names, `times` the times of a sequence that some belong to.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Letters:
         return self._symbols[name]
 
     def at_time(self, name: str, others: Iterable[str]) -> None:
-        """A name for what is made of others: at their time, the nearest of several, if any."""
+        """A name for what is made of others: at their time, or the nearest of several."""
         times = sorted(
             {self.times[x] for x in others if x in self.times}, key=lambda t: (len(t), t)
         )
@@ -131,18 +131,18 @@ class Letters:
         return dict(self._symbols)
 
     def is_own(self, name: str) -> bool:
-        """The name was there from the beginning."""
+        """Whether the name was there from the beginning."""
         return name in self._own
 
     def is_taken(self, look: str) -> bool:
-        """Some name looks like this."""
+        """Whether some name looks like this."""
         return look in self._looks
 
 
 def _ascii(name: str) -> str:
-    """Greek letters by their names, other letters without marks, and by number where they are none.
+    """The name in ASCII: Greek letters by their names, other letters without marks.
 
-    A character that is neither letter, digit nor _ becomes the number of its code, too.
+    Any other character, except digits and _, becomes the number of its code.
     """
     return "".join(
         character if character.isascii() and re.match(r"\w", character) else _spelled(character)
@@ -165,7 +165,7 @@ def _plain(name: str) -> str:
 
 
 def _parted(parts: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The words of a name, and the marks behind the first, else those behind the last."""
+    """The words of a name, and the marks after the first, else those after the last."""
     first, rest = [parts[0]], parts[1:]
     behind = list(takewhile(_is_mark, rest))
     if behind and _is_letter(_split(parts[0])[0]):
@@ -179,7 +179,7 @@ def _is_mark(part: str) -> bool:
 
 
 def _split(part: str) -> tuple[str, str]:
-    """A word and the number behind it."""
+    """A word and the number after it."""
     stem = part.rstrip("0123456789")
     return (stem, part[len(stem) :]) if stem else (part, "")
 
@@ -189,7 +189,7 @@ def _is_letter(stem: str) -> bool:
 
 
 def _base(parts: list[str]) -> tuple[str, list[str]]:
-    """What stands on the line, and what below it."""
+    """The base, and the parts of the subscript."""
     (first, number), (last, end) = _split(parts[0]), _split(parts[-1])
     if _is_letter(first):
         return _letter(first), [*_kept(number), *_scripts(parts[1:])]
@@ -203,7 +203,7 @@ def _kept(digits: str) -> list[str]:
 
 
 def _scripts(parts: list[str]) -> list[str]:
-    """Words of a subscript, their numbers behind them."""
+    """The words of a subscript, each followed by its number."""
     return [script for part in parts for script in _script(*_split(part))]
 
 
@@ -217,7 +217,7 @@ def _letter(stem: str) -> str:
 
 
 def _marked(base: str, mark: str) -> str:
-    """The base under an accent, or behind a delta."""
+    """The base under an accent, or after a delta."""
     if mark == "delta":
         return rf"\delta {base}" if base[0].isalpha() else rf"\delta{base}"
     if mark == "bar" and base.startswith(r"\mathrm"):

@@ -1,9 +1,9 @@
 r"""The notation of the thesis in LaTeX: \tanh'(z) \odot (W v), u\,x^{\mathsf T}, hooks.
 
-What the thesis has no sign for is written as in the literature on matrix calculus: a \oslash b is
-the quotient and x^{\odot p} the power entry by entry; \pi_{k} is the projection onto the k-th
-component or slice, counted from 1, and \pi_{k}^{*} its adjoint, the embedding.  A form that is no
-pattern of linear algebra has its user's name, or a letter B_{1}, B_{2}, .. (`multilinear`).
+Operations without a sign in the thesis are written as in the matrix calculus literature: a \oslash
+b is the quotient and x^{\odot p} the power entry by entry; \pi_{k} is the projection onto the k-th
+component or slice, counted from 1, and \pi_{k}^{*} its adjoint, the embedding.  A form that is not
+a pattern of linear algebra has the user's name, or a letter B_{1}, B_{2}, .. (`multilinear`).
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ from ...language.scalars.operations import Operation
 from ...language.spaces import Real
 from .diagonals import diagonal
 from .jets import Jets
-from .letters import Letters, word
+from .letters import Letters
 from .multilinear import FormNames
 from .powers import monomial, with_plain_powers
 from .ratios import Ratio, ratio
+from .scalar_functions import function
 from .typography import ONES, TRANSPOSED, enclosed, juxtaposed, parenthesised, raised, sized, value
 
 CUMSUM = r"\operatorname{cumsum}"
@@ -68,7 +69,7 @@ class LinearAlgebra(Notation):
         return self.letters(name)
 
     def variable(self, x: Variable) -> str:
-        """A Gram matrix's inverse, which is no argument, is G^{-1}."""
+        """The symbol; the inverse of a Gram matrix, which is not an argument, is G^{-1}."""
         gram = x.name.removesuffix("_inverse")
         if gram == x.name or self.letters.is_own(x.name) or _shape(x) != _shape(x)[:1] * 2:
             return self.letters(x.name)
@@ -246,7 +247,7 @@ class LinearAlgebra(Notation):
     # --- what is left
 
     def running_sum(self, w: Writes, node: RunningSum) -> Written:
-        """From the other end they are the transposed map's."""
+        """Sums from the other end are those of the transposed map."""
         operator = raised(CUMSUM, TRANSPOSED) if node.reverse else CUMSUM
         return f"{operator}{enclosed('(', w(node.operand), ')')}", ATOM
 
@@ -261,17 +262,6 @@ class LinearAlgebra(Notation):
 
     def jet(self, w: Writes, node: Jet) -> Written:
         return self.jets.write(w, node)
-
-
-def function(psi: Operation) -> str:
-    r"""\tanh, \tanh', \partial_{1}\psi: the function or the partial derivative of it."""
-    name = word(psi.base)
-    if len(psi.orders) == 1:
-        (order,) = psi.orders
-        return name + ("'" * order if order < 4 else f"^{{({order})}}")
-    powers = [f"^{{{order}}}" if order > 1 else "" for order in psi.orders]
-    by = "".join(rf"\partial_{{{k + 1}}}{powers[k]}" for k, order in enumerate(psi.orders) if order)
-    return by + (f" {name}" if by and name[0].isalpha() else name)
 
 
 def _inner(left: str, right: str) -> str:

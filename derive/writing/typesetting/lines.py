@@ -1,8 +1,8 @@
-r"""How wide a formula prints, and lines of it.
+r"""The printed width of a formula, and its division into lines.
 
 `width` follows TeX's rules: glyphs by their widths, space by the classes of neighbours, scripts and
-fractions smaller.  Only what this package emits is read; a command that is not known counts as wide
-as a wide letter.
+fractions smaller.  Only what this package emits is understood; an unknown command counts as a
+wide letter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .letters import KNOWN
 
 SCALES = (1.0, 1.0, 0.8, 0.7)  # of display, text, script and script's script
 THIN, MEDIUM, THICK = 10 / 6, 20 / 9, 25 / 9
-PRIME, SCRIPT, FRACTION = 2.9, 0.5, 2.4  # a prime, and the space behind scripts and at fractions
+PRIME, SCRIPT, FRACTION = 2.9, 0.5, 2.4  # a prime, and the space after scripts and around fractions
 _SPACES = {",": THIN, ":": MEDIUM, ";": THICK, "!": -THIN, " ": 3.33}
 _ACCENTS = frozenset(["dot", "ddot", "bar", "hat", "tilde", "overline", "widehat"])
 _FONTS = {"mathrm": 1.0, "mathit": 1.0, "mathbf": 1.15, "mathsf": 1.0, "mathbb": 1.0, "text": 1.0}
@@ -49,9 +49,9 @@ def width(latex: str, style: int = 0) -> float:
 
 
 def broken(terms: Sequence[str], available: float, first: float | None = None) -> list[str]:
-    """The terms of a sum in lines, each as full as fits; a term that fits nowhere stands alone.
+    """The terms of a sum in lines, each as full as possible; a term that is too wide stands alone.
 
-    `first` is what is available in the first line, where that is another length.
+    `first` is the width available in the first line, if it differs.
     """
     return list(_filled(terms, available, available if first is None else first))
 
@@ -79,7 +79,7 @@ class Reader:
         """The width of what stands before the token `stop`, its columns side by side."""
         columns, place = [0.0], 0
         while (token := self._peek()) not in ("", stop):
-            if token in ("&", "\\\\", "}"):  # a brace that nothing opened is passed over
+            if token in ("&", "\\\\", "}"):  # an unmatched brace is skipped
                 self.place += 1
                 place = place + 1 if token == "&" else place if token == "}" else 0
                 columns += [0.0] * (place == len(columns))
@@ -123,7 +123,7 @@ class Reader:
         return "".join(letters)
 
     def _scripted(self, token: str, atom: Atom, style: int) -> Atom:
-        """The atom with what stands above and below it."""
+        """The atom with its superscript and subscript."""
         (kind, size), smaller = atom, 2 if style < 2 else 3
         above = below = 0.0
         while self._peek() in ("'", "^", "_"):
@@ -168,7 +168,7 @@ class Reader:
         return self._bracket(name, style)
 
     def _bracket(self, name: str, style: int) -> Atom | None:
-        """A bracket of a size, or an environment."""
+        """A sized bracket, or an environment."""
         sized = re.fullmatch(r"(bigg?)([lr])|(left|right)", name, re.IGNORECASE)
         if sized:
             bracket = self._next().removeprefix("\\")

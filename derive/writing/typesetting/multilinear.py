@@ -1,6 +1,6 @@
-r"""Forms that are no pattern of linear algebra: C(K, x), (C \llcorner x)^{*} \cdot u (thesis 4.2).
+r"""Forms beyond linear algebra: C(K, x), (C \llcorner x)^{*} \cdot u (thesis 4.2).
 
-A form is called as its user called it.  One without a name gets a letter B_{1}, B_{2}, ..
+A form has the name that the user gave it; without one it gets a letter B_{1}, B_{2}, ..
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OPEN = r"\cdot\,"
 
 
 class FormNames:
-    """What forms are called; `unnamed` got a letter, `used` are all that were written, in order."""
+    """The names of forms; `unnamed` have a letter, `used` are all that were written, in order."""
 
     def __init__(
         self, letters: Letters, given: Mapping[Form, str] | None = None, called: Called = LATEST
@@ -31,7 +31,7 @@ class FormNames:
         self.letters, self.given, self.called = letters, dict(given or {}), called
         self.unnamed: dict[Form, str] = {}
         self.used: dict[str, Form] = {}
-        self.ranged: dict[Form, frozenset[sympy.Symbol]] = {}  # indices that take a range with them
+        self.ranged: dict[Form, frozenset[sympy.Symbol]] = {}  # indices whose range must be printed
 
     def write(self, w: Writes, node: Contraction) -> Written:
         """The form with one slot open, at its factors."""
@@ -49,7 +49,7 @@ class FormNames:
         return rf"{_opened(w, name, inputs, selectors)}^{{*}} \cdot {u}", DOT
 
     def _selectors(self, w: Writes, node: Contraction) -> str:
-        """What the bound indices are read from; the places of one window are one argmax."""
+        """The arrays that bound indices are read from; the places of one window are one argmax."""
         first = next(iter(node.selectors), None)
         if (
             isinstance(first, Argmax)
@@ -60,7 +60,7 @@ class FormNames:
         return "".join(f"{', ' if k else '; '}{w(x)}" for k, x in enumerate(node.selectors))
 
     def has_name(self, w: Writes, node: Contraction) -> bool:
-        """The form has a name of the user's or one that was given."""
+        """Whether the form has a name, by the user or given here."""
         form = without(node.form, w.family)
         return form in self.given or self.called.get(form) is not None
 
@@ -71,7 +71,7 @@ class FormNames:
         return f"{operator} {shown}" if named else f"{operator}{enclosed('(', shown, ')')}"
 
     def argmax(self, w: Writes, node: Argmax) -> str:
-        """The operator of which the node is the value: over all entries, or by a form."""
+        """The operator whose value the node is: over all entries, or over the windows of a form."""
         if is_over_all(node, w.family):
             return r"\operatorname{argmax}"
         form = without(node.form, w.family)
@@ -92,7 +92,7 @@ class FormNames:
         return self._letter(form), ()
 
     def _letter(self, form: Form) -> str:
-        """The letter of a form that is called nothing, or only as a part of another."""
+        """The letter of a form that has no name, or only one as part of another form."""
         if form not in self.unnamed:
             names = (f"B_{{{number}}}" for number in count(1))
             used = self.unnamed.values()
@@ -102,9 +102,9 @@ class FormNames:
 
 
 def spelled(form: Form, ranged: frozenset[sympy.Symbol] = frozenset()) -> str:
-    """A form as it is declared in Python, with what its bound indices are read from.
+    """A form as it is declared in Python, with the arrays that its bound indices are read from.
 
-    `ranged` are the indices whose range is not that of the axes where they stand alone.
+    `ranged` are the indices whose range differs from the axes that they index alone.
 
     >>> from derive.language.forms import indices, make_form
     >>> i, j = indices("i j")
@@ -144,9 +144,9 @@ def without(form: Form, family: sympy.Symbol | None) -> Form:
 def _on_parts(
     node: Contraction, form: Form, family: sympy.Symbol | None
 ) -> frozenset[sympy.Symbol]:
-    """The indices of a node's form, as they are called for one point, that run over parts of axes.
+    """The indices of a node's form, named as for one point, that do not run over whole axes.
 
-    Or beyond them: their range is not that of an axis where they stand alone.
+    Their range differs from the extent of an axis that they index alone.
     """
     extents = dict(node.form.extents)
     kept = [index for index, extent in extents.items() if extent != family]
@@ -165,7 +165,7 @@ def _shown(access: Access, hidden: set[sympy.Symbol]) -> Access:
 
 
 def _factors(node: Contraction, ones: tuple[int, ...]) -> list[Node | str | None]:
-    """For each slot of the user's form an expression, ones, or None where it is open."""
+    """For each slot of the user's form an expression, ones, or None if it is open."""
     filled = iter(node.filled)
     own = [None if k == node.opened else next(filled) for k in range(len(node.form.slots))]
     left, whole = iter(own), range(len(own) + len(ones))
@@ -173,7 +173,7 @@ def _factors(node: Contraction, ones: tuple[int, ...]) -> list[Node | str | None
 
 
 def _opened(w: Writes, name: str, inputs: list[Node | str | None], selectors: str) -> str:
-    """The linear map that the form is in its open slot, the others held."""
+    """The form as a linear map of its open slot, the others held."""
     if len(inputs) == 1 and not selectors:
         return name
     if len(inputs) == 2 and not selectors:

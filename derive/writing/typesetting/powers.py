@@ -1,4 +1,4 @@
-r"""Powers, roots and quotients: their derivatives are powers again, with a number in front.
+r"""Powers, roots and quotients, whose derivatives are powers again, with a number in front.
 
 A derivative such as reciprocal'(s) is written as -1/s^2; the number goes to the front of the term
 that it is a factor of, where the calculus keeps numbers.
@@ -34,13 +34,13 @@ WRITTEN = (
     shipped.quotient,
     shipped.log,
 )
-"""What has a sign of its own, or has powers for derivatives."""
+"""Functions with their own notation, or whose derivatives are powers."""
 
 
 def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
     """c and the exponents with psi(a, b) = c a^p b^q, for powers, quotients and their derivatives.
 
-    None for every other function, and for a logarithm itself.
+    None for every other function, including the logarithm itself.
     """
     declared = psi.declared or psi
     number, rest = psi.body.as_coeff_Mul()
@@ -52,7 +52,7 @@ def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
 
 
 def with_plain_powers(w: Writes, root: Node) -> dict[Node, Node]:
-    """The root and its parts, derivatives of powers written as powers; named parts stay."""
+    """The root and its parts, with derivatives of powers written as powers; named parts stay."""
     new: dict[Node, Node] = {}
     for node in topological(root):
         if node in w.names and node is not root:
@@ -63,7 +63,7 @@ def with_plain_powers(w: Writes, root: Node) -> dict[Node, Node]:
 
 
 def _plain(node: Node, w: Writes) -> Node:
-    """The node as a number times a product of powers, where it is one."""
+    """The node as a number times a product of powers, if it is one."""
     found = monomial(node.operation) if isinstance(node, Elementwise) else None
     if not isinstance(node, Elementwise) or found is None:
         return node
@@ -87,7 +87,7 @@ def _quotient(arguments: Sequence[Node], exponents: Sequence[sympy.Expr], w: Wri
 
 
 def _power(x: Node, p: sympy.Expr, w: Writes, half: Operation = shipped.sqrt) -> Node:
-    """x^p, by a root or as the reciprocal of one for a number; else powers of powers as one."""
+    """x^p: for a number as a root or its reciprocal, else with nested powers combined."""
     scalar = is_scalar(w, x)
     q = None if scalar or x in w.names else _exponent(x)
     if q is not None and (p.is_Integer or not q.is_Integer):  # but (x^2)^(1/2) is |x|
@@ -99,13 +99,13 @@ def _power(x: Node, p: sympy.Expr, w: Writes, half: Operation = shipped.sqrt) ->
 
 
 def is_scalar(w: Writes, node: Node) -> bool:
-    """A number at every point of the family."""
+    """Whether it is a number at every point of the family."""
     shape = node.space.shape if isinstance(node.space, Real) else (1,)
     return all(extent == w.family for extent in shape)
 
 
 def _exponent(node: Node) -> sympy.Expr | None:
-    """p where the node is x^p."""
+    """p if the node is x^p."""
     if not isinstance(node, Elementwise) or any(node.operation.orders) or len(node.arguments) > 1:
         return None
     found = monomial(node.operation)
@@ -113,7 +113,7 @@ def _exponent(node: Node) -> sympy.Expr | None:
 
 
 def _divided(node: Elementwise, w: Writes) -> Node:
-    """x / (s 1) as the multiple (1 / s) x; a number in front of s goes to the front, too."""
+    """x / (s 1) as the multiple (1 / s) x; a number in front of s moves to the front as well."""
     x, divisor = node.arguments
     number, ones = scaled_part(divisor)
     found = None if {ones, divisor} & w.names.keys() else pattern(ones)

@@ -1,4 +1,4 @@
-r"""Products of numbers as one fraction: (a/b) (c/b^2) is a c / b^3, and nothing is cancelled."""
+r"""Products of numbers as one fraction: (a/b) (c/b^2) is a c / b^3, without cancellation."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Ratio:
 
     @property
     def is_product(self) -> bool:
-        """Several factors side by side."""
+        """Whether it is several factors side by side."""
         return not self.below and len(self.above) + (self.number != 1) > 1
 
     def text(self, w: Writes, name: Callable[[str], str]) -> str:
-        """The fraction, or the product where nothing is below the line."""
+        """The fraction, or the product if nothing is below the line."""
         over, under = (value(x, name) for x in numerator_denominator(self.number))
         above = self._above(w, over)
         if not self.below and under == "1":
@@ -39,7 +39,7 @@ class Ratio:
         alone = len(self.below) == 1 and self.number.is_Integer
         powers = [_power(w, x, p, alone) for x, p in self.below.items()]
         below = _product([*([under] if under != "1" else []), *powers])
-        return rf"\frac{{{above}}}{{{below}}}".replace(r"\bigg", r"\big")  # it is set smaller
+        return rf"\frac{{{above}}}{{{below}}}".replace(r"\bigg", r"\big")  # set smaller
 
     def _above(self, w: Writes, number: str) -> str:
         alone = len(self.above) == 1 and number == "1" and bool(self.below)
@@ -53,7 +53,7 @@ def _power(w: Writes, x: Node, p: sympy.Expr, alone: bool) -> str:
 
 
 def ratio(w: Writes, nodes: Iterable[Node], number: sympy.Expr = sympy.S.One) -> Ratio:
-    """The product of the number and scalar expressions; what has a name is one factor."""
+    """The product of the number and scalar expressions; a named expression is one factor."""
     whole = Ratio(number)
     for node in nodes:
         _multiply(w, whole, node, sympy.S.One)
@@ -73,7 +73,7 @@ def _multiply(w: Writes, whole: Ratio, node: Node, power: sympy.Expr) -> None:
 
 
 def _powers(w: Writes, node: Node, power: sympy.Expr) -> list[tuple[Node, sympy.Expr]]:
-    """The factors of node^power with their exponents: the node itself where it is one factor."""
+    """The factors of node^power with their exponents; the node itself if it is one factor."""
     product = None if node in w.names else pattern(node, w.family)
     if product is not None and product.name == "scalars" and power.is_Integer:
         return [(factor, power) for factor in product.arguments]

@@ -1,6 +1,6 @@
 r"""The scalar functions of a layer on paper: \operatorname{sigmoid}(t) = \frac{1}{1 + e^{-t}}.
 
-The formulas are the plain bodies of the operations, which the calculus derives from: nothing is
+The formulas are the plain bodies of the operations, from which the calculus derives; they are not
 simplified.
 """
 
@@ -14,8 +14,7 @@ import sympy
 
 from ...language.patterns import ARITHMETIC
 from ...language.scalars.operations import Operation, Orders
-from .letters import symbol
-from .linear_algebra import function
+from .letters import symbol, word
 from .powers import monomial
 from .typography import Numbers, closed
 
@@ -31,10 +30,10 @@ def definition(psi: Operation) -> str:
 
 
 def defined(psi: Operation, order: int = 2) -> Iterator[Operation]:
-    """psi and its derivatives up to that order, those whose definition says something.
+    """psi and its derivatives up to that order, without trivial definitions.
 
-    None for powers, quotients, differences, products and exp, which are written as such, and for
-    psi where its name is its formula, as in tanh.
+    Nothing for powers, quotients, differences, products and exp, which are written as such, and not
+    psi itself if its name is its formula, as for tanh.
     """
     if psi in ARITHMETIC:
         return
@@ -49,7 +48,7 @@ def defined(psi: Operation, order: int = 2) -> Iterator[Operation]:
 
 
 def formula(body: sympy.Expr) -> str:
-    r"""A scalar formula, its terms in the order they are kept in; cases where there are some.
+    r"""A scalar formula, its terms in the order in which they are stored; by cases if it has any.
 
     >>> t = sympy.Symbol("t", real=True)
     >>> print(formula(1 / (1 + sympy.exp(-t))))
@@ -61,7 +60,7 @@ def formula(body: sympy.Expr) -> str:
 
 
 class _Scalar(Numbers):
-    """SymPy's printer without its order of terms: those with a minus come last."""
+    """SymPy's printer with another order of terms: those with a minus sign come last."""
 
     def _as_ordered_terms(self, expr: sympy.Add, order: str | None = None) -> list[sympy.Expr]:
         return sorted(expr.args, key=lambda term: bool(term.could_extract_minus_sign()))
@@ -84,3 +83,14 @@ def _derivative(psi: Operation, orders: Orders) -> Operation:
         for _ in range(times):
             psi = psi.derivative(argument)
     return psi
+
+
+def function(psi: Operation) -> str:
+    r"""\tanh, \tanh', \partial_{1}\psi: the function or the partial derivative of it."""
+    name = word(psi.base)
+    if len(psi.orders) == 1:
+        (order,) = psi.orders
+        return name + ("'" * order if order < 4 else f"^{{({order})}}")
+    powers = [f"^{{{order}}}" if order > 1 else "" for order in psi.orders]
+    by = "".join(rf"\partial_{{{k + 1}}}{powers[k]}" for k, order in enumerate(psi.orders) if order)
+    return by + (f" {name}" if by and name[0].isalpha() else name)

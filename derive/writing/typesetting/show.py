@@ -17,7 +17,7 @@ from .lines import broken, width
 from .titles import title
 from .writer import latex_writer
 
-LINE = 470.0  # what a notebook and a page show without scrolling
+LINE = 470.0  # the width that a notebook shows without scrolling
 
 
 @typeset.register
@@ -76,7 +76,7 @@ def signature(layer: Layer, writer: Writer) -> str:
 
 
 def aligned(equations: Iterable[tuple[str, list[str]]], relation: str = "=") -> str:
-    """Equations below each other, their right sides broken where they are wide."""
+    """Equations below each other, wide right sides broken."""
     rows: list[str] = []
     for left, terms in equations:
         head = f"{left} &{relation} " if left else "& "
@@ -88,7 +88,7 @@ def aligned(equations: Iterable[tuple[str, list[str]]], relation: str = "=") -> 
 
 
 def _names(values: Sequence[Node]) -> list[str]:
-    """The variables of expressions, but for the inverses of their spaces' Gram matrices."""
+    """The variables of expressions, except inverses of Gram matrices of their spaces."""
     found = (leaf for node in topological(*values) for leaf in leaves(node.space))
     grams = {gram for leaf in found if isinstance(leaf, Real) for gram in leaf.grams if gram}
     inverses = {f"{gram.name}_inverse" for gram in grams}
@@ -100,7 +100,7 @@ def _writer(names: Iterable[str]) -> Writer:
 
 
 def _map(name: str, spaces: str, v: str, terms: list[str]) -> str:
-    """L : E -> F, v |-> L . v, in one line where it fits."""
+    """L : E -> F, v |-> L . v, in one line if it fits."""
     shown = title(name)
     line = rf"{shown} : {spaces}, \quad {v} \mapsto {' '.join(terms)}"
     if width(line) <= LINE:

@@ -1,7 +1,7 @@
 r"""The names of maps in LaTeX: nabla*_W dense(x; W, b) is \nabla^{*}_{W} dense(x; W, b).
 
-A map's name is text that the layer, the hooks and the adjoint put together (`maps`); it is read
-here word by word.
+The name of a map is a text composed by the layer, the hooks and the adjoint (`maps`), which is
+parsed here word by word.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIGNS = {"_|": f" {HOOK} ", "|_": f" {RIGHT_HOOK} ", " . ": r" \cdot ", "*": "^
 
 
 def title(name: str) -> str:
-    r"""The name of a map as the thesis writes it.
+    r"""The name of a map in the notation of the thesis.
 
     >>> print(title("nabla*_W dense(x; W, b)"), title("(v _| D^2_(x, x) f(x))*"))
     \nabla^{*}_{W} \operatorname{dense}(x; W, b) (v \mathbin{\lrcorner} D^{2} f(x))^{*}
@@ -47,7 +47,7 @@ def _sign(text: str) -> str:
 
 
 def _derivative(found: re.Match[str]) -> str:
-    """D^2 f(x; theta); an index only where there are several arguments of the kind."""
+    """D^2 f(x; theta); an index only if there are several arguments of the kind."""
     states, _, parameters = found["arguments"].partition("; ")
     by = found["by"].strip("()").split(", ")
     operators = found["operators"].replace("^2", " again").split()

@@ -1,6 +1,6 @@
-r"""How the pieces of a formula are put together: brackets that fit, space between factors, numbers.
+r"""The typography of formulas: brackets that fit, space between factors, numbers.
 
-What is put together here compiles with amsmath and amssymb, and in a notebook.
+The output compiles with amsmath and amssymb, and in a notebook.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sympy.printing.precedence import PRECEDENCE
 from ...language.scalars.scalars import decimal
 
 PREAMBLE = r"\usepackage{amsmath,amssymb}"
-"""The packages that formulas need: the hooks and the blackboard letters are of amssymb."""
+"""The packages that formulas need: hooks and blackboard letters come from amssymb."""
 ONES = r"\mathbf{1}"
 TRANSPOSED = r"\mathsf T"
 HOOK = r"\mathbin{\lrcorner}"
@@ -33,7 +33,7 @@ _BRACKETS = re.compile(r"\{\\left\(((?:(?!\\left|\\right|\\frac).)*?) ?\\right\)
 
 
 def enclosed(left: str, text: str, right: str) -> str:
-    """The text in brackets of a size that fits."""
+    """The text in brackets of a fitting size."""
     size = r"\bigg" if r"\frac" in text else r"\big" if nesting(text) > 1 else ""
     opening, closing = (size and f"{size}l") + left, (size and f"{size}r") + right
     gap = " " if opening[-1].isalpha() and text[0].isalpha() else ""
@@ -46,7 +46,7 @@ def parenthesised(text: str) -> str:
 
 
 def nesting(text: str) -> int:
-    """How many parentheses are open at most at a time."""
+    """The depth of nested parentheses."""
     depth = most = 0
     for character in text:
         depth += (character == "(") - (character == ")")
@@ -55,21 +55,21 @@ def nesting(text: str) -> int:
 
 
 def raised(text: str, power: str) -> str:
-    """The text with a superscript, in parentheses where it has one or is no single thing."""
+    """The text with a superscript, in parentheses if it has one already or is not an atom."""
     return f"{parenthesised(text) if _RAISED.search(text) else text}^{{{power}}}"
 
 
 def juxtaposed(left: str, right: str) -> str:
-    """Two factors side by side: letters and parentheses close together, all else parted.
+    """Two factors side by side: letters and parentheses without space, all else with a thin space.
 
-    TeX itself parts a function from what is before it.
+    TeX itself separates a function from what precedes it.
     """
     close = _LETTERS.fullmatch(left) and _CLOSE.match(right)
     return f"{left} {right}" if close or _OPERATOR.match(right) else rf"{left}\,{right}"
 
 
 class Numbers(LatexPrinter):
-    """SymPy's printer; a decimal with many digits stays one: 10^{-5}, 0.044715."""
+    """SymPy's printer; a decimal stays a decimal: 10^{-5}, 0.044715."""
 
     def _print_Integer(self, number: sympy.Integer) -> str:
         return _decimal(number) or str(number)
@@ -105,7 +105,7 @@ DIGITS = 17  # of a float
 
 
 def _decimal(number: sympy.Rational) -> str | None:
-    """A number that a float was, by its digits and a power of ten."""
+    """A number that comes from a float, by its digits and a power of ten."""
     found = decimal(number)
     if found is None or not found[1]:
         return found and found[0]
@@ -114,7 +114,7 @@ def _decimal(number: sympy.Rational) -> str | None:
 
 
 def numerator_denominator(number: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
-    """Both; a decimal is no fraction but a factor in front of one."""
+    """Numerator and denominator; a decimal is a factor in front, not a fraction."""
     coefficient, rest = number.as_coeff_Mul()
     if decimal(coefficient) is None:
         above, below = number.as_numer_denom()
@@ -130,7 +130,7 @@ def value(number: sympy.Expr, name: Callable[[str], str]) -> str:
 
 
 def closed(shown: str) -> str:
-    r"""SymPy's brackets around an argument as plain ones, unless a fraction is within.
+    r"""SymPy's brackets around arguments as plain ones, unless they enclose a fraction.
 
     >>> print(closed(r"\log{\left(n \right)}"))
     \log(n)

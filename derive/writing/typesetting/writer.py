@@ -1,4 +1,4 @@
-"""A writer of expressions in LaTeX."""
+"""The writer of expressions in LaTeX."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def latex_writer(
     called: Called = LATEST,
     times: Mapping[str, str] | None = None,
 ) -> Writer:
-    r"""A writer in LaTeX, expressions with a name shown by it.
+    r"""A writer in LaTeX; expressions with a name are printed by it.
 
-    names         what expressions are called, as identifiers; they become symbols here
-    family        the extent of an axis that is not shown
-    symbols       what some names look like: {"omega_next": r"\omega_{i+1}"}
-    forms         what some forms look like; else they have their user's name, or B_{1}, ..
+    names         the names of expressions, as identifiers; they become symbols here
+    family        the extent of an axis that is not printed
+    symbols       the looks of some names: {"omega_next": r"\omega_{i+1}"}
+    forms         the looks of some forms; others have the user's name, or B_{1}, ..
     is_parameter  whether the slot of an uninterpreted function is a parameter: nabla, not D
     called        the user's names of forms
     taken         names that get their symbol first, in order: the arguments of a layer
-    times         to which time of a sequence some names belong
+    times         the times of a sequence that some names belong to
 
     >>> from derive import Hom, R, dims, tanh, variable
     >>> n, m = dims("n m")
@@ -58,14 +58,14 @@ def symbols_of(writer: Writer) -> dict[str, str]:
 
 
 def at_time(writer: Writer, name: str, shown: Node) -> None:
-    """A name for an expression: where that stands at a time, the name is shown at it."""
+    """A name for an expression, printed at the time that the expression belongs to, if any."""
     assert isinstance(writer.notation, LinearAlgebra)
     others = [x.name for x in topological(shown) if isinstance(x, Variable)]
     writer.notation.letters.at_time(name, others)
 
 
 def used_forms(writer: Writer) -> dict[str, str]:
-    """The forms that were written by a name or letter so far, by it, as they are declared."""
+    """The forms written by a name or letter so far, by that name, as they are declared."""
     assert isinstance(writer.notation, LinearAlgebra)
     names = writer.notation.forms
     none = frozenset[sympy.Symbol]()
@@ -73,6 +73,6 @@ def used_forms(writer: Writer) -> dict[str, str]:
 
 
 def unnamed_forms(writer: Writer) -> dict[str, Form]:
-    """The forms without a user's name that a writer in LaTeX has written, by their letters."""
+    """The forms that a writer in LaTeX has written without a user's name, by their letters."""
     assert isinstance(writer.notation, LinearAlgebra)
     return {letter: form for form, letter in writer.notation.forms.unnamed.items()}
