@@ -7,6 +7,9 @@ import gc
 import os
 
 os.environ.setdefault("SYMPY_CACHE_SIZE", "20000")  # read by SymPy; a thousand is soon forgotten
+# The many processes that tests start would compile all modules anew, and not keep them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
