@@ -31,7 +31,7 @@ from derive.evidence.checks.kernel_laws import KernelLaws
 from derive.kernels.compiling.compile import Module, compile_modules
 from derive.kernels.interpreting.interpret import Interpreted
 from derive.kernels.lowering.lower import Kernel, lower
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.kernels.statements.loops import (
     Call,
     Commented,

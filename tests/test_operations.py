@@ -10,8 +10,8 @@ import sympy
 
 from derive.evidence.checks.accuracy import exactly, spacing
 from derive.kernels.compiling.compile import Module, compile_modules
+from derive.kernels.printing.scalar_text import cython_body
 from derive.language.scalars.algebras import Arrays, Multiprecision
-from derive.language.scalars.cython_text import cython_body
 from derive.language.scalars.fold import evaluate
 from derive.language.scalars.operations import Operation, OperationError, operation
 from derive.language.scalars.scalars import FUNCTIONS

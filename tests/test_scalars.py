@@ -9,8 +9,8 @@ import sympy
 from sympy import Eq, Ne, Piecewise, Rational
 from sympy.codegen.cfunctions import expm1, log1p
 
+from derive.kernels.printing.scalar_text import Cython, Text, cython_body
 from derive.language.scalars.algebras import Arrays, Multiprecision
-from derive.language.scalars.cython_text import Cython, Text, cython_body
 from derive.language.scalars.fold import evaluate
 from derive.language.scalars.normal import normal_cdf, normal_gelu
 from derive.language.scalars.scalars import ScalarError

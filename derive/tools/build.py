@@ -17,7 +17,7 @@ from ..kernels.compiling.compile import (
     is_made_of_its_texts,
 )
 from ..kernels.compiling.compiler import STRICT
-from ..kernels.printing.emit import HEADER, emit
+from ..kernels.printing.cython.emit import HEADER, emit
 from ..language.names import checked_module
 from ..models.layers import Layer
 from ..runtime.pickling import referable

@@ -56,7 +56,7 @@ from ..kernels.compiling.compiler import (
 )
 from ..kernels.interpreting import plain_edge
 from ..kernels.interpreting.evaluated import evaluated_module
-from ..kernels.printing.emit import emit
+from ..kernels.printing.cython.emit import emit
 from ..language import hooks
 from ..models.layers import Layer
 from ..runtime.pickling import referable

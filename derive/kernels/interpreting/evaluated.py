@@ -27,7 +27,7 @@ from ...runtime.declare import Argument, Derived, Leaf
 from ...runtime.pickling import Reference, reference_of
 from ...runtime.recurrence import Recurrence
 from ..lowering.lower import Kernel, lower
-from ..printing.emit import within
+from ..printing.cython.emit import within
 from ..printing.source import integer
 from ..sequences.sequences import sequences
 from ..statements.scalars import Buffer

@@ -12,7 +12,6 @@ from functools import lru_cache, singledispatch
 import sympy
 
 from ...language.accesses import is_at_least_zero
-from ...language.scalars.cython_text import SMALL, Cython, Text, cython_body
 from ...language.scalars.fold import evaluate
 from ...language.scalars.operations import Operation
 from ..statements.loops import Matrix, Pointer
@@ -31,6 +30,7 @@ from ..statements.scalars import (
     Sum,
     Times,
 )
+from .scalar_text import SMALL, Cython, Text, cython_body
 
 SUM, PRODUCT, ATOM = 0, 1, 2
 

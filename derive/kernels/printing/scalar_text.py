@@ -10,8 +10,8 @@ from itertools import count
 
 import sympy
 
-from .fold import fold, steps
-from .scalars import CALLED, is_constant, nearest_float
+from ...language.scalars.fold import fold, steps
+from ...language.scalars.scalars import CALLED, is_constant, nearest_float
 
 SUM, QUOTIENT, PRODUCT, ATOM = range(1, 5)
 

@@ -8,25 +8,25 @@ from typing import Any
 
 import sympy
 
-from ...language.accesses import is_at_least_zero
-from ...language.rendering import render
-from ...language.roles import MASK, Argument
-from ...language.scalars.operations import Operation
-from ...language.scalars.scalars import CALLED
-from ...language.spaces import Indices, leaves
-from ...models.layers import Layer
-from ...models.levels import Recurrent
-from ...models.programs import Program, programs
-from ...models.words import computed, formula, spaces
-from ..lowering.cost import cost
-from ..lowering.lower import Kernel, lower
-from ..sequences.sequences import sequences
-from ..statements.instances import instances
-from ..statements.loops import Asked, Copy, Fill, For, Gemm, Let, Select, Selected, Statement
-from ..statements.scalars import Apply, Buffer, Inside, Number, Sum
-from .source import function, integer, real_number
-from .stopping import stops
-from .views import comment_lines, views
+from ....language.accesses import is_at_least_zero
+from ....language.rendering import render
+from ....language.roles import MASK, Argument
+from ....language.scalars.operations import Operation
+from ....language.scalars.scalars import CALLED
+from ....language.spaces import Indices, leaves
+from ....models.layers import Layer
+from ....models.levels import Recurrent
+from ....models.programs import Program, programs
+from ....models.words import computed, formula, spaces
+from ...lowering.cost import cost
+from ...lowering.lower import Kernel, lower
+from ...sequences.sequences import sequences
+from ...statements.instances import instances
+from ...statements.loops import Asked, Copy, Fill, For, Gemm, Let, Select, Selected, Statement
+from ...statements.scalars import Apply, Buffer, Inside, Number, Sum
+from ..source import function, integer, real_number
+from ..stopping import stops
+from ..views import comment_lines, views
 
 PRIMITIVES = (
     ("add", (Copy, True)),
@@ -64,7 +64,7 @@ def emit(layer: Layer, made: Sequence[Program] | None = None) -> Emitted:
     context |= {"steps": context["kernels"][: len(steps)]}
     context |= {"kernels": context["kernels"][len(steps) :]}
     context |= {"roles": [f"{name}={_literal(value)}" for name, value in roles.items()]}
-    pyx, pxd = (render(f"module.{kind}.j2", **context) for kind in ("pyx", "pxd"))
+    pyx, pxd = (render(f"cython/module.{kind}.j2", **context) for kind in ("pyx", "pxd"))
     return Emitted(layer.name, pyx, pxd)
 
 
