@@ -20,7 +20,6 @@ FILES = {
     "kernels/lowering/lower.py": 422,
     "kernels/lowering/nests.py": 489,
     "kernels/lowering/schedule.py": 441,
-    "kernels/printing/cython/emit.py": 314,
     "kernels/sequences/sequence_kernel.py": 313,
     "language/normal_form.py": 352,
     "language/scalars/operations.py": 393,

@@ -17,7 +17,8 @@ from ..kernels.compiling.compile import (
     is_made_of_its_texts,
 )
 from ..kernels.compiling.compiler import STRICT
-from ..kernels.printing.cython.emit import HEADER, emit
+from ..kernels.printing.cython.emit import emit
+from ..kernels.printing.modules import ORIGIN
 from ..language.names import checked_module
 from ..models.layers import Layer
 from ..runtime.pickling import referable
@@ -28,7 +29,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 INSTALLED = (PACKAGE / "generated").is_dir()
 GENERATED = (PACKAGE if INSTALLED else PACKAGE.parent) / "generated"
 EDGE = ("interrupt", "layout", "call", "edge")
-MARK = HEADER.removeprefix("# ").partition(":")[0]  # in the first line, behind any comment sign
+MARK = ORIGIN.partition(":")[0]  # in the first line, behind any comment sign
 Progress = Callable[[str], object]
 
 

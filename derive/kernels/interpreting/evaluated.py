@@ -27,8 +27,9 @@ from ...runtime.declare import Argument, Derived, Leaf
 from ...runtime.pickling import Reference, reference_of
 from ...runtime.recurrence import Recurrence
 from ..lowering.lower import Kernel, lower
-from ..printing.cython.emit import within
-from ..printing.source import integer
+from ..printing.cython.target import CYTHON
+from ..printing.places import integer
+from ..printing.signatures import within
 from ..sequences.sequences import sequences
 from ..statements.scalars import Buffer
 from .driving import Drive, element, put
@@ -198,4 +199,4 @@ def _derived(expression: sympy.Expr, kernel: Kernel) -> Derived:
     def value(*sizes: int) -> int:
         return extent(expression, dict(zip(kernel.sizes, sizes, strict=True)))
 
-    return Derived(integer(sympy.expand(expression)), value)
+    return Derived(integer(sympy.expand(expression), CYTHON), value)
