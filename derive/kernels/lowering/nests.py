@@ -61,14 +61,21 @@ class LoopNames:
 
     def fresh(self, extents: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
         """One index for each extent: s for the batch, i, j, k, .. for the others."""
-        found: list[sympy.Symbol] = []
+        return [
+            self.index(name, extent)
+            for name, extent in zip(self.names(extents), extents, strict=True)
+        ]
+
+    def names(self, extents: Sequence[sympy.Expr]) -> list[str]:
+        """The names that `fresh` gives to indices over these extents."""
+        found: list[str] = []
         letter = 0
         for extent in extents:
-            if extent == self.batch and self._sample not in map(str, found):
-                name = self._sample
+            if extent == self.batch and self._sample not in found:
+                found.append(self._sample)
             else:
-                name, letter = self._letter(letter), letter + 1
-            found.append(self.index(name, extent))
+                found.append(self._letter(letter))
+                letter += 1
         return found
 
     def index(self, name: str, extent: sympy.Expr) -> sympy.Symbol:

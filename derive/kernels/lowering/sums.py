@@ -76,6 +76,15 @@ def _running_sum(
     return in_loops(rows, outer, [Let(total, Number(sympy.S.Zero)), *loop])
 
 
+def index_order(node: Contraction) -> list[sympy.Symbol]:
+    """The running indices of a form in the order in which loops give them their letters."""
+    if node.is_pointwise or as_product(node):
+        running = set(node.form.free)
+        shown = (e for e in node.output if e in running)
+        return list(dict.fromkeys([*shown, *node.form.free]))
+    return _loop_order(node)
+
+
 def _loop_order(node: Contraction) -> list[sympy.Symbol]:
     """The running indices in the order in which the first operand is stored, then the others."""
     order: dict[sympy.Symbol, None] = {}
