@@ -15,7 +15,7 @@ from itertools import accumulate
 import sympy
 
 from ...language.abbreviations import abbreviated
-from ...language.expressions import Contraction, Elementwise, Node, Variable, is_zero, zero
+from ...language.expressions import Elementwise, Node, Variable, is_zero, zero
 from ...language.names import Allocator, unused
 from ...language.normal_form import normal
 from ...language.spaces import Indices as IndexSpace
@@ -33,7 +33,7 @@ from .nests import LoopNames, Nest
 from .products import Summed, is_sum
 from .rows import cleared_sum, copied_rows, set_rows
 from .schedule import Schedule, Stored, is_leaf, prepared
-from .sums import index_order, sum_statements
+from .sums import loop_letters, sum_statements
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class _Lowering:
         tops = tuple(s.node for s in schedule.contents)
         called = abbreviated(tops, called, self._taken | self.program.layer.words, DEPTH, LENGTH)
         self.names |= {n: name for n, name in called.items() if n not in self.memory}
-        self.writer = Writer(called, BATCH, letters=self._letters)
+        self.writer = Writer(called, BATCH, letters=loop_letters(self.indices))
         self.targets = {
             stored: self.memory[stored.node] for stored in schedule.stored.values()
         } | self._copy_targets(schedule, by_name)
@@ -351,12 +351,6 @@ class _Lowering:
             return lets
         left = target if stored.sums else shown
         return [*lets, self._line(left, sign, stored.pointwise, by_name=by_name)]
-
-    def _letters(self, form: Contraction) -> dict[sympy.Symbol, str]:
-        """The letters of a form's indices in a comment: those of the loops that compute it."""
-        order = index_order(form)
-        names = self.indices.names([form.form.extent(index) for index in order])
-        return dict(zip(order, names, strict=True))
 
     def _adds(self, stored: Stored) -> bool:
         return self.targets[stored] in self.added

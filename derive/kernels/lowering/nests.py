@@ -61,21 +61,15 @@ class LoopNames:
 
     def fresh(self, extents: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
         """One index for each extent: s for the batch, i, j, k, .. for the others."""
-        return [
-            self.index(name, extent)
-            for name, extent in zip(self.names(extents), extents, strict=True)
-        ]
+        return [self.index(name, e) for name, e in zip(self.names(extents), extents, strict=True)]
 
     def names(self, extents: Sequence[sympy.Expr]) -> list[str]:
         """The names that `fresh` gives to indices over these extents."""
         found: list[str] = []
-        letter = 0
         for extent in extents:
-            if extent == self.batch and self._sample not in found:
-                found.append(self._sample)
-            else:
-                found.append(self._letter(letter))
-                letter += 1
+            first = extent == self.batch and self._sample not in found
+            letter = len(found) - found.count(self._sample)
+            found.append(self._sample if first else self._letter(letter))
         return found
 
     def index(self, name: str, extent: sympy.Expr) -> sympy.Symbol:
@@ -87,8 +81,7 @@ class LoopNames:
 
     def _letter(self, number: int) -> str:
         while len(self._letters) <= number:
-            wanted = "ijklpqrtuvw"[len(self._letters) % 11]
-            self._letters.append(self._allocator.fresh(wanted))
+            self._letters.append(self._allocator.fresh("ijklpqrtuvw"[len(self._letters) % 11]))
         return self._letters[number]
 
     def scalar(self, wanted: str, place: Subscript, used: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ import sympy
 
 from ...language.expressions import Contraction, Node, RunningSum
 from ...language.forms import Access
+from ...language.notation import Letters
 from ...language.patterns import is_rearranged
 from ..statements.loops import Accumulate, Fill, Gemm, Let, Matrix, Statement, Store
 from ..statements.scalars import Buffer, Local, Number
@@ -76,7 +77,18 @@ def _running_sum(
     return in_loops(rows, outer, [Let(total, Number(sympy.S.Zero)), *loop])
 
 
-def index_order(node: Contraction) -> list[sympy.Symbol]:
+def loop_letters(indices: LoopNames) -> Letters:
+    """The letters of a form's indices in a comment: those of the loops that compute it."""
+
+    def letters(node: Contraction) -> dict[sympy.Symbol, str]:
+        order = _lettered(node)
+        names = indices.names([node.form.extent(index) for index in order])
+        return dict(zip(order, names, strict=True))
+
+    return letters
+
+
+def _lettered(node: Contraction) -> list[sympy.Symbol]:
     """The running indices of a form in the order in which loops give them their letters."""
     if node.is_pointwise or as_product(node):
         running = set(node.form.free)
