@@ -44,7 +44,7 @@ PATTERNS = (
 
 @dataclass(frozen=True)
 class Pattern:
-    """A method of `Notation`, and what it is given; raises ValueError for a name not in PATTERNS."""
+    """A method of `Notation`, and what it is given; ValueError for a name not in PATTERNS."""
 
     name: str
     arguments: tuple[Any, ...]
