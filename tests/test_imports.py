@@ -23,7 +23,7 @@ ORDER = (
     *("vocabulary", "vocabulary.rewriting", "models", "library", "training", "recurrence"),
     *("kernels.compiling", "kernels.statements", "kernels.optimise"),
     *("kernels.lowering", "kernels.sequences", "kernels.printing", "kernels.printing.cython"),
-    "kernels.interpreting",
+    *("kernels.printing.c", "kernels.interpreting"),
     *("evidence.proofs", "evidence.checks"),
     *("writing.typesetting", "writing.layers", "writing.sequences", "writing.theorems"),
     *("writing.documents", "writing", "tools", "tools.cli"),

@@ -1,20 +1,25 @@
 """Target languages are complete: every phrase and every kind of statement is printed in each."""
 
+import os
 import re
+import subprocess
+import sys
 from inspect import isabstract
+from pathlib import Path
 
 import pytest
 from declared import LAYERS
 from kernels import kernels_of
 
 from derive.kernels.printing import views
+from derive.kernels.printing.c.target import C
 from derive.kernels.printing.cython.target import CYTHON, Cython
 from derive.kernels.printing.target import Target
 from derive.kernels.statements.instances import instances
 from derive.kernels.statements.loops import Commented, For, Gemm, Statement
 from derive.language.rendering import templates
 
-TARGETS = (CYTHON,)
+TARGETS = (CYTHON, C("float64"))
 PHRASES = sorted(Target.__abstractmethods__)
 
 
@@ -64,3 +69,30 @@ def test_a_comment_has_the_letters_of_the_loops_below_and_of_no_size(name):
                 summed, results = shown(formula)
                 assert not (summed | results) & sizes, formula
                 assert product or results - selectors <= loops, formula
+
+
+LINES = """
+import sys
+sys.path.insert(0, {tests!r})
+from recurrent_cells import influence_of
+from derive.kernels.lowering.lower import lower
+for name in ("another_full", "uneven_rnn"):
+    for line in lower(influence_of(name).forward()).lines:
+        print(line)
+"""
+
+
+def test_comments_are_the_same_under_every_hash_seed():
+    """Of steps of RTRL, whose sums come from sets of indices; `test_emit` compares modules."""
+    program = LINES.format(tests=str(Path(__file__).resolve().parent))
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(printed) == 1 and "sum_{" in printed.pop()
