@@ -16,7 +16,7 @@ from functools import partial
 from statistics import median
 
 from derive import Hom, Layer, R, Recurrent, cell, dims, layer, prove, recurrent, stack, tanh
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.library.convolution import convolutional
 from derive.library.dense import dense
 from derive.library.losses import squared_loss

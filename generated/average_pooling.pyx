@@ -2,7 +2,7 @@
 #
 # average_pooling(x)
 #
-#     average_pooling(x) = 1/4 (sum_{k,p} x[i, 2*j + k, 2*l + p] -> [i, j, l])
+#     average_pooling(x) = 1/4 (sum_{k,q} x[i, 2*j + k, 2*p + q] -> [i, j, p])
 #
 # x in R(c, n, l), state
 # average_pooling(x) in R(c, floor(n/2), floor(l/2))
@@ -30,7 +30,7 @@ cdef void average_pooling_forward(
     #     in float64
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real total
-    # y = 1/4 sum_{l,q} x[j, 2*k + l, 2*p + q] -> [j, k, p]
+    # y = 1/4 sum_{k,p} x[i, 2*j + k, 2*l_2 + p] -> [i, j, l_2]
     fill(batch*c*(l // 2)*(n // 2), <real>0, y)
     for s in range(batch):
         if interrupted(s): return
@@ -73,7 +73,7 @@ cdef void average_pooling_tangent(
     #     values in float64
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real total
-    # y_dot = 1/4 sum_{l,q} x_dot[j, 2*k + l, 2*p + q] -> [j, k, p]
+    # y_dot = 1/4 sum_{k,p} x_dot[i, 2*j + k, 2*l_2 + p] -> [i, j, l_2]
     fill(batch*c*(l // 2)*(n // 2), <real>0, y_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -115,7 +115,7 @@ cdef void average_pooling_backward(
     # 8*batch*c*(2*l*n + floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t s, i, j, k, l_2, p
-    # x_bar += 1/4 sum_{k,l,p,q} y_bar[j, k, p] -> [j, 2*k + l, 2*p + q]
+    # x_bar += 1/4 sum_{j,k,l_2,p} y_bar[i, j, k] -> [i, 2*j + l_2, 2*k + p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -157,7 +157,7 @@ cdef void average_pooling_tangent_backward(
     # 8*batch*c*(3*l*n + 2*floor(l/2)*floor(n/2)) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t s, i, j, k, l_2, p
-    # x_bar_dot += 1/4 sum_{k,l,p,q} y_bar_dot[j, k, p] -> [j, 2*k + l, 2*p + q]
+    # x_bar_dot += 1/4 sum_{j,k,l_2,p} y_bar_dot[i, j, k] -> [i, 2*j + l_2, 2*k + p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):

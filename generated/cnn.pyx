@@ -2,10 +2,10 @@
 #
 # cnn(x; first_W, first_b, second_W, second_b, output_W, output_b)
 #
-#     first_z = (sum_{j,k,l,r} first_W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (first_b[i] -> [i, j, k])
+#     first_z = (sum_{j,k,p,s} first_W[i, j, k, p] x[j, k + q - 1, p + r - 1] -> [i, q, r]) + (first_b[i] -> [i, j, k])
 #     first = relu(first_z)
-#     second_z = (sum_{j,k,l,r} second_W[i, j, k, l] first[j, k + p - 1, l + q - 1] -> [i, p, q]) + (second_b[i] -> [i, j, k])
-#     second = relu(second_z[i, argmax1(second_z) + 2*j, argmax2(second_z) + 2*l] -> [i, j, l])
+#     second_z = (sum_{j,k,p,s} second_W[i, j, k, p] first[j, k + q - 1, p + r - 1] -> [i, q, r]) + (second_b[i] -> [i, j, k])
+#     second = relu(second_z[i, argmax1(second_z) + 2*j, argmax2(second_z) + 2*p] -> [i, j, p])
 #     flat = sum_{i,j,k} second[i, j, k] -> [i*floor(l/2)*floor(n/2) + j*floor(l/2) + k]
 #     cnn(x; first_W, first_b, second_W, second_b, output_W, output_b) = output_W flat + output_b
 #
@@ -97,7 +97,7 @@ cdef void cnn_forward(
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3, k_4, k_5, j_4, j_5
     cdef real first_z, first_sijk, largest, candidate, second
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -119,7 +119,7 @@ cdef void cnn_forward(
     for s in range(batch):
         for i in range(output_n):
             y[s*output_n + i] = output_b[i]
-    # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
@@ -142,7 +142,7 @@ cdef void cnn_forward(
                     if saved is not NULL:
                         saved_relu_d1_first_z[((s*first_o + i)*n + j)*l + k] = relu_d1(first_z)
                         saved_first[((s*first_o + i)*n + j)*l + k] = first_sijk
-    # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_first = first[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(first_o):
@@ -152,15 +152,15 @@ cdef void cnn_forward(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_first[((((s*first_o + i)*3 + j)*3 + k)*n + l_2)*l + p] = (first[((s*first_o + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
-    # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
-    #     r]
+    # second_z += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first[l_2, p, q, j, k] ->
+    #     [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
     if saved is not NULL:
-        # saved_t = relu'(second_z[j, argmax1(second_z) + 2*k, argmax2(second_z) + 2*p] -> [j,
-        #     k, p])
+        # saved_t = relu'(second_z[i, argmax1(second_z) + 2*j, argmax2(second_z) + 2*k] -> [i,
+        #     j, k])
         # saved_argmax1_second_z = argmax1(second_z)
         # saved_argmax2_second_z = argmax2(second_z)
         for s in range(batch):
@@ -180,7 +180,7 @@ cdef void cnn_forward(
                         saved_t[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] = relu_d1(second_z[((s*second_o + i)*n + 2*j + k_2)*l + 2*k + k_3])
                         saved_argmax1_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] = <real>k_2
                         saved_argmax2_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k] = <real>k_3
-    # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
+    # flat = sum_{i,j,k} second[i, j, k] -> [i*floor(l/2)*floor(n/2) + j*floor(l/2) + k]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
         if interrupted(s): return
@@ -277,8 +277,8 @@ cdef void cnn_tangent(
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3, k_4, k_5, j_4, j_5
     cdef real first_z, largest, candidate, second, second_dot
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
-    # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
+    # windows_x_dot = x_dot[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -311,20 +311,20 @@ cdef void cnn_tangent(
     for s in range(batch):
         for i in range(output_n):
             y_dot[s*output_n + i] = output_b_dot[i]
-    # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
-    # first_z_dot += sum_{j,k,l} first_W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i,
-    #     q, r]
+    # first_z_dot += sum_{l_2,p,q} first_W_dot[i, l_2, p, q] windows_x[l_2, p, q, j, k] ->
+    #     [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, first_z_dot + first_o*l*n*s, l*n, 1)
-    # first_z_dot += sum_{j,k,l} first_W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i,
-    #     q, r]
+    # first_z_dot += sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x_dot[l_2, p, q, j, k] ->
+    #     [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
@@ -342,8 +342,8 @@ cdef void cnn_tangent(
                     first_z = t[((s*first_o + i)*n + j)*l + k] + first_b[i]
                     first[((s*first_o + i)*n + j)*l + k] = relu(first_z)
                     first_dot[((s*first_o + i)*n + j)*l + k] = relu_d1(first_z)*first_z_dot[((s*first_o + i)*n + j)*l + k]
-    # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
-    # windows_first_dot = first_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_first = first[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
+    # windows_first_dot = first_dot[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(first_o):
@@ -354,25 +354,25 @@ cdef void cnn_tangent(
                         for p in range(l):
                             windows_first[((((s*first_o + i)*3 + j)*3 + k)*n + l_2)*l + p] = (first[((s*first_o + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
                             windows_first_dot[((((s*first_o + i)*3 + j)*3 + k)*n + l_2)*l + p] = (first_dot[((s*first_o + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
-    # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
-    #     r]
+    # second_z += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first[l_2, p, q, j, k] ->
+    #     [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
-    # second_z_dot += sum_{j,k,l} second_W_dot[i, j, k, l] windows_first[j, k, l, q, r] ->
-    #     [i, q, r]
+    # second_z_dot += sum_{l_2,p,q} second_W_dot[i, l_2, p, q] windows_first[l_2, p, q, j,
+    #     k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W_dot, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
-    # second_z_dot += sum_{j,k,l} second_W[i, j, k, l] windows_first_dot[j, k, l, q, r] ->
-    #     [i, q, r]
+    # second_z_dot += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first_dot[l_2, p, q, j,
+    #     k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first_dot + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
-    # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
+    # flat = sum_{i,j,k} second[i, j, k] -> [i*floor(l/2)*floor(n/2) + j*floor(l/2) + k]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
         if interrupted(s): return
@@ -390,8 +390,8 @@ cdef void cnn_tangent(
                                 k_2, k_3, largest = j_2, j_3, candidate
                     second = relu(second_z[((s*second_o + i)*n + 2*j + k_2)*l + 2*k + k_3])
                     flat[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k] += second
-    # flat_dot = sum_{j,k,l} second_dot[j, k, l] -> [j*floor(l/2)*floor(n/2) +
-    #     k*floor(l/2) + l]
+    # flat_dot = sum_{i,j,k} second_dot[i, j, k] -> [i*floor(l/2)*floor(n/2) +
+    #     j*floor(l/2) + k]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -502,7 +502,7 @@ cdef void cnn_backward(
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef real total
     if first_W_bar is not NULL:
-        # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_x = x[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -514,7 +514,7 @@ cdef void cnn_backward(
                             for p in range(3):
                                 windows_x[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
     if second_W_bar is not NULL:
-        # windows_first = first[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_first = first[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -546,8 +546,8 @@ cdef void cnn_backward(
         x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL or
         second_W_bar is not NULL or second_b_bar is not NULL
     ):
-        # second_z_bar = sum_{k,p} (saved_t (.) second_bar)[j, k, p] -> [j, 2*k +
-        #     saved_argmax1_second_z, 2*p + saved_argmax2_second_z]
+        # second_z_bar = sum_{j,k} (saved_t (.) second_bar)[i, j, k] -> [i, 2*j +
+        #     saved_argmax1_second_z, 2*k + saved_argmax2_second_z]
         fill(batch*l*n*second_o, <real>0, second_z_bar)
         for s in range(batch):
             if interrupted(s): return
@@ -559,8 +559,8 @@ cdef void cnn_backward(
                         k_3 = checked_index(&saved_argmax2_second_z[((s*second_o + i)*(n // 2) + j)*(l // 2) + k], 2)
                         second_z_bar[((s*second_o + i)*n + 2*j + k_2)*l + 2*k + k_3] += saved_t[((s*second_o + i)*(n // 2) + j)*(l // 2) + k]*flat_bar[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k]
         if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
-            # second_W_second_z_bar = sum_{i} second_W[i, j, k, l] second_z_bar[i, q, r] -> [j, k,
-            #     l, q, r]
+            # second_W_second_z_bar = sum_{q} second_W[q, i, j, k] second_z_bar[q, l_2, p] -> [i,
+            #     j, k, l_2, p]
             fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar)
             for s in range(batch):
                 if interrupted(s): return
@@ -577,15 +577,15 @@ cdef void cnn_backward(
                         for k in range(l):
                             sum_second_z_bar[(i*n + j)*l + k] += second_z_bar[((s*second_o + i)*n + j)*l + k]
         if second_W_bar is not NULL:
-            # second_W_bar += sum_s sum_{q,r} windows_first[q, r, j, k, l] second_z_bar[i, q, r]
-            #     -> [i, j, k, l]
+            # second_W_bar += sum_s sum_{p,q} windows_first[p, q, j, k, l_2] second_z_bar[i, p, q]
+            #     -> [i, j, k, l_2]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(second_o, 9*first_o, l*n, <real>1,
                      second_z_bar + l*n*s*second_o, l*n, 1, windows_first + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar, 9*first_o, 1)
         if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
-            # first_bar = sum_{k,l,p,q} second_W_second_z_bar[j, k, l, p, q] -> [j, k + p - 1, l +
-            #     q - 1]
+            # first_bar = sum_{j,k,l_2,p} second_W_second_z_bar[i, j, k, l_2, p] -> [i, j + l_2 -
+            #     1, k + p - 1]
             fill(batch*first_o*l*n, <real>0, first_bar)
             for s in range(batch):
                 if interrupted(s): return
@@ -616,8 +616,8 @@ cdef void cnn_backward(
                         for k in range(l):
                             first_z_bar[((s*first_o + i)*n + j)*l + k] = saved_relu_d1_first_z[((s*first_o + i)*n + j)*l + k]*first_bar[((s*first_o + i)*n + j)*l + k]
             if x_bar is not NULL:
-                # first_W_first_z_bar = sum_{i} first_W[i, j, k, l] first_z_bar[i, q, r] -> [j, k, l,
-                #     q, r]
+                # first_W_first_z_bar = sum_{q} first_W[q, i, j, k] first_z_bar[q, l_2, p] -> [i, j,
+                #     k, l_2, p]
                 fill(9*batch*c*l*n, <real>0, first_W_first_z_bar)
                 for s in range(batch):
                     if interrupted(s): return
@@ -634,15 +634,15 @@ cdef void cnn_backward(
                             for k in range(l):
                                 sum_first_z_bar[(i*n + j)*l + k] += first_z_bar[((s*first_o + i)*n + j)*l + k]
             if first_W_bar is not NULL:
-                # first_W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] first_z_bar[i, q, r] -> [i,
-                #     j, k, l]
+                # first_W_bar += sum_s sum_{p,q} windows_x[p, q, j, k, l_2] first_z_bar[i, p, q] ->
+                #     [i, j, k, l_2]
                 for s in range(batch):
                     if interrupted(s): return
                     gemm(first_o, 9*c, l*n, <real>1,
                          first_z_bar + first_o*l*n*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, first_W_bar, 9*c, 1)
             if x_bar is not NULL:
-                # x_bar += sum_{k,l,p,q} first_W_first_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q -
-                #     1]
+                # x_bar += sum_{j,k,l_2,p} first_W_first_z_bar[i, j, k, l_2, p] -> [i, j + l_2 - 1, k
+                #     + p - 1]
                 for s in range(batch):
                     if interrupted(s): return
                     for i in range(c):
@@ -775,8 +775,8 @@ cdef void cnn_tangent_backward(
         x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL or
         second_W_bar_dot is not NULL or second_b_bar_dot is not NULL or output_W_bar_dot is not NULL
     ):
-        # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
-        # windows_x_dot_2 = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+        # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
+        # windows_x_dot_2 = x_dot[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -800,8 +800,8 @@ cdef void cnn_tangent_backward(
                         if output_W_bar_dot is not NULL:
                             second_z_dot[((s*second_o + i)*n + j)*l + k] = second_b_dot[i]
         if first_W_bar_dot is not NULL:
-            # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
-            # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+            # windows_x_dot = x_dot[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
+            # windows_x_2 = x[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(n):
@@ -822,7 +822,7 @@ cdef void cnn_tangent_backward(
                     for j in range(n):
                         for k in range(l):
                             first_z_dot[((s*first_o + i)*n + j)*l + k] = first_b_dot[i]
-        # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+        # t = sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
         fill(batch*first_o*l*n, <real>0, t)
         for s in range(batch):
             if interrupted(s): return
@@ -848,14 +848,14 @@ cdef void cnn_tangent_backward(
             gemm(batch, (l // 2)*(n // 2)*second_o, output_n, <real>1,
                  y_bar_dot, output_n, 1, output_W, (l // 2)*(n // 2)*second_o, 1, flat_bar_dot, (l // 2)*(n // 2)*second_o, 1)
         if second_W_bar_dot is not NULL or output_W_bar_dot is not NULL:
-            # first_z_dot += sum_{j,k,l} first_W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i,
-            #     q, r]
+            # first_z_dot += sum_{l_2,p,q} first_W_dot[i, l_2, p, q] windows_x[l_2, p, q, j, k] ->
+            #     [i, j, k]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(first_o, l*n, 9*c, <real>1,
                      first_W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, first_z_dot + first_o*l*n*s, l*n, 1)
-            # first_z_dot += sum_{j,k,l} first_W[i, j, k, l] windows_x_dot_2[j, k, l, q, r] -> [i,
-            #     q, r]
+            # first_z_dot += sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x_dot_2[l_2, p, q, j, k]
+            #     -> [i, j, k]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(first_o, l*n, 9*c, <real>1,
@@ -891,8 +891,8 @@ cdef void cnn_tangent_backward(
                                 relu_d1_first_z[((s*first_o + i)*n + j)*l + k] = relu_d1_first_z_sijk
                             if second_W_bar_dot is not NULL or output_W_bar_dot is not NULL:
                                 first_dot[((s*first_o + i)*n + j)*l + k] = relu_d1_first_z_sijk*first_z_dot[((s*first_o + i)*n + j)*l + k]
-        # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
-        # windows_first_dot_2 = first_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+        # windows_first = first[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
+        # windows_first_dot_2 = first_dot[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(first_o):
@@ -905,8 +905,8 @@ cdef void cnn_tangent_backward(
                                 if output_W_bar_dot is not NULL:
                                     windows_first_dot_2[((((s*first_o + i)*3 + j)*3 + k)*n + l_2)*l + p] = (first_dot[((s*first_o + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
         if second_W_bar_dot is not NULL:
-            # windows_first_dot = first_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
-            # windows_first_2 = first[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+            # windows_first_dot = first_dot[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
+            # windows_first_2 = first[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(n):
@@ -918,27 +918,27 @@ cdef void cnn_tangent_backward(
                                 for p in range(3):
                                     windows_first_dot[((((s*n + i)*l + j)*first_o + k)*3 + l_2)*3 + p] = (first_dot[((s*first_o + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
                                     windows_first_2[((((s*n + i)*l + j)*first_o + k)*3 + l_2)*3 + p] = (first[((s*first_o + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-        # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
-        #     r]
+        # second_z += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first[l_2, p, q, j, k] ->
+        #     [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             gemm(second_o, l*n, 9*first_o, <real>1,
                  second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
         if output_W_bar_dot is not NULL:
-            # second_z_dot += sum_{j,k,l} second_W_dot[i, j, k, l] windows_first[j, k, l, q, r] ->
-            #     [i, q, r]
+            # second_z_dot += sum_{l_2,p,q} second_W_dot[i, l_2, p, q] windows_first[l_2, p, q, j,
+            #     k] -> [i, j, k]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(second_o, l*n, 9*first_o, <real>1,
                      second_W_dot, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
-            # second_z_dot += sum_{j,k,l} second_W[i, j, k, l] windows_first_dot_2[j, k, l, q, r]
-            #     -> [i, q, r]
+            # second_z_dot += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first_dot_2[l_2, p, q,
+            #     j, k] -> [i, j, k]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(second_o, l*n, 9*first_o, <real>1,
                      second_W, 9*first_o, 1, windows_first_dot_2 + 9*first_o*l*n*s, l*n, 1, second_z_dot + l*n*s*second_o, l*n, 1)
-        # t_2 = relu'(second_z[j, argmax1(second_z) + 2*k, argmax2(second_z) + 2*p] -> [j, k,
-        #     p])
+        # t_2 = relu'(second_z[i, argmax1(second_z) + 2*j, argmax2(second_z) + 2*k] -> [i, j,
+        #     k])
         for s in range(batch):
             if interrupted(s): return
             for i in range(second_o):
@@ -958,8 +958,8 @@ cdef void cnn_tangent_backward(
             x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL or
             second_W_bar_dot is not NULL
         ):
-            # second_z_bar = sum_{k,p} (t_2 (.) second_bar)[j, k, p] -> [j, argmax1(second_z) +
-            #     2*k, argmax2(second_z) + 2*p]
+            # second_z_bar = sum_{j,k} (t_2 (.) second_bar)[i, j, k] -> [i, argmax1(second_z) +
+            #     2*j, argmax2(second_z) + 2*k]
             fill(batch*l*n*second_o, <real>0, second_z_bar)
             for s in range(batch):
                 if interrupted(s): return
@@ -980,8 +980,8 @@ cdef void cnn_tangent_backward(
             x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL or
             second_W_bar_dot is not NULL or second_b_bar_dot is not NULL
         ):
-            # second_z_bar_dot = sum_{k,p} (t_2 (.) second_bar_dot)[j, k, p] -> [j,
-            #     argmax1(second_z) + 2*k, argmax2(second_z) + 2*p]
+            # second_z_bar_dot = sum_{j,k} (t_2 (.) second_bar_dot)[i, j, k] -> [i,
+            #     argmax1(second_z) + 2*j, argmax2(second_z) + 2*k]
             fill(batch*l*n*second_o, <real>0, second_z_bar_dot)
             for s in range(batch):
                 if interrupted(s): return
@@ -999,8 +999,8 @@ cdef void cnn_tangent_backward(
                                         k_6, k_7, largest = j_6, j_7, candidate
                             second_z_bar_dot[((s*second_o + i)*n + 2*j + k_6)*l + 2*k + k_7] += t_2[((s*second_o + i)*(n // 2) + j)*(l // 2) + k]*flat_bar_dot[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k]
         if output_W_bar_dot is not NULL:
-            # flat_dot = sum_{j,k,l} second_dot[j, k, l] -> [j*floor(l/2)*floor(n/2) +
-            #     k*floor(l/2) + l]
+            # flat_dot = sum_{i,j,k} second_dot[i, j, k] -> [i*floor(l/2)*floor(n/2) +
+            #     j*floor(l/2) + k]
             fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat_dot)
             for s in range(batch):
                 if interrupted(s): return
@@ -1018,7 +1018,7 @@ cdef void cnn_tangent_backward(
                                         k_8, k_9, largest = j_8, j_9, candidate
                             second_dot = t_2[((s*second_o + i)*(n // 2) + j)*(l // 2) + k]*second_z_dot[((s*second_o + i)*n + 2*j + k_8)*l + 2*k + k_9]
                             flat_dot[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k] += second_dot
-            # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
+            # flat = sum_{i,j,k} second[i, j, k] -> [i*floor(l/2)*floor(n/2) + j*floor(l/2) + k]
             fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
             for s in range(batch):
                 if interrupted(s): return
@@ -1037,23 +1037,23 @@ cdef void cnn_tangent_backward(
                             second = relu(second_z[((s*second_o + i)*n + 2*j + k_10)*l + 2*k + k_11])
                             flat[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k] += second
         if x_bar_dot is not NULL or first_W_bar_dot is not NULL:
-            # second_W_second_z_bar = sum_{i} second_W[i, j, k, l] second_z_bar[i, q, r] -> [j, k,
-            #     l, q, r]
+            # second_W_second_z_bar = sum_{q} second_W[q, i, j, k] second_z_bar[q, l_2, p] -> [i,
+            #     j, k, l_2, p]
             fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(9*first_o, l*n, second_o, <real>1,
                      second_W, 1, 9*first_o, second_z_bar + l*n*s*second_o, l*n, 1, second_W_second_z_bar + 9*first_o*l*n*s, l*n, 1)
         if x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL:
-            # second_W_dot_second_z_bar = sum_{i} second_W_dot[i, j, k, l] second_z_bar[i, q, r]
-            #     -> [j, k, l, q, r]
+            # second_W_dot_second_z_bar = sum_{q} second_W_dot[q, i, j, k] second_z_bar[q, l_2, p]
+            #     -> [i, j, k, l_2, p]
             fill(9*batch*first_o*l*n, <real>0, second_W_dot_second_z_bar)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(9*first_o, l*n, second_o, <real>1,
                      second_W_dot, 1, 9*first_o, second_z_bar + l*n*s*second_o, l*n, 1, second_W_dot_second_z_bar + 9*first_o*l*n*s, l*n, 1)
-            # second_W_second_z_bar_dot = sum_{i} second_W[i, j, k, l] second_z_bar_dot[i, q, r]
-            #     -> [j, k, l, q, r]
+            # second_W_second_z_bar_dot = sum_{q} second_W[q, i, j, k] second_z_bar_dot[q, l_2, p]
+            #     -> [i, j, k, l_2, p]
             fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar_dot)
             for s in range(batch):
                 if interrupted(s): return
@@ -1070,14 +1070,14 @@ cdef void cnn_tangent_backward(
                         for k in range(l):
                             sum_second_z_bar_dot[(i*n + j)*l + k] += second_z_bar_dot[((s*second_o + i)*n + j)*l + k]
         if second_W_bar_dot is not NULL:
-            # second_W_bar_dot += sum_s sum_{q,r} windows_first_dot[q, r, j, k, l] second_z_bar[i,
-            #     q, r] -> [i, j, k, l]
+            # second_W_bar_dot += sum_s sum_{p,q} windows_first_dot[p, q, j, k, l_2]
+            #     second_z_bar[i, p, q] -> [i, j, k, l_2]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(second_o, 9*first_o, l*n, <real>1,
                      second_z_bar + l*n*s*second_o, l*n, 1, windows_first_dot + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar_dot, 9*first_o, 1)
-            # second_W_bar_dot += sum_s sum_{q,r} windows_first_2[q, r, j, k, l]
-            #     second_z_bar_dot[i, q, r] -> [i, j, k, l]
+            # second_W_bar_dot += sum_s sum_{p,q} windows_first_2[p, q, j, k, l_2]
+            #     second_z_bar_dot[i, p, q] -> [i, j, k, l_2]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(second_o, 9*first_o, l*n, <real>1,
@@ -1090,8 +1090,8 @@ cdef void cnn_tangent_backward(
             gemm(output_n, (l // 2)*(n // 2)*second_o, batch, <real>1,
                  y_bar_dot, 1, output_n, flat, (l // 2)*(n // 2)*second_o, 1, output_W_bar_dot, (l // 2)*(n // 2)*second_o, 1)
         if x_bar_dot is not NULL or first_W_bar_dot is not NULL:
-            # first_bar = sum_{k,l,p,q} second_W_second_z_bar[j, k, l, p, q] -> [j, k + p - 1, l +
-            #     q - 1]
+            # first_bar = sum_{j,k,l_2,p} second_W_second_z_bar[i, j, k, l_2, p] -> [i, j + l_2 -
+            #     1, k + p - 1]
             fill(batch*first_o*l*n, <real>0, first_bar)
             for s in range(batch):
                 if interrupted(s): return
@@ -1104,8 +1104,8 @@ cdef void cnn_tangent_backward(
                                     if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
                                         first_bar[((s*first_o + i)*n + j + l_2 - 1)*l + k + p - 1] += second_W_second_z_bar[((((s*first_o + i)*3 + j)*3 + k)*n + l_2)*l + p]
         if x_bar_dot is not NULL or first_W_bar_dot is not NULL or first_b_bar_dot is not NULL:
-            # first_bar_dot = sum_{k,l,p,q} second_W_dot_second_z_bar[j, k, l, p, q] -> [j, k + p
-            #     - 1, l + q - 1]
+            # first_bar_dot = sum_{j,k,l_2,p} second_W_dot_second_z_bar[i, j, k, l_2, p] -> [i, j
+            #     + l_2 - 1, k + p - 1]
             fill(batch*first_o*l*n, <real>0, first_bar_dot)
             for s in range(batch):
                 if interrupted(s): return
@@ -1117,8 +1117,8 @@ cdef void cnn_tangent_backward(
                                 for p in range(l):
                                     if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
                                         first_bar_dot[((s*first_o + i)*n + j + l_2 - 1)*l + k + p - 1] += second_W_dot_second_z_bar[((((s*first_o + i)*3 + j)*3 + k)*n + l_2)*l + p]
-            # first_bar_dot += sum_{k,l,p,q} second_W_second_z_bar_dot[j, k, l, p, q] -> [j, k + p
-            #     - 1, l + q - 1]
+            # first_bar_dot += sum_{j,k,l_2,p} second_W_second_z_bar_dot[i, j, k, l_2, p] -> [i, j
+            #     + l_2 - 1, k + p - 1]
             for s in range(batch):
                 if interrupted(s): return
                 for i in range(first_o):
@@ -1151,15 +1151,15 @@ cdef void cnn_tangent_backward(
                             if x_bar_dot is not NULL or first_W_bar_dot is not NULL:
                                 first_z_bar[((s*first_o + i)*n + j)*l + k] = relu_d1_first_z[((s*first_o + i)*n + j)*l + k]*first_bar[((s*first_o + i)*n + j)*l + k]
             if x_bar_dot is not NULL:
-                # first_W_dot_first_z_bar = sum_{i} first_W_dot[i, j, k, l] first_z_bar[i, q, r] ->
-                #     [j, k, l, q, r]
+                # first_W_dot_first_z_bar = sum_{q} first_W_dot[q, i, j, k] first_z_bar[q, l_2, p] ->
+                #     [i, j, k, l_2, p]
                 fill(9*batch*c*l*n, <real>0, first_W_dot_first_z_bar)
                 for s in range(batch):
                     if interrupted(s): return
                     gemm(9*c, l*n, first_o, <real>1,
                          first_W_dot, 1, 9*c, first_z_bar + first_o*l*n*s, l*n, 1, first_W_dot_first_z_bar + 9*c*l*n*s, l*n, 1)
-                # first_W_first_z_bar_dot = sum_{i} first_W[i, j, k, l] first_z_bar_dot[i, q, r] ->
-                #     [j, k, l, q, r]
+                # first_W_first_z_bar_dot = sum_{q} first_W[q, i, j, k] first_z_bar_dot[q, l_2, p] ->
+                #     [i, j, k, l_2, p]
                 fill(9*batch*c*l*n, <real>0, first_W_first_z_bar_dot)
                 for s in range(batch):
                     if interrupted(s): return
@@ -1176,21 +1176,21 @@ cdef void cnn_tangent_backward(
                             for k in range(l):
                                 sum_first_z_bar_dot[(i*n + j)*l + k] += first_z_bar_dot[((s*first_o + i)*n + j)*l + k]
             if first_W_bar_dot is not NULL:
-                # first_W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] first_z_bar[i, q, r]
-                #     -> [i, j, k, l]
+                # first_W_bar_dot += sum_s sum_{p,q} windows_x_dot[p, q, j, k, l_2] first_z_bar[i, p,
+                #     q] -> [i, j, k, l_2]
                 for s in range(batch):
                     if interrupted(s): return
                     gemm(first_o, 9*c, l*n, <real>1,
                          first_z_bar + first_o*l*n*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, first_W_bar_dot, 9*c, 1)
-                # first_W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] first_z_bar_dot[i, q,
-                #     r] -> [i, j, k, l]
+                # first_W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k, l_2] first_z_bar_dot[i,
+                #     p, q] -> [i, j, k, l_2]
                 for s in range(batch):
                     if interrupted(s): return
                     gemm(first_o, 9*c, l*n, <real>1,
                          first_z_bar_dot + first_o*l*n*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, first_W_bar_dot, 9*c, 1)
             if x_bar_dot is not NULL:
-                # x_bar_dot += sum_{k,l,p,q} first_W_dot_first_z_bar[j, k, l, p, q] -> [j, k + p - 1,
-                #     l + q - 1]
+                # x_bar_dot += sum_{j,k,l_2,p} first_W_dot_first_z_bar[i, j, k, l_2, p] -> [i, j + l_2
+                #     - 1, k + p - 1]
                 for s in range(batch):
                     if interrupted(s): return
                     for i in range(c):
@@ -1201,8 +1201,8 @@ cdef void cnn_tangent_backward(
                                     for p in range(l):
                                         if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
                                             x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += first_W_dot_first_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
-                # x_bar_dot += sum_{k,l,p,q} first_W_first_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1,
-                #     l + q - 1]
+                # x_bar_dot += sum_{j,k,l_2,p} first_W_first_z_bar_dot[i, j, k, l_2, p] -> [i, j + l_2
+                #     - 1, k + p - 1]
                 for s in range(batch):
                     if interrupted(s): return
                     for i in range(c):
@@ -1289,7 +1289,7 @@ cdef void cnn_loss(
     cdef Py_ssize_t s, i, j, k_2, l_2, p, k_3, k_4
     cdef Py_ssize_t j_2, j_3, k_5, j_4, k_6
     cdef real first_z, largest, candidate, second, total
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k_2 + p - 1] -> [i, j, k_2, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -1299,7 +1299,7 @@ cdef void cnn_loss(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k_2)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k_2 + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l else <real>0)
-    # second_z = (second_b[i] -> [i, j, k])
+    # second_z = (second_b[i] -> [i, j, k_2])
     for s in range(batch):
         if interrupted(s): return
         for i in range(second_o):
@@ -1311,13 +1311,13 @@ cdef void cnn_loss(
     for s in range(batch):
         for i in range(output_n):
             output[s*output_n + i] = output_b[i]
-    # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x[l_2, p, q, j, k_2] -> [i, j, k_2]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
-    # first_z = t + (first_b[i] -> [i, j, k])
+    # first_z = t + (first_b[i] -> [i, j, k_2])
     # first = relu(first_z)
     for s in range(batch):
         if interrupted(s): return
@@ -1328,7 +1328,7 @@ cdef void cnn_loss(
                 for k_2 in range(l):
                     first_z = t[((s*first_o + i)*n + j)*l + k_2] + first_b[i]
                     first[((s*first_o + i)*n + j)*l + k_2] = relu(first_z)
-    # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_first = first[i, j + l_2 - 1, k_2 + p - 1] -> [i, j, k_2, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(first_o):
@@ -1338,13 +1338,14 @@ cdef void cnn_loss(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_first[((((s*first_o + i)*3 + j)*3 + k_2)*n + l_2)*l + p] = (first[((s*first_o + i)*n + j + l_2 - 1)*l + k_2 + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l else <real>0)
-    # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
-    #     r]
+    # second_z += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first[l_2, p, q, j, k_2] ->
+    #     [i, j, k_2]
     for s in range(batch):
         if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
-    # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
+    # flat = sum_{i,j,k_2} second[i, j, k_2] -> [i*floor(l/2)*floor(n/2) + j*floor(l/2) +
+    #     k_2]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
         if interrupted(s): return
@@ -1477,7 +1478,7 @@ cdef void cnn_gradient(
     cdef Py_ssize_t j_2, j_3, k_5, j_4, k_6, k_7, k_8, k_9
     cdef Py_ssize_t j_5, j_6
     cdef real first_z, largest, candidate, second, r, total
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k_2 + p - 1] -> [i, j, k_2, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -1487,7 +1488,7 @@ cdef void cnn_gradient(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k_2)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k_2 + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l else <real>0)
-    # second_z = (second_b[i] -> [i, j, k])
+    # second_z = (second_b[i] -> [i, j, k_2])
     for s in range(batch):
         if interrupted(s): return
         for i in range(second_o):
@@ -1500,7 +1501,7 @@ cdef void cnn_gradient(
         for i in range(output_n):
             output[s*output_n + i] = output_b[i]
     if first_W_bar is not NULL:
-        # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_x_2 = x[k_2, i + l_2 - 1, j + p - 1] -> [i, j, k_2, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -1511,13 +1512,13 @@ cdef void cnn_gradient(
                         for l_2 in range(3):
                             for p in range(3):
                                 windows_x_2[((((s*n + i)*l + j)*c + k_2)*3 + l_2)*3 + p] = (x[((s*c + k_2)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # t = sum_{j,k,l} first_W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} first_W[i, l_2, p, q] windows_x[l_2, p, q, j, k_2] -> [i, j, k_2]
     fill(batch*first_o*l*n, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(first_o, l*n, 9*c, <real>1,
              first_W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + first_o*l*n*s, l*n, 1)
-    # first_z = t + (first_b[i] -> [i, j, k])
+    # first_z = t + (first_b[i] -> [i, j, k_2])
     # first = relu(first_z)
     for s in range(batch):
         if interrupted(s): return
@@ -1528,7 +1529,7 @@ cdef void cnn_gradient(
                 for k_2 in range(l):
                     first_z = t[((s*first_o + i)*n + j)*l + k_2] + first_b[i]
                     first[((s*first_o + i)*n + j)*l + k_2] = relu(first_z)
-    # windows_first = first[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_first = first[i, j + l_2 - 1, k_2 + p - 1] -> [i, j, k_2, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(first_o):
@@ -1539,7 +1540,7 @@ cdef void cnn_gradient(
                         for p in range(l):
                             windows_first[((((s*first_o + i)*3 + j)*3 + k_2)*n + l_2)*l + p] = (first[((s*first_o + i)*n + j + l_2 - 1)*l + k_2 + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l else <real>0)
     if second_W_bar is not NULL:
-        # windows_first_2 = first[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_first_2 = first[k_2, i + l_2 - 1, j + p - 1] -> [i, j, k_2, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -1550,13 +1551,14 @@ cdef void cnn_gradient(
                         for l_2 in range(3):
                             for p in range(3):
                                 windows_first_2[((((s*n + i)*l + j)*first_o + k_2)*3 + l_2)*3 + p] = (first[((s*first_o + k_2)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # second_z += sum_{j,k,l} second_W[i, j, k, l] windows_first[j, k, l, q, r] -> [i, q,
-    #     r]
+    # second_z += sum_{l_2,p,q} second_W[i, l_2, p, q] windows_first[l_2, p, q, j, k_2] ->
+    #     [i, j, k_2]
     for s in range(batch):
         if interrupted(s): return
         gemm(second_o, l*n, 9*first_o, <real>1,
              second_W, 9*first_o, 1, windows_first + 9*first_o*l*n*s, l*n, 1, second_z + l*n*s*second_o, l*n, 1)
-    # flat = sum_{j,k,l} second[j, k, l] -> [j*floor(l/2)*floor(n/2) + k*floor(l/2) + l]
+    # flat = sum_{i,j,k_2} second[i, j, k_2] -> [i*floor(l/2)*floor(n/2) + j*floor(l/2) +
+    #     k_2]
     fill(batch*(l // 2)*(n // 2)*second_o, <real>0, flat)
     for s in range(batch):
         if interrupted(s): return
@@ -1650,9 +1652,9 @@ cdef void cnn_gradient(
             x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL or
             second_W_bar is not NULL or second_b_bar is not NULL
         ):
-            # second_z_bar = sum_{k,p} (relu'(second_z[j, argmax1(second_z) + 2*k,
-            #     argmax2(second_z) + 2*p] -> [j, k, p]) (.) second_bar)[j, k, p] -> [j,
-            #     argmax1(second_z) + 2*k, argmax2(second_z) + 2*p]
+            # second_z_bar = sum_{j,k_2} (relu'(second_z[i, argmax1(second_z) + 2*j,
+            #     argmax2(second_z) + 2*k_2] -> [i, j, k_2]) (.) second_bar)[i, j, k_2] -> [i,
+            #     argmax1(second_z) + 2*j, argmax2(second_z) + 2*k_2]
             fill(batch*l*n*second_o, <real>0, second_z_bar)
             for s in range(batch):
                 if interrupted(s): return
@@ -1670,8 +1672,8 @@ cdef void cnn_gradient(
                                         k_8, k_9, largest = j_5, j_6, candidate
                             second_z_bar[((s*second_o + i)*n + 2*j + k_8)*l + 2*k_2 + k_9] += relu_d1(second_z[((s*second_o + i)*n + 2*j + k_8)*l + 2*k_2 + k_9])*flat_bar[s*(l // 2)*(n // 2)*second_o + (l // 2)*(n // 2)*i + (l // 2)*j + k_2]
             if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
-                # second_W_second_z_bar = sum_{i} second_W[i, j, k, l] second_z_bar[i, q, r] -> [j, k,
-                #     l, q, r]
+                # second_W_second_z_bar = sum_{q} second_W[q, i, j, k_2] second_z_bar[q, l_2, p] ->
+                #     [i, j, k_2, l_2, p]
                 fill(9*batch*first_o*l*n, <real>0, second_W_second_z_bar)
                 for s in range(batch):
                     if interrupted(s): return
@@ -1688,15 +1690,15 @@ cdef void cnn_gradient(
                             for k_2 in range(l):
                                 sum_second_z_bar[(i*n + j)*l + k_2] += second_z_bar[((s*second_o + i)*n + j)*l + k_2]
             if second_W_bar is not NULL:
-                # second_W_bar += sum_s sum_{q,r} windows_first_2[q, r, j, k, l] second_z_bar[i, q, r]
-                #     -> [i, j, k, l]
+                # second_W_bar += sum_s sum_{p,q} windows_first_2[p, q, j, k_2, l_2] second_z_bar[i,
+                #     p, q] -> [i, j, k_2, l_2]
                 for s in range(batch):
                     if interrupted(s): return
                     gemm(second_o, 9*first_o, l*n, <real>1,
                          second_z_bar + l*n*s*second_o, l*n, 1, windows_first_2 + 9*first_o*l*n*s, 9*first_o, 1, second_W_bar, 9*first_o, 1)
             if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
-                # first_bar = sum_{k,l,p,q} second_W_second_z_bar[j, k, l, p, q] -> [j, k + p - 1, l +
-                #     q - 1]
+                # first_bar = sum_{j,k_2,l_2,p} second_W_second_z_bar[i, j, k_2, l_2, p] -> [i, j +
+                #     l_2 - 1, k_2 + p - 1]
                 fill(batch*first_o*l*n, <real>0, first_bar)
                 for s in range(batch):
                     if interrupted(s): return
@@ -1709,7 +1711,7 @@ cdef void cnn_gradient(
                                         if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l:
                                             first_bar[((s*first_o + i)*n + j + l_2 - 1)*l + k_2 + p - 1] += second_W_second_z_bar[((((s*first_o + i)*3 + j)*3 + k_2)*n + l_2)*l + p]
             if second_b_bar is not NULL:
-                # second_b_bar += sum_{j,k} sum_second_z_bar[i, j, k] -> [i]
+                # second_b_bar += sum_{j,k_2} sum_second_z_bar[i, j, k_2] -> [i]
                 for i in range(second_o):
                     if interrupted(i): return
                     total = <real>0
@@ -1718,7 +1720,7 @@ cdef void cnn_gradient(
                             total += sum_second_z_bar[(i*n + j)*l + k_2]
                     second_b_bar[i] += total
             if x_bar is not NULL or first_W_bar is not NULL or first_b_bar is not NULL:
-                # first_z = t + (first_b[i] -> [i, j, k])
+                # first_z = t + (first_b[i] -> [i, j, k_2])
                 # first_z_bar = relu'(first_z) (.) first_bar
                 for s in range(batch):
                     if interrupted(s): return
@@ -1730,8 +1732,8 @@ cdef void cnn_gradient(
                                 first_z = t[((s*first_o + i)*n + j)*l + k_2] + first_b[i]
                                 first_z_bar[((s*first_o + i)*n + j)*l + k_2] = relu_d1(first_z)*first_bar[((s*first_o + i)*n + j)*l + k_2]
                 if x_bar is not NULL:
-                    # first_W_first_z_bar = sum_{i} first_W[i, j, k, l] first_z_bar[i, q, r] -> [j, k, l,
-                    #     q, r]
+                    # first_W_first_z_bar = sum_{q} first_W[q, i, j, k_2] first_z_bar[q, l_2, p] -> [i, j,
+                    #     k_2, l_2, p]
                     fill(9*batch*c*l*n, <real>0, first_W_first_z_bar)
                     for s in range(batch):
                         if interrupted(s): return
@@ -1748,15 +1750,15 @@ cdef void cnn_gradient(
                                 for k_2 in range(l):
                                     sum_first_z_bar[(i*n + j)*l + k_2] += first_z_bar[((s*first_o + i)*n + j)*l + k_2]
                 if first_W_bar is not NULL:
-                    # first_W_bar += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] first_z_bar[i, q, r] ->
-                    #     [i, j, k, l]
+                    # first_W_bar += sum_s sum_{p,q} windows_x_2[p, q, j, k_2, l_2] first_z_bar[i, p, q]
+                    #     -> [i, j, k_2, l_2]
                     for s in range(batch):
                         if interrupted(s): return
                         gemm(first_o, 9*c, l*n, <real>1,
                              first_z_bar + first_o*l*n*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, first_W_bar, 9*c, 1)
                 if x_bar is not NULL:
-                    # x_bar += sum_{k,l,p,q} first_W_first_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q -
-                    #     1]
+                    # x_bar += sum_{j,k_2,l_2,p} first_W_first_z_bar[i, j, k_2, l_2, p] -> [i, j + l_2 -
+                    #     1, k_2 + p - 1]
                     for s in range(batch):
                         if interrupted(s): return
                         for i in range(c):
@@ -1768,7 +1770,7 @@ cdef void cnn_gradient(
                                             if 0 <= j + l_2 - 1 < n and 0 <= k_2 + p - 1 < l:
                                                 x_bar[((s*c + i)*n + j + l_2 - 1)*l + k_2 + p - 1] += first_W_first_z_bar[((((s*c + i)*3 + j)*3 + k_2)*n + l_2)*l + p]
                 if first_b_bar is not NULL:
-                    # first_b_bar += sum_{j,k} sum_first_z_bar[i, j, k] -> [i]
+                    # first_b_bar += sum_{j,k_2} sum_first_z_bar[i, j, k_2] -> [i]
                     for i in range(first_o):
                         if interrupted(i): return
                         total = <real>0

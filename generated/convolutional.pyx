@@ -2,7 +2,7 @@
 #
 # convolutional(x; W, b)
 #
-#     z = (sum_{j,k,l,r} W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (b[i] -> [i, j, k])
+#     z = (sum_{j,k,p,s} W[i, j, k, p] x[j, k + q - 1, p + r - 1] -> [i, q, r]) + (b[i] -> [i, j, k])
 #     convolutional(x; W, b) = relu(z)
 #
 # x in R(c, n, l), state
@@ -51,7 +51,7 @@ cdef void convolutional_forward(
     cdef real* t = workspace + 9*batch*c*l*n
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real z
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -61,7 +61,7 @@ cdef void convolutional_forward(
                     for l_2 in range(n):
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
-    # t = sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     fill(batch*l*n*o, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
@@ -123,8 +123,8 @@ cdef void convolutional_tangent(
     cdef real* z_dot = workspace + 18*batch*c*l*n
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real z
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
-    # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
+    # windows_x_dot = x_dot[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -143,18 +143,18 @@ cdef void convolutional_tangent(
             for j in range(n):
                 for k in range(l):
                     z_dot[((s*o + i)*n + j)*l + k] = b_dot[i]
-    # t = sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     fill(batch*l*n*o, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, t + l*n*o*s, l*n, 1)
-    # z_dot += sum_{j,k,l} W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # z_dot += sum_{l_2,p,q} W_dot[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
-    # z_dot += sum_{j,k,l} W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i, q, r]
+    # z_dot += sum_{l_2,p,q} W[i, l_2, p, q] windows_x_dot[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
@@ -226,7 +226,7 @@ cdef void convolutional_backward(
                 for k in range(l):
                     z_bar[((s*o + i)*n + j)*l + k] = saved_relu_d1_z[((s*o + i)*n + j)*l + k]*y_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
-        # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_x = x[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -238,7 +238,7 @@ cdef void convolutional_backward(
                             for p in range(3):
                                 windows_x[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
     if x_bar is not NULL:
-        # W_z_bar = sum_{i} W[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
+        # W_z_bar = sum_{q} W[q, i, j, k] z_bar[q, l_2, p] -> [i, j, k, l_2, p]
         fill(9*batch*c*l*n, <real>0, W_z_bar)
         for s in range(batch):
             if interrupted(s): return
@@ -255,13 +255,13 @@ cdef void convolutional_backward(
                     for k in range(l):
                         sum_z_bar[(i*n + j)*l + k] += z_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] z_bar[i, q, r] -> [i, j, k, l]
+        # W_bar += sum_s sum_{p,q} windows_x[p, q, j, k, l_2] z_bar[i, p, q] -> [i, j, k, l_2]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, W_bar, 9*c, 1)
     if x_bar is not NULL:
-        # x_bar += sum_{k,l,p,q} W_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar += sum_{j,k,l_2,p} W_z_bar[i, j, k, l_2, p] -> [i, j + l_2 - 1, k + p - 1]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -334,7 +334,7 @@ cdef void convolutional_tangent_backward(
     cdef real* sum_z_bar_dot = workspace + 36*batch*c*l*n + 3*batch*l*n*o
     cdef Py_ssize_t s, i, j, k, l_2, p
     cdef real z, relu_d1_z, total
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -345,8 +345,8 @@ cdef void convolutional_tangent_backward(
                         for p in range(l):
                             windows_x[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p] = (x[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l else <real>0)
     if W_bar_dot is not NULL:
-        # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
-        # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_x_dot = x_dot[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
+        # windows_x_2 = x[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -358,7 +358,7 @@ cdef void convolutional_tangent_backward(
                             for p in range(3):
                                 windows_x_dot[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x_dot[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
                                 windows_x_2[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # t = sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # t = sum_{l_2,p,q} W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     fill(batch*l*n*o, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
@@ -380,13 +380,13 @@ cdef void convolutional_tangent_backward(
                     if x_bar_dot is not NULL or W_bar_dot is not NULL:
                         z_bar[((s*o + i)*n + j)*l + k] = relu_d1_z*y_bar[((s*o + i)*n + j)*l + k]
     if x_bar_dot is not NULL:
-        # W_dot_z_bar = sum_{i} W_dot[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
+        # W_dot_z_bar = sum_{q} W_dot[q, i, j, k] z_bar[q, l_2, p] -> [i, j, k, l_2, p]
         fill(9*batch*c*l*n, <real>0, W_dot_z_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W_dot, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_dot_z_bar + 9*c*l*n*s, l*n, 1)
-        # W_z_bar_dot = sum_{i} W[i, j, k, l] z_bar_dot[i, q, r] -> [j, k, l, q, r]
+        # W_z_bar_dot = sum_{q} W[q, i, j, k] z_bar_dot[q, l_2, p] -> [i, j, k, l_2, p]
         fill(9*batch*c*l*n, <real>0, W_z_bar_dot)
         for s in range(batch):
             if interrupted(s): return
@@ -403,20 +403,21 @@ cdef void convolutional_tangent_backward(
                     for k in range(l):
                         sum_z_bar_dot[(i*n + j)*l + k] += z_bar_dot[((s*o + i)*n + j)*l + k]
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] z_bar[i, q, r] -> [i, j,
-        #     k, l]
+        # W_bar_dot += sum_s sum_{p,q} windows_x_dot[p, q, j, k, l_2] z_bar[i, p, q] -> [i, j,
+        #     k, l_2]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
-        # W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] z_bar_dot[i, q, r] -> [i, j,
-        #     k, l]
+        # W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k, l_2] z_bar_dot[i, p, q] -> [i,
+        #     j, k, l_2]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar_dot + l*n*o*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{k,l,p,q} W_dot_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar_dot += sum_{j,k,l_2,p} W_dot_z_bar[i, j, k, l_2, p] -> [i, j + l_2 - 1, k + p
+        #     - 1]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -427,7 +428,8 @@ cdef void convolutional_tangent_backward(
                             for p in range(l):
                                 if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
                                     x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_dot_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
-        # x_bar_dot += sum_{k,l,p,q} W_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar_dot += sum_{j,k,l_2,p} W_z_bar_dot[i, j, k, l_2, p] -> [i, j + l_2 - 1, k + p
+        #     - 1]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):

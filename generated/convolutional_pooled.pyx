@@ -2,8 +2,8 @@
 #
 # convolutional_pooled(x; W, b)
 #
-#     z = (sum_{j,k,l,r} W[i, j, k, l] x[j, k + p - 1, l + q - 1] -> [i, p, q]) + (b[i] -> [i, j, k])
-#     convolutional_pooled(x; W, b) = relu(z[i, argmax1(z) + 2*j, argmax2(z) + 2*l] -> [i, j, l])
+#     z = (sum_{j,k,p,s} W[i, j, k, p] x[j, k + q - 1, p + r - 1] -> [i, q, r]) + (b[i] -> [i, j, k])
+#     convolutional_pooled(x; W, b) = relu(z[i, argmax1(z) + 2*j, argmax2(z) + 2*p] -> [i, j, p])
 #
 # x in R(c, n, l), state
 # W in R(o, c, 3, 3), parameter
@@ -54,7 +54,7 @@ cdef void convolutional_pooled_forward(
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -72,13 +72,13 @@ cdef void convolutional_pooled_forward(
             for j in range(n):
                 for k in range(l):
                     z[((s*o + i)*n + j)*l + k] = b[i]
-    # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # z += sum_{l_2,p,q} W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
-    # y = relu(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
-    # saved_t = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
+    # y = relu(z[i, argmax1(z) + 2*j, argmax2(z) + 2*k] -> [i, j, k])
+    # saved_t = relu'(z[i, argmax1(z) + 2*j, argmax2(z) + 2*k] -> [i, j, k])
     # saved_argmax1_z = argmax1(z)
     # saved_argmax2_z = argmax2(z)
     for s in range(batch):
@@ -143,8 +143,8 @@ cdef void convolutional_pooled_tangent(
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
-    # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
+    # windows_x_dot = x_dot[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -165,23 +165,23 @@ cdef void convolutional_pooled_tangent(
                 for k in range(l):
                     z[((s*o + i)*n + j)*l + k] = b[i]
                     z_dot[((s*o + i)*n + j)*l + k] = b_dot[i]
-    # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # z += sum_{l_2,p,q} W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
-    # z_dot += sum_{j,k,l} W_dot[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # z_dot += sum_{l_2,p,q} W_dot[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W_dot, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
-    # z_dot += sum_{j,k,l} W[i, j, k, l] windows_x_dot[j, k, l, q, r] -> [i, q, r]
+    # z_dot += sum_{l_2,p,q} W[i, l_2, p, q] windows_x_dot[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x_dot + 9*c*l*n*s, l*n, 1, z_dot + l*n*o*s, l*n, 1)
-    # y_dot = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p]) (.) (z_dot[j,
-    #     argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
+    # y_dot = relu'(z[i, argmax1(z) + 2*j, argmax2(z) + 2*k] -> [i, j, k]) (.) (z_dot[i,
+    #     argmax1(z) + 2*j, argmax2(z) + 2*k] -> [i, j, k])
     for s in range(batch):
         if interrupted(s): return
         for i in range(o):
@@ -248,7 +248,7 @@ cdef void convolutional_pooled_backward(
     cdef Py_ssize_t s, i, j, k, l_2, p, k_2, k_3
     cdef real total
     if W_bar is not NULL:
-        # windows_x = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_x = x[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -259,7 +259,7 @@ cdef void convolutional_pooled_backward(
                         for l_2 in range(3):
                             for p in range(3):
                                 windows_x[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # z_bar = sum_{k,p} (saved_t (.) y_bar)[j, k, p] -> [j, 2*k + saved_argmax1_z, 2*p +
+    # z_bar = sum_{j,k} (saved_t (.) y_bar)[i, j, k] -> [i, 2*j + saved_argmax1_z, 2*k +
     #     saved_argmax2_z]
     fill(batch*l*n*o, <real>0, z_bar)
     for s in range(batch):
@@ -272,7 +272,7 @@ cdef void convolutional_pooled_backward(
                     k_3 = checked_index(&saved_argmax2_z[((s*o + i)*(n // 2) + j)*(l // 2) + k], 2)
                     z_bar[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3] += saved_t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar[((s*o + i)*(n // 2) + j)*(l // 2) + k]
     if x_bar is not NULL:
-        # W_z_bar = sum_{i} W[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
+        # W_z_bar = sum_{q} W[q, i, j, k] z_bar[q, l_2, p] -> [i, j, k, l_2, p]
         fill(9*batch*c*l*n, <real>0, W_z_bar)
         for s in range(batch):
             if interrupted(s): return
@@ -289,13 +289,13 @@ cdef void convolutional_pooled_backward(
                     for k in range(l):
                         sum_z_bar[(i*n + j)*l + k] += z_bar[((s*o + i)*n + j)*l + k]
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{q,r} windows_x[q, r, j, k, l] z_bar[i, q, r] -> [i, j, k, l]
+        # W_bar += sum_s sum_{p,q} windows_x[p, q, j, k, l_2] z_bar[i, p, q] -> [i, j, k, l_2]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x + 9*c*l*n*s, 9*c, 1, W_bar, 9*c, 1)
     if x_bar is not NULL:
-        # x_bar += sum_{k,l,p,q} W_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar += sum_{j,k,l_2,p} W_z_bar[i, j, k, l_2, p] -> [i, j + l_2 - 1, k + p - 1]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -372,7 +372,7 @@ cdef void convolutional_pooled_tangent_backward(
     cdef Py_ssize_t j_2, j_3, k_4, k_5, j_4, j_5, k_6, k_7
     cdef Py_ssize_t j_6, j_7
     cdef real largest, candidate, total
-    # windows_x = x[j, k + l - 1, p + q - 1] -> [j, k, p, l, q]
+    # windows_x = x[i, j + l_2 - 1, k + p - 1] -> [i, j, k, l_2, p]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -391,8 +391,8 @@ cdef void convolutional_pooled_tangent_backward(
                 for k in range(l):
                     z[((s*o + i)*n + j)*l + k] = b[i]
     if W_bar_dot is not NULL:
-        # windows_x_dot = x_dot[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
-        # windows_x_2 = x[j, k + l - 1, p + q - 1] -> [l, q, j, k, p]
+        # windows_x_dot = x_dot[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
+        # windows_x_2 = x[k, i + l_2 - 1, j + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -404,12 +404,12 @@ cdef void convolutional_pooled_tangent_backward(
                             for p in range(3):
                                 windows_x_dot[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x_dot[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
                                 windows_x_2[((((s*n + i)*l + j)*c + k)*3 + l_2)*3 + p] = (x[((s*c + k)*n + i + l_2 - 1)*l + j + p - 1] if 0 <= i + l_2 - 1 < n and 0 <= j + p - 1 < l else <real>0)
-    # z += sum_{j,k,l} W[i, j, k, l] windows_x[j, k, l, q, r] -> [i, q, r]
+    # z += sum_{l_2,p,q} W[i, l_2, p, q] windows_x[l_2, p, q, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, l*n, 9*c, <real>1,
              W, 9*c, 1, windows_x + 9*c*l*n*s, l*n, 1, z + l*n*o*s, l*n, 1)
-    # t = relu'(z[j, argmax1(z) + 2*k, argmax2(z) + 2*p] -> [j, k, p])
+    # t = relu'(z[i, argmax1(z) + 2*j, argmax2(z) + 2*k] -> [i, j, k])
     for s in range(batch):
         if interrupted(s): return
         for i in range(o):
@@ -426,7 +426,7 @@ cdef void convolutional_pooled_tangent_backward(
                                 k_2, k_3, largest = j_2, j_3, candidate
                     t[((s*o + i)*(n // 2) + j)*(l // 2) + k] = relu_d1(z[((s*o + i)*n + 2*j + k_2)*l + 2*k + k_3])
     if x_bar_dot is not NULL or W_bar_dot is not NULL:
-        # z_bar = sum_{k,p} (t (.) y_bar)[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z) + 2*p]
+        # z_bar = sum_{j,k} (t (.) y_bar)[i, j, k] -> [i, argmax1(z) + 2*j, argmax2(z) + 2*k]
         fill(batch*l*n*o, <real>0, z_bar)
         for s in range(batch):
             if interrupted(s): return
@@ -443,8 +443,8 @@ cdef void convolutional_pooled_tangent_backward(
                                 if j_4 == j_5 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                     k_4, k_5, largest = j_4, j_5, candidate
                         z_bar[((s*o + i)*n + 2*j + k_4)*l + 2*k + k_5] += t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar[((s*o + i)*(n // 2) + j)*(l // 2) + k]
-    # z_bar_dot = sum_{k,p} (t (.) y_bar_dot)[j, k, p] -> [j, argmax1(z) + 2*k, argmax2(z)
-    #     + 2*p]
+    # z_bar_dot = sum_{j,k} (t (.) y_bar_dot)[i, j, k] -> [i, argmax1(z) + 2*j, argmax2(z)
+    #     + 2*k]
     fill(batch*l*n*o, <real>0, z_bar_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -462,13 +462,13 @@ cdef void convolutional_pooled_tangent_backward(
                                 k_6, k_7, largest = j_6, j_7, candidate
                     z_bar_dot[((s*o + i)*n + 2*j + k_6)*l + 2*k + k_7] += t[((s*o + i)*(n // 2) + j)*(l // 2) + k]*y_bar_dot[((s*o + i)*(n // 2) + j)*(l // 2) + k]
     if x_bar_dot is not NULL:
-        # W_dot_z_bar = sum_{i} W_dot[i, j, k, l] z_bar[i, q, r] -> [j, k, l, q, r]
+        # W_dot_z_bar = sum_{q} W_dot[q, i, j, k] z_bar[q, l_2, p] -> [i, j, k, l_2, p]
         fill(9*batch*c*l*n, <real>0, W_dot_z_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(9*c, l*n, o, <real>1,
                  W_dot, 1, 9*c, z_bar + l*n*o*s, l*n, 1, W_dot_z_bar + 9*c*l*n*s, l*n, 1)
-        # W_z_bar_dot = sum_{i} W[i, j, k, l] z_bar_dot[i, q, r] -> [j, k, l, q, r]
+        # W_z_bar_dot = sum_{q} W[q, i, j, k] z_bar_dot[q, l_2, p] -> [i, j, k, l_2, p]
         fill(9*batch*c*l*n, <real>0, W_z_bar_dot)
         for s in range(batch):
             if interrupted(s): return
@@ -485,20 +485,21 @@ cdef void convolutional_pooled_tangent_backward(
                     for k in range(l):
                         sum_z_bar_dot[(i*n + j)*l + k] += z_bar_dot[((s*o + i)*n + j)*l + k]
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{q,r} windows_x_dot[q, r, j, k, l] z_bar[i, q, r] -> [i, j,
-        #     k, l]
+        # W_bar_dot += sum_s sum_{p,q} windows_x_dot[p, q, j, k, l_2] z_bar[i, p, q] -> [i, j,
+        #     k, l_2]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar + l*n*o*s, l*n, 1, windows_x_dot + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
-        # W_bar_dot += sum_s sum_{q,r} windows_x_2[q, r, j, k, l] z_bar_dot[i, q, r] -> [i, j,
-        #     k, l]
+        # W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k, l_2] z_bar_dot[i, p, q] -> [i,
+        #     j, k, l_2]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 9*c, l*n, <real>1,
                  z_bar_dot + l*n*o*s, l*n, 1, windows_x_2 + 9*c*l*n*s, 9*c, 1, W_bar_dot, 9*c, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{k,l,p,q} W_dot_z_bar[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar_dot += sum_{j,k,l_2,p} W_dot_z_bar[i, j, k, l_2, p] -> [i, j + l_2 - 1, k + p
+        #     - 1]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -509,7 +510,8 @@ cdef void convolutional_pooled_tangent_backward(
                             for p in range(l):
                                 if 0 <= j + l_2 - 1 < n and 0 <= k + p - 1 < l:
                                     x_bar_dot[((s*c + i)*n + j + l_2 - 1)*l + k + p - 1] += W_dot_z_bar[((((s*c + i)*3 + j)*3 + k)*n + l_2)*l + p]
-        # x_bar_dot += sum_{k,l,p,q} W_z_bar_dot[j, k, l, p, q] -> [j, k + p - 1, l + q - 1]
+        # x_bar_dot += sum_{j,k,l_2,p} W_z_bar_dot[i, j, k, l_2, p] -> [i, j + l_2 - 1, k + p
+        #     - 1]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):

@@ -2,7 +2,7 @@
 #
 # depthwise(x; W)
 #
-#     depthwise(x; W) = sum_{j,k,q,r} W[i, 0, j, k] x[i, j + 2*l - 1, k + 2*p - 1] -> [i, l, p]
+#     depthwise(x; W) = sum_{j,k,r,s} W[i, 0, j, k] x[i, j + 2*p - 1, k + 2*q - 1] -> [i, p, q]
 #
 # x in R(c, n, l), state
 # W in R(c, 1, 3, 3), parameter
@@ -32,7 +32,7 @@ cdef void depthwise_forward(
     #     results and saved values in float64
     cdef real* windows_x = workspace
     cdef Py_ssize_t i, j, s, k, l_2, p
-    # windows_x = x[j, k + 2*l - 1, p + 2*q - 1] -> [k, p, j, l, q]
+    # windows_x = x[k, i + 2*l_2 - 1, j + 2*p - 1] -> [i, j, k, l_2, p]
     for i in range(3):
         for j in range(3):
             for s in range(batch):
@@ -42,7 +42,7 @@ cdef void depthwise_forward(
                     for l_2 in range((n + 1) // 2):
                         for p in range((l + 1) // 2):
                             windows_x[((((i*3 + j)*batch + s)*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p] = (x[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l else <real>0)
-    # y = sum_{j,k} W[i, 0, j, k] windows_x[j, k, i, p, q] -> [i, p, q]
+    # y = sum_{l_2,p} W[i, 0, l_2, p] windows_x[l_2, p, i, j, k] -> [i, j, k]
     fill(batch*c*((l + 1) // 2)*((n + 1) // 2), <real>0, y)
     for i in range(c):
         if interrupted(i): return
@@ -85,8 +85,8 @@ cdef void depthwise_tangent(
     cdef real* windows_x = workspace
     cdef real* windows_x_dot = workspace + 9*batch*c*((l + 1) // 2)*((n + 1) // 2)
     cdef Py_ssize_t i, j, s, k, l_2, p
-    # windows_x = x[j, k + 2*l - 1, p + 2*q - 1] -> [k, p, j, l, q]
-    # windows_x_dot = x_dot[j, k + 2*l - 1, p + 2*q - 1] -> [k, p, j, l, q]
+    # windows_x = x[k, i + 2*l_2 - 1, j + 2*p - 1] -> [i, j, k, l_2, p]
+    # windows_x_dot = x_dot[k, i + 2*l_2 - 1, j + 2*p - 1] -> [i, j, k, l_2, p]
     for i in range(3):
         for j in range(3):
             for s in range(batch):
@@ -97,7 +97,7 @@ cdef void depthwise_tangent(
                         for p in range((l + 1) // 2):
                             windows_x[((((i*3 + j)*batch + s)*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p] = (x[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l else <real>0)
                             windows_x_dot[((((i*3 + j)*batch + s)*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p] = (x_dot[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l else <real>0)
-    # y_dot = sum_{j,k} W_dot[i, 0, j, k] windows_x[j, k, i, p, q] -> [i, p, q]
+    # y_dot = sum_{l_2,p} W_dot[i, 0, l_2, p] windows_x[l_2, p, i, j, k] -> [i, j, k]
     fill(batch*c*((l + 1) // 2)*((n + 1) // 2), <real>0, y_dot)
     for i in range(c):
         if interrupted(i): return
@@ -105,7 +105,7 @@ cdef void depthwise_tangent(
             if interrupted(s): return
             gemm(1, ((l + 1) // 2)*((n + 1) // 2), 9, <real>1,
                  W_dot + 9*i, 1, 1, windows_x + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, batch*c*((l + 1) // 2)*((n + 1) // 2), 1, y_dot + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1)
-    # y_dot += sum_{j,k} W[i, 0, j, k] windows_x_dot[j, k, i, p, q] -> [i, p, q]
+    # y_dot += sum_{l_2,p} W[i, 0, l_2, p] windows_x_dot[l_2, p, i, j, k] -> [i, j, k]
     for i in range(c):
         if interrupted(i): return
         for s in range(batch):
@@ -148,7 +148,7 @@ cdef void depthwise_backward(
     cdef real* windows_x = workspace
     cdef Py_ssize_t s, i, j, k, l_2, p
     if W_bar is not NULL:
-        # windows_x = x[j, k + 2*l - 1, p + 2*q - 1] -> [j, l, q, k, p]
+        # windows_x = x[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -160,8 +160,8 @@ cdef void depthwise_backward(
                             for p in range(3):
                                 windows_x[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = (x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0)
     if x_bar is not NULL:
-        # x_bar += sum_{i,j,p,q} (W[i, 0, j, k] y_bar[i, p, q] -> [j, k, i, p, q])[i, j, l, p,
-        #     q] -> [l, i + 2*p - 1, j + 2*q - 1]
+        # x_bar += sum_{i,j,l_2,p} (W[k, 0, i, j] y_bar[k, l_2, p] -> [i, j, k, l_2, p])[i, j,
+        #     k, l_2, p] -> [k, i + 2*l_2 - 1, j + 2*p - 1]
         for i in range(3):
             for j in range(3):
                 for s in range(batch):
@@ -173,7 +173,8 @@ cdef void depthwise_backward(
                                 if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l:
                                     x_bar[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] += W[(k*1*3 + i)*3 + j]*y_bar[((s*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p]
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{p,q} windows_x[i, p, q, j, k] y_bar[i, p, q] -> [i, 0, j, k]
+        # W_bar += sum_s sum_{l_2,p} windows_x[i, l_2, p, j, k] y_bar[i, l_2, p] -> [i, 0, j,
+        #     k]
         for i in range(c):
             if interrupted(i): return
             for s in range(batch):
@@ -220,8 +221,8 @@ cdef void depthwise_tangent_backward(
     cdef real* windows_x = workspace + 9*batch*c*((l + 1) // 2)*((n + 1) // 2)
     cdef Py_ssize_t s, i, j, k, l_2, p
     if W_bar_dot is not NULL:
-        # windows_x_dot = x_dot[j, k + 2*l - 1, p + 2*q - 1] -> [j, l, q, k, p]
-        # windows_x = x[j, k + 2*l - 1, p + 2*q - 1] -> [j, l, q, k, p]
+        # windows_x_dot = x_dot[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p]
+        # windows_x = x[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -234,8 +235,8 @@ cdef void depthwise_tangent_backward(
                                 windows_x_dot[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = (x_dot[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0)
                                 windows_x[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = (x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{i,j,p,q} (W_dot[i, 0, j, k] y_bar[i, p, q] -> [j, k, i, p, q])[i,
-        #     j, l, p, q] -> [l, i + 2*p - 1, j + 2*q - 1]
+        # x_bar_dot += sum_{i,j,l_2,p} (W_dot[k, 0, i, j] y_bar[k, l_2, p] -> [i, j, k, l_2,
+        #     p])[i, j, k, l_2, p] -> [k, i + 2*l_2 - 1, j + 2*p - 1]
         for i in range(3):
             for j in range(3):
                 for s in range(batch):
@@ -246,8 +247,8 @@ cdef void depthwise_tangent_backward(
                             for p in range((l + 1) // 2):
                                 if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l:
                                     x_bar_dot[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] += W_dot[(k*1*3 + i)*3 + j]*y_bar[((s*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p]
-        # x_bar_dot += sum_{i,j,p,q} (W[i, 0, j, k] y_bar_dot[i, p, q] -> [j, k, i, p, q])[i,
-        #     j, l, p, q] -> [l, i + 2*p - 1, j + 2*q - 1]
+        # x_bar_dot += sum_{i,j,l_2,p} (W[k, 0, i, j] y_bar_dot[k, l_2, p] -> [i, j, k, l_2,
+        #     p])[i, j, k, l_2, p] -> [k, i + 2*l_2 - 1, j + 2*p - 1]
         for i in range(3):
             for j in range(3):
                 for s in range(batch):
@@ -259,16 +260,16 @@ cdef void depthwise_tangent_backward(
                                 if 0 <= i + 2*l_2 - 1 < n and 0 <= j + 2*p - 1 < l:
                                     x_bar_dot[((s*c + k)*n + i + 2*l_2 - 1)*l + j + 2*p - 1] += W[(k*1*3 + i)*3 + j]*y_bar_dot[((s*c + k)*((n + 1) // 2) + l_2)*((l + 1) // 2) + p]
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{p,q} windows_x_dot[i, p, q, j, k] y_bar[i, p, q] -> [i, 0,
-        #     j, k]
+        # W_bar_dot += sum_s sum_{l_2,p} windows_x_dot[i, l_2, p, j, k] y_bar[i, l_2, p] ->
+        #     [i, 0, j, k]
         for i in range(c):
             if interrupted(i): return
             for s in range(batch):
                 if interrupted(s): return
                 gemm(1, 9, ((l + 1) // 2)*((n + 1) // 2), <real>1,
                      y_bar + c*((l + 1) // 2)*((n + 1) // 2)*s + ((l + 1) // 2)*((n + 1) // 2)*i, 1, 1, windows_x_dot + 9*c*((l + 1) // 2)*((n + 1) // 2)*s + 9*((l + 1) // 2)*((n + 1) // 2)*i, 9, 1, W_bar_dot + 9*i, 1, 1)
-        # W_bar_dot += sum_s sum_{p,q} windows_x[i, p, q, j, k] y_bar_dot[i, p, q] -> [i, 0,
-        #     j, k]
+        # W_bar_dot += sum_s sum_{l_2,p} windows_x[i, l_2, p, j, k] y_bar_dot[i, l_2, p] ->
+        #     [i, 0, j, k]
         for i in range(c):
             if interrupted(i): return
             for s in range(batch):

@@ -55,14 +55,14 @@ cdef void dilated_forward(
     cdef real* t = workspace + 3*batch*c*n
     cdef Py_ssize_t s, i, j, k
     cdef real z
-    # windows_x = x[j, 2*k + l - 2] -> [j, k, l]
+    # windows_x = x[i, 2*j + k - 2] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
             for j in range(3):
                 for k in range(n):
                     windows_x[((s*c + i)*3 + j)*n + k] = (x[(s*c + i)*n + 2*j + k - 2] if 0 <= 2*j + k - 2 < n else <real>0)
-    # t = sum_{j,k} W[i, j, k] windows_x[j, k, p] -> [i, p]
+    # t = sum_{k,l} W[i, k, l] windows_x[k, l, j] -> [i, j]
     fill(batch*n*o, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
@@ -120,8 +120,8 @@ cdef void dilated_tangent(
     cdef real* z_dot = workspace + 6*batch*c*n
     cdef Py_ssize_t s, i, j, k
     cdef real z
-    # windows_x = x[j, 2*k + l - 2] -> [j, k, l]
-    # windows_x_dot = x_dot[j, 2*k + l - 2] -> [j, k, l]
+    # windows_x = x[i, 2*j + k - 2] -> [i, j, k]
+    # windows_x_dot = x_dot[i, 2*j + k - 2] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -135,17 +135,17 @@ cdef void dilated_tangent(
         for i in range(o):
             for j in range(n):
                 z_dot[(s*o + i)*n + j] = b_dot[i]
-    # t = sum_{j,k} W[i, j, k] windows_x[j, k, p] -> [i, p]
+    # t = sum_{k,l} W[i, k, l] windows_x[k, l, j] -> [i, j]
     fill(batch*n*o, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, n, 3*c, <real>1, W, 3*c, 1, windows_x + 3*c*n*s, n, 1, t + n*o*s, n, 1)
-    # z_dot += sum_{j,k} W_dot[i, j, k] windows_x[j, k, p] -> [i, p]
+    # z_dot += sum_{k,l} W_dot[i, k, l] windows_x[k, l, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
              W_dot, 3*c, 1, windows_x + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
-    # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p] -> [i, p]
+    # z_dot += sum_{k,l} W[i, k, l] windows_x_dot[k, l, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
@@ -213,7 +213,7 @@ cdef void dilated_backward(
             for j in range(n):
                 z_bar[(s*o + i)*n + j] = saved_tanh_d1_z[(s*o + i)*n + j]*y_bar[(s*o + i)*n + j]
     if W_bar is not NULL:
-        # windows_x = x[j, 2*k + l - 2] -> [l, j, k]
+        # windows_x = x[j, i + 2*k - 2] -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -222,7 +222,7 @@ cdef void dilated_backward(
                     for k in range(3):
                         windows_x[((s*n + i)*c + j)*3 + k] = (x[(s*c + j)*n + i + 2*k - 2] if 0 <= i + 2*k - 2 < n else <real>0)
     if x_bar is not NULL:
-        # W_z_bar = sum_{i} W[i, j, k] z_bar[i, p] -> [j, k, p]
+        # W_z_bar = sum_{l} W[l, i, j] z_bar[l, k] -> [i, j, k]
         fill(3*batch*c*n, <real>0, W_z_bar)
         for s in range(batch):
             if interrupted(s): return
@@ -236,13 +236,13 @@ cdef void dilated_backward(
                 for j in range(n):
                     sum_z_bar[i*n + j] += z_bar[(s*o + i)*n + j]
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{p} windows_x[p, j, k] z_bar[i, p] -> [i, j, k]
+        # W_bar += sum_s sum_{l} windows_x[l, j, k] z_bar[i, l] -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 3*c, n, <real>1,
                  z_bar + n*o*s, n, 1, windows_x + 3*c*n*s, 3*c, 1, W_bar, 3*c, 1)
     if x_bar is not NULL:
-        # x_bar += sum_{k,l} W_z_bar[j, k, l] -> [j, 2*k + l - 2]
+        # x_bar += sum_{j,k} W_z_bar[i, j, k] -> [i, 2*j + k - 2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -312,8 +312,8 @@ cdef void dilated_tangent_backward(
     cdef real* sum_z_bar_dot = workspace + 12*batch*c*n + 4*batch*n*o
     cdef Py_ssize_t s, i, j, k
     cdef real z, tanh_d1_z, total
-    # windows_x = x[j, 2*k + l - 2] -> [j, k, l]
-    # windows_x_dot = x_dot[j, 2*k + l - 2] -> [j, k, l]
+    # windows_x = x[i, 2*j + k - 2] -> [i, j, k]
+    # windows_x_dot = x_dot[i, 2*j + k - 2] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -328,8 +328,8 @@ cdef void dilated_tangent_backward(
             for j in range(n):
                 z_dot[(s*o + i)*n + j] = b_dot[i]
     if W_bar_dot is not NULL:
-        # windows_x_dot_2 = x_dot[j, 2*k + l - 2] -> [l, j, k]
-        # windows_x_2 = x[j, 2*k + l - 2] -> [l, j, k]
+        # windows_x_dot_2 = x_dot[j, i + 2*k - 2] -> [i, j, k]
+        # windows_x_2 = x[j, i + 2*k - 2] -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             for i in range(n):
@@ -338,17 +338,17 @@ cdef void dilated_tangent_backward(
                     for k in range(3):
                         windows_x_dot_2[((s*n + i)*c + j)*3 + k] = (x_dot[(s*c + j)*n + i + 2*k - 2] if 0 <= i + 2*k - 2 < n else <real>0)
                         windows_x_2[((s*n + i)*c + j)*3 + k] = (x[(s*c + j)*n + i + 2*k - 2] if 0 <= i + 2*k - 2 < n else <real>0)
-    # t = sum_{j,k} W[i, j, k] windows_x[j, k, p] -> [i, p]
+    # t = sum_{k,l} W[i, k, l] windows_x[k, l, j] -> [i, j]
     fill(batch*n*o, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, n, 3*c, <real>1, W, 3*c, 1, windows_x + 3*c*n*s, n, 1, t + n*o*s, n, 1)
-    # z_dot += sum_{j,k} W_dot[i, j, k] windows_x[j, k, p] -> [i, p]
+    # z_dot += sum_{k,l} W_dot[i, k, l] windows_x[k, l, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
              W_dot, 3*c, 1, windows_x + 3*c*n*s, n, 1, z_dot + n*o*s, n, 1)
-    # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p] -> [i, p]
+    # z_dot += sum_{k,l} W[i, k, l] windows_x_dot[k, l, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, n, 3*c, <real>1,
@@ -370,13 +370,13 @@ cdef void dilated_tangent_backward(
                 if x_bar_dot is not NULL or W_bar_dot is not NULL:
                     z_bar[(s*o + i)*n + j] = tanh_d1_z*y_bar[(s*o + i)*n + j]
     if x_bar_dot is not NULL:
-        # W_dot_z_bar = sum_{i} W_dot[i, j, k] z_bar[i, p] -> [j, k, p]
+        # W_dot_z_bar = sum_{l} W_dot[l, i, j] z_bar[l, k] -> [i, j, k]
         fill(3*batch*c*n, <real>0, W_dot_z_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(3*c, n, o, <real>1,
                  W_dot, 1, 3*c, z_bar + n*o*s, n, 1, W_dot_z_bar + 3*c*n*s, n, 1)
-        # W_z_bar_dot = sum_{i} W[i, j, k] z_bar_dot[i, p] -> [j, k, p]
+        # W_z_bar_dot = sum_{l} W[l, i, j] z_bar_dot[l, k] -> [i, j, k]
         fill(3*batch*c*n, <real>0, W_z_bar_dot)
         for s in range(batch):
             if interrupted(s): return
@@ -391,18 +391,18 @@ cdef void dilated_tangent_backward(
                 for j in range(n):
                     sum_z_bar_dot[i*n + j] += z_bar_dot[(s*o + i)*n + j]
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{p} windows_x_dot_2[p, j, k] z_bar[i, p] -> [i, j, k]
+        # W_bar_dot += sum_s sum_{l} windows_x_dot_2[l, j, k] z_bar[i, l] -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 3*c, n, <real>1,
                  z_bar + n*o*s, n, 1, windows_x_dot_2 + 3*c*n*s, 3*c, 1, W_bar_dot, 3*c, 1)
-        # W_bar_dot += sum_s sum_{p} windows_x_2[p, j, k] z_bar_dot[i, p] -> [i, j, k]
+        # W_bar_dot += sum_s sum_{l} windows_x_2[l, j, k] z_bar_dot[i, l] -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, 3*c, n, <real>1,
                  z_bar_dot + n*o*s, n, 1, windows_x_2 + 3*c*n*s, 3*c, 1, W_bar_dot, 3*c, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{k,l} W_dot_z_bar[j, k, l] -> [j, 2*k + l - 2]
+        # x_bar_dot += sum_{j,k} W_dot_z_bar[i, j, k] -> [i, 2*j + k - 2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):
@@ -410,7 +410,7 @@ cdef void dilated_tangent_backward(
                     for k in range(n):
                         if 0 <= 2*j + k - 2 < n:
                             x_bar_dot[(s*c + i)*n + 2*j + k - 2] += W_dot_z_bar[((s*c + i)*3 + j)*n + k]
-        # x_bar_dot += sum_{k,l} W_z_bar_dot[j, k, l] -> [j, 2*k + l - 2]
+        # x_bar_dot += sum_{j,k} W_z_bar_dot[i, j, k] -> [i, 2*j + k - 2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(c):

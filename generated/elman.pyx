@@ -445,7 +445,7 @@ cdef void elman_cell_influence(
     gemm(batch, n, m, <real>1, x, m, 1, cell_U, 1, m, cell_z, n, 1)
     # h_next = select(active 1, tanh(cell_z), h)
     # tanh_d1_cell_z = tanh'(cell_z)
-    # influence_W_U_b_next = tanh_d1_cell_z[j] -> [j, j + m*n + n**2]
+    # influence_W_U_b_next = tanh_d1_cell_z[i] -> [i, i + m*n + n**2]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
         if interrupted(s): return
@@ -459,18 +459,18 @@ cdef void elman_cell_influence(
         for i in range(n):
             for j in range(n):
                 t[(s*n + i)*n + j] = cell_W[i*n + j]*tanh_d1_cell_z[s*n + i]
-    # influence_W_U_b_next += sum_{k} t[j, k] influence_W_U_b[k, l] -> [j, l]
+    # influence_W_U_b_next += sum_{k} t[i, k] influence_W_U_b[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, m*n + n*n + n, n, <real>1,
              t + n*n*s, n, 1, influence_W_U_b + (m*n + n*n + n)*n*s, m*n + n*n + n, 1, influence_W_U_b_next + (m*n + n*n + n)*n*s, m*n + n*n + n, 1)
-    # influence_W_U_b_next += sum_{k} (tanh_d1_cell_z h_begun^T)[i, k] -> [i, i*n + k]
+    # influence_W_U_b_next += sum_{j} (tanh_d1_cell_z h_begun^T)[i, j] -> [i, i*n + j]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_W_U_b_next[(s*n + i)*(m*n + n*n + n) + i*n + j] += tanh_d1_cell_z[s*n + i]*h_begun[s*n + j]
-    # influence_W_U_b_next += sum_{k} (tanh_d1_cell_z x^T)[i, k] -> [i, i*m + k + n**2]
+    # influence_W_U_b_next += sum_{j} (tanh_d1_cell_z x^T)[i, j] -> [i, i*m + j + n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
@@ -555,7 +555,7 @@ cdef void elman_cell_identity(
     # cell_linked = 1
     for s in range(batch):
         cell_linked[s] = <real>1
-    # Lambda = 1[j] -> [j, j]
+    # Lambda = 1[i] -> [i, i]
     fill(batch*n*n, <real>0, Lambda)
     for s in range(batch):
         for i in range(n):
@@ -600,14 +600,14 @@ cdef void elman_cell_block_step(
         for i in range(n):
             for j in range(n):
                 cell_W_cell_saved_tanh_d1_cell_z[(s*n + i)*n + j] = cell_W[i*n + j]*cell_saved_tanh_d1_cell_z[s*n + i]
-    # t = sum_{k} Lambda[j, k] cell_W_cell_saved_tanh_d1_cell_z[k, l] -> [j, l]
+    # t = sum_{k} Lambda[i, k] cell_W_cell_saved_tanh_d1_cell_z[k, j] -> [i, j]
     fill(batch*n*n, <real>0, t)
     for s in range(batch):
         if interrupted(s): return
         gemm(n, n, n, <real>1,
              Lambda + n*n*s, n, 1, cell_W_cell_saved_tanh_d1_cell_z + n*n*s, n, 1, t + n*n*s, n, 1)
     # Lambda_before = select(cell_linking 1, select(reset 1, 0, t), Lambda)
-    # factor = select(cell_linking 1, Lambda[j, k] cell_saved_tanh_d1_cell_z[k] -> [j, k],
+    # factor = select(cell_linking 1, Lambda[i, j] cell_saved_tanh_d1_cell_z[j] -> [i, j],
     #     0)
     for s in range(batch):
         if interrupted(s): return
@@ -656,32 +656,32 @@ cdef void elman_cell_block_end(
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch*n*times
     cdef Py_ssize_t s, i, j, k
-    # t = select(cell_linking_times[i] -> [i, k], cell_saved_h_begun_times, 0)
+    # t = select(cell_linking_times[i] -> [i, j], cell_saved_h_begun_times, 0)
     t = selected(batch*times, n, cell_linking_times, cell_saved_h_begun_times, t)
-    # t_2 = select(cell_linking_times[i] -> [i, k], x_times, 0)
+    # t_2 = select(cell_linking_times[i] -> [i, j], x_times, 0)
     t_2 = selected(batch*times, m, cell_linking_times, x_times, t_2)
-    # influence_W_U_b_next = sum_{k} Lambda[j, k] influence_W_U_b[k, l] -> [j, l]
+    # influence_W_U_b_next = sum_{k} Lambda[i, k] influence_W_U_b[k, j] -> [i, j]
     fill(batch*(m*n + n*n + n)*n, <real>0, influence_W_U_b_next)
     for s in range(batch):
         if interrupted(s): return
         gemm(n, m*n + n*n + n, n, <real>1,
              Lambda + n*n*s, n, 1, influence_W_U_b + (m*n + n*n + n)*n*s, m*n + n*n + n, 1, influence_W_U_b_next + (m*n + n*n + n)*n*s, m*n + n*n + n, 1)
-    # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t[i, p] -> [k, l*n + p]
+    # influence_W_U_b_next += sum_{j,k,l} factor_times[j, i, k] t[j, l] -> [i, k*n + l]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s, n, 1)
-    # influence_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t_2[i, p] -> [k, l*m +
-    #     n**2 + p]
+    # influence_W_U_b_next += sum_{j,k,l} factor_times[j, i, k] t_2[j, l] -> [i, k*m + l +
+    #     n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_W_U_b_next + i*m*n + i*n*n + i*n + m*n*n*s + n*n*n*s + n*n*s + n*n, m, 1)
-    # influence_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + m*n + n**2]
+    # influence_W_U_b_next += sum_{i,k} factor_times[i, j, k] -> [j, k + m*n + n**2]
     for i in range(times):
         if interrupted(i): return
         for s in range(batch):

@@ -32,7 +32,7 @@ cdef void embedding_lookup_forward(
     # 8*(batch*m*t + batch*t + m*v) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i, j, k_2
-    # y = E[k, j] -> [l, j]
+    # y = E[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -68,7 +68,7 @@ cdef void embedding_lookup_tangent(
     # 8*(batch*m*t + batch*t + 2*m*v) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i, j, k_2
-    # y_dot = E_dot[k, j] -> [l, j]
+    # y_dot = E_dot[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -106,7 +106,7 @@ cdef void embedding_lookup_backward(
     # 8*(batch*m*t + batch*t + 2*m*v) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i, j, k_2
-    # E_bar += sum_s sum_{l} y_bar[l, j] -> [k, j]
+    # E_bar += sum_s sum_{i} y_bar[i, j] -> [k, j]
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -147,7 +147,7 @@ cdef void embedding_lookup_tangent_backward(
     # 8*(2*batch*m*t + batch*t + 3*m*v) bytes of arguments, results and saved values in
     #     float64
     cdef Py_ssize_t s, i, j, k_2
-    # E_bar_dot += sum_s sum_{l} y_bar_dot[l, j] -> [k, j]
+    # E_bar_dot += sum_s sum_{i} y_bar_dot[i, j] -> [k, j]
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):

@@ -28,7 +28,7 @@ cdef void flattening_forward(
     # cost: batch*c*l*n flops
     # 16*batch*c*l*n bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j, k
-    # y = sum_{j,k,l} x[j, k, l] -> [j*l*n + k*l + l]
+    # y = sum_{i,j,k} x[i, j, k] -> [i*l*n + j*l + k]
     fill(batch*c*l*n, <real>0, y)
     for s in range(batch):
         if interrupted(s): return
@@ -64,7 +64,7 @@ cdef void flattening_tangent(
     # cost: batch*c*l*n flops
     # 24*batch*c*l*n bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j, k
-    # y_dot = sum_{j,k,l} x_dot[j, k, l] -> [j*l*n + k*l + l]
+    # y_dot = sum_{i,j,k} x_dot[i, j, k] -> [i*l*n + j*l + k]
     fill(batch*c*l*n, <real>0, y_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -100,7 +100,7 @@ cdef void flattening_backward(
     # cost: batch*c*l*n flops
     # 24*batch*c*l*n bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j, k
-    # x_bar += y_bar[j*l*n + k*l + l] -> [j, k, l]
+    # x_bar += y_bar[i*l*n + j*l + k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -138,7 +138,7 @@ cdef void flattening_tangent_backward(
     # cost: batch*c*l*n flops
     # 40*batch*c*l*n bytes of arguments, results and saved values in float64
     cdef Py_ssize_t s, i, j, k
-    # x_bar_dot += y_bar_dot[j*l*n + k*l + l] -> [j, k, l]
+    # x_bar_dot += y_bar_dot[i*l*n + j*l + k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):

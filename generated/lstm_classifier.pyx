@@ -750,13 +750,13 @@ cdef void lstm_classifier_cell_influence(
             r_2 = tanh_d1_cell_g_si*sigmoid_cell_i_si
             t_10[s*n + i] = r_2
             t_11[s*n + i] = r_2*tanh_d1_cell_c_next_si*sigmoid_cell_o_si
-    # t_2 = ((cell_W[1][i, j] sigmoid_d1_cell_f[i] -> [i, j])[j, k] cell_c[j] -> [j, k]) +
-    #     ((cell_W[0][i, j] sigmoid_d1_cell_i[i] -> [i, j])[j, k] tanh_cell_g[j] -> [j,
-    #     k]) + ((cell_W[2][i, j] tanh_d1_cell_g[i] -> [i, j])[j, k] sigmoid_cell_i[j] ->
-    #     [j, k])
-    # t_3 = ((cell_W[3][i, j] sigmoid_d1_cell_o[i] -> [i, j])[j, k] tanh_cell_c_next[j] ->
-    #     [j, k]) + ((t_2[j, k] tanh_d1_cell_c_next[j] -> [j, k])[j, k] sigmoid_cell_o[j]
-    #     -> [j, k])
+    # t_2 = ((cell_W[1][i, j] sigmoid_d1_cell_f[i] -> [i, j])[i, j] cell_c[i] -> [i, j]) +
+    #     ((cell_W[0][i, j] sigmoid_d1_cell_i[i] -> [i, j])[i, j] tanh_cell_g[i] -> [i,
+    #     j]) + ((cell_W[2][i, j] tanh_d1_cell_g[i] -> [i, j])[i, j] sigmoid_cell_i[i] ->
+    #     [i, j])
+    # t_3 = ((cell_W[3][i, j] sigmoid_d1_cell_o[i] -> [i, j])[i, j] tanh_cell_c_next[i] ->
+    #     [i, j]) + ((t_2[i, j] tanh_d1_cell_c_next[i] -> [i, j])[i, j] sigmoid_cell_o[i]
+    #     -> [i, j])
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
@@ -771,121 +771,121 @@ cdef void lstm_classifier_cell_influence(
                     cell_W[(3*n + i)*n + j]*sigmoid_d1_cell_o[s*n + i]*tanh_cell_c_next[s*n + i]
                     + r*tanh_d1_cell_c_next[s*n + i]*sigmoid_cell_o[s*n + i]
                 )
-    # influence_0_W_U_b_next = t_4[j] influence_1_W_U_b[j, k] -> [j, k]
-    # influence_1_W_U_b_next = sigmoid_cell_f[j] influence_1_W_U_b[j, k] -> [j, k]
+    # influence_0_W_U_b_next = t_4[i] influence_1_W_U_b[i, j] -> [i, j]
+    # influence_1_W_U_b_next = sigmoid_cell_f[i] influence_1_W_U_b[i, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             for j in range(4*m*n + 4*n*n + 4*n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = t_4[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j] = sigmoid_cell_f[s*n + i]*influence_1_W_U_b[(s*n + i)*(4*m*n + 4*n*n + 4*n) + j]
-    # influence_0_W_U_b_next += sum_{k} t_3[j, k] influence_0_W_U_b[k, l] -> [j, l]
+    # influence_0_W_U_b_next += sum_{k} t_3[i, k] influence_0_W_U_b[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              t_3 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_0_W_U_b_next += sum_{k} (t_5 cell_h^T)[i, k] -> [i, i*n + k + 3*n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_5 cell_h^T)[i, j] -> [i, i*n + j + 3*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 3*n*n] += t_5[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_7 cell_h^T)[i, k] -> [i, i*n + k + n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_7 cell_h^T)[i, j] -> [i, i*n + j + n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_7[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_9 cell_h^T)[i, k] -> [i, i*n + k]
+    # influence_0_W_U_b_next += sum_{j} (t_9 cell_h^T)[i, j] -> [i, i*n + j]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_9[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_11 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_11 cell_h^T)[i, j] -> [i, i*n + j + 2*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_11[s*n + i]*cell_h[s*n + j]
-    # influence_0_W_U_b_next += sum_{k} (t_5 x^T)[i, k] -> [i, i*m + k + 3*m*n + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_5 x^T)[i, j] -> [i, i*m + j + 3*m*n + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 3*m*n + 4*n*n] += t_5[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} (t_7 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_7 x^T)[i, j] -> [i, i*m + j + m*n + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_7[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} (t_9 x^T)[i, k] -> [i, i*m + k + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_9 x^T)[i, j] -> [i, i*m + j + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_9[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += sum_{k} (t_11 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j} (t_11 x^T)[i, j] -> [i, i*m + j + 2*m*n + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_11[s*n + i]*x[s*m + j]
-    # influence_0_W_U_b_next += t_5[j] -> [j, j + 4*m*n + 4*n**2 + 3*n]
-    # influence_0_W_U_b_next += t_7[j] -> [j, j + 4*m*n + 4*n**2 + n]
-    # influence_0_W_U_b_next += t_9[j] -> [j, j + 4*m*n + 4*n**2]
-    # influence_0_W_U_b_next += t_11[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
+    # influence_0_W_U_b_next += t_5[i] -> [i, i + 4*m*n + 4*n**2 + 3*n]
+    # influence_0_W_U_b_next += t_7[i] -> [i, i + 4*m*n + 4*n**2 + n]
+    # influence_0_W_U_b_next += t_9[i] -> [i, i + 4*m*n + 4*n**2]
+    # influence_0_W_U_b_next += t_11[i] -> [i, i + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
             influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 3*n] += t_5[s*n + i]
             influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_7[s*n + i]
             influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n] += t_9[s*n + i]
             influence_0_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + 2*n] += t_11[s*n + i]
-    # influence_1_W_U_b_next += sum_{k} t_2[j, k] influence_0_W_U_b[k, l] -> [j, l]
+    # influence_1_W_U_b_next += sum_{k} t_2[i, k] influence_0_W_U_b[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              t_2 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{k} (t_6 cell_h^T)[i, k] -> [i, i*n + k + n**2]
+    # influence_1_W_U_b_next += sum_{j} (t_6 cell_h^T)[i, j] -> [i, i*n + j + n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + n*n] += t_6[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} (t_8 cell_h^T)[i, k] -> [i, i*n + k]
+    # influence_1_W_U_b_next += sum_{j} (t_8 cell_h^T)[i, j] -> [i, i*n + j]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j] += t_8[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} (t_10 cell_h^T)[i, k] -> [i, i*n + k + 2*n**2]
+    # influence_1_W_U_b_next += sum_{j} (t_10 cell_h^T)[i, j] -> [i, i*n + j + 2*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(n):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*n + j + 2*n*n] += t_10[s*n + i]*cell_h[s*n + j]
-    # influence_1_W_U_b_next += sum_{k} (t_6 x^T)[i, k] -> [i, i*m + k + m*n + 4*n**2]
+    # influence_1_W_U_b_next += sum_{j} (t_6 x^T)[i, j] -> [i, i*m + j + m*n + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + m*n + 4*n*n] += t_6[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} (t_8 x^T)[i, k] -> [i, i*m + k + 4*n**2]
+    # influence_1_W_U_b_next += sum_{j} (t_8 x^T)[i, j] -> [i, i*m + j + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 4*n*n] += t_8[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += sum_{k} (t_10 x^T)[i, k] -> [i, i*m + k + 2*m*n + 4*n**2]
+    # influence_1_W_U_b_next += sum_{j} (t_10 x^T)[i, j] -> [i, i*m + j + 2*m*n + 4*n**2]
     for i in range(n):
         if interrupted(i): return
         for s in range(batch):
             for j in range(m):
                 influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i*m + j + 2*m*n + 4*n*n] += t_10[s*n + i]*x[s*m + j]
-    # influence_1_W_U_b_next += t_6[j] -> [j, j + 4*m*n + 4*n**2 + n]
-    # influence_1_W_U_b_next += t_8[j] -> [j, j + 4*m*n + 4*n**2]
-    # influence_1_W_U_b_next += t_10[j] -> [j, j + 4*m*n + 4*n**2 + 2*n]
+    # influence_1_W_U_b_next += t_6[i] -> [i, i + 4*m*n + 4*n**2 + n]
+    # influence_1_W_U_b_next += t_8[i] -> [i, i + 4*m*n + 4*n**2]
+    # influence_1_W_U_b_next += t_10[i] -> [i, i + 4*m*n + 4*n**2 + 2*n]
     for s in range(batch):
         for i in range(n):
             influence_1_W_U_b_next[(s*n + i)*(4*m*n + 4*n*n + 4*n) + i + 4*m*n + 4*n*n + n] += t_6[s*n + i]
@@ -994,12 +994,12 @@ cdef void lstm_classifier_cell_identity(
     # cell_linked = 1
     for s in range(batch):
         cell_linked[s] = <real>1
-    # Lambda_00 = 1[j] -> [j, j]
+    # Lambda_00 = 1[i] -> [i, i]
     fill(batch*n*n, <real>0, Lambda_00)
     for s in range(batch):
         for i in range(n):
             Lambda_00[(s*n + i)*n + i] += <real>1
-    # Lambda_11 = 1[j] -> [j, j]
+    # Lambda_11 = 1[i] -> [i, i]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
@@ -1077,15 +1077,15 @@ cdef void lstm_classifier_cell_block_step(
         r = select(cell_linked[s], active[s], <real>0)
         cell_linking[s] = r
         cell_linked_before[s] = select(r, select(reset[s], <real>0, <real>1), cell_linked[s])
-    # t = ((cell_W[1][i, j] cell_saved_sigmoid_d1_cell_f[i] -> [i, j])[j, k]
-    #     cell_saved_cell_c[j] -> [j, k]) + ((cell_W[0][i, j]
-    #     cell_saved_sigmoid_d1_cell_i[i] -> [i, j])[j, k] cell_saved_tanh_cell_g[j] ->
-    #     [j, k]) + ((cell_W[2][i, j] cell_saved_tanh_d1_cell_g[i] -> [i, j])[j, k]
-    #     cell_saved_sigmoid_cell_i[j] -> [j, k])
-    # t_2 = ((cell_W[3][i, j] cell_saved_sigmoid_d1_cell_o[i] -> [i, j])[j, k]
-    #     cell_saved_tanh_cell_c_next[j] -> [j, k]) + ((t[j, k]
-    #     cell_saved_tanh_d1_cell_c_next[j] -> [j, k])[j, k] cell_saved_sigmoid_cell_o[j]
-    #     -> [j, k])
+    # t = ((cell_W[1][i, j] cell_saved_sigmoid_d1_cell_f[i] -> [i, j])[i, j]
+    #     cell_saved_cell_c[i] -> [i, j]) + ((cell_W[0][i, j]
+    #     cell_saved_sigmoid_d1_cell_i[i] -> [i, j])[i, j] cell_saved_tanh_cell_g[i] ->
+    #     [i, j]) + ((cell_W[2][i, j] cell_saved_tanh_d1_cell_g[i] -> [i, j])[i, j]
+    #     cell_saved_sigmoid_cell_i[i] -> [i, j])
+    # t_2 = ((cell_W[3][i, j] cell_saved_sigmoid_d1_cell_o[i] -> [i, j])[i, j]
+    #     cell_saved_tanh_cell_c_next[i] -> [i, j]) + ((t[i, j]
+    #     cell_saved_tanh_d1_cell_c_next[i] -> [i, j])[i, j] cell_saved_sigmoid_cell_o[i]
+    #     -> [i, j])
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
@@ -1129,48 +1129,48 @@ cdef void lstm_classifier_cell_block_step(
             cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si = cell_saved_tanh_d1_cell_g[s*n + i]*cell_saved_sigmoid_cell_i[s*n + i]
             cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si
             t_8[s*n + i] = cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i_si*cell_saved_tanh_d1_cell_c_next[s*n + i]*cell_saved_sigmoid_cell_o[s*n + i]
-    # t_3 = sum_{k} Lambda_00[j, k] t_2[k, l] -> [j, l]
+    # t_3 = sum_{k} Lambda_00[i, k] t_2[k, j] -> [i, j]
     fill(batch*n*n, <real>0, t_3)
     for s in range(batch):
         if interrupted(s): return
         gemm(n, n, n, <real>1, Lambda_00 + n*n*s, n, 1, t_2 + n*n*s, n, 1, t_3 + n*n*s, n, 1)
-    # t_3 += sum_{k} Lambda_01[j, k] t[k, l] -> [j, l]
+    # t_3 += sum_{k} Lambda_01[i, k] t[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, n, n, <real>1, Lambda_01 + n*n*s, n, 1, t + n*n*s, n, 1, t_3 + n*n*s, n, 1)
-    # t_5 = sum_{k} Lambda_10[j, k] t_2[k, l] -> [j, l]
+    # t_5 = sum_{k} Lambda_10[i, k] t_2[k, j] -> [i, j]
     fill(batch*n*n, <real>0, t_5)
     for s in range(batch):
         if interrupted(s): return
         gemm(n, n, n, <real>1, Lambda_10 + n*n*s, n, 1, t_2 + n*n*s, n, 1, t_5 + n*n*s, n, 1)
-    # t_5 += sum_{k} Lambda_11[j, k] t[k, l] -> [j, l]
+    # t_5 += sum_{k} Lambda_11[i, k] t[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, n, n, <real>1, Lambda_11 + n*n*s, n, 1, t + n*n*s, n, 1, t_5 + n*n*s, n, 1)
     # Lambda_00_before = select(cell_linking 1, select(reset 1, 0, t_3), Lambda_00)
-    # Lambda_01_before = select(cell_linking 1, select(reset 1, 0, (Lambda_00[j, k] t_4[k]
-    #     -> [j, k]) + (Lambda_01[j, k] cell_saved_sigmoid_cell_f[k] -> [j, k])),
+    # Lambda_01_before = select(cell_linking 1, select(reset 1, 0, (Lambda_00[i, j] t_4[j]
+    #     -> [i, j]) + (Lambda_01[i, j] cell_saved_sigmoid_cell_f[j] -> [i, j])),
     #     Lambda_01)
     # Lambda_10_before = select(cell_linking 1, select(reset 1, 0, t_5), Lambda_10)
-    # Lambda_11_before = select(cell_linking 1, select(reset 1, 0, (Lambda_10[j, k] t_4[k]
-    #     -> [j, k]) + (Lambda_11[j, k] cell_saved_sigmoid_cell_f[k] -> [j, k])),
+    # Lambda_11_before = select(cell_linking 1, select(reset 1, 0, (Lambda_10[i, j] t_4[j]
+    #     -> [i, j]) + (Lambda_11[i, j] cell_saved_sigmoid_cell_f[j] -> [i, j])),
     #     Lambda_11)
-    # factor = select(cell_linking 1, Lambda_00[j, k]
-    #     cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[k] -> [j, k], 0)
-    # factor_2 = select(cell_linking 1, (Lambda_00[j, k] t_6[k] -> [j, k]) + (Lambda_01[j,
-    #     k] cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[k] -> [j, k]), 0)
-    # factor_3 = select(cell_linking 1, (Lambda_00[j, k] t_7[k] -> [j, k]) + (Lambda_01[j,
-    #     k] cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[k] -> [j, k]), 0)
-    # factor_4 = select(cell_linking 1, (Lambda_00[j, k] t_8[k] -> [j, k]) + (Lambda_01[j,
-    #     k] cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[k] -> [j, k]), 0)
-    # factor_5 = select(cell_linking 1, Lambda_10[j, k]
-    #     cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[k] -> [j, k], 0)
-    # factor_6 = select(cell_linking 1, (Lambda_10[j, k] t_6[k] -> [j, k]) + (Lambda_11[j,
-    #     k] cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[k] -> [j, k]), 0)
-    # factor_7 = select(cell_linking 1, (Lambda_10[j, k] t_7[k] -> [j, k]) + (Lambda_11[j,
-    #     k] cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[k] -> [j, k]), 0)
-    # factor_8 = select(cell_linking 1, (Lambda_10[j, k] t_8[k] -> [j, k]) + (Lambda_11[j,
-    #     k] cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[k] -> [j, k]), 0)
+    # factor = select(cell_linking 1, Lambda_00[i, j]
+    #     cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[j] -> [i, j], 0)
+    # factor_2 = select(cell_linking 1, (Lambda_00[i, j] t_6[j] -> [i, j]) + (Lambda_01[i,
+    #     j] cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[j] -> [i, j]), 0)
+    # factor_3 = select(cell_linking 1, (Lambda_00[i, j] t_7[j] -> [i, j]) + (Lambda_01[i,
+    #     j] cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[j] -> [i, j]), 0)
+    # factor_4 = select(cell_linking 1, (Lambda_00[i, j] t_8[j] -> [i, j]) + (Lambda_01[i,
+    #     j] cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[j] -> [i, j]), 0)
+    # factor_5 = select(cell_linking 1, Lambda_10[i, j]
+    #     cell_saved_sigmoid_d1_cell_o_cell_saved_tanh_cell_c_next[j] -> [i, j], 0)
+    # factor_6 = select(cell_linking 1, (Lambda_10[i, j] t_6[j] -> [i, j]) + (Lambda_11[i,
+    #     j] cell_saved_sigmoid_d1_cell_f_cell_saved_cell_c[j] -> [i, j]), 0)
+    # factor_7 = select(cell_linking 1, (Lambda_10[i, j] t_7[j] -> [i, j]) + (Lambda_11[i,
+    #     j] cell_saved_sigmoid_d1_cell_i_cell_saved_tanh_cell_g[j] -> [i, j]), 0)
+    # factor_8 = select(cell_linking 1, (Lambda_10[i, j] t_8[j] -> [i, j]) + (Lambda_11[i,
+    #     j] cell_saved_tanh_d1_cell_g_cell_saved_sigmoid_cell_i[j] -> [i, j]), 0)
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
@@ -1249,86 +1249,86 @@ cdef void lstm_classifier_cell_block_end(
     cdef real* t = workspace
     cdef real* t_2 = workspace + batch*n*times
     cdef Py_ssize_t s, i, j, k
-    # t = select(cell_linking_times[i] -> [i, k], cell_saved_cell_h_times, 0)
+    # t = select(cell_linking_times[i] -> [i, j], cell_saved_cell_h_times, 0)
     t = selected(batch*times, n, cell_linking_times, cell_saved_cell_h_times, t)
-    # t_2 = select(cell_linking_times[i] -> [i, k], x_times, 0)
+    # t_2 = select(cell_linking_times[i] -> [i, j], x_times, 0)
     t_2 = selected(batch*times, m, cell_linking_times, x_times, t_2)
-    # influence_0_W_U_b_next = sum_{k} Lambda_00[j, k] influence_0_W_U_b[k, l] -> [j, l]
+    # influence_0_W_U_b_next = sum_{k} Lambda_00[i, k] influence_0_W_U_b[k, j] -> [i, j]
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_0_W_U_b_next)
     for s in range(batch):
         if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_00 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_0_W_U_b_next += sum_{k} Lambda_01[j, k] influence_1_W_U_b[k, l] -> [j, l]
+    # influence_0_W_U_b_next += sum_{k} Lambda_01[i, k] influence_1_W_U_b[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_01 + n*n*s, n, 1, influence_1_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_0_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t[i, p] -> [k, l*n +
-    #     3*n**2 + p]
+    # influence_0_W_U_b_next += sum_{j,k,l} factor_times[j, i, k] t[j, l] -> [i, k*n + l +
+    #     3*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} t[i, k] factor_2_times[i, l, p] -> [l, k +
-    #     n**2 + n*p]
+    # influence_0_W_U_b_next += sum_{j,k,l} t[j, k] factor_2_times[j, i, l] -> [i, k + l*n
+    #     + n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_2_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} t[i, k] factor_3_times[i, l, p] -> [l, k +
-    #     n*p]
+    # influence_0_W_U_b_next += sum_{j,k,l} t[j, k] factor_3_times[j, i, l] -> [i, k +
+    #     l*n]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_3_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} t[i, k] factor_4_times[i, l, p] -> [l, k +
-    #     2*n**2 + n*p]
+    # influence_0_W_U_b_next += sum_{j,k,l} t[j, k] factor_4_times[j, i, l] -> [i, k + l*n
+    #     + 2*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_4_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
-    # influence_0_W_U_b_next += sum_{i,l,p} factor_times[i, k, l] t_2[i, p] -> [k, l*m +
-    #     3*m*n + 4*n**2 + p]
+    # influence_0_W_U_b_next += sum_{j,k,l} factor_times[j, i, k] t_2[j, l] -> [i, k*m + l
+    #     + 3*m*n + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_2_times[i, l, p] -> [l, k +
-    #     m*n + m*p + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j,k,l} t_2[j, k] factor_2_times[j, i, l] -> [i, k +
+    #     l*m + m*n + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_2_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_3_times[i, l, p] -> [l, k +
-    #     m*p + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j,k,l} t_2[j, k] factor_3_times[j, i, l] -> [i, k +
+    #     l*m + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_3_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_4_times[i, l, p] -> [l, k +
-    #     2*m*n + m*p + 4*n**2]
+    # influence_0_W_U_b_next += sum_{j,k,l} t_2[j, k] factor_4_times[j, i, l] -> [i, k +
+    #     l*m + 2*m*n + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_4_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_0_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_0_W_U_b_next += sum_{i,l} factor_times[i, k, l] -> [k, l + 4*m*n + 4*n**2
+    # influence_0_W_U_b_next += sum_{i,k} factor_times[i, j, k] -> [j, k + 4*m*n + 4*n**2
     #     + 3*n]
     for i in range(times):
         if interrupted(i): return
@@ -1337,7 +1337,7 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_times[((i*batch + s)*n + j)*n + k]
-    # influence_0_W_U_b_next += sum_{i,l} factor_2_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_0_W_U_b_next += sum_{i,k} factor_2_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2 + n]
     for i in range(times):
         if interrupted(i): return
@@ -1346,7 +1346,7 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_2_times[((i*batch + s)*n + j)*n + k]
-    # influence_0_W_U_b_next += sum_{i,l} factor_3_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_0_W_U_b_next += sum_{i,k} factor_3_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2]
     for i in range(times):
         if interrupted(i): return
@@ -1355,7 +1355,7 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_3_times[((i*batch + s)*n + j)*n + k]
-    # influence_0_W_U_b_next += sum_{i,l} factor_4_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_0_W_U_b_next += sum_{i,k} factor_4_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2 + 2*n]
     for i in range(times):
         if interrupted(i): return
@@ -1364,82 +1364,82 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_0_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 2*n] += factor_4_times[((i*batch + s)*n + j)*n + k]
-    # influence_1_W_U_b_next = sum_{k} Lambda_10[j, k] influence_0_W_U_b[k, l] -> [j, l]
+    # influence_1_W_U_b_next = sum_{k} Lambda_10[i, k] influence_0_W_U_b[k, j] -> [i, j]
     fill((4*m*n + 4*n*n + 4*n)*batch*n, <real>0, influence_1_W_U_b_next)
     for s in range(batch):
         if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_10 + n*n*s, n, 1, influence_0_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{k} Lambda_11[j, k] influence_1_W_U_b[k, l] -> [j, l]
+    # influence_1_W_U_b_next += sum_{k} Lambda_11[i, k] influence_1_W_U_b[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(n, 4*m*n + 4*n*n + 4*n, n, <real>1,
              Lambda_11 + n*n*s, n, 1, influence_1_W_U_b + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1, influence_1_W_U_b_next + (4*m*n + 4*n*n + 4*n)*n*s, 4*m*n + 4*n*n + 4*n, 1)
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] t[i, p] -> [k, l*n +
-    #     3*n**2 + p]
+    # influence_1_W_U_b_next += sum_{j,k,l} factor_5_times[j, i, k] t[j, l] -> [i, k*n + l
+    #     + 3*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_5_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 3*n*n, n, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} t[i, k] factor_6_times[i, l, p] -> [l, k +
-    #     n**2 + n*p]
+    # influence_1_W_U_b_next += sum_{j,k,l} t[j, k] factor_6_times[j, i, l] -> [i, k + l*n
+    #     + n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_6_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + n*n, n, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} t[i, k] factor_7_times[i, l, p] -> [l, k +
-    #     n*p]
+    # influence_1_W_U_b_next += sum_{j,k,l} t[j, k] factor_7_times[j, i, l] -> [i, k +
+    #     l*n]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_7_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s, n, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} t[i, k] factor_8_times[i, l, p] -> [l, k +
-    #     2*n**2 + n*p]
+    # influence_1_W_U_b_next += sum_{j,k,l} t[j, k] factor_8_times[j, i, l] -> [i, k + l*n
+    #     + 2*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, n, times, <real>1,
                  factor_8_times + i*n + n*n*s, 1, batch*n*n, t + n*s, batch*n, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 2*n*n, n, 1)
-    # influence_1_W_U_b_next += sum_{i,l,p} factor_5_times[i, k, l] t_2[i, p] -> [k, l*m +
-    #     3*m*n + 4*n**2 + p]
+    # influence_1_W_U_b_next += sum_{j,k,l} factor_5_times[j, i, k] t_2[j, l] -> [i, k*m +
+    #     l + 3*m*n + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_5_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 3*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_6_times[i, l, p] -> [l, k +
-    #     m*n + m*p + 4*n**2]
+    # influence_1_W_U_b_next += sum_{j,k,l} t_2[j, k] factor_6_times[j, i, l] -> [i, k +
+    #     l*m + m*n + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_6_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_7_times[i, l, p] -> [l, k +
-    #     m*p + 4*n**2]
+    # influence_1_W_U_b_next += sum_{j,k,l} t_2[j, k] factor_7_times[j, i, l] -> [i, k +
+    #     l*m + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_7_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,k,p} t_2[i, k] factor_8_times[i, l, p] -> [l, k +
-    #     2*m*n + m*p + 4*n**2]
+    # influence_1_W_U_b_next += sum_{j,k,l} t_2[j, k] factor_8_times[j, i, l] -> [i, k +
+    #     l*m + 2*m*n + 4*n**2]
     for s in range(batch):
         if interrupted(s): return
         for i in range(n):
             if interrupted(i): return
             gemm(n, m, times, <real>1,
                  factor_8_times + i*n + n*n*s, 1, batch*n*n, t_2 + m*s, batch*m, 1, influence_1_W_U_b_next + 4*i*m*n + 4*i*n*n + 4*i*n + 4*m*n*n*s + 2*m*n + 4*n*n*n*s + 4*n*n*s + 4*n*n, m, 1)
-    # influence_1_W_U_b_next += sum_{i,l} factor_5_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_1_W_U_b_next += sum_{i,k} factor_5_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2 + 3*n]
     for i in range(times):
         if interrupted(i): return
@@ -1448,7 +1448,7 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + 3*n] += factor_5_times[((i*batch + s)*n + j)*n + k]
-    # influence_1_W_U_b_next += sum_{i,l} factor_6_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_1_W_U_b_next += sum_{i,k} factor_6_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2 + n]
     for i in range(times):
         if interrupted(i): return
@@ -1457,7 +1457,7 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n + n] += factor_6_times[((i*batch + s)*n + j)*n + k]
-    # influence_1_W_U_b_next += sum_{i,l} factor_7_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_1_W_U_b_next += sum_{i,k} factor_7_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2]
     for i in range(times):
         if interrupted(i): return
@@ -1466,7 +1466,7 @@ cdef void lstm_classifier_cell_block_end(
             for j in range(n):
                 for k in range(n):
                     influence_1_W_U_b_next[(s*n + j)*(4*m*n + 4*n*n + 4*n) + k + 4*m*n + 4*n*n] += factor_7_times[((i*batch + s)*n + j)*n + k]
-    # influence_1_W_U_b_next += sum_{i,l} factor_8_times[i, k, l] -> [k, l + 4*m*n +
+    # influence_1_W_U_b_next += sum_{i,k} factor_8_times[i, j, k] -> [j, k + 4*m*n +
     #     4*n**2 + 2*n]
     for i in range(times):
         if interrupted(i): return

@@ -2,7 +2,7 @@
 #
 # max_pooling(x)
 #
-#     max_pooling(x) = x[i, argmax1(x) + 2*j, argmax2(x) + 2*l] -> [i, j, l]
+#     max_pooling(x) = x[i, argmax1(x) + 2*j, argmax2(x) + 2*p] -> [i, j, p]
 #
 # x in R(c, n, l), state
 # max_pooling(x) in R(c, floor(n/2), floor(l/2))
@@ -33,7 +33,7 @@ cdef void max_pooling_forward(
     cdef real* saved_argmax2_x = saved + batch*c*(l // 2)*(n // 2)
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef real largest, candidate
-    # y = x[j, argmax1(x) + 2*k, argmax2(x) + 2*p] -> [j, k, p]
+    # y = x[i, argmax1(x) + 2*j, argmax2(x) + 2*k] -> [i, j, k]
     # saved_argmax1_x = argmax1(x)
     # saved_argmax2_x = argmax2(x)
     for s in range(batch):
@@ -83,7 +83,7 @@ cdef void max_pooling_tangent(
     #     values in float64
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef real largest, candidate
-    # y_dot = x_dot[j, argmax1(x) + 2*k, argmax2(x) + 2*p] -> [j, k, p]
+    # y_dot = x_dot[i, argmax1(x) + 2*j, argmax2(x) + 2*k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -130,7 +130,7 @@ cdef void max_pooling_backward(
     cdef const real* saved_argmax1_x = saved
     cdef const real* saved_argmax2_x = saved + batch*c*(l // 2)*(n // 2)
     cdef Py_ssize_t s, i, j, k, k_2, k_3
-    # x_bar += sum_{k,p} y_bar[j, k, p] -> [j, 2*k + saved_argmax1_x, 2*p +
+    # x_bar += sum_{j,k} y_bar[i, j, k] -> [i, 2*j + saved_argmax1_x, 2*k +
     #     saved_argmax2_x]
     for s in range(batch):
         if interrupted(s): return
@@ -175,7 +175,7 @@ cdef void max_pooling_tangent_backward(
     #     values in float64
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef real largest, candidate
-    # x_bar_dot += sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(x) + 2*k, argmax2(x) + 2*p]
+    # x_bar_dot += sum_{j,k} y_bar_dot[i, j, k] -> [i, argmax1(x) + 2*j, argmax2(x) + 2*k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):

@@ -2,7 +2,7 @@
 #
 # overlapping_max_pooling(x)
 #
-#     overlapping_max_pooling(x) = (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l]) + (sum_{l,p} ((same(x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]) (.) (1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p])) / ((sum_{l,p} (same(x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*l - 1] -> [i, j, l])[i, j, k] -> [i, j, k, l, p]) (.) (1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]))[i, j, k, l, p] -> [i, j, k])[i, j, k] -> [i, j, k, l, p]))[i, j, k, l, p] ((x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]) - (x[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]))[i, j, k, l, p] -> [i, j, k])
+#     overlapping_max_pooling(x) = (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*p - 1] -> [i, j, p]) + (sum_{p,q} ((same(x[i, 2*j + k - 1, 2*p + q - 1] -> [i, j, p, k, q], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*p - 1] -> [i, j, p])[i, j, k] -> [i, j, k, p, q]) (.) (1[i, 2*j + k - 1, 2*p + q - 1] -> [i, j, p, k, q])) / ((sum_{p,q} (same(x[i, 2*j + k - 1, 2*p + q - 1] -> [i, j, p, k, q], (x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*p - 1] -> [i, j, p])[i, j, k] -> [i, j, k, p, q]) (.) (1[i, 2*j + k - 1, 2*p + q - 1] -> [i, j, p, k, q]))[i, j, k, p, q] -> [i, j, k])[i, j, k] -> [i, j, k, p, q]))[i, j, k, p, q] ((x[i, 2*j + k - 1, 2*p + q - 1] -> [i, j, p, k, q]) - (x[i, 2*j + k - 1, 2*p + q - 1] -> [i, j, p, k, q]))[i, j, k, p, q] -> [i, j, k])
 #
 # x in R(c, n, l), state
 # overlapping_max_pooling(x) in R(c, floor(n/2 + 1/2), floor(l/2 + 1/2))
@@ -54,8 +54,8 @@ cdef void overlapping_max_pooling_forward(
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef Py_ssize_t l_2, p
     cdef real largest, candidate, r, total
-    # t = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
-    # y = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
+    # t = x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*k - 1] -> [i, j, k]
+    # y = x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*k - 1] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -76,7 +76,7 @@ cdef void overlapping_max_pooling_forward(
                     r = (x[((s*c + i)*n + 2*j + k_2 - 1)*l + 2*k + k_3 - 1] if 0 <= 2*j + k_2 - 1 < n and 0 <= 2*k + k_3 - 1 < l else <real>0)
                     t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = r
                     y[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = r
-    # t_3 = 1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]
+    # t_3 = 1[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p]
     for i in range(c):
         if interrupted(i): return
         for j in range((n + 1) // 2):
@@ -85,8 +85,8 @@ cdef void overlapping_max_pooling_forward(
                 for l_2 in range(3):
                     for p in range(3):
                         t_3[(((i*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = (<real>1 if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0)
-    # t_2 = same(x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q], t[j, k, l] -> [j, k,
-    #     l, p, q])
+    # t_2 = same(x[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p], t[i, j, k] -> [i,
+    #     j, k, l_2, p])
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -97,7 +97,7 @@ cdef void overlapping_max_pooling_forward(
                     for l_2 in range(3):
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
-    # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
+    # t_4 = sum_{l_2,p} (t_2 (.) t_3)[i, j, k, l_2, p] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -110,8 +110,8 @@ cdef void overlapping_max_pooling_forward(
                         for p in range(3):
                             total += t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]*t_3[(((i*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]
                     t_4[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = total
-    # t_5 = (t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q])
-    # saved_t = (t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q])
+    # t_5 = (t_2 (.) t_3) / (t_4[i, j, k] -> [i, j, k, l_2, p])
+    # saved_t = (t_2 (.) t_3) / (t_4[i, j, k] -> [i, j, k, l_2, p])
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -125,7 +125,7 @@ cdef void overlapping_max_pooling_forward(
                             t_5[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = r
                             if saved is not NULL:
                                 saved_t[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = r
-    # y += sum_{p,q} t_5[j, k, l, p, q] 0[j, k, l, p, q] -> [j, k, l]
+    # y += sum_{l_2,p} t_5[i, j, k, l_2, p] 0[i, j, k, l_2, p] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -175,7 +175,7 @@ cdef void overlapping_max_pooling_tangent(
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef Py_ssize_t l_2, p
     cdef real largest, candidate, total
-    # t = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
+    # t = x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*k - 1] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -194,7 +194,7 @@ cdef void overlapping_max_pooling_tangent(
                     if k_2 < 0:
                         k_2 = k_3 = 0
                     t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = (x[((s*c + i)*n + 2*j + k_2 - 1)*l + 2*k + k_3 - 1] if 0 <= 2*j + k_2 - 1 < n and 0 <= 2*k + k_3 - 1 < l else <real>0)
-    # t_3 = 1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]
+    # t_3 = 1[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p]
     for i in range(c):
         if interrupted(i): return
         for j in range((n + 1) // 2):
@@ -203,8 +203,8 @@ cdef void overlapping_max_pooling_tangent(
                 for l_2 in range(3):
                     for p in range(3):
                         t_3[(((i*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = (<real>1 if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0)
-    # t_2 = same(x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q], t[j, k, l] -> [j, k,
-    #     l, p, q])
+    # t_2 = same(x[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p], t[i, j, k] -> [i,
+    #     j, k, l_2, p])
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -215,10 +215,10 @@ cdef void overlapping_max_pooling_tangent(
                     for l_2 in range(3):
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
-    # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
-    # y_dot = sum_{p,q} ((t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q]))[j, k, l, p, q]
-    #     (x_dot[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q])[j, k, l, p, q] -> [j, k,
-    #     l]
+    # t_4 = sum_{l_2,p} (t_2 (.) t_3)[i, j, k, l_2, p] -> [i, j, k]
+    # y_dot = sum_{l_2,p} ((t_2 (.) t_3) / (t_4[i, j, k] -> [i, j, k, l_2, p]))[i, j, k,
+    #     l_2, p] (x_dot[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p])[i, j, k,
+    #     l_2, p] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -268,8 +268,8 @@ cdef void overlapping_max_pooling_backward(
     #     and saved values in float64
     cdef const real* saved_t = saved
     cdef Py_ssize_t s, i, j, k, l_2, p
-    # x_bar += sum_{k,l,p,q} (saved_t[j, k, l, p, q] y_bar[j, k, l] -> [j, k, l, p, q])[j,
-    #     k, p, l, q] -> [j, 2*k + l - 1, 2*p + q - 1]
+    # x_bar += sum_{j,k,l_2,p} (saved_t[i, j, k, l_2, p] y_bar[i, j, k] -> [i, j, k, l_2,
+    #     p])[i, j, k, l_2, p] -> [i, 2*j + l_2 - 1, 2*k + p - 1]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -321,7 +321,7 @@ cdef void overlapping_max_pooling_tangent_backward(
     cdef Py_ssize_t s, i, j, k, k_2, k_3, j_2, j_3
     cdef Py_ssize_t l_2, p
     cdef real largest, candidate, total
-    # t = x[j, argmax1(x) + 2*k - 1, argmax2(x) + 2*p - 1] -> [j, k, p]
+    # t = x[i, argmax1(x) + 2*j - 1, argmax2(x) + 2*k - 1] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -340,7 +340,7 @@ cdef void overlapping_max_pooling_tangent_backward(
                     if k_2 < 0:
                         k_2 = k_3 = 0
                     t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = (x[((s*c + i)*n + 2*j + k_2 - 1)*l + 2*k + k_3 - 1] if 0 <= 2*j + k_2 - 1 < n and 0 <= 2*k + k_3 - 1 < l else <real>0)
-    # t_3 = 1[i, 2*j + k - 1, 2*l + p - 1] -> [i, j, l, k, p]
+    # t_3 = 1[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p]
     for i in range(c):
         if interrupted(i): return
         for j in range((n + 1) // 2):
@@ -349,8 +349,8 @@ cdef void overlapping_max_pooling_tangent_backward(
                 for l_2 in range(3):
                     for p in range(3):
                         t_3[(((i*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = (<real>1 if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0)
-    # t_2 = same(x[j, 2*k + l - 1, 2*p + q - 1] -> [j, k, p, l, q], t[j, k, l] -> [j, k,
-    #     l, p, q])
+    # t_2 = same(x[i, 2*j + l_2 - 1, 2*k + p - 1] -> [i, j, k, l_2, p], t[i, j, k] -> [i,
+    #     j, k, l_2, p])
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -361,7 +361,7 @@ cdef void overlapping_max_pooling_tangent_backward(
                     for l_2 in range(3):
                         for p in range(3):
                             t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p] = same((x[((s*c + i)*n + 2*j + l_2 - 1)*l + 2*k + p - 1] if 0 <= 2*j + l_2 - 1 < n and 0 <= 2*k + p - 1 < l else <real>0), t[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k])
-    # t_4 = sum_{p,q} (t_2 (.) t_3)[j, k, l, p, q] -> [j, k, l]
+    # t_4 = sum_{l_2,p} (t_2 (.) t_3)[i, j, k, l_2, p] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):
@@ -374,9 +374,9 @@ cdef void overlapping_max_pooling_tangent_backward(
                         for p in range(3):
                             total += t_2[((((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]*t_3[(((i*((n + 1) // 2) + j)*((l + 1) // 2) + k)*3 + l_2)*3 + p]
                     t_4[((s*c + i)*((n + 1) // 2) + j)*((l + 1) // 2) + k] = total
-    # x_bar_dot += sum_{k,l,p,q} (((t_2 (.) t_3) / (t_4[j, k, l] -> [j, k, l, p, q]))[j,
-    #     k, l, p, q] y_bar_dot[j, k, l] -> [j, k, l, p, q])[j, k, p, l, q] -> [j, 2*k + l
-    #     - 1, 2*p + q - 1]
+    # x_bar_dot += sum_{j,k,l_2,p} (((t_2 (.) t_3) / (t_4[i, j, k] -> [i, j, k, l_2,
+    #     p]))[i, j, k, l_2, p] y_bar_dot[i, j, k] -> [i, j, k, l_2, p])[i, j, k, l_2, p]
+    #     -> [i, 2*j + l_2 - 1, 2*k + p - 1]
     for s in range(batch):
         if interrupted(s): return
         for i in range(c):

@@ -67,33 +67,33 @@ cdef void self_attention_forward(
     cdef real* t_7 = workspace + batch*m*t + 2*batch*n*t + 2*batch*t*t + batch*t
     cdef real* a = workspace + batch*m*t + 2*batch*n*t + batch*t*t
     cdef real* V_x = workspace + 2*batch*n*t
-    cdef Py_ssize_t s, i, j, k, j_2
+    cdef Py_ssize_t s, i, j, k_2, j_2
     cdef real largest, candidate, total, a_sij
-    # Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
+    # Q_x = sum_{k} Q[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, Q_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q, 1, m, Q_x, n, 1)
-    # K_x = sum_{j} K[i, j] x[l, j] -> [l, i]
+    # K_x = sum_{k} K[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, K_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, K, 1, m, K_x, n, 1)
-    # V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
+    # V_x = sum_{k} V[j, k] x[i, k] -> [i, j]
     fill(batch*m*t, <real>0, V_x)
     gemm(batch*t, m, m, <real>1, x, m, 1, V, 1, m, V_x, m, 1)
     if saved is not NULL:
-        # saved_V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
+        # saved_V_x = sum_{k} V[j, k] x[i, k] -> [i, j]
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
                 for j in range(m):
                     saved_V_x[(s*t + i)*m + j] = V_x[(s*t + i)*m + j]
-        # saved_Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
-        # saved_K_x = sum_{j} K[i, j] x[l, j] -> [l, i]
+        # saved_Q_x = sum_{k} Q[j, k] x[i, k] -> [i, j]
+        # saved_K_x = sum_{k} K[j, k] x[i, k] -> [i, j]
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
                 for j in range(n):
                     saved_Q_x[(s*t + i)*n + j] = Q_x[(s*t + i)*n + j]
                     saved_K_x[(s*t + i)*n + j] = K_x[(s*t + i)*n + j]
-    # t_2 = sum_{k} Q_x[j, k] K_x[l, k] -> [j, l]
+    # t_2 = sum_{k} Q_x[i, k] K_x[j, k] -> [i, j]
     fill(batch*t*t, <real>0, t_2)
     for s in range(batch):
         if interrupted(s): return
@@ -104,25 +104,25 @@ cdef void self_attention_forward(
         for i in range(t):
             for j in range(t):
                 t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*t_2[(s*t + i)*t + j]
-    # t_4 = 1/sqrt(n) (t_2[j, argmax(t_3)] -> [j])
+    # t_4 = 1/sqrt(n) (t_2[i, argmax(t_3)] -> [i])
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             if interrupted(i): return
-            k = 0
+            k_2 = 0
             for j_2 in range(t):
                 candidate = t_3[(s*t + i)*t + j_2]
                 if j_2 == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                    k, largest = j_2, candidate
-            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k])
-    # t_5 = exp(1/sqrt(n) t_2 - (t_4[j] -> [j, k]))
+                    k_2, largest = j_2, candidate
+            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k_2])
+    # t_5 = exp(1/sqrt(n) t_2 - (t_4[i] -> [i, j]))
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             if interrupted(i): return
             for j in range(t):
                 t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
-    # t_6 = sum_{k} t_5[j, k] -> [j]
+    # t_6 = sum_{j} t_5[i, j] -> [i]
     # t_7 = 1 / t_6
     for s in range(batch):
         if interrupted(s): return
@@ -132,7 +132,7 @@ cdef void self_attention_forward(
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
             t_7[s*t + i] = share(t_6[s*t + i])
-    # a = t_5 (.) (t_7[j] -> [j, k])
+    # a = t_5 (.) (t_7[i] -> [i, j])
     # saved_a = a
     for s in range(batch):
         if interrupted(s): return
@@ -142,7 +142,7 @@ cdef void self_attention_forward(
                 a[(s*t + i)*t + j] = a_sij
                 if saved is not NULL:
                     saved_a[(s*t + i)*t + j] = a_sij
-    # y = sum_{k} a[j, k] V_x[k, l] -> [j, l]
+    # y = sum_{k} a[i, k] V_x[k, j] -> [i, j]
     fill(batch*m*t, <real>0, y)
     for s in range(batch):
         if interrupted(s): return
@@ -203,43 +203,43 @@ cdef void self_attention_tangent(
     cdef real* a_dot = workspace + 2*batch*m*t + 4*batch*n*t
     cdef real* V_x = workspace + 4*batch*n*t
     cdef real* t_12 = workspace + batch*m*t + 4*batch*n*t
-    cdef Py_ssize_t s, i, j, k, j_2
+    cdef Py_ssize_t s, i, j, k_2, j_2
     cdef real largest, candidate, total
-    # Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
+    # Q_x = sum_{k} Q[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, Q_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q, 1, m, Q_x, n, 1)
-    # K_x = sum_{j} K[i, j] x[l, j] -> [l, i]
+    # K_x = sum_{k} K[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, K_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, K, 1, m, K_x, n, 1)
-    # t_8 = sum_{j} Q_dot[i, j] x[l, j] -> [l, i]
+    # t_8 = sum_{k} Q_dot[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, t_8)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q_dot, 1, m, t_8, n, 1)
-    # t_8 += sum_{j} Q[i, j] x_dot[l, j] -> [l, i]
+    # t_8 += sum_{k} Q[j, k] x_dot[i, k] -> [i, j]
     gemm(batch*t, n, m, <real>1, x_dot, m, 1, Q, 1, m, t_8, n, 1)
-    # t_9 = sum_{j} K_dot[i, j] x[l, j] -> [l, i]
+    # t_9 = sum_{k} K_dot[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, t_9)
     gemm(batch*t, n, m, <real>1, x, m, 1, K_dot, 1, m, t_9, n, 1)
-    # t_9 += sum_{j} K[i, j] x_dot[l, j] -> [l, i]
+    # t_9 += sum_{k} K[j, k] x_dot[i, k] -> [i, j]
     gemm(batch*t, n, m, <real>1, x_dot, m, 1, K, 1, m, t_9, n, 1)
-    # V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
+    # V_x = sum_{k} V[j, k] x[i, k] -> [i, j]
     fill(batch*m*t, <real>0, V_x)
     gemm(batch*t, m, m, <real>1, x, m, 1, V, 1, m, V_x, m, 1)
-    # t_12 = sum_{j} V_dot[i, j] x[l, j] -> [l, i]
+    # t_12 = sum_{k} V_dot[j, k] x[i, k] -> [i, j]
     fill(batch*m*t, <real>0, t_12)
     gemm(batch*t, m, m, <real>1, x, m, 1, V_dot, 1, m, t_12, m, 1)
-    # t_12 += sum_{j} V[i, j] x_dot[l, j] -> [l, i]
+    # t_12 += sum_{k} V[j, k] x_dot[i, k] -> [i, j]
     gemm(batch*t, m, m, <real>1, x_dot, m, 1, V, 1, m, t_12, m, 1)
-    # t_2 = sum_{k} Q_x[j, k] K_x[l, k] -> [j, l]
+    # t_2 = sum_{k} Q_x[i, k] K_x[j, k] -> [i, j]
     fill(batch*t*t, <real>0, t_2)
     for s in range(batch):
         if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, K_x + n*s*t, 1, n, t_2 + s*t*t, t, 1)
-    # t_10 = sum_{k} t_8[j, k] K_x[l, k] -> [j, l]
+    # t_10 = sum_{k} t_8[i, k] K_x[j, k] -> [i, j]
     fill(batch*t*t, <real>0, t_10)
     for s in range(batch):
         if interrupted(s): return
         gemm(t, t, n, <real>1, t_8 + n*s*t, n, 1, K_x + n*s*t, 1, n, t_10 + s*t*t, t, 1)
-    # t_10 += sum_{k} Q_x[j, k] t_9[l, k] -> [j, l]
+    # t_10 += sum_{k} Q_x[i, k] t_9[j, k] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, t_9 + n*s*t, 1, n, t_10 + s*t*t, t, 1)
@@ -249,25 +249,25 @@ cdef void self_attention_tangent(
         for i in range(t):
             for j in range(t):
                 t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*t_2[(s*t + i)*t + j]
-    # t_4 = 1/sqrt(n) (t_2[j, argmax(t_3)] -> [j])
+    # t_4 = 1/sqrt(n) (t_2[i, argmax(t_3)] -> [i])
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             if interrupted(i): return
-            k = 0
+            k_2 = 0
             for j_2 in range(t):
                 candidate = t_3[(s*t + i)*t + j_2]
                 if j_2 == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                    k, largest = j_2, candidate
-            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k])
-    # t_5 = exp(1/sqrt(n) t_2 - (t_4[j] -> [j, k]))
+                    k_2, largest = j_2, candidate
+            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k_2])
+    # t_5 = exp(1/sqrt(n) t_2 - (t_4[i] -> [i, j]))
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             if interrupted(i): return
             for j in range(t):
                 t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
-    # t_6 = sum_{k} t_5[j, k] -> [j]
+    # t_6 = sum_{j} t_5[i, j] -> [i]
     # t_7 = 1 / t_6
     for s in range(batch):
         if interrupted(s): return
@@ -277,13 +277,13 @@ cdef void self_attention_tangent(
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
             t_7[s*t + i] = share(t_6[s*t + i])
-    # a = t_5 (.) (t_7[j] -> [j, k])
+    # a = t_5 (.) (t_7[i] -> [i, j])
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 a[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*t_7[s*t + i]
-    # t_11 = sum_{k} a[j, k] t_10[j, k] -> [j]
+    # t_11 = sum_{j} a[i, j] t_10[i, j] -> [i]
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -291,18 +291,18 @@ cdef void self_attention_tangent(
             for j in range(t):
                 total += a[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]
             t_11[s*t + i] = total
-    # y_dot = sum_{k} a[j, k] t_12[k, l] -> [j, l]
+    # y_dot = sum_{k} a[i, k] t_12[k, j] -> [i, j]
     fill(batch*m*t, <real>0, y_dot)
     for s in range(batch):
         if interrupted(s): return
         gemm(t, m, t, <real>1, a + s*t*t, t, 1, t_12 + m*s*t, m, 1, y_dot + m*s*t, m, 1)
-    # a_dot = a (.) (1/sqrt(n) t_10 - 1/sqrt(n) (t_11[j] -> [j, k]))
+    # a_dot = a (.) (1/sqrt(n) t_10 - 1/sqrt(n) (t_11[i] -> [i, j]))
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 a_dot[(s*t + i)*t + j] = a[(s*t + i)*t + j]*(1/sqrt(<real>n)*(t_10[(s*t + i)*t + j] - t_11[s*t + i]))
-    # y_dot += sum_{k} a_dot[j, k] V_x[k, l] -> [j, l]
+    # y_dot += sum_{k} a_dot[i, k] V_x[k, j] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(t, m, t, <real>1, a_dot + s*t*t, t, 1, V_x + m*s*t, m, 1, y_dot + m*s*t, m, 1)
@@ -364,20 +364,20 @@ cdef void self_attention_backward(
     cdef Py_ssize_t s, i, j
     cdef real total
     if x_bar is not NULL or V_bar is not NULL:
-        # a_y_bar = sum_{j} a[j, k] y_bar[j, l] -> [k, l]
+        # a_y_bar = sum_{k} a[k, i] y_bar[k, j] -> [i, j]
         fill(batch*m*t, <real>0, a_y_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, m, t, <real>1,
                  saved_a + s*t*t, 1, t, y_bar + m*s*t, m, 1, a_y_bar + m*s*t, m, 1)
     if x_bar is not NULL or Q_bar is not NULL or K_bar is not NULL:
-        # a_bar = sum_{l} saved_V_x[k, l] y_bar[j, l] -> [j, k]
+        # a_bar = sum_{k} saved_V_x[j, k] y_bar[i, k] -> [i, j]
         fill(batch*t*t, <real>0, a_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, t, m, <real>1,
                  y_bar + m*s*t, m, 1, saved_V_x + m*s*t, 1, m, a_bar + s*t*t, t, 1)
-        # t_2 = sum_{k} (a (.) a_bar)[j, k] -> [j]
+        # t_2 = sum_{j} (a (.) a_bar)[i, j] -> [i]
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
@@ -386,40 +386,40 @@ cdef void self_attention_backward(
                     total += saved_a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j]
                 t_2[s*t + i] = total
         if x_bar is not NULL:
-            # x_bar += sum_{i} V[i, j] a_y_bar[l, i] -> [l, j]
+            # x_bar += sum_{k} V[k, j] a_y_bar[i, k] -> [i, j]
             gemm(batch*t, m, m, <real>1, a_y_bar, m, 1, V, m, 1, x_bar, m, 1)
     if V_bar is not NULL:
-        # V_bar += sum_s sum_{l} x[l, j] a_y_bar[l, i] -> [i, j]
+        # V_bar += sum_s sum_{k} x[k, j] a_y_bar[k, i] -> [i, j]
         gemm(m, m, batch*t, <real>1, a_y_bar, 1, m, x, m, 1, V_bar, m, 1)
     if x_bar is not NULL or Q_bar is not NULL or K_bar is not NULL:
-        # t_3 = 1/sqrt(n) a (.) a_bar - 1/sqrt(n) (a[j, k] t_2[j] -> [j, k])
+        # t_3 = 1/sqrt(n) a (.) a_bar - 1/sqrt(n) (a[i, j] t_2[i] -> [i, j])
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
                 for j in range(t):
                     t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*(saved_a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] - saved_a[(s*t + i)*t + j]*t_2[s*t + i])
         if x_bar is not NULL or K_bar is not NULL:
-            # t_4 = sum_{j} saved_Q_x[j, k] t_3[j, l] -> [l, k]
+            # t_4 = sum_{k} saved_Q_x[k, j] t_3[k, i] -> [i, j]
             fill(batch*n*t, <real>0, t_4)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_3 + s*t*t, 1, t, saved_Q_x + n*s*t, n, 1, t_4 + n*s*t, n, 1)
         if x_bar is not NULL or Q_bar is not NULL:
-            # t_5 = sum_{l} saved_K_x[l, k] t_3[j, l] -> [j, k]
+            # t_5 = sum_{k} saved_K_x[k, j] t_3[i, k] -> [i, j]
             fill(batch*n*t, <real>0, t_5)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_3 + s*t*t, t, 1, saved_K_x + n*s*t, n, 1, t_5 + n*s*t, n, 1)
             if x_bar is not NULL:
-                # x_bar += sum_{i} K[i, j] t_4[l, i] -> [l, j]
+                # x_bar += sum_{k} K[k, j] t_4[i, k] -> [i, j]
                 gemm(batch*t, m, n, <real>1, t_4, n, 1, K, m, 1, x_bar, m, 1)
-                # x_bar += sum_{i} Q[i, j] t_5[l, i] -> [l, j]
+                # x_bar += sum_{k} Q[k, j] t_5[i, k] -> [i, j]
                 gemm(batch*t, m, n, <real>1, t_5, n, 1, Q, m, 1, x_bar, m, 1)
             if Q_bar is not NULL:
-                # Q_bar += sum_s sum_{l} x[l, j] t_5[l, i] -> [i, j]
+                # Q_bar += sum_s sum_{k} x[k, j] t_5[k, i] -> [i, j]
                 gemm(n, m, batch*t, <real>1, t_5, 1, n, x, m, 1, Q_bar, m, 1)
         if K_bar is not NULL:
-            # K_bar += sum_s sum_{l} x[l, j] t_4[l, i] -> [i, j]
+            # K_bar += sum_s sum_{k} x[k, j] t_4[k, i] -> [i, j]
             gemm(n, m, batch*t, <real>1, t_4, 1, n, x, m, 1, K_bar, m, 1)
 
 
@@ -496,60 +496,60 @@ cdef void self_attention_tangent_backward(
     cdef real* t_19 = workspace + 2*batch*m*t + 5*batch*n*t + 6*batch*t*t + 2*batch*t
     cdef real* t_20 = workspace + 2*batch*n*t
     cdef real* t_21 = workspace + 2*batch*m*t + 6*batch*n*t + 6*batch*t*t + 2*batch*t
-    cdef Py_ssize_t s, i, j, k, j_2
+    cdef Py_ssize_t s, i, j, k_2, j_2
     cdef real largest, candidate, total
-    # Q_x = sum_{j} Q[i, j] x[l, j] -> [l, i]
+    # Q_x = sum_{k} Q[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, Q_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q, 1, m, Q_x, n, 1)
-    # K_x = sum_{j} K[i, j] x[l, j] -> [l, i]
+    # K_x = sum_{k} K[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, K_x)
     gemm(batch*t, n, m, <real>1, x, m, 1, K, 1, m, K_x, n, 1)
-    # t_8 = sum_{j} Q_dot[i, j] x[l, j] -> [l, i]
+    # t_8 = sum_{k} Q_dot[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, t_8)
     gemm(batch*t, n, m, <real>1, x, m, 1, Q_dot, 1, m, t_8, n, 1)
-    # t_8 += sum_{j} Q[i, j] x_dot[l, j] -> [l, i]
+    # t_8 += sum_{k} Q[j, k] x_dot[i, k] -> [i, j]
     gemm(batch*t, n, m, <real>1, x_dot, m, 1, Q, 1, m, t_8, n, 1)
-    # t_9 = sum_{j} K_dot[i, j] x[l, j] -> [l, i]
+    # t_9 = sum_{k} K_dot[j, k] x[i, k] -> [i, j]
     fill(batch*n*t, <real>0, t_9)
     gemm(batch*t, n, m, <real>1, x, m, 1, K_dot, 1, m, t_9, n, 1)
-    # t_9 += sum_{j} K[i, j] x_dot[l, j] -> [l, i]
+    # t_9 += sum_{k} K[j, k] x_dot[i, k] -> [i, j]
     gemm(batch*t, n, m, <real>1, x_dot, m, 1, K, 1, m, t_9, n, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-        # V_x = sum_{j} V[i, j] x[l, j] -> [l, i]
+        # V_x = sum_{k} V[j, k] x[i, k] -> [i, j]
         fill(batch*m*t, <real>0, V_x)
         gemm(batch*t, m, m, <real>1, x, m, 1, V, 1, m, V_x, m, 1)
-        # t_16 = sum_{j} V_dot[i, j] x[l, j] -> [l, i]
+        # t_16 = sum_{k} V_dot[j, k] x[i, k] -> [i, j]
         fill(batch*m*t, <real>0, t_16)
         gemm(batch*t, m, m, <real>1, x, m, 1, V_dot, 1, m, t_16, m, 1)
-        # t_16 += sum_{j} V[i, j] x_dot[l, j] -> [l, i]
+        # t_16 += sum_{k} V[j, k] x_dot[i, k] -> [i, j]
         gemm(batch*t, m, m, <real>1, x_dot, m, 1, V, 1, m, t_16, m, 1)
-    # t_2 = sum_{k} Q_x[j, k] K_x[l, k] -> [j, l]
+    # t_2 = sum_{k} Q_x[i, k] K_x[j, k] -> [i, j]
     fill(batch*t*t, <real>0, t_2)
     for s in range(batch):
         if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, K_x + n*s*t, 1, n, t_2 + s*t*t, t, 1)
-    # t_10 = sum_{k} t_8[j, k] K_x[l, k] -> [j, l]
+    # t_10 = sum_{k} t_8[i, k] K_x[j, k] -> [i, j]
     fill(batch*t*t, <real>0, t_10)
     for s in range(batch):
         if interrupted(s): return
         gemm(t, t, n, <real>1, t_8 + n*s*t, n, 1, K_x + n*s*t, 1, n, t_10 + s*t*t, t, 1)
-    # t_10 += sum_{k} Q_x[j, k] t_9[l, k] -> [j, l]
+    # t_10 += sum_{k} Q_x[i, k] t_9[j, k] -> [i, j]
     for s in range(batch):
         if interrupted(s): return
         gemm(t, t, n, <real>1, Q_x + n*s*t, n, 1, t_9 + n*s*t, 1, n, t_10 + s*t*t, t, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-        # a_bar = sum_{l} V_x[k, l] y_bar[j, l] -> [j, k]
+        # a_bar = sum_{k} V_x[j, k] y_bar[i, k] -> [i, j]
         fill(batch*t*t, <real>0, a_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, t, m, <real>1, y_bar + m*s*t, m, 1, V_x + m*s*t, 1, m, a_bar + s*t*t, t, 1)
-        # a_bar_dot = sum_{l} t_16[k, l] y_bar[j, l] -> [j, k]
+        # a_bar_dot = sum_{k} t_16[j, k] y_bar[i, k] -> [i, j]
         fill(batch*t*t, <real>0, a_bar_dot)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, t, m, <real>1,
                  y_bar + m*s*t, m, 1, t_16 + m*s*t, 1, m, a_bar_dot + s*t*t, t, 1)
-        # a_bar_dot += sum_{l} V_x[k, l] y_bar_dot[j, l] -> [j, k]
+        # a_bar_dot += sum_{k} V_x[j, k] y_bar_dot[i, k] -> [i, j]
         for s in range(batch):
             if interrupted(s): return
             gemm(t, t, m, <real>1,
@@ -560,25 +560,25 @@ cdef void self_attention_tangent_backward(
         for i in range(t):
             for j in range(t):
                 t_3[(s*t + i)*t + j] = 1/sqrt(<real>n)*t_2[(s*t + i)*t + j]
-    # t_4 = 1/sqrt(n) (t_2[j, argmax(t_3)] -> [j])
+    # t_4 = 1/sqrt(n) (t_2[i, argmax(t_3)] -> [i])
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             if interrupted(i): return
-            k = 0
+            k_2 = 0
             for j_2 in range(t):
                 candidate = t_3[(s*t + i)*t + j_2]
                 if j_2 == 0 or candidate > largest or (candidate != candidate and largest == largest):
-                    k, largest = j_2, candidate
-            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k])
-    # t_5 = exp(1/sqrt(n) t_2 - (t_4[j] -> [j, k]))
+                    k_2, largest = j_2, candidate
+            t_4[s*t + i] = anchor(1/sqrt(<real>n)*t_2[(s*t + i)*t + k_2])
+    # t_5 = exp(1/sqrt(n) t_2 - (t_4[i] -> [i, j]))
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             if interrupted(i): return
             for j in range(t):
                 t_5[(s*t + i)*t + j] = exp(difference(t_3[(s*t + i)*t + j], t_4[s*t + i]))
-    # t_6 = sum_{k} t_5[j, k] -> [j]
+    # t_6 = sum_{j} t_5[i, j] -> [i]
     # t_7 = 1 / t_6
     for s in range(batch):
         if interrupted(s): return
@@ -588,19 +588,19 @@ cdef void self_attention_tangent_backward(
                 total += t_5[(s*t + i)*t + j]
             t_6[s*t + i] = total
             t_7[s*t + i] = share(t_6[s*t + i])
-    # a = t_5 (.) (t_7[j] -> [j, k])
+    # a = t_5 (.) (t_7[i] -> [i, j])
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
             for j in range(t):
                 a[(s*t + i)*t + j] = t_5[(s*t + i)*t + j]*t_7[s*t + i]
     if x_bar_dot is not NULL or V_bar_dot is not NULL:
-        # a_y_bar = sum_{j} a[j, k] y_bar[j, l] -> [k, l]
+        # a_y_bar = sum_{k} a[k, i] y_bar[k, j] -> [i, j]
         fill(batch*m*t, <real>0, a_y_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, m, t, <real>1, a + s*t*t, 1, t, y_bar + m*s*t, m, 1, a_y_bar + m*s*t, m, 1)
-    # t_11 = sum_{k} a[j, k] t_10[j, k] -> [j]
+    # t_11 = sum_{j} a[i, j] t_10[i, j] -> [i]
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -609,13 +609,13 @@ cdef void self_attention_tangent_backward(
                 total += a[(s*t + i)*t + j]*t_10[(s*t + i)*t + j]
             t_11[s*t + i] = total
     if x_bar_dot is not NULL or V_bar_dot is not NULL:
-        # t_12 = sum_{j} a[j, k] y_bar_dot[j, l] -> [k, l]
+        # t_12 = sum_{k} a[k, i] y_bar_dot[k, j] -> [i, j]
         fill(batch*m*t, <real>0, t_12)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, m, t, <real>1, a + s*t*t, 1, t, y_bar_dot + m*s*t, m, 1, t_12 + m*s*t, m, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-        # t_13 = sum_{k} (a (.) a_bar)[j, k] -> [j]
+        # t_13 = sum_{j} (a (.) a_bar)[i, j] -> [i]
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
@@ -623,8 +623,8 @@ cdef void self_attention_tangent_backward(
                 for j in range(t):
                     total += a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j]
                 t_13[s*t + i] = total
-    # a_dot = a (.) (1/sqrt(n) t_10 - 1/sqrt(n) (t_11[j] -> [j, k]))
-    # t_14 = 1/sqrt(n) a (.) a_bar - 1/sqrt(n) (a[j, k] t_13[j] -> [j, k])
+    # a_dot = a (.) (1/sqrt(n) t_10 - 1/sqrt(n) (t_11[i] -> [i, j]))
+    # t_14 = 1/sqrt(n) a (.) a_bar - 1/sqrt(n) (a[i, j] t_13[i] -> [i, j])
     for s in range(batch):
         if interrupted(s): return
         for i in range(t):
@@ -633,18 +633,18 @@ cdef void self_attention_tangent_backward(
                 if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
                     t_14[(s*t + i)*t + j] = 1/sqrt(<real>n)*(a[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] - a[(s*t + i)*t + j]*t_13[s*t + i])
     if x_bar_dot is not NULL or V_bar_dot is not NULL:
-        # t_12 += sum_{j} a_dot[j, k] y_bar[j, l] -> [k, l]
+        # t_12 += sum_{k} a_dot[k, i] y_bar[k, j] -> [i, j]
         for s in range(batch):
             if interrupted(s): return
             gemm(t, m, t, <real>1, a_dot + s*t*t, 1, t, y_bar + m*s*t, m, 1, t_12 + m*s*t, m, 1)
     if x_bar_dot is not NULL or K_bar_dot is not NULL:
-        # t_15 = sum_{j} Q_x[j, k] t_14[j, l] -> [l, k]
+        # t_15 = sum_{k} Q_x[k, j] t_14[k, i] -> [i, j]
         fill(batch*n*t, <real>0, t_15)
         for s in range(batch):
             if interrupted(s): return
             gemm(t, n, t, <real>1, t_14 + s*t*t, 1, t, Q_x + n*s*t, n, 1, t_15 + n*s*t, n, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-        # t_17 = sum_{k} (a_dot (.) a_bar + a (.) a_bar_dot)[j, k] -> [j]
+        # t_17 = sum_{j} (a_dot (.) a_bar + a (.) a_bar_dot)[i, j] -> [i]
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
@@ -653,72 +653,72 @@ cdef void self_attention_tangent_backward(
                     total += a_dot[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] + a[(s*t + i)*t + j]*a_bar_dot[(s*t + i)*t + j]
                 t_17[s*t + i] = total
         if x_bar_dot is not NULL or K_bar_dot is not NULL:
-            # t_19 = sum_{j} t_8[j, k] t_14[j, l] -> [l, k]
+            # t_19 = sum_{k} t_8[k, j] t_14[k, i] -> [i, j]
             fill(batch*n*t, <real>0, t_19)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_14 + s*t*t, 1, t, t_8 + n*s*t, n, 1, t_19 + n*s*t, n, 1)
         if x_bar_dot is not NULL or Q_bar_dot is not NULL:
-            # t_20 = sum_{l} K_x[l, k] t_14[j, l] -> [j, k]
+            # t_20 = sum_{k} K_x[k, j] t_14[i, k] -> [i, j]
             fill(batch*n*t, <real>0, t_20)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_14 + s*t*t, t, 1, K_x + n*s*t, n, 1, t_20 + n*s*t, n, 1)
-            # t_21 = sum_{l} t_9[l, k] t_14[j, l] -> [j, k]
+            # t_21 = sum_{k} t_9[k, j] t_14[i, k] -> [i, j]
             fill(batch*n*t, <real>0, t_21)
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_14 + s*t*t, t, 1, t_9 + n*s*t, n, 1, t_21 + n*s*t, n, 1)
             if x_bar_dot is not NULL:
-                # x_bar_dot += sum_{i} V_dot[i, j] a_y_bar[l, i] -> [l, j]
+                # x_bar_dot += sum_{k} V_dot[k, j] a_y_bar[i, k] -> [i, j]
                 gemm(batch*t, m, m, <real>1, a_y_bar, m, 1, V_dot, m, 1, x_bar_dot, m, 1)
     if V_bar_dot is not NULL:
-        # V_bar_dot += sum_s sum_{l} x_dot[l, j] a_y_bar[l, i] -> [i, j]
+        # V_bar_dot += sum_s sum_{k} x_dot[k, j] a_y_bar[k, i] -> [i, j]
         gemm(m, m, batch*t, <real>1, a_y_bar, 1, m, x_dot, m, 1, V_bar_dot, m, 1)
     if x_bar_dot is not NULL or Q_bar_dot is not NULL or K_bar_dot is not NULL:
-        # t_18 = 1/sqrt(n) (a_dot (.) a_bar + a (.) a_bar_dot) - 1/sqrt(n) (a_dot[j, k]
-        #     t_13[j] -> [j, k]) - 1/sqrt(n) (a[j, k] t_17[j] -> [j, k])
+        # t_18 = 1/sqrt(n) (a_dot (.) a_bar + a (.) a_bar_dot) - 1/sqrt(n) (a_dot[i, j]
+        #     t_13[i] -> [i, j]) - 1/sqrt(n) (a[i, j] t_17[i] -> [i, j])
         for s in range(batch):
             if interrupted(s): return
             for i in range(t):
                 for j in range(t):
                     t_18[(s*t + i)*t + j] = 1/sqrt(<real>n)*((a_dot[(s*t + i)*t + j]*a_bar[(s*t + i)*t + j] + a[(s*t + i)*t + j]*a_bar_dot[(s*t + i)*t + j]) - a_dot[(s*t + i)*t + j]*t_13[s*t + i] - a[(s*t + i)*t + j]*t_17[s*t + i])
         if x_bar_dot is not NULL or K_bar_dot is not NULL:
-            # t_19 += sum_{j} Q_x[j, k] t_18[j, l] -> [l, k]
+            # t_19 += sum_{k} Q_x[k, j] t_18[k, i] -> [i, j]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_18 + s*t*t, 1, t, Q_x + n*s*t, n, 1, t_19 + n*s*t, n, 1)
         if x_bar_dot is not NULL or Q_bar_dot is not NULL:
-            # t_21 += sum_{l} K_x[l, k] t_18[j, l] -> [j, k]
+            # t_21 += sum_{k} K_x[k, j] t_18[i, k] -> [i, j]
             for s in range(batch):
                 if interrupted(s): return
                 gemm(t, n, t, <real>1, t_18 + s*t*t, t, 1, K_x + n*s*t, n, 1, t_21 + n*s*t, n, 1)
             if x_bar_dot is not NULL:
-                # x_bar_dot += sum_{i} V[i, j] t_12[l, i] -> [l, j]
+                # x_bar_dot += sum_{k} V[k, j] t_12[i, k] -> [i, j]
                 gemm(batch*t, m, m, <real>1, t_12, m, 1, V, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} K_dot[i, j] t_15[l, i] -> [l, j]
+                # x_bar_dot += sum_{k} K_dot[k, j] t_15[i, k] -> [i, j]
                 gemm(batch*t, m, n, <real>1, t_15, n, 1, K_dot, m, 1, x_bar_dot, m, 1)
-                # x_bar_dot += sum_{i} Q_dot[i, j] t_20[l, i] -> [l, j]
+                # x_bar_dot += sum_{k} Q_dot[k, j] t_20[i, k] -> [i, j]
                 gemm(batch*t, m, n, <real>1, t_20, n, 1, Q_dot, m, 1, x_bar_dot, m, 1)
             if Q_bar_dot is not NULL:
-                # Q_bar_dot += sum_s sum_{l} x_dot[l, j] t_20[l, i] -> [i, j]
+                # Q_bar_dot += sum_s sum_{k} x_dot[k, j] t_20[k, i] -> [i, j]
                 gemm(n, m, batch*t, <real>1, t_20, 1, n, x_dot, m, 1, Q_bar_dot, m, 1)
         if K_bar_dot is not NULL:
-            # K_bar_dot += sum_s sum_{l} x_dot[l, j] t_15[l, i] -> [i, j]
+            # K_bar_dot += sum_s sum_{k} x_dot[k, j] t_15[k, i] -> [i, j]
             gemm(n, m, batch*t, <real>1, t_15, 1, n, x_dot, m, 1, K_bar_dot, m, 1)
     if V_bar_dot is not NULL:
-        # V_bar_dot += sum_s sum_{l} x[l, j] t_12[l, i] -> [i, j]
+        # V_bar_dot += sum_s sum_{k} x[k, j] t_12[k, i] -> [i, j]
         gemm(m, m, batch*t, <real>1, t_12, 1, m, x, m, 1, V_bar_dot, m, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{i} K[i, j] t_19[l, i] -> [l, j]
+        # x_bar_dot += sum_{k} K[k, j] t_19[i, k] -> [i, j]
         gemm(batch*t, m, n, <real>1, t_19, n, 1, K, m, 1, x_bar_dot, m, 1)
-        # x_bar_dot += sum_{i} Q[i, j] t_21[l, i] -> [l, j]
+        # x_bar_dot += sum_{k} Q[k, j] t_21[i, k] -> [i, j]
         gemm(batch*t, m, n, <real>1, t_21, n, 1, Q, m, 1, x_bar_dot, m, 1)
     if Q_bar_dot is not NULL:
-        # Q_bar_dot += sum_s sum_{l} x[l, j] t_21[l, i] -> [i, j]
+        # Q_bar_dot += sum_s sum_{k} x[k, j] t_21[k, i] -> [i, j]
         gemm(n, m, batch*t, <real>1, t_21, 1, n, x, m, 1, Q_bar_dot, m, 1)
     if K_bar_dot is not NULL:
-        # K_bar_dot += sum_s sum_{l} x[l, j] t_19[l, i] -> [i, j]
+        # K_bar_dot += sum_s sum_{k} x[k, j] t_19[k, i] -> [i, j]
         gemm(n, m, batch*t, <real>1, t_19, 1, n, x, m, 1, K_bar_dot, m, 1)
 
 

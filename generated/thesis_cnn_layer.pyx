@@ -2,9 +2,9 @@
 #
 # thesis_cnn_layer(x; W)
 #
-#     z = sum_{j,k,l} W[i, j, k] x[l, j + p, k + q] -> [i, p, q]
+#     z = sum_{j,k,r} W[i, j, k] x[r, j + s, k + t] -> [i, s, t]
 #     a = tanh(z)
-#     thesis_cnn_layer(x; W) = a[i, argmax1(a) + 2*j, argmax2(a) + 2*l] -> [i, j, l]
+#     thesis_cnn_layer(x; W) = a[i, argmax1(a) + 2*j, argmax2(a) + 2*r] -> [i, j, r]
 #
 # x in R(c, n, l), state
 # W in R(o, p, q), parameter
@@ -60,7 +60,7 @@ cdef void thesis_cnn_layer_forward(
     cdef Py_ssize_t s, i, j, k, l_2, p_2, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
-    # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
+    # windows_x = sum_{i} x[i, j + k, l_2 + p_2] -> [j, l_2, k, p_2]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
         if interrupted(s): return
@@ -73,7 +73,7 @@ cdef void thesis_cnn_layer_forward(
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    # z = sum_{l_2,p_2} W[i, l_2, p_2] windows_x[l_2, p_2, j, k] -> [i, j, k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
         if interrupted(s): return
@@ -91,7 +91,7 @@ cdef void thesis_cnn_layer_forward(
                     a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
                     if saved is not NULL:
                         saved_tanh_d1_z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-    # y = a[j, argmax1(a) + 2*k, argmax2(a) + 2*p] -> [j, k, p]
+    # y = a[i, argmax1(a) + 2*j, argmax2(a) + 2*k] -> [i, j, k]
     # saved_argmax1_a = argmax1(a)
     # saved_argmax2_a = argmax2(a)
     for s in range(batch):
@@ -154,7 +154,7 @@ cdef void thesis_cnn_layer_tangent(
     cdef Py_ssize_t s, i, j, k, l_2, p_2, k_2, k_3
     cdef Py_ssize_t j_2, j_3
     cdef real largest, candidate
-    # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
+    # windows_x = sum_{i} x[i, j + k, l_2 + p_2] -> [j, l_2, k, p_2]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
         if interrupted(s): return
@@ -167,7 +167,7 @@ cdef void thesis_cnn_layer_tangent(
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # windows_x_dot = sum_{j} x_dot[j, k + l, p + q] -> [k, p, l, q]
+    # windows_x_dot = sum_{i} x_dot[i, j + k, l_2 + p_2] -> [j, l_2, k, p_2]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -180,19 +180,19 @@ cdef void thesis_cnn_layer_tangent(
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x_dot[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    # z = sum_{l_2,p_2} W[i, l_2, p_2] windows_x[l_2, p_2, j, k] -> [i, j, k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z_dot = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    # z_dot = sum_{l_2,p_2} W_dot[i, l_2, p_2] windows_x[l_2, p_2, j, k] -> [i, j, k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_dot)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
+    # z_dot += sum_{l_2,p_2} W[i, l_2, p_2] windows_x_dot[l_2, p_2, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
@@ -208,7 +208,7 @@ cdef void thesis_cnn_layer_tangent(
                 for k in range(l - q + 1):
                     a_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh_d1(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])*z_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
                     a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-    # y_dot = a_dot[j, argmax1(a) + 2*k, argmax2(a) + 2*p] -> [j, k, p]
+    # y_dot = a_dot[i, argmax1(a) + 2*j, argmax2(a) + 2*k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         for i in range(o):
@@ -269,7 +269,7 @@ cdef void thesis_cnn_layer_backward(
     cdef real* W_z_bar = workspace + 2*batch*(l - q + 1)*(n - p + 1)*o + batch*(l - q + 1)*(n - p + 1)*p*q
     cdef real* windows_x = workspace + batch*(l - q + 1)*(n - p + 1)*o
     cdef Py_ssize_t s, i, j, k, k_2, k_3, l_2, p_2
-    # a_bar = sum_{k,p} y_bar[j, k, p] -> [j, 2*k + saved_argmax1_a, 2*p +
+    # a_bar = sum_{j,k} y_bar[i, j, k] -> [i, 2*j + saved_argmax1_a, 2*k +
     #     saved_argmax2_a]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
@@ -282,7 +282,7 @@ cdef void thesis_cnn_layer_backward(
                     k_3 = checked_index(&saved_argmax2_a[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k], 2)
                     a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k]
     if W_bar is not NULL:
-        # windows_x = sum_{j} x[j, k + l, p + q] -> [l, q, k, p]
+        # windows_x = sum_{i} x[i, j + k, l_2 + p_2] -> [k, p_2, j, l_2]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
         for s in range(batch):
             if interrupted(s): return
@@ -304,20 +304,21 @@ cdef void thesis_cnn_layer_backward(
                 for k in range(l - q + 1):
                     z_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = saved_tanh_d1_z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]*a_bar[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
     if x_bar is not NULL:
-        # W_z_bar = sum_{i} W[i, j, k] z_bar[i, p, q] -> [j, k, p, q]
+        # W_z_bar = sum_{p_2} W[p_2, i, j] z_bar[p_2, k, l_2] -> [i, j, k, l_2]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_z_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
                  W, 1, p*q, z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_z_bar + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{p,q} windows_x[p, q, j, k] z_bar[i, p, q] -> [i, j, k]
+        # W_bar += sum_s sum_{l_2,p_2} windows_x[l_2, p_2, j, k] z_bar[i, l_2, p_2] -> [i, j,
+        #     k]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
                  z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar, p*q, 1)
     if x_bar is not NULL:
-        # x_bar += sum_{j,k,l,p} W_z_bar[j, k, l, p] -> [q, j + l, k + p]
+        # x_bar += sum_{i,j,k,l_2} W_z_bar[i, j, k, l_2] -> [p_2, i + k, j + l_2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(p):
@@ -386,7 +387,7 @@ cdef void thesis_cnn_layer_tangent_backward(
     cdef Py_ssize_t s, i, j, k, l_2, p_2, k_2, k_3
     cdef Py_ssize_t j_2, j_3, k_4, k_5, j_4, j_5
     cdef real largest, candidate, tanh_d1_z
-    # windows_x = sum_{j} x[j, k + l, p + q] -> [k, p, l, q]
+    # windows_x = sum_{i} x[i, j + k, l_2 + p_2] -> [j, l_2, k, p_2]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x)
     for s in range(batch):
         if interrupted(s): return
@@ -399,7 +400,7 @@ cdef void thesis_cnn_layer_tangent_backward(
                     for l_2 in range(q):
                         for p_2 in range(l - q + 1):
                             windows_x[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # windows_x_dot = sum_{j} x_dot[j, k + l, p + q] -> [k, p, l, q]
+    # windows_x_dot = sum_{i} x_dot[i, j + k, l_2 + p_2] -> [j, l_2, k, p_2]
     fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -413,7 +414,7 @@ cdef void thesis_cnn_layer_tangent_backward(
                         for p_2 in range(l - q + 1):
                             windows_x_dot[(((s*p + j)*q + l_2)*(n - p + 1) + k)*(l - q + 1) + p_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
     if W_bar_dot is not NULL:
-        # windows_x_dot_2 = sum_{j} x_dot[j, k + l, p + q] -> [l, q, k, p]
+        # windows_x_dot_2 = sum_{i} x_dot[i, j + k, l_2 + p_2] -> [k, p_2, j, l_2]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_dot_2)
         for s in range(batch):
             if interrupted(s): return
@@ -426,7 +427,7 @@ cdef void thesis_cnn_layer_tangent_backward(
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x_dot_2[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x_dot[((s*c + i)*n + j + k)*l + l_2 + p_2]
-        # windows_x_2 = sum_{j} x[j, k + l, p + q] -> [l, q, k, p]
+        # windows_x_2 = sum_{i} x[i, j + k, l_2 + p_2] -> [k, p_2, j, l_2]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, windows_x_2)
         for s in range(batch):
             if interrupted(s): return
@@ -439,19 +440,19 @@ cdef void thesis_cnn_layer_tangent_backward(
                         for l_2 in range(q):
                             for p_2 in range(l - q + 1):
                                 windows_x_2[(((s*(n - p + 1) + k)*(l - q + 1) + p_2)*p + j)*q + l_2] += x[((s*c + i)*n + j + k)*l + l_2 + p_2]
-    # z = sum_{j,k} W[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    # z = sum_{l_2,p_2} W[i, l_2, p_2] windows_x[l_2, p_2, j, k] -> [i, j, k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z_dot = sum_{j,k} W_dot[i, j, k] windows_x[j, k, p, q] -> [i, p, q]
+    # z_dot = sum_{l_2,p_2} W_dot[i, l_2, p_2] windows_x[l_2, p_2, j, k] -> [i, j, k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, z_dot)
     for s in range(batch):
         if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
              W_dot, p*q, 1, windows_x + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1, z_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1)
-    # z_dot += sum_{j,k} W[i, j, k] windows_x_dot[j, k, p, q] -> [i, p, q]
+    # z_dot += sum_{l_2,p_2} W[i, l_2, p_2] windows_x_dot[l_2, p_2, j, k] -> [i, j, k]
     for s in range(batch):
         if interrupted(s): return
         gemm(o, (l - q + 1)*(n - p + 1), p*q, <real>1,
@@ -465,7 +466,7 @@ cdef void thesis_cnn_layer_tangent_backward(
                 if interrupted(j): return
                 for k in range(l - q + 1):
                     a[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k] = tanh(z[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k])
-    # a_bar = sum_{k,p} y_bar[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
+    # a_bar = sum_{j,k} y_bar[i, j, k] -> [i, argmax1(a) + 2*j, argmax2(a) + 2*k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar)
     for s in range(batch):
         if interrupted(s): return
@@ -482,7 +483,7 @@ cdef void thesis_cnn_layer_tangent_backward(
                             if j_2 == j_3 == 0 or candidate > largest or (candidate != candidate and largest == largest):
                                 k_2, k_3, largest = j_2, j_3, candidate
                     a_bar[((s*o + i)*(n - p + 1) + 2*j + k_2)*(l - q + 1) + 2*k + k_3] += y_bar[((s*o + i)*floordiv(n - p + 1, 2) + j)*floordiv(l - q + 1, 2) + k]
-    # a_bar_dot = sum_{k,p} y_bar_dot[j, k, p] -> [j, argmax1(a) + 2*k, argmax2(a) + 2*p]
+    # a_bar_dot = sum_{j,k} y_bar_dot[i, j, k] -> [i, argmax1(a) + 2*j, argmax2(a) + 2*k]
     fill(batch*(l - q + 1)*(n - p + 1)*o, <real>0, a_bar_dot)
     for s in range(batch):
         if interrupted(s): return
@@ -515,31 +516,33 @@ cdef void thesis_cnn_layer_tangent_backward(
                         + tanh_d1_z*a_bar_dot[((s*o + i)*(n - p + 1) + j)*(l - q + 1) + k]
                     )
     if x_bar_dot is not NULL:
-        # W_dot_z_bar = sum_{i} W_dot[i, j, k] z_bar[i, p, q] -> [j, k, p, q]
+        # W_dot_z_bar = sum_{p_2} W_dot[p_2, i, j] z_bar[p_2, k, l_2] -> [i, j, k, l_2]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_dot_z_bar)
         for s in range(batch):
             if interrupted(s): return
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
                  W_dot, 1, p*q, z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_dot_z_bar + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
-        # W_z_bar_dot = sum_{i} W[i, j, k] z_bar_dot[i, p, q] -> [j, k, p, q]
+        # W_z_bar_dot = sum_{p_2} W[p_2, i, j] z_bar_dot[p_2, k, l_2] -> [i, j, k, l_2]
         fill(batch*(l - q + 1)*(n - p + 1)*p*q, <real>0, W_z_bar_dot)
         for s in range(batch):
             if interrupted(s): return
             gemm(p*q, (l - q + 1)*(n - p + 1), o, <real>1,
                  W, 1, p*q, z_bar_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, W_z_bar_dot + (l - q + 1)*(n - p + 1)*p*q*s, (l - q + 1)*(n - p + 1), 1)
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{p,q} windows_x_dot_2[p, q, j, k] z_bar[i, p, q] -> [i, j, k]
+        # W_bar_dot += sum_s sum_{l_2,p_2} windows_x_dot_2[l_2, p_2, j, k] z_bar[i, l_2, p_2]
+        #     -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
                  z_bar + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_dot_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
-        # W_bar_dot += sum_s sum_{p,q} windows_x_2[p, q, j, k] z_bar_dot[i, p, q] -> [i, j, k]
+        # W_bar_dot += sum_s sum_{l_2,p_2} windows_x_2[l_2, p_2, j, k] z_bar_dot[i, l_2, p_2]
+        #     -> [i, j, k]
         for s in range(batch):
             if interrupted(s): return
             gemm(o, p*q, (l - q + 1)*(n - p + 1), <real>1,
                  z_bar_dot + (l - q + 1)*(n - p + 1)*o*s, (l - q + 1)*(n - p + 1), 1, windows_x_2 + (l - q + 1)*(n - p + 1)*p*q*s, p*q, 1, W_bar_dot, p*q, 1)
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{j,k,l,p} W_dot_z_bar[j, k, l, p] -> [q, j + l, k + p]
+        # x_bar_dot += sum_{i,j,k,l_2} W_dot_z_bar[i, j, k, l_2] -> [p_2, i + k, j + l_2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(p):
@@ -551,7 +554,7 @@ cdef void thesis_cnn_layer_tangent_backward(
                         for l_2 in range(l - q + 1):
                             for p_2 in range(c):
                                 x_bar_dot[((s*c + p_2)*n + i + k)*l + j + l_2] += W_dot_z_bar[(((s*p + i)*q + j)*(n - p + 1) + k)*(l - q + 1) + l_2]
-        # x_bar_dot += sum_{j,k,l,p} W_z_bar_dot[j, k, l, p] -> [q, j + l, k + p]
+        # x_bar_dot += sum_{i,j,k,l_2} W_z_bar_dot[i, j, k, l_2] -> [p_2, i + k, j + l_2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(p):

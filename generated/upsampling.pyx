@@ -2,7 +2,7 @@
 #
 # upsampling(x; W)
 #
-#     upsampling(x; W) = sum_{i,k,l,p,q,r} W[i, j, k, l] x[i, p, q] -> [j, k + 2*p, l + 2*q]
+#     upsampling(x; W) = sum_{i,k,p,q,r,s} W[i, j, k, p] x[i, q, r] -> [j, k + 2*q, p + 2*r]
 #
 # x in R(c, n, l), state
 # W in R(c, o, 2, 2), parameter
@@ -31,7 +31,7 @@ cdef void upsampling_forward(
     # 8*(batch*c*l*n + 4*batch*l*n*o + 4*c*o) bytes of arguments, results and saved values
     #     in float64
     cdef Py_ssize_t i, j, k, l_2, s, p, q, r
-    # y = sum_{i,k,l,q,r,s} W[i, j, k, l] x[i, q, r] -> [j, k + 2*q, l + 2*r]
+    # y = sum_{i,k,l_2,p,q,r} W[i, j, k, l_2] x[i, p, q] -> [j, k + 2*p, l_2 + 2*q]
     fill(4*batch*l*n*o, <real>0, y)
     for i in range(c):
         if interrupted(i): return
@@ -77,7 +77,8 @@ cdef void upsampling_tangent(
     # 16*(batch*c*l*n + 2*batch*l*n*o + 4*c*o) bytes of arguments, results and saved
     #     values in float64
     cdef Py_ssize_t i, j, k, l_2, s, p, q, r
-    # y_dot = sum_{i,k,l,q,r,s} W_dot[i, j, k, l] x[i, q, r] -> [j, k + 2*q, l + 2*r]
+    # y_dot = sum_{i,k,l_2,p,q,r} W_dot[i, j, k, l_2] x[i, p, q] -> [j, k + 2*p, l_2 +
+    #     2*q]
     fill(4*batch*l*n*o, <real>0, y_dot)
     for i in range(c):
         if interrupted(i): return
@@ -92,7 +93,8 @@ cdef void upsampling_tangent(
                             for q in range(l):
                                 for r in range(1):
                                     y_dot[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q] += W_dot[((i*o + j)*2 + k)*2 + l_2]*x[((s*c + i)*n + p)*l + q]
-    # y_dot += sum_{i,k,l,q,r,s} W[i, j, k, l] x_dot[i, q, r] -> [j, k + 2*q, l + 2*r]
+    # y_dot += sum_{i,k,l_2,p,q,r} W[i, j, k, l_2] x_dot[i, p, q] -> [j, k + 2*p, l_2 +
+    #     2*q]
     for i in range(c):
         if interrupted(i): return
         for j in range(o):
@@ -142,7 +144,7 @@ cdef void upsampling_backward(
     cdef Py_ssize_t i, j, k, l_2, s, p, q, r
     cdef real total
     if x_bar is not NULL:
-        # x_bar += sum_{j,k,l,s} W[i, j, k, l] y_bar[j, k + 2*q, l + 2*r] -> [i, q, r]
+        # x_bar += sum_{j,k,l_2,r} W[i, j, k, l_2] y_bar[j, k + 2*p, l_2 + 2*q] -> [i, p, q]
         for i in range(c):
             if interrupted(i): return
             for j in range(o):
@@ -159,7 +161,7 @@ cdef void upsampling_backward(
                                         total += W[((i*o + j)*2 + k)*2 + l_2]*y_bar[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q]
                                     x_bar[((s*c + i)*n + p)*l + q] += total
     if W_bar is not NULL:
-        # W_bar += sum_s sum_{q,r,s} y_bar[j, k + 2*q, l + 2*r] x[i, q, r] -> [i, j, k, l]
+        # W_bar += sum_s sum_{k,p,r} y_bar[i, j + 2*k, l_2 + 2*p] x[q, k, p] -> [q, i, j, l_2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(o):
@@ -213,7 +215,8 @@ cdef void upsampling_tangent_backward(
     cdef Py_ssize_t i, j, k, l_2, s, p, q, r
     cdef real total
     if x_bar_dot is not NULL:
-        # x_bar_dot += sum_{j,k,l,s} W_dot[i, j, k, l] y_bar[j, k + 2*q, l + 2*r] -> [i, q, r]
+        # x_bar_dot += sum_{j,k,l_2,r} W_dot[i, j, k, l_2] y_bar[j, k + 2*p, l_2 + 2*q] -> [i,
+        #     p, q]
         for i in range(c):
             if interrupted(i): return
             for j in range(o):
@@ -229,7 +232,8 @@ cdef void upsampling_tangent_backward(
                                     for r in range(1):
                                         total += W_dot[((i*o + j)*2 + k)*2 + l_2]*y_bar[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q]
                                     x_bar_dot[((s*c + i)*n + p)*l + q] += total
-        # x_bar_dot += sum_{j,k,l,s} W[i, j, k, l] y_bar_dot[j, k + 2*q, l + 2*r] -> [i, q, r]
+        # x_bar_dot += sum_{j,k,l_2,r} W[i, j, k, l_2] y_bar_dot[j, k + 2*p, l_2 + 2*q] -> [i,
+        #     p, q]
         for i in range(c):
             if interrupted(i): return
             for j in range(o):
@@ -246,8 +250,8 @@ cdef void upsampling_tangent_backward(
                                         total += W[((i*o + j)*2 + k)*2 + l_2]*y_bar_dot[((s*o + j)*2*n + k + 2*p)*2*l + l_2 + 2*q]
                                     x_bar_dot[((s*c + i)*n + p)*l + q] += total
     if W_bar_dot is not NULL:
-        # W_bar_dot += sum_s sum_{q,r,s} y_bar_dot[j, k + 2*q, l + 2*r] x[i, q, r] -> [i, j,
-        #     k, l]
+        # W_bar_dot += sum_s sum_{k,p,r} y_bar_dot[i, j + 2*k, l_2 + 2*p] x[q, k, p] -> [q, i,
+        #     j, l_2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(o):
@@ -263,8 +267,8 @@ cdef void upsampling_tangent_backward(
                                     for r in range(1):
                                         total += y_bar_dot[((s*o + i)*2*n + j + 2*k)*2*l + l_2 + 2*p]*x[((s*c + q)*n + k)*l + p]
                                     W_bar_dot[((q*o + i)*2 + j)*2 + l_2] += total
-        # W_bar_dot += sum_s sum_{q,r,s} y_bar[j, k + 2*q, l + 2*r] x_dot[i, q, r] -> [i, j,
-        #     k, l]
+        # W_bar_dot += sum_s sum_{k,p,r} y_bar[i, j + 2*k, l_2 + 2*p] x_dot[q, k, p] -> [q, i,
+        #     j, l_2]
         for s in range(batch):
             if interrupted(s): return
             for i in range(o):

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from functools import cache, cached_property
 
-from derive.kernels.printing.emit import Emitted, emit
+from derive.kernels.printing.cython.emit import Emitted, emit
 from derive.models.layers import Layer
 from derive.writing.documents.document import Document, derivation
 

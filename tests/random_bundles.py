@@ -20,7 +20,7 @@ from random_trials import BATCH_SIZE, Trial, failure
 
 from derive.kernels.compiling.compile import CompileError, compile_modules
 from derive.kernels.compiling.modules import Module
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.language.reference import flat_arrays, values_of
 from derive.language.walk import topological
 from derive.tools.build import build_runtime, load_kernels

@@ -8,7 +8,7 @@ from test_loading import FILE
 
 from derive import R, dims, layer
 from derive.kernels.compiling.modules import EXTENSION
-from derive.kernels.printing.emit import HEADER
+from derive.kernels.printing.cython.emit import HEADER
 from derive.language.names import UnusableName
 from derive.tools import build as subject
 from derive.tools.build import (

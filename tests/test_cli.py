@@ -14,7 +14,7 @@ from test_loading import FILE
 from derive import library
 from derive.evidence.checks.check import check, proof_findings
 from derive.evidence.checks.findings import MEANINGS
-from derive.kernels.printing.emit import HEADER
+from derive.kernels.printing.cython.emit import HEADER
 from derive.tools import build, edge_modules
 from derive.tools.build import texts, write_texts
 from derive.tools.cli import command as subject

@@ -33,7 +33,7 @@ from derive.kernels.compiling.modules import Module
 from derive.kernels.interpreting.interpret import Interpreted
 from derive.kernels.lowering.kernel import Kernel
 from derive.kernels.lowering.lower import lower
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.kernels.statements.loops import (
     Call,
     Commented,

@@ -37,7 +37,7 @@ from derive import (
 )
 from derive.calculus.lift import lift
 from derive.calculus.maps import substituted, variables_of
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.language.expressions import Node, constant, elementwise, held, is_zero, zero
 from derive.language.reference import values_of
 from derive.language.scalars.shipped import shipped

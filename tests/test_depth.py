@@ -32,7 +32,7 @@ from derive.evidence.proofs.components import to_sympy
 from derive.evidence.proofs.proof import Undecided, prove
 from derive.kernels.interpreting.interpret import Interpreted
 from derive.kernels.lowering.lower import lower
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.kernels.statements.instances import instances
 from derive.kernels.statements.loops import Let
 from derive.language.abbreviations import DEPTH, LENGTH, abbreviated

@@ -28,7 +28,7 @@ from derive import (
     tanh,
     variable,
 )
-from derive.kernels.printing.emit import HEADER, emit
+from derive.kernels.printing.cython.emit import HEADER, emit
 from derive.language.names import RESERVED
 from derive.models.layers import Layer
 
@@ -255,7 +255,7 @@ sys.path.insert(0, {tests!r})
 from derive import library
 {before}
 from declared import LAYERS
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 chosen = list((LAYERS | dict(library.layers())).values())
 made = {{}}
 for layer_ in {order}(chosen):

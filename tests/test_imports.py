@@ -22,7 +22,8 @@ ORDER = (
     *("runtime", "language.scalars", "language", "calculus"),
     *("vocabulary", "vocabulary.rewriting", "models", "library", "training", "recurrence"),
     *("kernels.compiling", "kernels.statements", "kernels.optimise"),
-    *("kernels.lowering", "kernels.sequences", "kernels.printing", "kernels.interpreting"),
+    *("kernels.lowering", "kernels.sequences", "kernels.printing", "kernels.printing.cython"),
+    *("kernels.printing.c", "kernels.interpreting"),
     *("evidence.proofs", "evidence.checks"),
     *("writing.typesetting", "writing.layers", "writing.sequences", "writing.theorems"),
     *("writing.documents", "writing", "tools", "tools.cli"),
@@ -182,5 +183,5 @@ def test_no_layer_is_known_by_name(module: str) -> None:
 
 def test_no_template_knows_a_layer() -> None:
     names = set(library.layers()) - set(HOMONYMS)
-    for path in (ROOT.parent / "templates").glob("*.j2"):
+    for path in (ROOT.parent / "templates").rglob("*.j2"):
         assert not names & set(re.findall(r"\w+", path.read_text())), path

@@ -117,7 +117,8 @@ def test_the_wheel_has_every_kernel_compiled_and_every_source(wheel, tree):
         for suffix in (".pyx", ".pxd", ".h"):
             texts = {f"{package}/{path.name}" for path in (tree / source).glob(f"*{suffix}")}
             assert texts <= set(names)
-    frames = {f"derive/templates/{path.name}" for path in (tree / "templates").glob("*.j2")}
+    templates = (tree / "templates").rglob("*.j2")
+    frames = {f"derive/templates/{path.relative_to(tree / 'templates')}" for path in templates}
     assert frames and frames | {"derive/py.typed", "derive/runtime/edge.pyi"} <= set(names)
 
 

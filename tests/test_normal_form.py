@@ -39,7 +39,7 @@ from derive import (
 )
 from derive.calculus.maps import BilinearMap
 from derive.evidence.proofs.equality import DIFFERS, ONE_FORM, OTHER_SPACES, PROVED, UNDECIDED
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.language.expressions import (
     Gradient,
     held,

@@ -8,8 +8,9 @@ import sympy
 from conftest import QUICK, built
 
 from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, total_sum, variable
+from derive.kernels.printing.cython.target import CYTHON
+from derive.kernels.printing.scalars import literal
 from derive.language.expressions import coefficient, linear_combination
-from derive.language.scalars.cython_text import literal
 from derive.language.scalars.operations import OperationError, operation
 from derive.language.text import Writer
 from derive.tools.build import load_kernels, texts
@@ -83,7 +84,7 @@ def test_numbers_anywhere_in_a_formula(kernels, dtype):
     ids=str,
 )
 def test_a_literal_is_the_nearest_float(number):
-    text = literal(number)
+    text = literal(number, CYTHON)
     assert "." in text or "e" in text  # a floating-point literal, no whole number of C
     value = eval(text.removeprefix("<real>"))
     exact = (
@@ -99,7 +100,7 @@ def test_a_number_beyond_floating_point_is_refused():
         Layer.of("f", state={"x": R(n)}, output=lambda x: x * sympy.Integer(10) ** 400)
     with pytest.raises(OperationError, match=r"f: a number of 401 digits is beyond"):
         operation("f", lambda t: t * sympy.Integer(10) ** 400)
-    assert literal(sympy.Integer(10) ** 400) == "<real>INFINITY"
+    assert literal(sympy.Integer(10) ** 400, CYTHON) == "<real>INFINITY"
 
 
 DECIMALS = {

@@ -11,8 +11,9 @@ import sympy
 from derive.evidence.checks.accuracy import exactly, spacing
 from derive.kernels.compiling.compile import compile_modules
 from derive.kernels.compiling.modules import Module
+from derive.kernels.printing.cython.target import CYTHON
+from derive.kernels.printing.scalars import function_body
 from derive.language.scalars.algebras import Arrays, Multiprecision
-from derive.language.scalars.cython_text import cython_body
 from derive.language.scalars.fold import evaluate
 from derive.language.scalars.operations import Operation, OperationError, operation
 from derive.language.scalars.scalars import FUNCTIONS
@@ -188,7 +189,7 @@ ADDRESSES = "size_t x, size_t y, size_t z"  # of at most three arguments
 
 def emitted(psi: Operation) -> str:
     """psi on one number, and over arrays at addresses."""
-    lets, result = cython_body(psi.stable, psi.arguments)
+    lets, result = function_body(psi.stable, psi.arguments, CYTHON)
     names = [x.name for x in psi.arguments]
     head = ", ".join(f"real {x}" for x in names)
     at = ", ".join(f"(<real*>{x})[i]" for x in "xyz"[: len(names)])

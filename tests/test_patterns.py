@@ -12,7 +12,8 @@ from derive import R, dims, elementwise_function, form, indices, tanh, variable
 from derive.calculus.calculus import tangent
 from derive.language.expressions import Contraction, argmax, contraction, is_zero
 from derive.language.forms import LATEST, Called, make_form
-from derive.language.patterns import pattern
+from derive.language.notation import Notation
+from derive.language.patterns import PATTERNS, Pattern, for_every_pattern, pattern
 from derive.language.reference import values_of
 from derive.language.scalars.shipped import shipped
 from derive.language.spaces import Indices
@@ -290,3 +291,24 @@ def test_a_function_of_the_users_is_not_taken_for_one_of_that_name(name) -> None
     assert Writer({}).formula(node) == f"{name}({shown})"
     command = latex_writer({})(node)
     assert command.startswith(rf"\operatorname{{{name}}}(".replace("_", r"\_"))
+
+
+# --- every pattern has its notation and its law
+
+
+def test_a_pattern_without_a_law_is_an_error_in_words_where_the_table_is_declared():
+    table = dict.fromkeys(PATTERNS, "a law")
+    assert for_every_pattern("laws", table) == table
+    for name in PATTERNS:
+        less = {other: law for other, law in table.items() if other != name}
+        with pytest.raises(ValueError, match=rf"^laws: one entry .* add \['{name}'\]"):
+            for_every_pattern("laws", less)
+    with pytest.raises(ValueError, match=r"take out \['hadamart'\]"):
+        for_every_pattern("laws", {**table, "hadamart": "a law"})
+
+
+def test_a_pattern_is_one_of_those_that_a_notation_writes():
+    for name in PATTERNS:
+        assert callable(getattr(Notation, name))
+    with pytest.raises(ValueError, match="'hadamart' is no pattern"):
+        Pattern("hadamart", (x, y))

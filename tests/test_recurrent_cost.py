@@ -10,7 +10,7 @@ from kernels import unequal
 from test_cost import performed
 
 from derive import library, recurrent
-from derive.kernels.printing.emit import emit
+from derive.kernels.printing.cython.emit import emit
 from derive.kernels.sequences.recurrent_cost import (
     BLOCK,
     bptt_cost,

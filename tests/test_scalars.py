@@ -9,8 +9,9 @@ import sympy
 from sympy import Eq, Ne, Piecewise, Rational
 from sympy.codegen.cfunctions import expm1, log1p
 
+from derive.kernels.printing.cython.target import CYTHON
+from derive.kernels.printing.scalars import ScalarText, Text, function_body
 from derive.language.scalars.algebras import Arrays, Multiprecision
-from derive.language.scalars.cython_text import Cython, Text, cython_body
 from derive.language.scalars.fold import evaluate
 from derive.language.scalars.normal import normal_cdf, normal_gelu
 from derive.language.scalars.scalars import ScalarError
@@ -180,21 +181,21 @@ TEXTS = [
 
 @pytest.mark.parametrize(("expression", "text"), TEXTS, ids=[text for _, text in TEXTS])
 def test_text(expression, text):
-    assert evaluate(expression, {a: "a", b: "b", t: "t"}, Cython()) == text
+    assert evaluate(expression, {a: "a", b: "b", t: "t"}, ScalarText(CYTHON)) == text
 
 
 def test_a_given_text_of_a_sum_is_put_in_parentheses():
-    assert evaluate(2 * t, {t: Text("x + 1", 1)}, Cython()) == "2*(x + 1)"
+    assert evaluate(2 * t, {t: Text("x + 1", 1)}, ScalarText(CYTHON)) == "2*(x + 1)"
 
 
 def test_common_subexpressions_have_names_that_no_argument_has():
     e = sympy.symbols("e", real=True)
     body = sympy.exp(-e) / (1 + sympy.exp(-e)) ** 2
-    assert cython_body(body, [e]) == ([("r", "exp(-e)"), ("s", "1 + r")], "r/(s*s)")
+    assert function_body(body, [e], CYTHON) == ([("r", "exp(-e)"), ("s", "1 + r")], "r/(s*s)")
 
 
 def test_a_constant_body_has_a_typed_text():
-    assert cython_body(sympy.Integer(2), [t]) == ([], "<real>2")
+    assert function_body(sympy.Integer(2), [t], CYTHON) == ([], "<real>2")
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,26 @@
 import operator
 import random
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import sympy
 from sympy import floor
 
-from derive.kernels.printing.source import (
-    broken,
-    entry,
-    flat,
-    function,
-    inside,
-    integer,
-    real_number,
-    scalar,
-)
+from derive.kernels.printing import places, source
+from derive.kernels.printing.cython.target import CYTHON
+from derive.kernels.printing.functions import function
 from derive.kernels.statements.scalars import Apply, Buffer, Inside, Load, Local, Number, Sum, Times
 from derive.language.scalars.shipped import exp, sigmoid, tanh
 
+integer, entry, flat, inside, real_number, scalar, broken = (
+    partial(printed, to=CYTHON)
+    for printed in (
+        *(places.integer, places.entry, places.flat, places.inside),
+        *(source.real_number, source.scalar, source.broken),
+    )
+)
 n, m, k = sympy.symbols("n m k", integer=True, positive=True)
 i, j, s = sympy.symbols("i j s", integer=True, nonnegative=True)
 VALUES = {"n": 5, "m": 3, "k": 7, "i": 2, "j": 1, "s": 4}
@@ -179,8 +180,8 @@ def test_a_guard_is_a_condition_of_c():
 
 
 def test_an_operation_is_a_function_or_one_of_the_runtimes():
-    assert function(tanh) is None and function(exp) is None
-    made_ = function(sigmoid)
+    assert function(tanh, CYTHON) is None and function(exp, CYTHON) is None
+    made_ = function(sigmoid, CYTHON)
     assert made_.name == "sigmoid" and made_.arguments == ("t",)
     lets = {}
     for name, text in made_.lets:

@@ -7,7 +7,7 @@ expressions; `w(x, TIGHT)` is x as text, in parentheses where it would not hold 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import sympy
@@ -29,6 +29,9 @@ SUM, QUOTIENT, DOT, PRODUCT, APPLIED, HADAMARD, ATOM = range(7)  # how tightly a
 Written = tuple[str, int]
 """A text, and how tightly it is bound."""
 
+Letters = Callable[[Contraction], Mapping[sympy.Symbol, str]]
+"""The letters of the indices that run in a form."""
+
 Allowed = frozenset[int]
 ANY: Allowed = frozenset(range(7))
 """What stands without parentheses: anything, a quotient or product, a product, nothing loose."""
@@ -36,10 +39,13 @@ QUOTIENTS, PRODUCTS, TIGHT = ANY - {SUM}, ANY - {SUM, QUOTIENT}, frozenset({ATOM
 
 
 class Writes(Protocol):
-    """What a notation is given: names of expressions, and the writing of parts."""
+    """What a notation is given: names of expressions, letters, and the writing of parts."""
 
     names: Mapping[Node, str]
     family: sympy.Symbol | None
+
+    @property
+    def letters(self) -> Letters: ...
 
     def __call__(self, node: Node, allowed: Allowed = ANY) -> str: ...
 

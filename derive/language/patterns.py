@@ -7,9 +7,10 @@ list of different indices, each running over all of its axis; a slice has a numb
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import sympy
 
@@ -31,14 +32,37 @@ from .spaces import Real, Space
 from .walk import rebuild
 
 ARITHMETIC = (shipped.difference, shipped.weighed, shipped.anchor)  # except at infinities
+T = TypeVar("T")
+
+PATTERNS = (
+    *("hadamard", "scalars", "inner", "scaled", "image", "transposed_image", "outer", "matrices"),
+    *("same", "total", "constantly", "transposed", "slice_", "embedded"),
+    *("of_ones", "outer_of_ones", "largest", "entry", "unit"),
+)
+"""The names of all patterns: each has a method in `Notation` and a law of its adjoint."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A method of `Notation`, and what it is given."""
+    """A method of `Notation`, and what it is given; ValueError for a name not in PATTERNS."""
 
     name: str
     arguments: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if self.name not in PATTERNS:
+            raise ValueError(f"{self.name!r} is no pattern of linear algebra: add it to PATTERNS")
+
+
+def for_every_pattern(what: str, table: Mapping[str, T]) -> Mapping[str, T]:
+    """The table; raises ValueError where a pattern has no entry in it, or an entry no pattern."""
+    missing, unknown = set(PATTERNS) - set(table), set(table) - set(PATTERNS)
+    if missing or unknown:
+        raise ValueError(
+            f"{what}: one entry for each pattern was expected; add {sorted(missing)}, and take out "
+            f"{sorted(unknown)}"
+        )
+    return table
 
 
 def pattern(node: Node, family: sympy.Symbol | None = None) -> Pattern | None:

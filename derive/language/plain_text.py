@@ -140,12 +140,14 @@ class Plain(Notation):
             index: sympy.Symbol(w(selector, TIGHT))
             for (index, _), selector in zip(node.form.bound, node.selectors, strict=True)
         }
-        renamed = {i: bound.get(i, sympy.Symbol(letter)) for i, letter in _letters(node)}
+        letters = w.letters(node)
+        renamed = {i: sympy.Symbol(letter) for i, letter in letters.items()} | bound
         reads = [
             w(x, TIGHT) + _brackets(shown(node, node.access(k), w.family), renamed)
             for k, x in enumerate(node.filled)
         ]
-        summed = [str(renamed[i]) for i in node.summed if node.form.extent(i) != w.family]
+        unseen = {i for i in node.summed if node.form.extent(i) != w.family}
+        summed = [letter for i, letter in letters.items() if i in unseen]
         prefix = f"sum_{{{','.join(summed)}}} " if summed else ""
         output = _brackets(shown(node, node.output, w.family), renamed)
         target = f" -> {output}" if output else ""
@@ -164,12 +166,6 @@ class Plain(Notation):
             return (f"{at} . ({given})", PRODUCT) if given else (at, ATOM)
         hooked = f"(({given}) _| {at})" if given else at
         return f"{hooked}* . {w(node.cotangent, TIGHT)}", PRODUCT
-
-
-def _letters(node: Contraction) -> list[tuple[sympy.Symbol, str]]:
-    return [
-        (index, "ijklpqrst"[position % 9]) for position, (index, _) in enumerate(node.form.extents)
-    ]
 
 
 def _brackets(access: Access, renamed: Mapping[sympy.Symbol, sympy.Symbol]) -> str:

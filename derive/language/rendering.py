@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -25,11 +27,22 @@ def render(template: str, **values: object) -> str:
     return environment.get_template(template).render(values).rstrip() + "\n"
 
 
+def templates() -> dict[str, str]:
+    """The text of every template by its name, in order; one of a folder is FOLDER/NAME."""
+    return dict(sorted(_texts(files("derive.templates"), "")))
+
+
+def _texts(folder: Traversable, within: str) -> Iterator[tuple[str, str]]:
+    for found in folder.iterdir():
+        if found.is_dir():
+            yield from _texts(found, f"{within}{found.name}/")
+        elif found.name.endswith(".j2"):
+            yield within + found.name, found.read_text("utf-8")
+
+
 @cache
 def _environment(latex: bool) -> Environment:
-    folder = files("derive.templates")
-    names = [f.name for f in folder.iterdir() if f.name.endswith(".j2")]
-    texts = {n: (folder / n).read_text("utf-8") for n in names if n.endswith(LATEX) == latex}
+    texts = {name: text for name, text in templates().items() if name.endswith(LATEX) == latex}
     return Environment(
         loader=DictLoader(texts),
         undefined=StrictUndefined,

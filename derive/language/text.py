@@ -28,7 +28,8 @@ from .expressions import (
     Variable,
 )
 from .hooks import printed
-from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Notation, Written
+from .letters import free_letters
+from .notation import ANY, ATOM, PRODUCT, SUM, Allowed, Letters, Notation, Written
 from .patterns import arithmetic, as_share, norm_of, pattern
 from .plain_text import TEXT
 from .reading import Reading
@@ -36,15 +37,20 @@ from .scalars import shipped
 
 
 class Writer:
-    """Writes expressions, each named one by its name; `family` is the extent of the hidden axis."""
+    """Writes expressions, each named one by its name; `family` is the extent of the hidden axis.
+
+    `letters` are those of the indices of a form, such as the loops have that compute it.
+    """
 
     def __init__(
         self,
         names: Mapping[Node, str],
         family: sympy.Symbol | None = None,
         notation: Notation = TEXT,
+        letters: Letters = free_letters,
     ) -> None:
         self.names, self.family, self.notation = names, family, notation
+        self.letters = letters
         self._prepared: dict[Node, Node] = {}
 
     def formula(self, node: Node) -> str:
@@ -72,7 +78,7 @@ class Writer:
     def whole(self, node: Node) -> str:
         """The expression, followed by the named parts where it is too deep for one formula."""
         names = abbreviated((node,), self.names)
-        writer = Writer(names, self.family, self.notation)
+        writer = Writer(names, self.family, self.notation, self.letters)
         parts = [f"{t} = {writer.formula(x)}" for x, t in names.items() if x not in self.names]
         where = f", where {'; '.join(reversed(parts))}" if parts else ""
         return f"{writer.formula(node)}{where}"

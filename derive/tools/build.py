@@ -12,7 +12,8 @@ from .. import library
 from ..kernels.compiling.compile import compile_modules
 from ..kernels.compiling.compiler import STRICT
 from ..kernels.compiling.modules import EXTENSION, RUNTIME, Module, is_made_of_its_texts
-from ..kernels.printing.emit import HEADER, emit
+from ..kernels.printing.cython.emit import emit
+from ..kernels.printing.modules import ORIGIN
 from ..language.names import checked_module
 from ..models.layers import Layer
 from ..runtime.pickling import referable
@@ -23,7 +24,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel puts the library's compiled kernels inside the package; a checkout has them beside it.
 INSTALLED = (PACKAGE / "generated").is_dir()
 GENERATED = (PACKAGE if INSTALLED else PACKAGE.parent) / "generated"
-MARK = HEADER.removeprefix("# ").partition(":")[0]  # in the first line, behind any comment sign
+MARK = ORIGIN.partition(":")[0]  # in the first line, behind any comment sign
 Progress = Callable[[str], object]
 
 

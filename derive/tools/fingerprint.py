@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache as once
-from importlib.resources import files
 from types import FunctionType
 from typing import Any
 
@@ -28,6 +27,7 @@ import sympy
 
 from ..kernels.compiling.modules import PACKAGE
 from ..language.expressions import Node
+from ..language.rendering import templates
 from ..models.layers import Layer
 
 FOR_DISPLAY = {"place", "called"}  # of a layer: its source line, the names of its forms in LaTeX
@@ -52,14 +52,13 @@ def code_fingerprint() -> str | None:
 
     None if a file has changed since the process began: what is loaded may then be another text.
     """
-    templates = (file for file in files("derive.templates").iterdir() if file.name.endswith(".j2"))
     found = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.stat().st_mtime > _begun:
             return None
         found.update(_framed(str(path.relative_to(PACKAGE)), path.read_bytes()))
-    for file in sorted(templates, key=lambda file: file.name):
-        found.update(_framed(file.name, file.read_bytes()))
+    for name, text in templates().items():
+        found.update(_framed(name, text.encode()))
     return found.hexdigest()
 
 

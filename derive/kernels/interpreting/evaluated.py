@@ -28,8 +28,9 @@ from ...runtime.pickling import Reference, reference_of
 from ...runtime.recurrence import Recurrence
 from ..lowering.kernel import Kernel
 from ..lowering.lower import lower
-from ..printing.emit import within
-from ..printing.source import integer
+from ..printing.cython.target import CYTHON
+from ..printing.places import integer
+from ..printing.signatures import within
 from ..sequences.sequences import sequences
 from ..statements.scalars import Buffer
 from .driving import Drive, element, put
@@ -199,4 +200,4 @@ def _derived(expression: sympy.Expr, kernel: Kernel) -> Derived:
     def value(*sizes: int) -> int:
         return extent(expression, dict(zip(kernel.sizes, sizes, strict=True)))
 
-    return Derived(integer(sympy.expand(expression)), value)
+    return Derived(integer(sympy.expand(expression), CYTHON), value)

@@ -28,14 +28,15 @@ class LoopNames:
 
     def fresh(self, extents: Sequence[sympy.Expr]) -> list[sympy.Symbol]:
         """One index for each extent: s for the batch, i, j, k, .. for the others."""
-        found: list[sympy.Symbol] = []
-        letter = 0
+        return [self.index(name, e) for name, e in zip(self.names(extents), extents, strict=True)]
+
+    def names(self, extents: Sequence[sympy.Expr]) -> list[str]:
+        """The names that `fresh` gives to indices over these extents."""
+        found: list[str] = []
         for extent in extents:
-            if extent == self.batch and self._sample not in map(str, found):
-                name = self._sample
-            else:
-                name, letter = self._letter(letter), letter + 1
-            found.append(self.index(name, extent))
+            first = extent == self.batch and self._sample not in found
+            letter = len(found) - found.count(self._sample)
+            found.append(self._sample if first else self._letter(letter))
         return found
 
     def index(self, name: str, extent: sympy.Expr) -> sympy.Symbol:

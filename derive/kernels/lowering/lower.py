@@ -28,7 +28,7 @@ from .products import Summed, is_sum
 from .rows import copied_rows, set_rows
 from .schedule import scheduled
 from .stored import SAVED, Schedule, Stored, is_leaf
-from .sums import sum_statements
+from .sums import loop_letters, sum_statements
 from .workspace import lay_out
 
 UNGUARDED: frozenset[str] = frozenset()
@@ -76,7 +76,7 @@ class _Statements:
         self.memory = {**arrays.memory, **own}
         called = self._called()
         self.names = arrays.names | {n: x for n, x in called.items() if n not in self.memory}
-        self.writer = Writer(called, BATCH)
+        self.writer = Writer(called, BATCH, letters=loop_letters(self.indices))
         self.added = {r.buffer for r in arrays.each_result if r.adds}
         self.lines: dict[str, Line] = {}
 

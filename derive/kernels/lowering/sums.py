@@ -8,6 +8,7 @@ import sympy
 
 from ...language.expressions import Contraction, Node, RunningSum
 from ...language.forms import Access
+from ...language.notation import Letters
 from ...language.patterns import is_rearranged
 from ..statements.loops import Accumulate, Fill, Gemm, Let, Matrix, Statement, Store
 from ..statements.scalars import Buffer, Local, Number
@@ -77,6 +78,26 @@ def _running_sum(
     store = Store(target, place, weighted(weight, Local(total)), not first)
     loop = in_loops([index], [extent], [*points.lets, Accumulate(total, value), store])
     return in_loops(rows, outer, [Let(total, Number(sympy.S.Zero)), *loop])
+
+
+def loop_letters(indices: LoopNames) -> Letters:
+    """The letters of a form's indices in a comment: those of the loops that compute it."""
+
+    def letters(node: Contraction) -> dict[sympy.Symbol, str]:
+        order = _lettered(node)
+        names = indices.names([node.form.extent(index) for index in order])
+        return dict(zip(order, names, strict=True))
+
+    return letters
+
+
+def _lettered(node: Contraction) -> list[sympy.Symbol]:
+    """The running indices of a form in the order in which loops give them their letters."""
+    if node.is_pointwise or as_product(node):
+        running = set(node.form.free)
+        shown = (e for e in node.output if e in running)
+        return list(dict.fromkeys([*shown, *node.form.free]))
+    return _loop_order(node)
 
 
 def _loop_order(node: Contraction) -> list[sympy.Symbol]:

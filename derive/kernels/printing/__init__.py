@@ -1,1 +1,1 @@
-"""From statements to the text of a Cython module."""
+"""From statements to source text: what every target language shares, and a folder for each."""

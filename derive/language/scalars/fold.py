@@ -3,8 +3,8 @@
     evaluate(expression, values, algebra)
 
 reads every node once and asks the algebra for sums, quotients, calls and choices. The algebras
-are NumPy arrays, numbers of any precision (`algebras`), and Cython text (`cython_text`); another
-one is a class with the same methods. A NaN stays a NaN in all of them (`conditions`).
+are NumPy arrays, numbers of any precision (`algebras`), and the source text of kernels; another one
+is a class with the same methods. A NaN stays a NaN in all of them (`conditions`).
 """
 
 from __future__ import annotations
@@ -209,10 +209,10 @@ def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, T], algebra: 
     Piecewise on comparisons. Raises ScalarError naming an unknown function or a symbol without
     value.
 
-    >>> from derive.language.scalars.cython_text import Cython, Text
+    >>> from derive.language.scalars.algebras import Multiprecision
     >>> t = sympy.Symbol("t", real=True)
-    >>> evaluate(4 * sympy.exp(-t) / (1 + t) ** 2, {t: Text("t")}, Cython())
-    '4*exp(-t)/((1 + t)*(1 + t))'
+    >>> print(evaluate(4 * sympy.sqrt(t) / (1 + t) ** 2, {t: 4}, Multiprecision()))
+    0.32
     """
     value: T = fold(expression, values, algebra, lambda node, value: value)
     return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from ... import library
-from ...kernels.printing.emit import emit
+from ...kernels.printing.cython.emit import emit
 from ...models.layers import Layer
 from ...writing.describe import describe, lines, rewrite_lines
 from ..loading import target

@@ -22,7 +22,7 @@ from ...language.expressions import (
     linear_combination,
 )
 from ...language.forms import Access
-from ...language.patterns import pattern
+from ...language.patterns import for_every_pattern, pattern
 from ...language.reading import Reading
 from ...language.spaces import Real, Space
 from ...language.walk import depends_on
@@ -86,6 +86,7 @@ _OF_PATTERN = {
     **dict.fromkeys(("largest", "entry"), SELECTS),
     "unit": PUTS,
 }
+for_every_pattern("the laws of adjoints", {**_OF_FACTOR, **_OF_PATTERN})
 
 
 def moves(u: Node, e: Node, directions: Set[Variable]) -> Iterator[Move]:

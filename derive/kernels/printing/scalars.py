@@ -1,29 +1,35 @@
-"""The algebra of Cython text, and the body of a scalar function in it."""
+"""Scalar functions as source text: an algebra of text in a target language, and function bodies."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
 import sympy
 
-from .fold import fold, steps
-from .scalars import CALLED, is_constant, nearest_float
+from ...language.scalars.fold import fold, steps
+from ...language.scalars.scalars import CALLED, is_constant, nearest_float
+from .target import Target
 
 SUM, QUOTIENT, PRODUCT, ATOM = range(1, 5)
+SMALL = 2**31  # a larger whole number does not fit C's int, and is a Python object to Cython
 
 
 class Text(str):
-    """Cython source of a value, and how tightly its outermost operation binds (a name: ATOM)."""
+    """Source text of a value, and how tightly its outermost operation binds (a name: ATOM).
+
+    `digits` is a small whole number as it may stand beside a real one: 2*t is as wide as t.
+    """
 
     precedence: int
+    digits: str
 
-    def __new__(cls, source: str, precedence: int = ATOM) -> Text:
+    def __new__(cls, source: str, precedence: int = ATOM, digits: str = "") -> Text:
         text = super().__new__(cls, source)
         text.precedence = getattr(source, "precedence", precedence)
+        text.digits = getattr(source, "digits", digits)
         return text
 
 
@@ -31,48 +37,53 @@ def _at_least(precedence: int, text: Text) -> str:
     return text if text.precedence >= precedence else f"({text})"
 
 
-def _bare(text: str) -> str:
-    """A small integer needs no type beside a real value: 2*t is as wide as t."""
-    return re.sub(r"^<real>(\d+)$", r"\1", text)
+def _bare(text: Text, precedence: int = 0) -> str:
+    """A value beside another real one; a small whole number needs no type there."""
+    return text.digits or _at_least(precedence, text)
 
 
-SMALL = 2**31  # a larger whole number is a Python object to Cython
-
-
-def literal(number: sympy.Expr) -> str:
+def literal(number: sympy.Expr, to: Target) -> Text:
     """A number that is not negative, in the kernel's precision; numbers are written only here.
 
     The text is the nearest float64, which the cast rounds to the nearest float32: at most 1 ulp.
 
-    >>> [literal(sympy.sympify(x)) for x in (3, sympy.Rational(1, 3), 10**12)]
+    >>> from derive.kernels.printing.cython.target import CYTHON
+    >>> [literal(sympy.sympify(x), CYTHON) for x in (3, sympy.Rational(1, 3), 10**12)]
     ['<real>3', '<real>(1.0/3)', '<real>1000000000000.0']
     """
+    whole = number.is_Integer and number < SMALL
+    return Text(to.real(_number(number)), digits=str(number) if whole else "")
+
+
+def _number(number: sympy.Expr) -> str:
+    """A number as C writes it."""
     if number is sympy.nan:
-        return "<real>NAN"
+        return "NAN"
     nearest = nearest_float(number)
     if math.isinf(nearest):
-        return "<real>INFINITY"
+        return "INFINITY"
     if number.is_Integer and number < SMALL:
-        return f"<real>{number}"
+        return str(number)
     exact = not number.is_Rational or sympy.Rational(nearest) == number
     if not exact and number.p < SMALL and number.q < SMALL:
-        return f"<real>({number.p}.0/{number.q})"
-    return f"<real>{nearest!r}"
+        return f"({number.p}.0/{number.q})"
+    return repr(nearest)
 
 
-class Cython:
-    """Cython source for values of the fused type `real` (float or double).
+class ScalarText:
+    """The algebra of source text for real values in a target language.
 
-    Every constant is typed, so that a float32 kernel computes nothing in double. A variable
-    is given as the text of a name, a subscript or a call. Functions are called by their names in
-    runtime/elementary.pxd.
+    A variable is given as the text of a name, a subscript or a call.
     """
+
+    def __init__(self, to: Target) -> None:
+        self.to = to
 
     def variable(self, value: str) -> Text:
         return Text(value)
 
     def constant(self, number: sympy.Expr) -> Text:
-        return Text(literal(number))
+        return literal(number, self.to)
 
     def negate(self, value: Text) -> Text:
         return Text("-" + _at_least(QUOTIENT, value), SUM)
@@ -80,15 +91,15 @@ class Cython:
     def add(self, plus: Sequence[Text], minus: Sequence[Text]) -> Text:
         if len(plus) == 1 and not minus:
             return plus[0]
-        terms = [f" + {_bare(_at_least(QUOTIENT, term))}" for term in plus]
-        terms += [f" - {_bare(_at_least(QUOTIENT, term))}" for term in minus]
+        terms = [f" + {_bare(term, QUOTIENT)}" for term in plus]
+        terms += [f" - {_bare(term, QUOTIENT)}" for term in minus]
         first = terms[0][3:] if plus else "-" + terms[0][3:]
         return Text(first + "".join(terms[1:]), SUM)
 
     def multiply(self, above: Sequence[Text], below: Sequence[Text]) -> Text:
         if len(above) == 1 and not below:
             return above[0]
-        top = "*".join(_bare(_at_least(PRODUCT, factor)) for factor in above)
+        top = "*".join(_bare(factor, PRODUCT) for factor in above)
         if not below:
             return Text(top, PRODUCT)
         bottom = below[0]
@@ -98,23 +109,23 @@ class Cython:
 
     def power(self, base: Text, exponent: int) -> Text:
         if exponent > 4:
-            return self.call("pow", base, Text(literal(sympy.Integer(exponent))))
+            return self.call("pow", base, literal(sympy.Integer(exponent), self.to))
         return Text("*".join([_at_least(ATOM, base)] * exponent), PRODUCT)
 
     def call(self, name: str, *arguments: Text) -> Text:
-        return Text(f"{name}({', '.join(arguments)})")
+        return Text(self.to.call(name, arguments))
 
     def compare(self, relation: str, left: Text, right: Text) -> Text:
         return Text(f"{_bare(left)} {relation} {_bare(right)}")
 
     def join(self, word: str, parts: Sequence[Text]) -> Text:
-        inner = [f"({part})" if " or " in part else part for part in parts]
-        return Text(f" {word} ".join(inner))
+        return Text(self.to.join(word, parts))
 
     def select(self, branches: Sequence[tuple[Text, Text]], fallback: Text) -> Text:
         text = fallback
         for value, condition in reversed(branches):
-            text = Text(f"{_at_least(SUM, value)} if {condition} else {_at_least(SUM, text)}", 0)
+            chosen = _at_least(SUM, value), condition, _at_least(SUM, text)
+            text = Text(self.to.choice(*chosen), 0)
         return text
 
 
@@ -123,15 +134,16 @@ def _is_shared(node: sympy.Expr, uses: int) -> bool:
     return uses > 1 and not is_constant(node) and not (-node).is_Symbol
 
 
-def cython_body(
-    expression: sympy.Expr, arguments: Sequence[sympy.Symbol]
+def function_body(
+    expression: sympy.Expr, arguments: Sequence[sympy.Symbol], to: Target
 ) -> tuple[list[tuple[str, str]], str]:
     """Common subexpressions as (name, text), in an order to compute them, and the result's text.
 
     Raises ScalarError where the expression has a symbol that is not an argument.
 
+    >>> from derive.kernels.printing.cython.target import CYTHON
     >>> t = sympy.Symbol("t", real=True)
-    >>> cython_body(sympy.exp(-t) / (1 + sympy.exp(-t)) ** 2, [t])
+    >>> function_body(sympy.exp(-t) / (1 + sympy.exp(-t)) ** 2, [t], CYTHON)
     ([('e', 'exp(-t)'), ('r', '1 + e')], 'e/(r*r)')
     """
     taken = {argument.name for argument in arguments} | CALLED
@@ -146,5 +158,5 @@ def cython_body(
         lets.append((next(free), str(text)))
         return Text(lets[-1][0])
 
-    result = fold(expression, {x: Text(x.name) for x in arguments}, Cython(), keep)
+    result = fold(expression, {x: Text(x.name) for x in arguments}, ScalarText(to), keep)
     return lets, str(result)

@@ -1,0 +1,1 @@
+"""Kernels as plain C99 functions."""
