@@ -152,4 +152,4 @@ def _with_axis(form: Form, lifted: dict[int, bool], picks: list[bool], extent: S
         (index, extended(access, moved))
         for (index, access), moved in zip(form.bound, picks, strict=True)
     ]
-    return make_form(slots, dict(form.extents) | {_LIFTED: extent}, bound)
+    return make_form(slots, dict(form.extents) | {_LIFTED: extent}, bound, form.name)

@@ -13,8 +13,8 @@ import sympy
 
 from ..calculus.lift import lift
 from ..calculus.maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
-from ..language.expressions import Argmax, Contraction, Node, Variable, tuple_of
-from ..language.forms import LATEST, Called
+from ..language.expressions import Node, Variable, tuple_of
+from ..language.form_names import FormNames, names_of
 from ..language.hooks import Shown, compiled
 from ..language.mistakes import refuse_attribute, refuse_operators
 from ..language.normal_form import normalised
@@ -32,7 +32,8 @@ class Layer(Shown):
     """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
 
     `place` is the line where the decorator declared it, None for any other layer;
-    `called` has the user's names of its forms.
+    `form_names` has what its forms are called: each form carries the word that it was written by,
+    and what is given here is for those that carry none.
 
     Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
     share a name, class indices would be differentiated, or the output has variables that are not
@@ -45,11 +46,11 @@ class Layer(Shown):
     names: Mapping[Node, str] = field(default_factory=dict)
     doc: str = ""
     place: SourceLine | None = field(default=None, kw_only=True)
-    called: Called = field(default=LATEST, kw_only=True, repr=False)
+    form_names: FormNames = field(default=FormNames(), kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        nodes = (n for n in topological(self.output) if isinstance(n, (Argmax, Contraction)))
-        object.__setattr__(self, "called", self.called.only(n.form for n in nodes))
+        names = names_of(self.output, given=self.form_names)
+        object.__setattr__(self, "form_names", names)
         check_names(self.name, self.arguments, self.sizes, self.output)
         check_output(self.name, self.arguments, self.output)
         check_operations(self.name, self.sizes, self.output)
@@ -189,7 +190,8 @@ class Layer(Shown):
         output = new[self.output]
         kept = set(topological(output))
         names = {new[node]: name for node, name in self.names.items() if new.get(node) in kept}
-        return Layer(self.name, self.arguments, output, names, self.doc, called=self.called)
+        known = self.form_names  # laws make forms without a name
+        return Layer(self.name, self.arguments, output, names, self.doc, form_names=known)
 
     @cached_property
     def _rewriting(self) -> tuple[dict[Node, Node], tuple[Rewrite, ...]]:
@@ -324,7 +326,7 @@ class Layer(Shown):
         new = rewrite([self.output], put_in.get)
         names = {new[node]: local for node, local in self.names.items() if node in new}
         output, own = new[self.output], tuple(arguments)
-        return Layer(self.name, own, output, names, self.doc, called=self.called)
+        return Layer(self.name, own, output, names, self.doc)
 
     def with_roles(self, roles: Mapping[str, str]) -> Self:
         """The same layer with other roles for some of its arguments, by name."""

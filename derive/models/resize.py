@@ -76,7 +76,7 @@ def resized_layer(
     new = resized([layer.output], sizes, values)
     names = {new[node]: f"{prefix}{local}" for node, local in layer.names.items() if node in new}
     output, doc = new[layer.output], layer.doc
-    return Layer(name or layer.name, tuple(arguments), output, names, doc, called=layer.called)
+    return Layer(name or layer.name, tuple(arguments), output, names, doc)
 
 
 def sizes_of(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> dict[sympy.Symbol, Size]:
@@ -142,6 +142,7 @@ class _Replacement:
             tuple(self.access(access) for access in form.slots),
             tuple((index, self.access(access)) for index, access in form.bound),
             tuple((index, size(self.number(extent))) for index, extent in form.extents),
+            form.name,
         )
 
 

@@ -12,7 +12,7 @@ from ..language.expressions import (
     constant,
     contraction,
 )
-from ..language.forms import LATEST, Access, extents_of, make_form
+from ..language.forms import Access, FormName, extents_of, make_form
 from ..language.mistakes import called, renamed
 from ..language.spaces import R, Real, Size, SpaceError, size
 
@@ -64,8 +64,7 @@ def form(
         _all_known(name, [*accesses, target], extents)
         space = whole or R(*(_extent(name, entry, extents) for entry in target))
         _check_result(name, target, space, extents)
-        made = make_form([*(accesses or [()]), target], extents)
-        LATEST.add(made, name)
+        made = make_form([*(accesses or [()]), target], extents, name=FormName(name))
         return contraction(space, made, len(made.slots) - 1, operands or (ONE,))
 
     renamed(apply, name, reads)

@@ -17,7 +17,7 @@ from ..language.expressions import (
     held,
     linear_combination,
 )
-from ..language.forms import LATEST, Access, make_form
+from ..language.forms import Access, FormName, make_form
 from ..language.mistakes import called
 from ..language.scalars import shipped
 from ..language.scalars.operations import operation
@@ -56,13 +56,11 @@ def max_pool(
     space, to = R(*shape, *at.counts), (*front, *at.at)
     ranges = {**dict(zip(front, shape, strict=True)), **at.ranges}
     accesses = [(*front, *at.places), to]
-    search = make_form(accesses, ranges)
+    search = make_form(accesses, ranges, name=FormName("kappa"))
     found = [
         argmax(search, Indices(extent, space.shape), x, k) for k, extent in enumerate(at.extents)
     ]
-    bound = make_form(accesses, ranges, [(s, to) for s in at.within])
-    LATEST.add(search, "kappa")
-    LATEST.add(bound, "Phi")
+    bound = make_form(accesses, ranges, [(s, to) for s in at.within], FormName("Phi"))
     largest = contraction(space, bound, 1, (x,), found)
     return largest if ties == "first" else _averaged(x, largest, at, front)
 

@@ -14,7 +14,7 @@ import sympy
 
 from ..calculus.calculus import transpose as adjoint
 from ..language.expressions import Node, array_space, contraction, variable
-from ..language.forms import LATEST, Access, indices, make_form
+from ..language.forms import Access, FormName, indices, make_form
 from ..language.mistakes import called
 from ..language.spaces import R, Real, Size, SpaceError, size
 from .forming import form
@@ -166,8 +166,7 @@ def _cropped(what: str, x: Node, at: object, extents: object) -> Node:
     front, inner = kept_axes(kept), Windows((), part, (), (), ()).within
     read = tuple(place + s for place, s in zip(at, inner, strict=True))
     ranges = dict(zip((*front, *inner), (*shape[:kept], *part), strict=True))
-    made = make_form([(*front, *read), (*front, *inner)], ranges)
-    LATEST.add(made, "kappa")
+    made = make_form([(*front, *read), (*front, *inner)], ranges, name=FormName("kappa"))
     return contraction(R(*shape[:kept], *part), made, 1, (x,))
 
 
