@@ -52,7 +52,7 @@ class FormName:
     ones: tuple[int, ...] = ()
 
     def with_ones(self, slot: int, count: int) -> FormName:
-        """What remains is called so where this slot, of `count` ones, is filled with ones."""
+        """The name of what remains of `count` slots where this one is filled with ones."""
         left = [k for k in range(count + len(self.ones)) if k not in self.ones]
         return FormName(self.word, tuple(sorted((*self.ones, left[slot]))))
 
