@@ -18,6 +18,7 @@ from ..language.forms import Access, FormName, indices, make_form
 from ..language.mistakes import called
 from ..language.spaces import R, Real, Size, SpaceError, size
 from .forming import form
+from .result_spaces import require_standard, result_space
 
 CHANNELS, GROUPS, FILTERS = indices("c g o")
 Numbers = int | Sequence[int]
@@ -148,8 +149,8 @@ def crop(x: Node, at: object, extents: object) -> Node:
 
 
 def _cropped(what: str, x: Node, at: object, extents: object) -> Node:
-    at = _for_each_axis(at)
-    shape, part = array_space(x, what).shape, as_sizes(what, _for_each_axis(extents))
+    at, whole = _for_each_axis(at), array_space(x, what)
+    shape, part = whole.shape, as_sizes(what, _for_each_axis(extents))
     kept = len(shape) - len(part)
     if kept < 0 or len(at) != len(part):
         raise SpaceError(
@@ -166,8 +167,10 @@ def _cropped(what: str, x: Node, at: object, extents: object) -> Node:
     front, inner = kept_axes(kept), Windows((), part, (), (), ()).within
     read = tuple(place + s for place, s in zip(at, inner, strict=True))
     ranges = dict(zip((*front, *inner), (*shape[:kept], *part), strict=True))
-    made = make_form([(*front, *read), (*front, *inner)], ranges, name=FormName("kappa"))
-    return contraction(R(*shape[:kept], *part), made, 1, (x,))
+    accesses = [(*front, *read), (*front, *inner)]
+    reads = [("x", accesses[0], whole)]
+    space = result_space(what, reads, accesses[1], (*shape[:kept], *part), ranges)
+    return contraction(space, make_form(accesses, ranges, name=FormName("kappa")), 1, (x,))
 
 
 @called
@@ -181,10 +184,13 @@ def embed(y: Node, at: object, shape: object) -> Node:
     >>> print(embed(variable("y", R(2, 3)), (0, 1), (5, 5)).space)
     R(5, 5)
     """
-    part, shape = array_space(y, "embed").shape, _for_each_axis(shape)
-    kept = max(len(part) - len(shape), 0)
-    x = variable("x", R(*as_sizes("embed", (*part[:kept], *shape))))
-    return adjoint(_cropped("embed", x, at, part[kept:]), y, (x,))[x]
+    own, shape = array_space(y, "embed"), _for_each_axis(shape)
+    kept = max(own.rank - len(shape), 0)
+    whole = as_sizes("embed", (*own.shape[:kept], *shape))
+    space = Real(whole, (*own.grams[:kept], *(None for _ in shape)))
+    require_standard("embed", "y", own, kept, space)
+    x = variable("x", space)
+    return adjoint(_cropped("embed", x, at, own.shape[kept:]), y, (x,))[x]
 
 
 def kept_axes(count: int) -> Access:
@@ -326,6 +332,8 @@ def transposed_convolution(
     image = [(n - 1) * s - 2 * q + r + extra for n, s, q, r, extra in extents]
     channels = filters[1] * groups if len(filters) > len(small) else 1
     x = variable("x", R(*as_sizes(what, (channels, *image))))
+    for slot, space in (("W", array_space(W, what)), ("y", array_space(y, what))):
+        require_standard(what, slot, space, 1, array_space(x, what))
     return adjoint(_convolution(what, W, x, steps, pads, apart, groups), y, (x,))[x]
 
 
@@ -356,4 +364,4 @@ def per_channel(b: Node, space: Real) -> Node:
         )
     front, rest = kept_axes(1), indices(" ".join(f"i{k}" for k in range(1, space.rank)))
     ranges = dict(zip(rest, space.shape[1:], strict=True))
-    return form("per_channel", b=front, to=(*front, *rest), ranges=ranges)(b)
+    return form("per_channel", b=front, to=(*front, *rest), ranges=ranges, shape=space)(b)
