@@ -10,7 +10,8 @@ from conftest import QUICK, built
 from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, total_sum, variable
 from derive.language.expressions import coefficient, linear_combination
 from derive.language.scalars.cython_text import literal
-from derive.language.scalars.operations import OperationError, operation
+from derive.language.scalars.declaring import operation
+from derive.language.scalars.operations import OperationError
 from derive.language.text import Writer
 from derive.tools.build import load_kernels, texts
 from derive.writing.typesetting.scalar_functions import definition

@@ -12,8 +12,9 @@ from derive.evidence.checks.accuracy import exactly, spacing
 from derive.kernels.compiling.compile import Module, compile_modules
 from derive.language.scalars.algebras import Arrays, Multiprecision
 from derive.language.scalars.cython_text import cython_body
+from derive.language.scalars.declaring import operation
 from derive.language.scalars.fold import evaluate
-from derive.language.scalars.operations import Operation, OperationError, operation
+from derive.language.scalars.operations import Operation, OperationError
 from derive.language.scalars.scalars import FUNCTIONS
 from derive.language.scalars.shipped import leaky, power, shipped
 

@@ -39,7 +39,8 @@ from ..language.expressions import (
 )
 from ..language.forms import Access, Form, make_form
 from ..language.reading import Reading
-from ..language.spaces import Indices, Product, Real, Size, Space, SpaceError
+from ..language.sizes import Size
+from ..language.spaces import Indices, Product, Real, Space, SpaceError
 from ..language.walk import topological
 
 _LIFTED = sympy.Symbol("lifted", integer=True, nonnegative=True)

@@ -28,7 +28,8 @@ from .nodes import (
 )
 from .scalars.constants import folded
 from .scalars.operations import Operation
-from .spaces import Indices, Product, Real, Size, Space, SpaceError
+from .sizes import Size
+from .spaces import Indices, Product, Real, Space, SpaceError
 
 
 @called

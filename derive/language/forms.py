@@ -19,7 +19,7 @@ from typing import Any
 import sympy
 
 from .mistakes import SpaceError, called
-from .spaces import Size, size
+from .sizes import Size, size
 
 Access = tuple[sympy.Expr, ...]
 

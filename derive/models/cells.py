@@ -11,7 +11,8 @@ from ..language.expressions import Node, tuple_of, variable
 from ..language.mistakes import called
 from ..language.names import checked
 from ..language.roles import STATE, THETA, Argument
-from ..language.spaces import Product, Size, Space, SpaceError, dims, factors
+from ..language.sizes import Size, dims
+from ..language.spaces import Product, Space, SpaceError, factors
 from .layers import Layer
 from .resize import bound_sizes, resized_layer
 

@@ -18,12 +18,12 @@ from ..language.form_names import FormNames, names_of
 from ..language.hooks import Shown, compiled
 from ..language.mistakes import refuse_attribute, refuse_operators
 from ..language.normal_form import normalised
-from ..language.places import SourceLine, innermost
-from ..language.refusals import about_sizes
+from ..language.places import SourceLine
 from ..language.roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
 from ..language.spaces import Space, SpaceError
 from ..language.walk import rewrite, topological
 from ..vocabulary.rewriting.rewrites import Rewrite, rewritten
+from .user_formulas import formula_of
 from .validity import check_names, check_operations, check_output, extents_of, sizes_written
 
 
@@ -364,17 +364,29 @@ class Layer(Shown):
 
 KERNELS = """forward tangent backward tangent_backward gradient loss bptt rtrl hybrid truncated_bptt
 bind recurrence"""
+
+
 OF_NETWORKS = "initial tree flat trained paths head tail with_loss loss_layer"
+
+
 ATTRIBUTES = {
     **dict.fromkeys(KERNELS.split(), "kernels are those of f.compile(), as in f.compile().forward"),
     **dict.fromkeys(OF_NETWORKS.split(), "that of a network, as in network('f', hidden=dense)"),
     **dict.fromkeys(("grad", "diff", "derive", "jacobian"), "the maps are f.D() and f.nabla('W')"),
     "adjoint": "the adjoint is that of a map, f.D().adjoint",
 }
+
+
 """What a layer does not have, and where to find it."""
 OTHERS = "it has D, nabla, D2, D_nabla, nabla_D, nabla2, compile, signature, arguments, sizes, .."
+
+
 APPLIED = "apply it, f(x, W=W, b=b), within the formula of another layer, or make a network of it"
+
+
 _SIGNS = ("add", "sub", "mul", "matmul", "truediv")
+
+
 refuse_operators(
     Layer, {f"__{side}{name}__": APPLIED for side in ("", "r") for name in _SIGNS}, Layer._refuse
 )
@@ -384,46 +396,6 @@ def require_layer(what: str, value: object) -> None:
     """Raises SpaceError where the argument of a function is not a layer."""
     if not isinstance(value, Layer):
         raise SpaceError(f"{what}: expected a layer, declared by @layer, got {value!r}")
-
-
-def formula_of(
-    name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
-) -> Node:
-    """What a function of expressions returns; its errors name the layer and the formula's line."""
-    try:
-        output = function(*positional, **keywords)
-        output = tuple_of(output) if isinstance(output, tuple) else output
-    except SpaceError as error:
-        raise _of_layer(name, function, error, str(error)) from error
-    except (TypeError, ValueError) as error:
-        what = _not_taken(error, [*positional, *keywords]) or about_sizes(error)
-        if what is None:  # the user's own
-            raise
-        raise _of_layer(name, function, error, what) from error
-    if not isinstance(output, Node):
-        raise SpaceError(
-            f"layer {name}: must return an expression of its arguments, got {output!r}"
-        )
-    return output
-
-
-def _not_taken(error: Exception, arguments: Sequence[object]) -> str | None:
-    """Says that the formula does not take its arguments, if that is what failed."""
-    at = error.__traceback__
-    if at is None or at.tb_next is not None:
-        return None
-    called_so = ", ".join(map(str, arguments))
-    return f"its formula is a function of {called_so}; {str(error).rpartition('() ')[2]}"
-
-
-def _of_layer(name: str, function: Callable[..., Any], error: Exception, what: str) -> SpaceError:
-    """The error with the layer's name, and with a note of the line of the formula's file."""
-    named = SpaceError(f"layer {name}: {what}")
-    code = getattr(function, "__code__", None)
-    place = innermost(error, code.co_filename) if code else None
-    if place is not None:
-        named.add_note(f"{place}: {place.text}")
-    return named
 
 
 def _as_variable(new: Mapping[Node, Node], argument: Argument) -> Variable:

@@ -30,7 +30,8 @@ from ..language.expressions import (
 )
 from ..language.forms import Access, Form
 from ..language.roles import Argument
-from ..language.spaces import Indices, Size, Space, SpaceError, leaves, size, substitute
+from ..language.sizes import Size, size
+from ..language.spaces import Indices, Space, SpaceError, leaves, substitute
 from ..language.walk import Rebuilt, topological
 from .layers import Layer, require_layer
 

@@ -10,7 +10,8 @@ import sympy
 from ..language.expressions import Node, array_space, constant, contraction
 from ..language.forms import Access, FormName, extents_of, make_form
 from ..language.mistakes import called, renamed
-from ..language.spaces import R, Real, Size, SpaceError, size
+from ..language.sizes import Size, size
+from ..language.spaces import R, Real, SpaceError
 from .result_spaces import Read, result_space
 
 ONE = constant(sympy.S.One, R())

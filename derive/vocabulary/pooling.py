@@ -20,8 +20,9 @@ from ..language.expressions import (
 from ..language.forms import Access, FormName, make_form
 from ..language.mistakes import called
 from ..language.scalars import shipped
-from ..language.scalars.operations import operation
-from ..language.spaces import Indices, Size, SpaceError
+from ..language.scalars.declaring import operation
+from ..language.sizes import Size
+from ..language.spaces import Indices, SpaceError
 from .forming import form
 from .result_spaces import result_space
 from .windows import Extents, Numbers, Windows, as_sizes, kept_axes, windows_on

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import sympy
 
 from ..language.forms import Access
-from ..language.spaces import Gram, R, Real, Size, SpaceError
+from ..language.sizes import Size
+from ..language.spaces import Gram, R, Real, SpaceError
 
 Read = tuple[str, Access, Real]
 """A slot's name, where its operand is read, and the operand's space."""

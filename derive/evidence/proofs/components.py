@@ -33,7 +33,8 @@ from ...language.forms import Access, Form
 from ...language.mistakes import called
 from ...language.reading import Reading
 from ...language.reference import Sizes, extent, shape_of, values_of
-from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, dims, leaves
+from ...language.sizes import dims
+from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
 from ...language.walk import topological
 from ...models.layers import Layer
 
