@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -14,46 +14,33 @@ import sympy
 from ..calculus.lift import lift
 from ..calculus.maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
 from ..language.expressions import Node, Variable, tuple_of
-from ..language.form_names import FormNames, names_of
-from ..language.hooks import Shown, compiled
+from ..language.hooks import compiled
 from ..language.mistakes import refuse_attribute, refuse_operators
 from ..language.normal_form import normalised
-from ..language.places import SourceLine
-from ..language.roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
+from ..language.roles import (
+    FIXED,
+    GIVEN,
+    PARAMETER,
+    STATE,
+    THETA,
+    Argument,
+    Given,
+    arguments_by_role,
+)
 from ..language.spaces import Space, SpaceError
 from ..language.walk import rewrite, topological
 from ..vocabulary.rewriting.rewrites import Rewrite, rewritten
+from .formulas import Formula
 from .user_formulas import formula_of
-from .validity import check_names, check_operations, check_output, extents_of, sizes_written
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Layer(Shown):
-    """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
+class Layer(Formula):
+    """A layer: a formula f(x; theta) with its derived maps and its kernels.
 
-    `place` is the line where the decorator declared it, None for any other layer;
-    `form_names` has what its forms are called: each form carries the word that it was written by,
-    and what is given here is for those that carry none.
-
-    Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
-    share a name, class indices would be differentiated, or the output has variables that are not
-    declared.  `Layer.of` takes the arguments by role.
+    It has the formula's fields and raises as the formula does; `Layer.of` takes the arguments by
+    role.
     """
-
-    name: str
-    arguments: tuple[Argument, ...]
-    output: Node
-    names: Mapping[Node, str] = field(default_factory=dict)
-    doc: str = ""
-    place: SourceLine | None = field(default=None, kw_only=True)
-    form_names: FormNames = field(default=FormNames(), kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        names = names_of(self.output, given=self.form_names)
-        object.__setattr__(self, "form_names", names)
-        check_names(self.name, self.arguments, self.sizes, self.output)
-        check_output(self.name, self.arguments, self.output)
-        check_operations(self.name, self.sizes, self.output)
 
     @classmethod
     def of(
@@ -83,18 +70,8 @@ class Layer(Shown):
         >>> print(dense.nabla("W"))
         nabla_W dense(x; W, b) : R(n, m) -> R(n)
         """
-        by_role = ((STATE, state), (GIVEN, given), (PARAMETER, parameters), (FIXED, fixed))
-        for role, spaces in by_role:
-            if spaces is not None and not isinstance(spaces, Mapping):
-                raise SpaceError(
-                    f"layer {name}: {role}: expected spaces by name, as in {{'x': R(n)}}, got "
-                    f"{spaces!r}"
-                )
-        arguments = tuple(
-            argument_of(f"layer {name}: argument {key}", key, space, role)
-            for role, spaces in by_role
-            for key, space in (spaces or {}).items()
-        )
+        by_role = {STATE: state, GIVEN: given, PARAMETER: parameters, FIXED: fixed}
+        arguments = tuple(arguments_by_role(f"layer {name}", by_role))
         if not isinstance(output, Node) and not callable(output):
             raise SpaceError(
                 f"layer {name}: output: expected an expression, or a function of the arguments, "
@@ -111,68 +88,6 @@ class Layer(Shown):
 
     def _refuse(self, what: str, instead: str) -> NoReturn:
         raise SpaceError(f"{what} is not defined for the layer {self.name}; {instead}")
-
-    def __str__(self) -> str:
-        return f"{self.signature} in {self.output.space}"
-
-    __repr__ = __str__
-
-    # --- what it is
-
-    def of_role(self, *roles: str) -> tuple[Variable, ...]:
-        """The variables with one of these roles, in order."""
-        return tuple(a.variable for a in self.arguments if a.role in roles)
-
-    @property
-    def state(self) -> tuple[Variable, ...]:
-        """The states and inputs."""
-        return self.of_role(STATE)
-
-    @property
-    def parameters(self) -> tuple[Variable, ...]:
-        """The parameters."""
-        return self.of_role(PARAMETER)
-
-    @property
-    def fixed(self) -> tuple[Variable, ...]:
-        """What all points of a batch share and no derivative is taken by."""
-        return self.of_role(FIXED)
-
-    @property
-    def theta(self) -> tuple[Variable, ...]:
-        """All that stands right of the semicolon: parameters and what is fixed, as declared."""
-        return self.of_role(*THETA)
-
-    @property
-    def differentiable(self) -> tuple[Variable, ...]:
-        """States and parameters, in the order of the declaration."""
-        return self.of_role(STATE, PARAMETER)
-
-    @cached_property
-    def sizes(self) -> tuple[sympy.Symbol, ...]:
-        """The sizes of the arguments, of the output and within, in order of first appearance.
-
-        Sizes that only a coefficient or an access has come last: no array shows them.
-        """
-        spaces = [*(a.variable.space for a in self.arguments), self.output.space]
-        nodes = topological(self.output)
-        inner = (node.space for node in nodes)
-        extents = (e for space in (*spaces, *inner) for e in extents_of(space))
-        found: dict[sympy.Symbol, None] = {}
-        for sizes in (*(e.free_symbols for e in extents), *map(sizes_written, nodes)):
-            found.update(dict.fromkeys(sorted(sizes, key=str)))
-        return tuple(found)
-
-    def fits(self, sizes: Mapping[sympy.Symbol, int]) -> bool:
-        """Every extent in the layer is at least 1 at these sizes."""
-        return all(extent.xreplace(sizes) >= 1 for extent in self.derived_extents)
-
-    @cached_property
-    def derived_extents(self) -> tuple[sympy.Expr, ...]:
-        """The extents of arrays within that are neither a size nor a number."""
-        spaces = (node.space for node in topological(self.output))
-        found = dict.fromkeys(extent for space in spaces for extent in extents_of(space))
-        return tuple(extent for extent in found if not extent.is_Atom)
 
     # --- what is computed
 
@@ -196,27 +111,6 @@ class Layer(Shown):
     @cached_property
     def _rewriting(self) -> tuple[dict[Node, Node], tuple[Rewrite, ...]]:
         return rewritten(self.output)
-
-    @property
-    def words(self) -> frozenset[str]:
-        """The names of arguments, sizes and locals: generated names avoid these."""
-        own = (*(a.name for a in self.arguments), *map(str, self.sizes), *self.names.values())
-        return frozenset(own)
-
-    @property
-    def signature(self) -> str:
-        """f(x; W, b), as in the text."""
-        left = ", ".join(a.name for a in self.arguments if a.role not in THETA)
-        right = ", ".join(x.name for x in self.theta)
-        return f"{self.name}({left}; {right})" if right else f"{self.name}({left})"
-
-    def argument(self, name: str) -> Variable:
-        """The state or parameter of that name.  Raises SpaceError where there is none."""
-        for variable_ in self.differentiable:
-            if variable_.name == name:
-                return variable_
-        known = ", ".join(v.name for v in self.differentiable) or "none"
-        raise SpaceError(f"{self.signature} has no argument {name!r} to derive by; it has {known}")
 
     # --- its maps
 

@@ -139,11 +139,7 @@ def transposed_convolution(
     what = "transposed_convolution"
     small, filters = array_space(y, what).shape, array_space(W, what).shape
     axes = len(small) - 1
-    if axes < 1 or len(filters) - len(small) not in (0, 1) or filters[0] != small[0]:
-        raise SpaceError(
-            f"{what}: expected y in R(o, n, ..) and filters R(o, c, p, ..) or R(o, p, ..), got "
-            f"{y.space} and {W.space}"
-        )
+    _check_transposed(what, W, y)
     steps = whole_numbers(what, "stride", stride, axes, 1)
     pads = whole_numbers(what, "padding", padding, axes, 0)
     apart = whole_numbers(what, "dilation", dilation, axes, 1)
@@ -156,6 +152,16 @@ def transposed_convolution(
     for slot, space in (("W", array_space(W, what)), ("y", array_space(y, what))):
         require_standard(what, slot, space, 1, array_space(x, what))
     return adjoint(_convolution(what, W, x, steps, pads, apart, groups), y, (x,))[x]
+
+
+def _check_transposed(what: str, W: Node, y: Node) -> None:
+    """The filters have an axis for each axis of y, and y a channel for each of them."""
+    small, filters = array_space(y, what).shape, array_space(W, what).shape
+    if len(small) < 2 or len(filters) - len(small) not in (0, 1) or filters[0] != small[0]:
+        raise SpaceError(
+            f"{what}: expected y in R(o, n, ..) and filters R(o, c, p, ..) or R(o, p, ..), got "
+            f"{y.space} and {W.space}"
+        )
 
 
 def _output_padding(what: str, given: Numbers, steps: tuple[int, ...]) -> tuple[int, ...]:

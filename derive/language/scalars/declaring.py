@@ -47,6 +47,19 @@ def operation(
     given = _separated(name, _expression(name, formula, symbols))
     _check_complete(name, given)
     table = _table(name, {} if derivatives is None else derivatives, symbols)
+    evaluated = None if stable is None else _expression(name, stable, symbols)
+    return _made(name, symbols, given, evaluated, table, tuple(linear))
+
+
+def _made(
+    name: str,
+    symbols: tuple[sympy.Symbol, ...],
+    given: sympy.Expr,
+    stable: sympy.Expr | None,
+    table: Mapping[Orders, sympy.Expr],
+    linear: tuple[int, ...],
+) -> Operation:
+    """The operation of checked formulas: its plain form, its kinks, what the laws make of it."""
     body = plain(given, symbols)
     _check_equalities(name, body, [symbols[k] for k in linear] or symbols)
     by_laws, laws = by_laws_of(given, symbols)
@@ -54,7 +67,7 @@ def operation(
         name=name,
         arguments=symbols,
         body=body,
-        stable=by_laws if stable is None else _expression(name, stable, symbols),
+        stable=by_laws if stable is None else stable,
         base=name,
         orders=(0,) * len(symbols),
         kinks=kinks_of(body),
@@ -62,7 +75,7 @@ def operation(
         rewritten=by_laws,
         laws=laws if stable is None else (),
         stable_derivatives=tuple(table.items()),
-        linear=tuple(linear),
+        linear=linear,
     )
 
 
