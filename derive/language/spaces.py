@@ -155,6 +155,7 @@ class Indices(Space):
 def R(*shape: object, gram: Gram | None = None) -> Real:
     """The array space R^shape, the scalars for no shape; `gram` is the inner product of one axis.
 
+    >>> from derive import dims
     >>> n, m = dims("n m")
     >>> print(R(n, m), R(n, gram=Gram("G")), R())
     R(n, m) R(n, gram=G) R()
@@ -192,6 +193,7 @@ def Hom(domain: Space, codomain: Space) -> Space: ...
 def Hom(domain: Space, codomain: Space) -> Space:
     """The linear maps from `domain` to `codomain`, with the Hilbert-Schmidt inner product.
 
+    >>> from derive import dims
     >>> n, m = dims("n m")
     >>> print(Hom(R(m), R(n)), "and", Hom(R(m) * R(n), R(n)))
     R(n, m) and R(n, m) * R(n, n)

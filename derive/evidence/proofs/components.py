@@ -56,8 +56,7 @@ def to_sympy(
     would share a symbol, or the expression is deeper than SymPy can go down.
 
     >>> from derive import R, dims, variable
-    >>> n = dims("n")
-    >>> to_sympy(variable("x", R(n)) * 2, {n: 2})
+    >>> to_sympy(variable("x", R(dims("n"))) * 2, {"n": 2})
     [2*x_0, 2*x_1]
     """
     if isinstance(item, (LinearMap, BilinearMap)):
