@@ -15,6 +15,7 @@ from itertools import chain, combinations
 
 from .expressions import Argmax, Contraction, Node
 from .forms import Form, FormName, with_ones
+from .reading import Reading
 from .walk import topological
 
 
@@ -51,11 +52,29 @@ def names_of(*roots: Node, given: FormNames | None = None) -> FormNames:
     """
     named: dict[Form, FormName] = {}
     for node in topological(*roots):
-        if isinstance(node, (Argmax, Contraction)):
-            name = node.form.name or (given and given.get(node.form))
-            if name:
-                named.setdefault(node.form, name)
+        form = _FORM(node)
+        if form and (name := form.name or (given and given.get(form))):
+            named.setdefault(form, name)
     return FormNames(tuple(named.items()))
+
+
+class _OwnForm(Reading[Form | None]):
+    """The form that a node is an application of; None where it is none."""
+
+    def contraction(self, node: Contraction) -> Form:
+        return node.form
+
+    def argmax(self, node: Argmax) -> Form:
+        return node.form
+
+    def _none(self, node: Node) -> None:
+        return None
+
+    variable = constant = linear_combination = elementwise = tuple_ = projection = _none
+    held = potential = jet = running_sum = _none
+
+
+_FORM = _OwnForm()
 
 
 def _remaining(form: Form, name: FormName) -> Iterator[tuple[Form, FormName]]:
