@@ -10,7 +10,8 @@ from typing import Any
 
 # the public names by room, in the order of the rooms
 _HOMES = {
-    "language.spaces": "Gram Hom Index R SpaceError dims",
+    "language.sizes": "dims",
+    "language.spaces": "Gram Hom Index R SpaceError",
     "language.forms": "indices",
     "language.expressions": "variable",
     "language.running_sums": "cumsum",
@@ -23,7 +24,8 @@ _HOMES = {
     "vocabulary.rows": """entry expectation largest log_softmax log_softmax_entry log_sum_exp
         softmax""",
     "vocabulary.abstract": "uninterpreted",
-    "vocabulary.windows": "convolution crop embed per_channel transposed_convolution",
+    "vocabulary.cropping": "crop embed",
+    "vocabulary.convolving": "convolution per_channel transposed_convolution",
     "vocabulary.pooling": "average_pool max_pool",
     "models.layers": "Layer",
     "models.cells": "Cell stack",

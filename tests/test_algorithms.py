@@ -9,7 +9,7 @@ from derive import Hom, R, dims, fixed, layer, softplus, sqrt
 from derive.kernels.interpreting.evaluated import evaluated_module
 from derive.language.reference import value, values_of
 from derive.language.scalars import shipped
-from derive.language.scalars.operations import operation
+from derive.language.scalars.declaring import operation
 from derive.library.dense import affine, dense, dense_gelu, dense_relu, dense_sigmoid
 from derive.library.losses import cross_entropy, cross_entropy_index, squared_loss
 from derive.library.norms import bilinear, layer_norm

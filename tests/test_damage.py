@@ -55,7 +55,7 @@ from derive.language.expressions import (
     tuple_of,
     zero,
 )
-from derive.language.scalars import operations
+from derive.language.scalars import declaring, operations
 from derive.language.scalars.operations import Operation
 from derive.models import layers, programs
 from derive.models.layers import Layer
@@ -521,6 +521,6 @@ LOSSES = {
 @pytest.mark.parametrize("formula", LOSSES)
 def test_a_formula_that_loses_digits(formula) -> None:
     """No difference sees it: the error is one rounding of the largest entry, or far out."""
-    psi = operations.operation("lossy", LOSSES[formula], stable=LOSSES[formula])
+    psi = declaring.operation("lossy", LOSSES[formula], stable=LOSSES[formula])
     root = elementwise(psi, variable("x", H))
     assert any(not found.ok for found in value_findings("lossy", [root]))

@@ -13,7 +13,8 @@ from derive import Hom, R, dims, indices, variable
 from derive.calculus.maps import variables_of
 from derive.evidence.checks.drawing import draw
 from derive.language.expressions import contraction, tuple_of
-from derive.language.forms import LATEST, Called, make_form
+from derive.language.form_names import FormNames
+from derive.language.forms import FormName, make_form
 from derive.language.reference import values_of
 from derive.language.spaces import R as Real
 from derive.writing.sequences.backward_section import BackwardSection
@@ -37,9 +38,9 @@ def product(*reads, to):
     return contraction(Real(*(EXTENTS[x] for x in to)), made, len(reads), [x for x, _ in reads])
 
 
-def written(node, called: Called | None = None) -> str:
+def written(node, names: FormNames | None = None) -> str:
     """In LaTeX, forms without a name unless they are given."""
-    return latex_writer({}, called=LATEST.only([]) if called is None else called).formula(node)
+    return latex_writer({}, form_names=names).formula(node)
 
 
 scaled = product((d, (i,)), (A, (i, j)), to=(i, j))
@@ -74,8 +75,7 @@ def test_what_is_no_such_matrix_keeps_its_letter() -> None:
 
 
 def test_a_form_with_a_name_is_called_by_it() -> None:
-    from_user = Called()
-    from_user.add(scaled.form, "weigh")
+    from_user = FormNames(((scaled.form, FormName("weigh")),))
     assert written(scaled, from_user) == r"\operatorname{weigh}(d, A)"
 
 
@@ -116,9 +116,7 @@ def test_a_printed_block_is_what_it_is_read_as(name) -> None:
     problem = NetworkProblem(NETWORKS[name])
     section = OnlineSection(BackwardSection(problem))
     blocks, known, rng = list(printed_blocks(section)), meanings(section), np.random.default_rng(0)
-    writer = latex_writer(
-        {}, symbols=problem.letters.looks | problem.times.symbols, called=LATEST.only([])
-    )
+    writer = latex_writer({}, symbols=problem.letters.looks | problem.times.symbols)
     nodes = [*known.values(), *(block for block, _ in blocks)]
     given = {x: draw(rng, x.space, problem.sizes) for x in variables_of(*nodes)}
     values = values_of(nodes, given, problem.sizes)

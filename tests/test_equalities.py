@@ -8,7 +8,8 @@ from sympy import Abs, Eq, Max, Min, Ne, Or, Piecewise, Rational, cos, exp, log,
 from derive import Layer, R, dims, prove
 from derive.evidence.checks.accuracy import findings
 from derive.language.scalars import equalities, operations
-from derive.language.scalars.operations import OperationError, operation
+from derive.language.scalars.declaring import operation
+from derive.language.scalars.operations import OperationError
 from derive.vocabulary.functions import function
 
 n = dims("n")

@@ -44,7 +44,7 @@ from derive.language.expressions import (
     held,
     potential,
 )
-from derive.language.scalars.operations import operation
+from derive.language.scalars.declaring import operation
 from derive.library import layers
 from derive.library.dense import affine, dense
 from derive.library.losses import cross_entropy_index, squared_loss

@@ -9,9 +9,9 @@ from sympy import Float, Pow, Rational, cos, cosh, erf, exp, log, pi, sin, sinh,
 from derive.evidence.checks.accuracy import spacing
 from derive.evidence.proofs.field import vanishes
 from derive.language.scalars.algebras import Arrays, Multiprecision
+from derive.language.scalars.declaring import operation
 from derive.language.scalars.fold import evaluate
 from derive.language.scalars.laws import LAWS, Law, rewritten
-from derive.language.scalars.operations import operation
 from derive.language.scalars.rewriting import plain
 from derive.language.scalars.shipped import OPERATION_OF
 from derive.language.scalars.stable import StableFunction

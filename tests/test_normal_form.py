@@ -50,7 +50,8 @@ from derive.language.expressions import (
     zero,
 )
 from derive.language.mistakes import SpaceError
-from derive.language.normal_form import FACTORS, TERMS, normal, normalised, ordered_form
+from derive.language.normal_form import FACTORS, TERMS, normal, normalised
+from derive.language.ordered_forms import ordered_form
 from derive.language.reference import values_of
 from derive.language.walk import jet, topological
 

@@ -69,13 +69,13 @@ LAYERED = {
 @pytest.mark.parametrize(("case", "latex"), LAYERED.items(), ids=map("-".join, LAYERED))
 def test_layers(case, latex) -> None:
     layer = (SINGLE | LAYERS)[case[0]]
-    writer = latex_writer(layer.names, called=layer.called)
+    writer = latex_writer(layer.names, form_names=layer.form_names)
     assert tuple(writer.formula(node) for node in maps(layer, case[1])) == latex
 
 
 def test_the_cell_of_two_states() -> None:
     layer = LAYERS["lstm_step"]
-    writer = latex_writer(layer.names, called=layer.called)
+    writer = latex_writer(layer.names, form_names=layer.form_names)
     written = {name: writer.formula(node) for node, name in layer.names.items()}
     assert written["h"] == r"\pi_{1} s"
     assert written["o"] == r"\pi_{3} (W x + U h + b)"
@@ -89,7 +89,7 @@ def test_the_cell_of_two_states() -> None:
 
 def test_a_form_without_a_name_gets_a_letter_that_is_listed() -> None:
     layer = LAYERS["embedding"]
-    writer = latex_writer(layer.names, taken=["B_1"], called=layer.called)
+    writer = latex_writer(layer.names, taken=["B_1"], form_names=layer.form_names)
     assert writer.formula(layer.output) == r"\tanh(B_{2}(E; k))"
     ((letter, found),) = unnamed_forms(writer).items()
     assert letter == "B_{2}"
@@ -110,7 +110,7 @@ def test_a_factor_of_ones_is_written_where_the_calculus_left_it_out() -> None:
 def test_the_family_is_not_shown_but_its_sum_is() -> None:
     batch = sympy.Symbol("batch", integer=True, nonnegative=True)
     many = dense.batched(batch)
-    writer = latex_writer(many.names, family=batch, called=dense.called)
+    writer = latex_writer(many.names, family=batch, form_names=dense.form_names)
     y_bar = variable("y_bar", many.output.space)
     for name, latex in (
         ("W", r"\sum_{\mathrm{batch}} (\tanh'(z) \odot \bar{y})\,x^{\mathsf T}"),
@@ -132,8 +132,8 @@ def test_a_family_of_points_is_written_as_one_point(name) -> None:
     """The output and the tangents, which sum over no points, look the same for a batch."""
     layer = (SINGLE | LAYERS)[name]
     many = layer.batched(BATCH)
-    one = latex_writer(layer.names, called=layer.called)
-    family = latex_writer(many.names, family=BATCH, called=layer.called)
+    one = latex_writer(layer.names, form_names=layer.form_names)
+    family = latex_writer(many.names, family=BATCH, form_names=layer.form_names)
     assert family.formula(many.output) == one.formula(layer.output)
     for x in () if name in ONCE else layer.differentiable:
         pair = layer.derivative(x.name).body, many.derivative(x.name).body

@@ -20,7 +20,7 @@ from derive.language.expressions import (
     together,
     variable,
 )
-from derive.language.forms import LATEST
+from derive.language.form_names import names_of
 from derive.language.patterns import is_over_all
 from derive.language.reference import shape_of, values_of
 from derive.language.scalars.shipped import shipped
@@ -59,17 +59,18 @@ def function_of(node: Contraction, sizes):
 def forms_of(root, writer, sizes):
     """Every form of the expression by how it looks."""
     letters = {form: letter for letter, form in unnamed_forms(writer).items()}
+    names = names_of(root)
     found = {}
     for node in topological(root):
         if isinstance(node, Contraction):
-            name = LATEST.get(node.form)
-            look = letters.get(node.form) if name is None else word(name[0])
-            if look is not None and (name is None or not name[1]):
+            name = names.get(node.form)
+            look = letters.get(node.form) if name is None else word(name.word)
+            if look is not None and (name is None or not name.ones):
                 found[look] = either(found.get(look), function_of(node, sizes))
         if isinstance(node, Argmax) and not is_over_all(node):
-            name = LATEST.get(node.form)
-            unnamed = name is None or name[1]
-            look = letters.get(node.form) if unnamed else word(name[0])
+            name = names.get(node.form)
+            unnamed = name is None or name.ones
+            look = letters.get(node.form) if unnamed else word(name.word)
             found[rf"\operatorname{{argmax}}_{{{look}}}"] = places_of(node, sizes)
     return found
 

@@ -161,7 +161,7 @@ def test_scalar_functions(operation, lines) -> None:
 def test_no_component_index_is_printed(name) -> None:
     """A letter is one of an argument, a local, a size, a direction, or of the notation."""
     layer = EVERY[name]
-    writer = latex_writer(layer.names, called=layer.called)
+    writer = latex_writer(layer.names, form_names=layer.form_names)
     names = {*layer.names.values(), *(a.name for a in layer.arguments), *map(str, layer.sizes)}
     known = {letter for word in names for letter in word} | set("vuw") | set("eTBC")
     for root in expressions(layer):

@@ -11,7 +11,8 @@ from derive import Hom, Layer, R, SpaceError, dims, elementwise_function, sqrt, 
 from derive.kernels.printing.cython.target import CYTHON
 from derive.kernels.printing.scalars import literal
 from derive.language.expressions import coefficient, linear_combination
-from derive.language.scalars.operations import OperationError, operation
+from derive.language.scalars.declaring import operation
+from derive.language.scalars.operations import OperationError
 from derive.language.text import Writer
 from derive.tools.build import load_kernels, texts
 from derive.writing.typesetting.scalar_functions import definition

@@ -14,8 +14,9 @@ from derive.kernels.compiling.modules import Module
 from derive.kernels.printing.cython.target import CYTHON
 from derive.kernels.printing.scalars import function_body
 from derive.language.scalars.algebras import Arrays, Multiprecision
+from derive.language.scalars.declaring import operation
 from derive.language.scalars.fold import evaluate
-from derive.language.scalars.operations import Operation, OperationError, operation
+from derive.language.scalars.operations import Operation, OperationError
 from derive.language.scalars.scalars import FUNCTIONS
 from derive.language.scalars.shipped import leaky, power, shipped
 

@@ -11,7 +11,7 @@ from test_text import back
 from derive import R, dims, elementwise_function, form, indices, tanh, variable
 from derive.calculus.calculus import tangent
 from derive.language.expressions import Contraction, argmax, contraction, is_zero
-from derive.language.forms import LATEST, Called, make_form
+from derive.language.forms import make_form
 from derive.language.notation import Notation
 from derive.language.patterns import PATTERNS, Pattern, for_every_pattern, pattern
 from derive.language.reference import values_of
@@ -58,12 +58,6 @@ UNPLAIN = {
     "a range that nothing reads": (form("times", r=(), to=(), ranges={i: m}), (number,)),
     "the second axis": (form("last", A=(i, 1), to=(i,)), (A,)),
 }
-
-
-@pytest.fixture(autouse=True)
-def names_of_forms(monkeypatch):
-    """What is declared here is called so here only."""
-    monkeypatch.setattr(LATEST, "_names", dict(LATEST._names))
 
 
 def written(case):
@@ -133,14 +127,14 @@ def test_the_largest_of_some_entries_is_not_written_as_the_largest_of_all() -> N
     place = argmax(every_second, Indices(2 * m, ()), double)
     node = contraction(R(), read_one, 1, (double,), (place,))
     shown = r"\langle e_{\operatorname{argmax}_{B_{1}} d}, d \rangle"
-    assert latex_writer({}, called=Called()).formula(node) == shown
+    assert latex_writer({}).formula(node) == shown
     assert "max(d)" not in Writer({}).formula(node).replace("argmax(d)", "")
 
 
 def test_the_form_of_an_argmax_is_listed() -> None:
     windows = make_form([(2 * i + s,), (i,)], {i: n, s: 2})
     node = argmax(windows, Indices(sympy.Integer(2), (n,)), x)
-    writer = latex_writer({}, called=Called())
+    writer = latex_writer({})
     assert writer(node) == r"\operatorname{argmax}_{B_{1}} x"
     assert used_forms(writer) == {"B_{1}": "a=(2*i + j,), to=(i,), ranges={i: n, j: 2}"}
 

@@ -22,7 +22,7 @@ from sympy import (
     sign,
 )
 
-from derive.language.scalars.operations import operation
+from derive.language.scalars.declaring import operation
 from derive.language.scalars.relations import KINKS, plain_condition
 
 a, b, t = sympy.symbols("a b t", real=True)

@@ -4,7 +4,8 @@ import pytest
 import sympy
 
 from derive import Gram, Hom, Index, R, SpaceError, dims
-from derive.language.spaces import Product, Real, codomain_of, leaves, size, substitute
+from derive.language.sizes import size
+from derive.language.spaces import Product, Real, codomain_of, leaves, substitute
 
 n, m, k = dims("n m k")
 X, H, Y = R(m), R(n), R(k)

@@ -13,7 +13,8 @@ import sympy
 
 from ..language.expressions import Node, constant, contraction, linear_combination
 from ..language.forms import Access, make_form
-from ..language.spaces import R, Size
+from ..language.sizes import Size
+from ..language.spaces import R
 from .terms import Factor, Term, aligned_to, indices_in, indices_of, scaled, symbols
 
 Group = tuple[set[sympy.Symbol], list[Factor]]

@@ -39,7 +39,8 @@ from ..language.expressions import (
 )
 from ..language.forms import Access, Form, make_form
 from ..language.reading import Reading
-from ..language.spaces import Indices, Product, Real, Size, Space, SpaceError
+from ..language.sizes import Size
+from ..language.spaces import Indices, Product, Real, Space, SpaceError
 from ..language.walk import topological
 
 _LIFTED = sympy.Symbol("lifted", integer=True, nonnegative=True)
@@ -152,4 +153,4 @@ def _with_axis(form: Form, lifted: dict[int, bool], picks: list[bool], extent: S
         (index, extended(access, moved))
         for (index, access), moved in zip(form.bound, picks, strict=True)
     ]
-    return make_form(slots, dict(form.extents) | {_LIFTED: extent}, bound)
+    return make_form(slots, dict(form.extents) | {_LIFTED: extent}, bound, form.name)

@@ -38,7 +38,8 @@ from ..language.expressions import (
 )
 from ..language.forms import Access
 from ..language.reading import Reading
-from ..language.spaces import R, Size, SpaceError
+from ..language.sizes import Size
+from ..language.spaces import R, SpaceError
 from ..language.walk import depends_on, topological
 from .combining import added, summed
 from .terms import (

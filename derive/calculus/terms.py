@@ -18,7 +18,8 @@ import sympy
 
 from ..language.expressions import Constant, Node, constant, contraction, linear_combination, zero
 from ..language.forms import Access, make_form
-from ..language.spaces import R, Real, Size, Space
+from ..language.sizes import Size
+from ..language.spaces import R, Real, Space
 
 Factor = tuple[Access, Node]
 Bound = tuple[sympy.Symbol, Node, Access]

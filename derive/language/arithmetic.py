@@ -21,7 +21,8 @@ from .constructors import (
 from .nodes import Elementwise, Node, array_space, operators
 from .positions import Position, chosen, first_extent, numbered
 from .scalars import shipped
-from .spaces import Gram, Indices, Product, Real, Size, Space, SpaceError, codomain_of
+from .sizes import Size
+from .spaces import Gram, Indices, Product, Real, Space, SpaceError, codomain_of
 
 
 def _sum(left: object, right: object) -> Node:

@@ -10,7 +10,7 @@ import sympy
 
 from .accesses import stays_inside
 from .coefficients import check_in_range, told
-from .forms import Access, Form, make_form
+from .forms import Access, Form, make_form, with_ones
 from .given_derivatives import Gradient, Held, Potential
 from .mistakes import called
 from .nodes import (
@@ -28,7 +28,8 @@ from .nodes import (
 )
 from .scalars.constants import folded
 from .scalars.operations import Operation
-from .spaces import Indices, Product, Real, Size, Space, SpaceError
+from .sizes import Size
+from .spaces import Indices, Product, Real, Space, SpaceError
 
 
 @called
@@ -184,8 +185,7 @@ def _without_ones(
     for position, (slot, node) in enumerate(zip(slots, filled, strict=True)):
         plain = isinstance(node, Constant) and len(filled) > 1 and form.is_plain(slot)
         if plain and _stays_inside(form, slot, node):
-            rest = [access for number, access in enumerate(form.slots) if number != slot]
-            smaller = make_form(rest, dict(form.extents), form.bound)
+            smaller = with_ones(form, slot)
             others = filled[:position] + filled[position + 1 :]
             return contraction(space, smaller, opened - (slot < opened), others, selectors)
     return intern(Contraction(space, form, opened, tuple(filled), selectors))

@@ -12,14 +12,14 @@ form gives the adjoint: no rule for a transpose is ever written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from typing import Any
 
 import sympy
 
 from .mistakes import SpaceError, called
-from .spaces import Size, size
+from .sizes import Size, size
 
 Access = tuple[sympy.Expr, ...]
 
@@ -45,12 +45,29 @@ def canonical_index(position: int) -> sympy.Symbol:
 
 
 @dataclass(frozen=True)
+class FormName:
+    """What a form was called where it was written, and which slots of that one are ones."""
+
+    word: str
+    ones: tuple[int, ...] = ()
+
+    def with_ones(self, slot: int, count: int) -> FormName:
+        """The name of what remains of `count` slots where this one is filled with ones."""
+        left = [k for k in range(count + len(self.ones)) if k not in self.ones]
+        return FormName(self.word, tuple(sorted((*self.ones, left[slot]))))
+
+
+@dataclass(frozen=True)
 class Form:
-    """The slots' accesses, the bound indices with their integer array's access, the extents."""
+    """The slots' accesses, the bound indices with their integer array's access, the extents.
+
+    The name is for display and no part of the value: forms of two names are equal.
+    """
 
     slots: tuple[Access, ...]
     bound: tuple[tuple[sympy.Symbol, Access], ...]
     extents: tuple[tuple[sympy.Symbol, Size], ...]
+    name: FormName | None = field(default=None, compare=False, repr=False)
 
     def extent(self, index: sympy.Symbol) -> Size:
         """The number of values of an index."""
@@ -62,6 +79,10 @@ class Form:
     @cached_property
     def _hash(self) -> int:
         return hash((self.slots, self.bound, self.extents))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle is without the hash, which is another in every process."""
+        return Form, (self.slots, self.bound, self.extents, self.name)
 
     @cached_property
     def free(self) -> tuple[sympy.Symbol, ...]:
@@ -93,6 +114,7 @@ def make_form(
     slots: Iterable[Access],
     extents: Mapping[sympy.Symbol, Size],
     bound: Iterable[tuple[sympy.Symbol, Access]] = (),
+    name: FormName | None = None,
 ) -> Form:
     """A form with its indices renamed in the order in which they appear."""
     slots, bound = tuple(slots), tuple(bound)
@@ -107,46 +129,15 @@ def make_form(
         tuple(_renamed(access, order) for access in slots),
         tuple((order[index], _renamed(access, order)) for index, access in bound),
         tuple((new, size(extents[old])) for old, new in order.items()),
+        name,
     )
 
 
-# --- users' names of their forms: for display only, without a part in equality
-
-
-class Called:
-    """Names of forms, and of the forms that remain of them where factors are ones."""
-
-    def __init__(self, named: Iterable[tuple[Form, str]] = ()) -> None:
-        self._names: dict[object, tuple[str, tuple[int, ...]]] = {}
-        for form, name in named:
-            self.add(form, name)
-
-    def add(self, form: Form, name: str) -> None:
-        """Give a form its user's name; a later name of the same form replaces it."""
-        self._names[form] = self._names[form.slots, form.bound] = name, ()
-        plain = [k for k in range(len(form.slots)) if form.is_plain(k)]
-        for count in range(1, len(plain)):
-            for ones in combinations(plain, count):
-                rest = [access for k, access in enumerate(form.slots) if k not in ones]
-                smaller = make_form(rest, dict(form.extents), form.bound)
-                self._names.setdefault(smaller, (name, ones))
-                self._names.setdefault((smaller.slots, smaller.bound), (name, ones))
-
-    def get(self, form: Form) -> tuple[str, tuple[int, ...]] | None:
-        """The name of a form, and which slots of the named form are filled with ones.
-
-        The name is that of the same form, else of one that differs only in its extents.
-        """
-        return self._names.get(form) or self._names.get((form.slots, form.bound))
-
-    def only(self, forms: Iterable[Form]) -> Called:
-        """The names of these forms alone."""
-        found = ((form, self.get(form)) for form in forms)
-        return Called((form, name[0]) for form, name in found if name and not name[1])
-
-
-LATEST = Called()
-"""The latest name of every form in the process."""
+def with_ones(form: Form, slot: int) -> Form:
+    """What remains of a form where a slot is filled with ones."""
+    rest = [access for k, access in enumerate(form.slots) if k != slot]
+    name = form.name and form.name.with_ones(slot, len(form.slots))
+    return make_form(rest, dict(form.extents), form.bound, name)
 
 
 def _renamed(access: Access, order: Mapping[sympy.Symbol, sympy.Symbol]) -> Access:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from operator import attrgetter
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import sympy
@@ -45,6 +45,7 @@ class Node(Refusals, Shown):
     """An expression with its space.  Arithmetic is that of the space; nothing broadcasts."""
 
     space: Space
+    shown_by: ClassVar[tuple[str, ...]] = ()  # what is no part of its value, but of what is written
 
     @property
     def operands(self) -> tuple[Node, ...]:
@@ -101,7 +102,7 @@ class Node(Refusals, Shown):
 
 
 def intern(node: N) -> N:
-    """The one object that stands for all nodes equal to this one."""
+    """The one object that stands for all nodes equal to this one and written by the same names."""
     kind: Any = type(node)  # mypy does not see that a type is hashable
     return cast(N, _interned.setdefault((kind, *_fields_of(kind)(node)), node))
 
@@ -109,7 +110,7 @@ def intern(node: N) -> N:
 @cache
 def _fields_of(kind: type[Node]) -> Callable[[Node], tuple[Any, ...]]:
     """What takes the fields of a node of this type: two at least, its space among them."""
-    return attrgetter(*(field.name for field in fields(kind)))
+    return attrgetter(*(field.name for field in fields(kind)), *kind.shown_by)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,6 +157,7 @@ class Contraction(Node):
     `selectors` are the integer expressions that the form's bound indices are read from.
     """
 
+    shown_by = ("form.name",)
     form: Form
     opened: int
     filled: tuple[Node, ...]
@@ -234,6 +236,7 @@ class Argmax(Node):
     nodes.
     """
 
+    shown_by = ("form.name",)
     form: Form
     operand: Node
     position: int = 0

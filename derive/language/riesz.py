@@ -13,7 +13,8 @@ from .expressions import (
     tuple_of,
     variable,
 )
-from .spaces import Gram, Product, Real, Size
+from .sizes import Size
+from .spaces import Gram, Product, Real
 
 
 def riesz(x: Node, inverse: bool = False) -> Node:

@@ -9,6 +9,7 @@ fixed       right of it, the same for every point; data, which is neither derive
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .expressions import Variable, variable
@@ -85,3 +86,14 @@ def argument_of(where: str, name: str, annotation: object, role: str) -> Argumen
         found = "nothing" if annotation is inspect.Parameter.empty else repr(annotation)
         raise SpaceError(f"{where}: annotate it with a space such as R(n), got {found}")
     return Argument(variable(name, space), role)
+
+
+def arguments_by_role(where: str, by_role: Mapping[str, object]) -> Iterator[Argument]:
+    """The arguments of spaces by name, for each role; raises SpaceError where they are no such."""
+    for role, spaces in by_role.items():
+        if spaces is not None and not isinstance(spaces, Mapping):
+            raise SpaceError(
+                f"{where}: {role}: expected spaces by name, as in {{'x': R(n)}}, got {spaces!r}"
+            )
+        for key, space in (spaces or {}).items():
+            yield argument_of(f"{where}: argument {key}", key, space, role)

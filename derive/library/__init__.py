@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from derive.models.layers import Layer
+from ..models.layers import Layer
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -11,7 +11,8 @@ from ..language.expressions import Node, tuple_of, variable
 from ..language.mistakes import called
 from ..language.names import checked
 from ..language.roles import STATE, THETA, Argument
-from ..language.spaces import Product, Size, Space, SpaceError, dims, factors
+from ..language.sizes import Size, dims
+from ..language.spaces import Product, Space, SpaceError, factors
 from .layers import Layer
 from .resize import bound_sizes, resized_layer
 
@@ -75,24 +76,28 @@ def stack(name: str, /, **cells: Layer) -> Cell:
     for label, cell in cells.items():
         placed.append(_placed(name, label, cell, placed))
     whole = variable("state", Product(tuple(f for c in placed for f in factors(c.output.space))))
-    output, below, taken = [], None, 0
+    first = inputs_of(placed[0])
+    theta = [a for c in placed for a in c.arguments if a.role in THETA]
+    doc = f"{' under '.join(cells)}: {', '.join(c.name for c in cells.values())}"
+    output = tuple_of(_new_states(whole, placed))
+    return Cell(name, (Argument(whole, STATE), *first, *theta), output, doc=doc)
+
+
+def _new_states(whole: Node, placed: Sequence[Layer]) -> Iterator[Node]:
+    """The components of all new states, each cell on its own part of the whole one."""
+    below, taken = None, 0
     for cell in placed:
         count = len(factors(cell.output.space))
-        own = (
-            whole[taken] if count == 1 else tuple_of(whole[k] for k in range(taken, taken + count))
-        )
+        own = [whole[k] for k in range(taken, taken + count)]
         taken += count
-        values: dict[str, Node] = {cell.arguments[0].name: own}
+        values = {cell.arguments[0].name: own[0] if count == 1 else tuple_of(own)}
         if below is not None:
             values[inputs_of(cell)[0].name] = below
         given = {a.name: a.variable for a in cell.arguments if a.name not in values}
         new = cell(**values, **given)
-        output += list(new) if count > 1 else [new]
-        below = new[0] if count > 1 else new
-    first = inputs_of(placed[0])
-    theta = [a for c in placed for a in c.arguments if a.role in THETA]
-    doc = f"{' under '.join(cells)}: {', '.join(c.name for c in cells.values())}"
-    return Cell(name, (Argument(whole, STATE), *first, *theta), tuple_of(output), doc=doc)
+        components = list(new) if count > 1 else [new]
+        yield from components
+        below = components[0]
 
 
 def _placed(where: str, label: str, cell: Layer, below: Sequence[Layer]) -> Layer:

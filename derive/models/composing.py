@@ -10,7 +10,8 @@ from ..language.expressions import Node, Variable
 from ..language.mistakes import called
 from ..language.names import checked
 from ..language.roles import STATE, THETA, Argument
-from ..language.spaces import Size, SpaceError, dims, leaves
+from ..language.sizes import Size, dims
+from ..language.spaces import SpaceError, leaves
 from .cells import Cell, inputs_of
 from .layers import Layer
 from .levels import BACKWARD, FORWARD, CellInstance, Level, Recurrent, shown_as

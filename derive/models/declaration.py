@@ -22,7 +22,8 @@ from ..language.places import place_of
 from ..language.roles import GIVEN, PARAMETER, STATE, THETA, Argument, argument_of
 from ..language.spaces import Indices, Space, SpaceError
 from .cells import Cell
-from .layers import Layer, formula_of
+from .layers import Layer
+from .user_formulas import formula_of
 
 _declared: ContextVar[list[Layer]] = ContextVar("declared")
 

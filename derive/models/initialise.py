@@ -28,7 +28,8 @@ import sympy
 from ..language.expressions import Contraction, Node, Variable, parts
 from ..language.forms import Access
 from ..language.reference import Value, extent, shape_of
-from ..language.spaces import Indices, Product, Real, Size, SpaceError
+from ..language.sizes import Size
+from ..language.spaces import Indices, Product, Real, SpaceError
 from ..language.walk import topological
 
 Sizes = Mapping[sympy.Symbol, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -13,46 +13,34 @@ import sympy
 
 from ..calculus.lift import lift
 from ..calculus.maps import BilinearMap, LinearMap, derivative_map, second_derivative_map
-from ..language.expressions import Argmax, Contraction, Node, Variable, tuple_of
-from ..language.forms import LATEST, Called
-from ..language.hooks import Shown, compiled
+from ..language.expressions import Node, Variable, tuple_of
+from ..language.hooks import compiled
 from ..language.mistakes import refuse_attribute, refuse_operators
 from ..language.normal_form import normalised
-from ..language.places import SourceLine, innermost
-from ..language.refusals import about_sizes
-from ..language.roles import FIXED, GIVEN, PARAMETER, STATE, THETA, Argument, Given, argument_of
+from ..language.roles import (
+    FIXED,
+    GIVEN,
+    PARAMETER,
+    STATE,
+    THETA,
+    Argument,
+    Given,
+    arguments_by_role,
+)
 from ..language.spaces import Space, SpaceError
 from ..language.walk import rewrite, topological
 from ..vocabulary.rewriting.rewrites import Rewrite, rewritten
-from .validity import check_names, check_operations, check_output, extents_of, sizes_written
+from .formulas import Formula
+from .user_formulas import formula_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Layer(Shown):
-    """A layer f(x; theta): its arguments in order, its output, and what its locals are called.
+class Layer(Formula):
+    """A layer: a formula f(x; theta) with its derived maps and its kernels.
 
-    `place` is the line where the decorator declared it, None for any other layer;
-    `called` has the user's names of its forms.
-
-    Raises SpaceError or ValueError, naming the layer, where a name can't be emitted, two things
-    share a name, class indices would be differentiated, or the output has variables that are not
-    declared.  `Layer.of` takes the arguments by role.
+    It has the formula's fields and raises as the formula does; `Layer.of` takes the arguments by
+    role.
     """
-
-    name: str
-    arguments: tuple[Argument, ...]
-    output: Node
-    names: Mapping[Node, str] = field(default_factory=dict)
-    doc: str = ""
-    place: SourceLine | None = field(default=None, kw_only=True)
-    called: Called = field(default=LATEST, kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        nodes = (n for n in topological(self.output) if isinstance(n, (Argmax, Contraction)))
-        object.__setattr__(self, "called", self.called.only(n.form for n in nodes))
-        check_names(self.name, self.arguments, self.sizes, self.output)
-        check_output(self.name, self.arguments, self.output)
-        check_operations(self.name, self.sizes, self.output)
 
     @classmethod
     def of(
@@ -82,18 +70,8 @@ class Layer(Shown):
         >>> print(dense.nabla("W"))
         nabla_W dense(x; W, b) : R(n, m) -> R(n)
         """
-        by_role = ((STATE, state), (GIVEN, given), (PARAMETER, parameters), (FIXED, fixed))
-        for role, spaces in by_role:
-            if spaces is not None and not isinstance(spaces, Mapping):
-                raise SpaceError(
-                    f"layer {name}: {role}: expected spaces by name, as in {{'x': R(n)}}, got "
-                    f"{spaces!r}"
-                )
-        arguments = tuple(
-            argument_of(f"layer {name}: argument {key}", key, space, role)
-            for role, spaces in by_role
-            for key, space in (spaces or {}).items()
-        )
+        by_role = {STATE: state, GIVEN: given, PARAMETER: parameters, FIXED: fixed}
+        arguments = tuple(arguments_by_role(f"layer {name}", by_role))
         if not isinstance(output, Node) and not callable(output):
             raise SpaceError(
                 f"layer {name}: output: expected an expression, or a function of the arguments, "
@@ -111,68 +89,6 @@ class Layer(Shown):
     def _refuse(self, what: str, instead: str) -> NoReturn:
         raise SpaceError(f"{what} is not defined for the layer {self.name}; {instead}")
 
-    def __str__(self) -> str:
-        return f"{self.signature} in {self.output.space}"
-
-    __repr__ = __str__
-
-    # --- what it is
-
-    def of_role(self, *roles: str) -> tuple[Variable, ...]:
-        """The variables with one of these roles, in order."""
-        return tuple(a.variable for a in self.arguments if a.role in roles)
-
-    @property
-    def state(self) -> tuple[Variable, ...]:
-        """The states and inputs."""
-        return self.of_role(STATE)
-
-    @property
-    def parameters(self) -> tuple[Variable, ...]:
-        """The parameters."""
-        return self.of_role(PARAMETER)
-
-    @property
-    def fixed(self) -> tuple[Variable, ...]:
-        """What all points of a batch share and no derivative is taken by."""
-        return self.of_role(FIXED)
-
-    @property
-    def theta(self) -> tuple[Variable, ...]:
-        """All that stands right of the semicolon: parameters and what is fixed, as declared."""
-        return self.of_role(*THETA)
-
-    @property
-    def differentiable(self) -> tuple[Variable, ...]:
-        """States and parameters, in the order of the declaration."""
-        return self.of_role(STATE, PARAMETER)
-
-    @cached_property
-    def sizes(self) -> tuple[sympy.Symbol, ...]:
-        """The sizes of the arguments, of the output and within, in order of first appearance.
-
-        Sizes that only a coefficient or an access has come last: no array shows them.
-        """
-        spaces = [*(a.variable.space for a in self.arguments), self.output.space]
-        nodes = topological(self.output)
-        inner = (node.space for node in nodes)
-        extents = (e for space in (*spaces, *inner) for e in extents_of(space))
-        found: dict[sympy.Symbol, None] = {}
-        for sizes in (*(e.free_symbols for e in extents), *map(sizes_written, nodes)):
-            found.update(dict.fromkeys(sorted(sizes, key=str)))
-        return tuple(found)
-
-    def fits(self, sizes: Mapping[sympy.Symbol, int]) -> bool:
-        """Every extent in the layer is at least 1 at these sizes."""
-        return all(extent.xreplace(sizes) >= 1 for extent in self.derived_extents)
-
-    @cached_property
-    def derived_extents(self) -> tuple[sympy.Expr, ...]:
-        """The extents of arrays within that are neither a size nor a number."""
-        spaces = (node.space for node in topological(self.output))
-        found = dict.fromkeys(extent for space in spaces for extent in extents_of(space))
-        return tuple(extent for extent in found if not extent.is_Atom)
-
     # --- what is computed
 
     @cached_property
@@ -189,32 +105,12 @@ class Layer(Shown):
         output = new[self.output]
         kept = set(topological(output))
         names = {new[node]: name for node, name in self.names.items() if new.get(node) in kept}
-        return Layer(self.name, self.arguments, output, names, self.doc, called=self.called)
+        known = self.form_names  # laws make forms without a name
+        return Layer(self.name, self.arguments, output, names, self.doc, form_names=known)
 
     @cached_property
     def _rewriting(self) -> tuple[dict[Node, Node], tuple[Rewrite, ...]]:
         return rewritten(self.output)
-
-    @property
-    def words(self) -> frozenset[str]:
-        """The names of arguments, sizes and locals: generated names avoid these."""
-        own = (*(a.name for a in self.arguments), *map(str, self.sizes), *self.names.values())
-        return frozenset(own)
-
-    @property
-    def signature(self) -> str:
-        """f(x; W, b), as in the text."""
-        left = ", ".join(a.name for a in self.arguments if a.role not in THETA)
-        right = ", ".join(x.name for x in self.theta)
-        return f"{self.name}({left}; {right})" if right else f"{self.name}({left})"
-
-    def argument(self, name: str) -> Variable:
-        """The state or parameter of that name.  Raises SpaceError where there is none."""
-        for variable_ in self.differentiable:
-            if variable_.name == name:
-                return variable_
-        known = ", ".join(v.name for v in self.differentiable) or "none"
-        raise SpaceError(f"{self.signature} has no argument {name!r} to derive by; it has {known}")
 
     # --- its maps
 
@@ -324,7 +220,7 @@ class Layer(Shown):
         new = rewrite([self.output], put_in.get)
         names = {new[node]: local for node, local in self.names.items() if node in new}
         output, own = new[self.output], tuple(arguments)
-        return Layer(self.name, own, output, names, self.doc, called=self.called)
+        return Layer(self.name, own, output, names, self.doc)
 
     def with_roles(self, roles: Mapping[str, str]) -> Self:
         """The same layer with other roles for some of its arguments, by name."""
@@ -362,17 +258,29 @@ class Layer(Shown):
 
 KERNELS = """forward tangent backward tangent_backward gradient loss bptt rtrl hybrid truncated_bptt
 bind recurrence"""
+
+
 OF_NETWORKS = "initial tree flat trained paths head tail with_loss loss_layer"
+
+
 ATTRIBUTES = {
     **dict.fromkeys(KERNELS.split(), "kernels are those of f.compile(), as in f.compile().forward"),
     **dict.fromkeys(OF_NETWORKS.split(), "that of a network, as in network('f', hidden=dense)"),
     **dict.fromkeys(("grad", "diff", "derive", "jacobian"), "the maps are f.D() and f.nabla('W')"),
     "adjoint": "the adjoint is that of a map, f.D().adjoint",
 }
+
+
 """What a layer does not have, and where to find it."""
 OTHERS = "it has D, nabla, D2, D_nabla, nabla_D, nabla2, compile, signature, arguments, sizes, .."
+
+
 APPLIED = "apply it, f(x, W=W, b=b), within the formula of another layer, or make a network of it"
+
+
 _SIGNS = ("add", "sub", "mul", "matmul", "truediv")
+
+
 refuse_operators(
     Layer, {f"__{side}{name}__": APPLIED for side in ("", "r") for name in _SIGNS}, Layer._refuse
 )
@@ -382,46 +290,6 @@ def require_layer(what: str, value: object) -> None:
     """Raises SpaceError where the argument of a function is not a layer."""
     if not isinstance(value, Layer):
         raise SpaceError(f"{what}: expected a layer, declared by @layer, got {value!r}")
-
-
-def formula_of(
-    name: str, function: Callable[..., Any], positional: Sequence[Any], keywords: Mapping[str, Any]
-) -> Node:
-    """What a function of expressions returns; its errors name the layer and the formula's line."""
-    try:
-        output = function(*positional, **keywords)
-        output = tuple_of(output) if isinstance(output, tuple) else output
-    except SpaceError as error:
-        raise _of_layer(name, function, error, str(error)) from error
-    except (TypeError, ValueError) as error:
-        what = _not_taken(error, [*positional, *keywords]) or about_sizes(error)
-        if what is None:  # the user's own
-            raise
-        raise _of_layer(name, function, error, what) from error
-    if not isinstance(output, Node):
-        raise SpaceError(
-            f"layer {name}: must return an expression of its arguments, got {output!r}"
-        )
-    return output
-
-
-def _not_taken(error: Exception, arguments: Sequence[object]) -> str | None:
-    """Says that the formula does not take its arguments, if that is what failed."""
-    at = error.__traceback__
-    if at is None or at.tb_next is not None:
-        return None
-    called_so = ", ".join(map(str, arguments))
-    return f"its formula is a function of {called_so}; {str(error).rpartition('() ')[2]}"
-
-
-def _of_layer(name: str, function: Callable[..., Any], error: Exception, what: str) -> SpaceError:
-    """The error with the layer's name, and with a note of the line of the formula's file."""
-    named = SpaceError(f"layer {name}: {what}")
-    code = getattr(function, "__code__", None)
-    place = innermost(error, code.co_filename) if code else None
-    if place is not None:
-        named.add_note(f"{place}: {place.text}")
-    return named
 
 
 def _as_variable(new: Mapping[Node, Node], argument: Argument) -> Variable:

@@ -21,11 +21,12 @@ import sympy
 from ..language.expressions import Variable, variable
 from ..language.names import unused
 from ..language.roles import Argument
-from ..language.spaces import R, SpaceError, dims
+from ..language.sizes import dims
+from ..language.spaces import R, SpaceError
 from .cells import inputs_of
 from .initialise import drawn
 from .layers import Layer
-from .networks import Composed
+from .parameter_trees import Composed
 from .resize import bound_sizes, resized_layer
 from .stages import Path
 from .validity import gram_extents

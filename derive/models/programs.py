@@ -20,16 +20,11 @@ import sympy
 
 from ..calculus.calculus import cotangents, tangents
 from ..language.expressions import (
-    Argmax,
-    Constant,
-    Contraction,
     Node,
-    Projection,
     Variable,
     constant,
     is_zero,
     linear_combination,
-    together,
     variable,
 )
 from ..language.names import unused
@@ -37,13 +32,16 @@ from ..language.normal_form import normal
 from ..language.riesz import riesz
 from ..language.roles import GIVEN, Argument
 from ..language.spaces import R
-from ..language.walk import depends_on, storage, topological
+from ..language.walk import storage, topological
 from ..vocabulary.linear import total_sum
 from .layers import Layer
 from .levels import Recurrent
 from .networks import Network
+from .saved import saved_border
 
 BATCH = sympy.Symbol("batch", integer=True, nonnegative=True)
+
+
 TANGENT, COTANGENT = "tangent", "cotangent"
 
 
@@ -295,36 +293,3 @@ def free_letter(layer: Layer, letters: tuple[str, ...]) -> str:
     taken |= _locals(layer)
     numbered = (f"{letters[0]}{number}" for number in count(2))
     return next(letter for letter in chain(letters, numbered) if letter not in taken)
-
-
-def saved_border(adjoints: list[Node], y_bar: Variable, places: bool = True) -> tuple[Node, ...]:
-    """What backward reads of the forward pass: values at the border of what depends on y_bar.
-
-    With `places` the place of a largest entry is kept, rather than the array that was searched.
-    """
-    dependent = depends_on(adjoints, [y_bar])
-    border: dict[Node, None] = {}
-    for node in topological(*adjoints):
-        if node in dependent:
-            for operand in node.operands:
-                if operand not in dependent:
-                    border.update(dict.fromkeys(stored_parts(operand, places)))
-    return tuple(border)
-
-
-def stored_parts(node: Node, places: bool = True) -> list[Node]:
-    """An expression itself, or what it only rearranges; nothing for arguments and constants."""
-    if isinstance(node, Argmax):
-        return list(together(node)) if places else stored_parts(node.operand, places)
-    if isinstance(node, (Variable, Constant, Projection)) or is_zero(node):
-        return []
-    if isinstance(node, Contraction) and node.is_pointwise and len(node.filled) == 1:
-        return [part for operand in node.operands for part in stored_parts(operand, places)]
-    if isinstance(node, Contraction) and node.is_pointwise and not _computed(node):
-        return []
-    return list(storage(node))
-
-
-def _computed(node: Node) -> bool:
-    """Something other than arguments and constants is in the expression's operands."""
-    return any(not isinstance(x, (Variable, Constant, Projection)) for x in node.operands)

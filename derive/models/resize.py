@@ -30,7 +30,8 @@ from ..language.expressions import (
 )
 from ..language.forms import Access, Form
 from ..language.roles import Argument
-from ..language.spaces import Indices, Size, Space, SpaceError, leaves, size, substitute
+from ..language.sizes import Size, size
+from ..language.spaces import Indices, Space, SpaceError, leaves, substitute
 from ..language.walk import Rebuilt, topological
 from .layers import Layer, require_layer
 
@@ -76,7 +77,7 @@ def resized_layer(
     new = resized([layer.output], sizes, values)
     names = {new[node]: f"{prefix}{local}" for node, local in layer.names.items() if node in new}
     output, doc = new[layer.output], layer.doc
-    return Layer(name or layer.name, tuple(arguments), output, names, doc, called=layer.called)
+    return Layer(name or layer.name, tuple(arguments), output, names, doc)
 
 
 def sizes_of(layer: Layer, sizes: Mapping[sympy.Symbol | str, object]) -> dict[sympy.Symbol, Size]:
@@ -142,6 +143,7 @@ class _Replacement:
             tuple(self.access(access) for access in form.slots),
             tuple((index, self.access(access)) for index, access in form.bound),
             tuple((index, size(self.number(extent))) for index, extent in form.extents),
+            form.name,
         )
 
 

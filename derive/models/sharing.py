@@ -21,13 +21,16 @@ from ..calculus.calculus import NotLinear, transpose
 from ..language.expressions import Node, Variable, variable
 from ..language.mistakes import called
 from ..language.roles import Argument
-from ..language.spaces import Size, Space, SpaceError, leaves
+from ..language.sizes import Size
+from ..language.spaces import Space, SpaceError, leaves
 from .composing import of_levels
-from .layers import Layer, formula_of
+from .layers import Layer
 from .levels import CellInstance, Level, Recurrent
-from .networks import Composed, Network, composed, with_sizes
+from .networks import Network, composed, with_sizes
+from .parameter_trees import Composed
 from .resize import resized_layer
 from .stages import Path, Stage
+from .user_formulas import formula_of
 
 Tau = Callable[..., Node]
 N = TypeVar("N", bound=Composed)

@@ -12,7 +12,8 @@ import sympy
 
 from ..language.expressions import Node, Tuple, Variable
 from ..language.roles import THETA, Argument
-from ..language.spaces import Size, SpaceError, dims, leaves
+from ..language.sizes import Size, dims
+from ..language.spaces import SpaceError, leaves
 from ..language.walk import rewrite, topological
 from .layers import Layer
 from .resize import bound_sizes, resized_space, symbols_of

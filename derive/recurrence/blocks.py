@@ -30,7 +30,8 @@ from ..calculus.terms import (
 )
 from ..language.expressions import Node, Variable, constant
 from ..language.forms import Access
-from ..language.spaces import R, Real, Size
+from ..language.sizes import Size
+from ..language.spaces import R, Real
 from .ties import Key, Tied, met
 
 Terms = tuple[Term, ...]

@@ -14,7 +14,7 @@ import sympy
 
 from ..calculus.terms import Term, shape_of, ties
 from ..language.expressions import Node
-from ..language.spaces import Size
+from ..language.sizes import Size
 from ..language.walk import storage
 from ..models.programs import BATCH
 from .blocks import StoredJacobian

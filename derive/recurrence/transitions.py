@@ -28,7 +28,8 @@ from ..language.walk import depends_on, rewrite, topological
 from ..models.cells import inputs_of
 from ..models.layers import Layer
 from ..models.levels import CellInstance, Recurrent
-from ..models.programs import BATCH, Program, Result, saved_border, stored_parts
+from ..models.programs import BATCH, Program, Result
+from ..models.saved import saved_border, stored_parts
 from ..vocabulary.selecting import only, select
 from .selections import (
     Masks,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..kernels.compiling.compile import SCRATCH, locked
+from ..kernels.compiling.locking import SCRATCH, locked
 from .cache_folder import PRIVATE, WRITABLE_BY_OTHERS, place, require_own
 from .cache_notes import notes
 

@@ -27,10 +27,12 @@ import sympy
 
 from ..kernels.compiling.modules import PACKAGE
 from ..language.expressions import Node
+from ..language.forms import Form
 from ..language.rendering import templates
 from ..models.layers import Layer
 
-FOR_DISPLAY = {"place", "called"}  # of a layer: its source line, the names of its forms in LaTeX
+FOR_DISPLAY: dict[type, set[str]] = {Layer: {"place", "form_names"}, Form: {"name"}}
+"""A layer's line in a file, and what LaTeX calls its forms."""
 OURS = ("derive.", "sympy.")
 _begun = time.time()
 
@@ -107,7 +109,7 @@ def _contents(value: object) -> Any:
     if isinstance(value, FunctionType):
         return _named(value)
     if is_dataclass(value):
-        apart = FOR_DISPLAY if isinstance(value, Layer) else ()
+        apart = next((own for kind, own in FOR_DISPLAY.items() if isinstance(value, kind)), ())
         return tuple(getattr(value, f.name) for f in fields(value) if f.name not in apart)
     raise Unknown(f"{value!r} of {type(value)}")
 

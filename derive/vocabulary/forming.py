@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import sympy
 
-from ..language.expressions import (
-    Node,
-    array_space,
-    constant,
-    contraction,
-)
-from ..language.forms import LATEST, Access, extents_of, make_form
+from ..language.expressions import Node, array_space, constant, contraction
+from ..language.forms import Access, FormName, extents_of, make_form
 from ..language.mistakes import called, renamed
-from ..language.spaces import R, Real, Size, SpaceError, size
+from ..language.sizes import Size, size
+from ..language.spaces import R, Real, SpaceError
+from .result_spaces import Read, result_space
 
 ONE = constant(sympy.S.One, R())
 
@@ -25,7 +23,7 @@ def form(
     *,
     to: Access = (),
     ranges: Mapping[sympy.Symbol, object] | None = None,
-    shape: Sequence[object] | None = None,
+    shape: Sequence[object] | Real | None = None,
     **reads: Access,
 ) -> Callable[..., Node]:
     """A primitive: a multilinear form with the slot `to` open: which operand is read where.
@@ -34,8 +32,14 @@ def form(
     of the result where `to` is not a list of indices alone.  What is returned, applied to
     expressions, one for each name in `reads`, is the contraction; reads outside an array are zero,
     and what would be put outside the result is dropped.  A form that reads nothing puts ones: it is
-    one in a scalar slot, at the number 1.  Raises SpaceError where an access is not affine in its
-    indices, a range is not known, or two axes disagree.
+    one in a scalar slot, at the number 1.
+
+    An axis of the result that an index runs over, as it does over a whole axis of an operand, has
+    that axis's Gram matrix; `shape`, where it is a space and not extents, is the result's space
+    whatever the operands' are.  The adjoint is taken in the inner products of all these spaces.
+
+    Raises SpaceError where an access is not affine in its indices, a range is not known, two axes
+    disagree, or a Gram matrix would be lost in the result and no space is given.
 
     >>> from derive import R, dims, form, indices, variable
     >>> n, m = dims("n m"); i, j = indices("i j")
@@ -43,33 +47,67 @@ def form(
     >>> print(transpose(variable("A", R(n, m))).space)
     R(m, n)
     """
+    declared = _declared(name, reads, to, ranges or {}, shape)
+
+    @called
+    def apply(*operands: Node) -> Node:
+        return declared.at(operands)
+
+    renamed(apply, name, reads)
+    return apply
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """A form as it was declared: where each operand is read, and where the result is written."""
+
+    name: str
+    reads: Mapping[str, Access]
+    target: Access
+    ranges: Mapping[sympy.Symbol, Size]
+    shape: tuple[Size, ...] | Real | None
+
+    def at(self, operands: Sequence[Node]) -> Node:
+        """The contraction of these operands."""
+        if len(operands) != len(self.reads):
+            raise SpaceError(
+                f"{self.name}: expected {list(self.reads)}, got {len(operands)} operands"
+            )
+        pairs = zip(self.reads.items(), operands, strict=True)
+        reads = [(s, access, array_space(x, f"{self.name}: {s}")) for (s, access), x in pairs]
+        shapes = ((slot, access, space.shape) for slot, access, space in reads)
+        extents = extents_of(self.name, shapes, self.ranges)
+        accesses = list(self.reads.values())
+        _all_known(self.name, [*accesses, self.target], extents)
+        space = self._space(reads, extents)
+        slots = [*(accesses or [()]), self.target]
+        made = make_form(slots, extents, name=FormName(self.name))
+        return contraction(space, made, len(slots) - 1, operands or (ONE,))
+
+    def _space(self, reads: Sequence[Read], extents: Mapping[sympy.Symbol, Size]) -> Real:
+        """The result's space: the one that is declared, else what the operands' axes say."""
+        shape = self.shape.shape if isinstance(self.shape, Real) else self.shape
+        if shape is None:
+            shape = tuple(_extent(self.name, entry, extents) for entry in self.target)
+        _check_result(self.name, self.target, shape, extents)
+        if isinstance(self.shape, Real):
+            return self.shape
+        return result_space(self.name, reads, self.target, shape, extents)
+
+
+def _declared(
+    name: str, reads: Mapping[str, object], to: object, ranges: object, shape: object
+) -> _Declared:
     if not isinstance(name, str) or not name.strip():
         raise SpaceError(
             f"form: expected its name first, as in form('f', x=(i,), to=(i,)), got {name!r}"
         )
-    given = _ranges(name, ranges or {})
-    accesses = [_access(name, slot, access) for slot, access in reads.items()]
+    given = _ranges(name, ranges)
+    accesses = {slot: _access(name, slot, access) for slot, access in reads.items()}
     target = _access(name, "to", to)
-    for entry_ in (entry_ for access in (*accesses, target) for entry_ in access):
+    for entry_ in (entry_ for access in (*accesses.values(), target) for entry_ in access):
         _check_affine(name, entry_)
-    whole = None if shape is None else _whole(name, target, shape)
-
-    @called
-    def apply(*operands: Node) -> Node:
-        if len(operands) != len(reads):
-            raise SpaceError(f"{name}: expected {list(reads)}, got {len(operands)} operands")
-        named = zip(reads, operands, strict=True)
-        shapes = [array_space(x, f"{name}: {slot}").shape for slot, x in named]
-        extents = extents_of(name, zip(reads, accesses, shapes, strict=True), given)
-        _all_known(name, [*accesses, target], extents)
-        space = whole or R(*(_extent(name, entry, extents) for entry in target))
-        _check_result(name, target, space, extents)
-        made = make_form([*(accesses or [()]), target], extents)
-        LATEST.add(made, name)
-        return contraction(space, made, len(made.slots) - 1, operands or (ONE,))
-
-    renamed(apply, name, reads)
-    return apply
+    return _Declared(name, accesses, target, given, _whole(name, target, shape))
 
 
 def _access(name: str, slot: str, access: object) -> Access:
@@ -92,21 +130,25 @@ def _ranges(name: str, ranges: object) -> dict[sympy.Symbol, Size]:
     return {index: size(extent) for index, extent in ranges.items()}
 
 
-def _whole(name: str, target: Access, shape: object) -> Real:
-    """The space of a result whose shape is given."""
-    if not isinstance(shape, Sequence):
-        raise SpaceError(f"{name}: shape must be a tuple of extents, got {shape!r}")
-    space = R(*shape)
+def _whole(name: str, target: Access, shape: object) -> tuple[Size, ...] | Real | None:
+    """A given shape: the result's extents, or its space."""
+    if shape is None:
+        return None
+    if isinstance(shape, str) or not isinstance(shape, (Sequence, Real)):
+        raise SpaceError(
+            f"{name}: shape must be a tuple of extents, or the result's space R(..), got {shape!r}"
+        )
+    space = shape if isinstance(shape, Real) else R(*shape)
     if space.rank != len(target):
         raise SpaceError(f"{name}: the result at {target} has {len(target)} axes, not {space}")
-    return space
+    return space if isinstance(shape, Real) else space.shape
 
 
 def _check_result(
-    name: str, target: Access, space: Real, extents: Mapping[sympy.Symbol, Size]
+    name: str, target: Access, shape: Sequence[Size], extents: Mapping[sympy.Symbol, Size]
 ) -> None:
     """An index of the result runs over the whole of its axis."""
-    for index, count in zip(target, space.shape, strict=True):
+    for index, count in zip(target, shape, strict=True):
         if extents.get(index, count) != count:
             raise SpaceError(
                 f"{name}: index {index} runs over {extents[index]}, but its axis of the result "

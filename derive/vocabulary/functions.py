@@ -17,8 +17,9 @@ from ..language.expressions import (
 )
 from ..language.mistakes import called, renamed
 from ..language.scalars import shipped
+from ..language.scalars.declaring import operation
 from ..language.scalars.digits import AccuracyWarning, check_given, loss
-from ..language.scalars.operations import Formula, Operation, OperationError, operation
+from ..language.scalars.operations import Formula, Operation, OperationError
 from ..language.spaces import SpaceError
 
 

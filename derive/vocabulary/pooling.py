@@ -17,12 +17,14 @@ from ..language.expressions import (
     held,
     linear_combination,
 )
-from ..language.forms import LATEST, Access, make_form
+from ..language.forms import Access, FormName, make_form
 from ..language.mistakes import called
 from ..language.scalars import shipped
-from ..language.scalars.operations import operation
-from ..language.spaces import Indices, R, Size, SpaceError
+from ..language.scalars.declaring import operation
+from ..language.sizes import Size
+from ..language.spaces import Indices, SpaceError
 from .forming import form
+from .result_spaces import result_space
 from .windows import Extents, Numbers, Windows, as_sizes, kept_axes, windows_on
 
 
@@ -53,16 +55,16 @@ def max_pool(
     if ties not in ("first", "average"):
         raise SpaceError(f"max_pool: expected ties='first' or 'average', got {ties!r}")
     front, at, shape = _pooled("max_pool", x, window, stride, padding)
-    space, to = R(*shape, *at.counts), (*front, *at.at)
+    to = (*front, *at.at)
     ranges = {**dict(zip(front, shape, strict=True)), **at.ranges}
     accesses = [(*front, *at.places), to]
-    search = make_form(accesses, ranges)
+    reads = [("x", accesses[0], array_space(x, "max_pool"))]
+    space = result_space("max_pool", reads, to, (*shape, *at.counts), ranges)
+    search = make_form(accesses, ranges, name=FormName("kappa"))
     found = [
         argmax(search, Indices(extent, space.shape), x, k) for k, extent in enumerate(at.extents)
     ]
-    bound = make_form(accesses, ranges, [(s, to) for s in at.within])
-    LATEST.add(search, "kappa")
-    LATEST.add(bound, "Phi")
+    bound = make_form(accesses, ranges, [(s, to) for s in at.within], FormName("Phi"))
     largest = contraction(space, bound, 1, (x,), found)
     return largest if ties == "first" else _averaged(x, largest, at, front)
 

@@ -33,7 +33,8 @@ from ...language.forms import Access, Form
 from ...language.mistakes import called
 from ...language.reading import Reading
 from ...language.reference import Sizes, extent, shape_of, values_of
-from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, dims, leaves
+from ...language.sizes import dims
+from ...language.spaces import Gram, Indices, Product, Real, Space, SpaceError, leaves
 from ...language.walk import topological
 from ...models.layers import Layer
 from .depth import nested
@@ -56,8 +57,7 @@ def to_sympy(
     variables would share a symbol, or the expression is too deep for SymPy's recursion.
 
     >>> from derive import R, dims, variable
-    >>> n = dims("n")
-    >>> to_sympy(variable("x", R(n)) * 2, {n: 2})
+    >>> to_sympy(variable("x", R(dims("n"))) * 2, {"n": 2})
     [2*x_0, 2*x_1]
     """
     if isinstance(item, (LinearMap, BilinearMap)):

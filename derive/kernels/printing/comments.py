@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from textwrap import TextWrapper
 
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.scalars import Buffer
 
 

@@ -9,7 +9,7 @@ import sympy
 
 from ...language.scalars.operations import Operation
 from ..lowering.cost import cost
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from .comments import argument_lines, comment_lines
 from .scalars import function_body
 from .signatures import declared, pointers, signature_lines

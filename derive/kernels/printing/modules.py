@@ -13,7 +13,8 @@ from ...models.layers import Layer
 from ...models.levels import Recurrent
 from ...models.programs import Program, programs
 from ...models.words import computed, formula, spaces
-from ..lowering.lower import Kernel, lower
+from ..lowering.kernel import Kernel
+from ..lowering.lower import lower
 from ..sequences.sequences import sequences
 from ..statements.instances import instances
 from ..statements.loops import Copy, Fill, For, Gemm, Select, Selected, Statement

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sympy
 
 from ...language.accesses import is_at_least_zero
-from ..lowering.lower import Kernel
+from ..lowering.kernel import Kernel
 from ..statements.instances import instances
 from ..statements.loops import Asked, For, Let
 from ..statements.scalars import Buffer

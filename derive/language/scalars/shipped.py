@@ -10,8 +10,9 @@ from sympy import Piecewise
 from sympy.codegen.cfunctions import expm1, log1p
 
 from . import stable
+from .declaring import operation
 from .normal import log_normal_cdf, normal_cdf, normal_gelu, weighted_normal_pdf
-from .operations import Operation, operation
+from .operations import Operation
 
 
 def _exp_minus(t: sympy.Expr) -> sympy.Expr:

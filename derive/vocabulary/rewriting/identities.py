@@ -16,7 +16,8 @@ import sympy
 
 from ...language.expressions import Contraction, Held, Node, contraction, scaled_part, variable
 from ...language.forms import make_form
-from ...language.spaces import R, Real, SpaceError, dims
+from ...language.sizes import dims
+from ...language.spaces import R, Real, SpaceError
 from ..functions import exp, log, sqrt
 from ..linear import inner, norm, scale
 from ..rows import log_softmax, log_sum_exp, repeated, row_sums, softmax

@@ -148,7 +148,7 @@ def writer_of(layer: Layer, problem: Problem) -> Writer:
         for (k, leaf), mark in product(enumerate(leaves), ("", "_dot", "_bar", "_bar_dot")):
             look = letters(f"{leaf.name}{mark}")
             symbols |= {f"{leaf.name}{mark}": look, f"{x}{mark}_{k}": look}
-    return latex_writer({}, symbols=symbols, family=BATCH, called=layer.called)
+    return latex_writer({}, symbols=symbols, family=BATCH, form_names=layer.form_names)
 
 
 def _products(problem: Problem) -> dict[str, Node]:

@@ -13,7 +13,7 @@ import sympy
 
 from ...calculus.maps import free_name
 from ...language.expressions import Variable, variable
-from ...language.spaces import dims
+from ...language.sizes import dims
 from ...models.layers import Layer
 from ...models.levels import CellInstance, Level, Recurrent
 from ...models.resize import resized_layer

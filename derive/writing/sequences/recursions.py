@@ -66,7 +66,8 @@ def recursions(network: Recurrent) -> tuple[tuple[Block, ...], Writer]:
     blocks = tuple(Recursions(problem).blocks())
     symbols = problem.letters.looks | problem.times.symbols
     times = problem.times.times
-    writer = latex_writer({}, symbols=symbols, family=BATCH, called=network.called, times=times)
+    names = network.form_names
+    writer = latex_writer({}, symbols=symbols, family=BATCH, form_names=names, times=times)
     return blocks, writer
 
 

@@ -16,7 +16,8 @@ from ...calculus.maps import substituted, variables_of
 from ...evidence.checks.drawing import Point, draw
 from ...language.expressions import Node, Variable
 from ...language.roles import given
-from ...language.spaces import R, Space, dims
+from ...language.sizes import dims
+from ...language.spaces import R, Space
 from ...models.layers import Layer
 from ..layers.blocks import Block, Display, Heading, Prose
 from ..layers.claims import Difference, Equation, Meaning, Side

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import sympy
 
-from ...language.spaces import Gram, Indices, Product, Real, Size, Space
+from ...language.sizes import Size
+from ...language.spaces import Gram, Indices, Product, Real, Space
 from .letters import symbol
 from .typography import parenthesised, value
 

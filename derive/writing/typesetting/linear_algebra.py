@@ -42,7 +42,7 @@ from ...language.spaces import Real
 from .diagonals import diagonal
 from .jets import Jets
 from .letters import Letters
-from .multilinear import FormNames
+from .multilinear import WrittenForms
 from .powers import monomial, with_plain_powers
 from .ratios import Ratio, ratio
 from .scalar_functions import function
@@ -57,7 +57,7 @@ MULTIPLES = frozenset({ATOM, APPLIED, PRODUCT, DOT})
 class LinearAlgebra(Notation):
     """LaTeX, with the symbols of names, of uninterpreted functions and of forms."""
 
-    def __init__(self, letters: Letters, jets: Jets, forms: FormNames) -> None:
+    def __init__(self, letters: Letters, jets: Jets, forms: WrittenForms) -> None:
         self.letters, self.jets, self.forms = letters, jets, forms
 
     def prepared(self, w: Writes, node: Node) -> Mapping[Node, Node]:

@@ -11,7 +11,8 @@ from itertools import chain, count
 import sympy
 
 from ...language.expressions import Argmax, Contraction, Node, together
-from ...language.forms import LATEST, Access, Called, Form, make_form
+from ...language.form_names import FormNames
+from ...language.forms import Access, Form, FormName, make_form
 from ...language.notation import APPLIED, ATOM, DOT, TIGHT, Writes, Written
 from ...language.patterns import is_over_all
 from .letters import Letters, escaped, word
@@ -22,13 +23,16 @@ RIGHT_HOOK = HOOK.replace("lrcorner", "llcorner")
 OPEN = r"\cdot\,"
 
 
-class FormNames:
+class WrittenForms:
     """The names of forms; `unnamed` have a letter, `used` are all that were written, in order."""
 
     def __init__(
-        self, letters: Letters, given: Mapping[Form, str] | None = None, called: Called = LATEST
+        self,
+        letters: Letters,
+        given: Mapping[Form, str] | None = None,
+        names: FormNames | None = None,
     ) -> None:
-        self.letters, self.given, self.called = letters, dict(given or {}), called
+        self.letters, self.given, self.names = letters, dict(given or {}), names or FormNames()
         self.unnamed: dict[Form, str] = {}
         self.used: dict[str, Form] = {}
         self.ranged: dict[Form, frozenset[sympy.Symbol]] = {}  # indices whose range must be printed
@@ -62,7 +66,7 @@ class FormNames:
     def has_name(self, w: Writes, node: Contraction) -> bool:
         """Whether the form has a name, by the user or given here."""
         form = without(node.form, w.family)
-        return form in self.given or self.called.get(form) is not None
+        return form in self.given or self._called(form) is not None
 
     def places(self, w: Writes, node: Argmax) -> str:
         """The places of the largest entries, all indices of a window together."""
@@ -83,13 +87,17 @@ class FormNames:
     def _name(self, form: Form) -> tuple[str, tuple[int, ...]]:
         if form in self.given:
             return self.given[form], ()
-        found = self.called.get(form)
+        found = self._called(form)
         if found is not None:
-            look = word(found[0])
+            look = word(found.word)
             if self.letters.is_taken(look):
-                look = escaped(found[0]).replace(r"\mathit", r"\mathsf")
-            return look, found[1]
+                look = escaped(found.word).replace(r"\mathit", r"\mathsf")
+            return look, found.ones
         return self._letter(form), ()
+
+    def _called(self, form: Form) -> FormName | None:
+        """What the formula calls it, else what it was called where it was written."""
+        return self.names.get(form) or form.name
 
     def _letter(self, form: Form) -> str:
         """The letter of a form that has no name, or only one as part of another form."""
@@ -138,7 +146,7 @@ def without(form: Form, family: sympy.Symbol | None) -> Form:
     slots = [_shown(access, hidden) for access in form.slots]
     bound = [(index, _shown(access, hidden)) for index, access in form.bound]
     extents = {index: extent for index, extent in form.extents if index not in hidden}
-    return make_form(slots, extents, bound)
+    return make_form(slots, extents, bound, form.name)
 
 
 def _on_parts(

@@ -57,7 +57,7 @@ def _(value: Layer) -> str:
 def equations(layer: Layer, writer: Writer | None = None) -> list[tuple[str, list[str]]]:
     """The layer's lines, its locals in the user's order, then f(x; theta): left sides and terms."""
     writer = writer or latex_writer(
-        layer.names, taken=[a.name for a in layer.arguments], called=layer.called
+        layer.names, taken=[a.name for a in layer.arguments], form_names=layer.form_names
     )
     used = set(topological(layer.output))
     named = [node for node in layer.names if node in used]

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 import sympy
 
 from ...language.expressions import Node, Variable
-from ...language.forms import LATEST, Called, Form
+from ...language.form_names import FormNames
+from ...language.forms import Form
 from ...language.text import Writer
 from ...language.walk import topological
 from .jets import IsParameter, Jets, after_the_first
 from .letters import Letters
 from .linear_algebra import LinearAlgebra
-from .multilinear import FormNames, spelled
+from .multilinear import WrittenForms, spelled
 
 
 def latex_writer(
@@ -24,7 +25,7 @@ def latex_writer(
     forms: Mapping[Form, str] | None = None,
     is_parameter: IsParameter = after_the_first,
     taken: Iterable[str] = (),
-    called: Called = LATEST,
+    form_names: FormNames | None = None,
     times: Mapping[str, str] | None = None,
 ) -> Writer:
     r"""A writer in LaTeX; expressions with a name are printed by it.
@@ -32,9 +33,9 @@ def latex_writer(
     names         the names of expressions, as identifiers; they become symbols here
     family        the extent of an axis that is not printed
     symbols       the looks of some names: {"omega_next": r"\omega_{i+1}"}
-    forms         the looks of some forms; others have the user's name, or B_{1}, ..
+    forms         the looks of some forms; others have their name, or B_{1}, ..
     is_parameter  whether the slot of an uninterpreted function is a parameter: nabla, not D
-    called        the user's names of forms
+    form_names    what a layer calls its forms; others are called as they were written
     taken         names that get their symbol first, in order: the arguments of a layer
     times         the times of a sequence that some names belong to
 
@@ -45,9 +46,8 @@ def latex_writer(
     \tanh(z) \odot (W x)
     """
     letters = Letters(symbols, [*taken, *names.values()], times)
-    notation = LinearAlgebra(
-        letters, Jets(letters, is_parameter), FormNames(letters, forms, called)
-    )
+    written = WrittenForms(letters, forms, form_names)
+    notation = LinearAlgebra(letters, Jets(letters, is_parameter), written)
     return Writer(names, family, notation)
 
 

@@ -11,7 +11,7 @@ import sympy
 from ....language.rendering import render
 from ....models.layers import Layer
 from ....models.programs import Program
-from ...lowering.lower import Kernel
+from ...lowering.kernel import Kernel
 from ..functions import kernel_function
 from ..modules import ORIGIN, functions, heading, lowered
 from ..places import integer

@@ -10,7 +10,7 @@ import sympy
 from ....language.roles import MASK, Argument
 from ....language.spaces import Indices, leaves
 from ...lowering.cost import cost
-from ...lowering.lower import Kernel
+from ...lowering.kernel import Kernel
 from ...statements.scalars import Buffer
 from ..comments import argument_lines
 from ..places import integer
