@@ -34,7 +34,7 @@ BUILD = {"tools.packaging"}  # run by pip in a checkout; in no wheel
 # block that is full, the influence read out
 HOMONYMS = {
     "bilinear": {"proof", "map_laws"},
-    "cosine": {"scalar_rules", "optimise"},
+    "cosine": {"scalar_rules", "rates"},
     "dense": {"recurrent_forms"},
     "readout": {
         "influence",

@@ -104,7 +104,7 @@ def test_map_tree_names_the_missing_and_the_extra_and_calls_nothing():
     "other", [{"a.0": np.ones(3)}, {"a": {"0": np.ones(3)}}, {"a": (np.ones(3),), "c": {}}]
 )
 def test_map_tree_refuses_the_same_names_nested_otherwise(other):
-    with pytest.raises(ValueError, match=r"tree 2 has the same names.*nests them otherwise"):
+    with pytest.raises(ValueError, match=r"tree 2 has the same names.*nests them differently"):
         map_tree(np.add, {"a": (np.ones(3),)}, other)
 
 

@@ -36,9 +36,7 @@ def fit(
     Raises NotFinite, naming the step and the parameter, if the loss or the gradient is not finite;
     the parameters are then those before that step.
     """
-    _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
-    _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
-    _check_call("an optimiser, as Adam(0.001)", optimiser, isinstance(optimiser, Optimiser))
+    _check_arguments(kernel, batches, optimiser)
     named = {_flat(name): array for name, array in leaves(parameters)}
     trained = _trained(kernel, parameters)
     grad = map_tree(np.zeros_like, trained)
@@ -54,6 +52,12 @@ def fit(
         if progress is not None:
             progress(step, losses[-1])
     return losses
+
+
+def _check_arguments(kernel: object, batches: object, optimiser: object) -> None:
+    _check_call("a kernel, as kernels.gradient", kernel, callable(kernel))
+    _check_call("batches, as [(x, y), ..]", batches, isinstance(batches, Iterable))
+    _check_call("an optimiser, as Adam(0.001)", optimiser, isinstance(optimiser, Optimiser))
 
 
 def _sums(gradient: Any, named: dict[str, Array]) -> dict[str, Array]:

@@ -11,11 +11,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from derive.language.mistakes import called
 from derive.training.gradients import (
     NotFinite,
     check_gradient,
@@ -25,30 +24,7 @@ from derive.training.gradients import (
     within,
 )
 from derive.training.parameters import Array, Tree, align, map_tree
-
-Schedule: TypeAlias = Callable[[int], float]
-
-
-@called
-def constant(rate: float) -> Schedule:
-    """The schedule eta_t = rate."""
-    rate = within("rate", rate, 0.0, math.inf, open_below=True)
-    return lambda step: rate
-
-
-@called
-def cosine(start: float, steps: int) -> Schedule:
-    """The schedule eta_t = start (1 + cos(pi t / steps)) / 2 for t < steps, then 0.
-
-    Source: Loshchilov and Hutter (2017), SGDR, (5), with eta_min = 0 and without restarts.
-
-    >>> [round(cosine(1.0, 4)(step), 3) for step in range(6)]
-    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
-    """
-    start = within("start", start, 0.0, math.inf, open_below=True)
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"cosine: steps is a whole number of at least 1; got {steps!r}")
-    return lambda step: 0.5 * start * (1.0 + math.cos(math.pi * min(step, steps) / steps))
+from derive.training.rates import Schedule, checked_rate, rate_at
 
 
 class Optimiser(ABC):
@@ -66,7 +42,7 @@ class Optimiser(ABC):
     _buffers: dict[tuple[np.dtype[Any], int], Array]
 
     def __post_init__(self) -> None:
-        self.rate = _checked_rate(self.rate)
+        self.rate = checked_rate(self.rate)
         self.decay = within("decay", self.decay, 0.0, math.inf)
         self.state = {}
         self._buffers = {}
@@ -93,7 +69,7 @@ class Optimiser(ABC):
         def step() -> None:
             nonlocal state, moments
             count = int(self.state["step"]) if self.state else 0
-            rate = _rate_at(self.rate, count)
+            rate = rate_at(self.rate, count)
             self._check_range(rows, count)
             if not moments or state is not self.state:  # the first step, or one after `restore`
                 state = self.state or self._first_state(parameters)
@@ -294,12 +270,3 @@ def _moment_leaves(parameters: Tree, moment: Tree, role: str) -> list[Array]:
 def _is_count(value: object) -> bool:
     fits = isinstance(value, np.ndarray) and value.shape == () and value.dtype == np.int64
     return fits and bool(value >= 0)  # type: ignore[operator]
-
-
-def _checked_rate(rate: float | Schedule) -> float | Schedule:
-    return rate if callable(rate) else within("rate", rate, 0.0, math.inf, open_below=True)
-
-
-def _rate_at(rate: float | Schedule, step: int) -> float:
-    value = rate(step) if callable(rate) else rate
-    return within(f"rate at step {step}", value, 0.0, math.inf)
