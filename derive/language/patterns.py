@@ -31,7 +31,7 @@ from .scalars.operations import Operation
 from .spaces import Real, Space
 from .walk import rebuild
 
-ARITHMETIC = (shipped.difference, shipped.weighed, shipped.anchor)  # except at infinities
+ARITHMETIC = ("difference", "weighed", "anchor")  # of numbers, except at infinities
 T = TypeVar("T")
 
 PATTERNS = (
@@ -120,7 +120,7 @@ def shown(node: Contraction | Argmax, access: Access, family: sympy.Symbol | Non
 def arithmetic(node: Elementwise) -> Node | None:
     """The sum or the product that an operation is wherever its arguments are finite."""
     psi, values = node.operation, dict(zip(node.operation.arguments, node.arguments, strict=True))
-    if (psi.declared or psi) not in ARITHMETIC:
+    if not is_arithmetic(psi.declared or psi):
         return None
     terms = [term.as_coeff_mul() for term in sympy.Add.make_args(psi.body)]
     factors = ((number, reduce(hadamard, (values[x] for x in rest))) for number, rest in terms)
@@ -140,6 +140,11 @@ def is_rearranged(node: Node) -> bool:
     )
 
 
+def is_arithmetic(psi: Operation) -> bool:
+    """Whether it is one of `ARITHMETIC`, and not a user's of that name."""
+    return psi.name in ARITHMETIC and psi == shipped.shipped[psi.name]
+
+
 def base(node: Node) -> Node:
     """The expression that a rearranged one finally reads."""
     while is_rearranged(node):
@@ -147,7 +152,7 @@ def base(node: Node) -> Node:
     return node
 
 
-def as_share(node: Node, inverse: Operation = shipped.share) -> Node | None:
+def as_share(node: Node, inverse: Operation | None = None) -> Node | None:
     """Exp(d - s) with s = log <1, Exp(d)> as Exp(d) (.) (1 / <1, Exp(d)>): one exponential less."""
     if not isinstance(node, Elementwise) or node.operation != shipped.exp:
         return None
@@ -158,7 +163,7 @@ def as_share(node: Node, inverse: Operation = shipped.share) -> Node | None:
     part, total = elementwise(shipped.exp, d), _exponentiated(base(s))
     if total is None or total.operands != (part,):
         return None
-    return hadamard(part, _with_base(s, elementwise(inverse, total)))
+    return hadamard(part, _with_base(s, elementwise(inverse or shipped.share, total)))
 
 
 def _exponentiated(node: Node) -> Node | None:

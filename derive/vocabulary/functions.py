@@ -6,7 +6,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
@@ -100,37 +100,26 @@ def elementwise_function(
     return function(psi)
 
 
-tanh = function(shipped.tanh)
+_SHIPPED = {"tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "gelu", "exp", "log"}
+_SHIPPED |= {"sqrt", "log1p", "expm1"}
 
+if TYPE_CHECKING:
+    tanh: Callable[..., Node]
+    sigmoid: Callable[..., Node]
+    relu: Callable[..., Node]
+    leaky_relu: Callable[..., Node]
+    elu: Callable[..., Node]
+    softplus: Callable[..., Node]
+    gelu: Callable[..., Node]
+    exp: Callable[..., Node]
+    log: Callable[..., Node]
+    sqrt: Callable[..., Node]
+    log1p: Callable[..., Node]
+    expm1: Callable[..., Node]
+else:
 
-sigmoid = function(shipped.sigmoid)
-
-
-relu = function(shipped.relu)
-
-
-leaky_relu = function(shipped.leaky_relu)
-
-
-elu = function(shipped.elu)
-
-
-softplus = function(shipped.softplus)
-
-
-gelu = function(shipped.gelu)
-
-
-exp = function(shipped.exp)
-
-
-log = function(shipped.log)
-
-
-sqrt = function(shipped.sqrt)
-
-
-log1p = function(shipped.log1p_)
-
-
-expm1 = function(shipped.expm1_)
+    def __getattr__(name: str) -> Callable[..., Node]:
+        """Made when it is first asked for, as its operation is."""
+        if name not in _SHIPPED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, function(shipped.shipped[name]))

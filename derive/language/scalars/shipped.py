@@ -1,17 +1,21 @@
-"""The shipped operations, with what keeps them and their derivatives accurate in the tails."""
+"""The shipped operations, with what keeps them and their derivatives accurate in the tails.
+
+Each is made when it is first asked for: to make all takes longer than to import everything else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from threading import RLock
+from typing import TYPE_CHECKING, TypeVar
 
 import sympy
 from sympy import Piecewise
-from sympy.codegen.cfunctions import expm1, log1p
+from sympy.codegen import cfunctions
 
-from . import stable
+from . import normal, stable
 from .declaring import operation
-from .normal import log_normal_cdf, normal_cdf, normal_gelu, weighted_normal_pdf
 from .operations import Operation
 
 
@@ -44,91 +48,111 @@ def _above_zero(t: sympy.Expr, value: sympy.Expr) -> sympy.Expr:
     return Piecewise((value, t > 0), (0, True))
 
 
-tanh = operation(
-    "tanh",
-    lambda t: sympy.tanh(t),
-    derivatives={1: _tanh_d1, 2: lambda t: -2 * sympy.tanh(t) * _tanh_d1(t)},
-)
-sigmoid = operation(
-    "sigmoid",
-    lambda t: 1 / (1 + sympy.exp(-t)),
-    stable=_sigmoid,
-    derivatives={1: _sigmoid_d1, 2: _sigmoid_d2},
-)
-softplus = operation(
-    "softplus",
-    lambda t: sympy.log(1 + sympy.exp(t)),
-    stable=lambda t: stable.softplus(t),
-    derivatives={1: _sigmoid, 2: _sigmoid_d1},
-)
-gelu = operation(
-    "gelu",
-    lambda t: t * (1 + sympy.erf(t / sympy.sqrt(2))) / 2,
-    stable=lambda t: normal_gelu(t),
-    derivatives={
-        1: lambda t: normal_cdf(t) + weighted_normal_pdf(t, t),
-        2: lambda t: weighted_normal_pdf(2 - t**2, t),
-    },
-)
-elu = operation(
-    "elu",
-    lambda t: Piecewise((sympy.exp(t) - 1, t <= 0), (t, True)),
-    stable=lambda t: Piecewise((expm1(t), t <= 0), (t, True)),
-)
-relu = operation("relu", lambda t: Piecewise((0, t <= 0), (t, True)))
-exp = operation("exp", lambda t: sympy.exp(t))
-log = operation("log", lambda t: sympy.log(t))
-sqrt = operation("sqrt", lambda t: sympy.sqrt(t))
-square = operation("square", lambda t: t**2)
-reciprocal = operation("reciprocal", lambda t: 1 / t)
-quotient = operation("quotient", lambda a, b: a / b)
-log1p_ = operation("log1p", lambda t: log1p(t))
-expm1_ = operation("expm1", lambda t: expm1(t))
-log_cosh = operation(
-    "log_cosh",
-    lambda t: stable.log_cosh(t),
-    derivatives={1: lambda t: sympy.tanh(t), 2: _tanh_d1},
-)
-log_expm1 = operation("log_expm1", lambda t: stable.log_expm1(t))
-log1mexp = operation("log1mexp", lambda t: stable.log1mexp(t))
-normal_distribution = operation("normal_cdf", lambda t: normal_cdf(t))
-log_normal_distribution = operation("log_normal_cdf", lambda t: log_normal_cdf(t))
-sech = operation("sech", lambda t: stable.sech(t))
-sin = operation("sin", lambda t: sympy.sin(t))
-cos = operation("cos", lambda t: sympy.cos(t))
-sinh = operation("sinh", lambda t: sympy.sinh(t))
-cosh = operation("cosh", lambda t: sympy.cosh(t))
-atan = operation("atan", lambda t: sympy.atan(t))
-erf = operation("erf", lambda t: sympy.erf(t))
-erfc = operation("erfc", lambda t: sympy.erfc(t))
-absolute = operation("absolute", lambda t: sympy.Abs(t))
-maximum = operation("maximum", lambda a, b: Piecewise((a, a >= b), (b, True)))
-minimum = operation("minimum", lambda a, b: Piecewise((a, a <= b), (b, True)))
-root = operation(
-    "root",
-    lambda t: sympy.sqrt(t),
-    derivatives={
-        1: lambda t: _above_zero(t, 1 / (2 * sympy.sqrt(t))),
-        2: lambda t: _above_zero(t, -1 / (4 * t * sympy.sqrt(t))),
-    },
-)
-difference = operation(
-    "difference",
-    lambda a, b: a - b,
-    stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True)),
-)
-weighed = operation(
-    "weighed", lambda p, a: p * a, stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True))
-)
-anchor = operation(
-    "anchor", lambda t: t, stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True))
-)
-share = operation("share", lambda t: _above_zero(t, 1 / t))
-select = operation(
-    "select",
-    lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
-    linear=(1, 2),
-)
+_DECLARED: Mapping[str, Callable[[], Operation]] = {
+    "tanh": partial(
+        operation,
+        "tanh",
+        lambda t: sympy.tanh(t),
+        derivatives={1: _tanh_d1, 2: lambda t: -2 * sympy.tanh(t) * _tanh_d1(t)},
+    ),
+    "sigmoid": partial(
+        operation,
+        "sigmoid",
+        lambda t: 1 / (1 + sympy.exp(-t)),
+        stable=_sigmoid,
+        derivatives={1: _sigmoid_d1, 2: _sigmoid_d2},
+    ),
+    "softplus": partial(
+        operation,
+        "softplus",
+        lambda t: sympy.log(1 + sympy.exp(t)),
+        stable=lambda t: stable.softplus(t),
+        derivatives={1: _sigmoid, 2: _sigmoid_d1},
+    ),
+    "gelu": partial(
+        operation,
+        "gelu",
+        lambda t: t * (1 + sympy.erf(t / sympy.sqrt(2))) / 2,
+        stable=lambda t: normal.normal_gelu(t),
+        derivatives={
+            1: lambda t: normal.normal_cdf(t) + normal.weighted_normal_pdf(t, t),
+            2: lambda t: normal.weighted_normal_pdf(2 - t**2, t),
+        },
+    ),
+    "elu": partial(
+        operation,
+        "elu",
+        lambda t: Piecewise((sympy.exp(t) - 1, t <= 0), (t, True)),
+        stable=lambda t: Piecewise((cfunctions.expm1(t), t <= 0), (t, True)),
+    ),
+    "relu": partial(operation, "relu", lambda t: Piecewise((0, t <= 0), (t, True))),
+    "exp": partial(operation, "exp", lambda t: sympy.exp(t)),
+    "log": partial(operation, "log", lambda t: sympy.log(t)),
+    "sqrt": partial(operation, "sqrt", lambda t: sympy.sqrt(t)),
+    "square": partial(operation, "square", lambda t: t**2),
+    "reciprocal": partial(operation, "reciprocal", lambda t: 1 / t),
+    "quotient": partial(operation, "quotient", lambda a, b: a / b),
+    "log1p": partial(operation, "log1p", lambda t: cfunctions.log1p(t)),
+    "expm1": partial(operation, "expm1", lambda t: cfunctions.expm1(t)),
+    "log_cosh": partial(
+        operation,
+        "log_cosh",
+        lambda t: stable.log_cosh(t),
+        derivatives={1: lambda t: sympy.tanh(t), 2: _tanh_d1},
+    ),
+    "log_expm1": partial(operation, "log_expm1", lambda t: stable.log_expm1(t)),
+    "log1mexp": partial(operation, "log1mexp", lambda t: stable.log1mexp(t)),
+    "normal_cdf": partial(operation, "normal_cdf", lambda t: normal.normal_cdf(t)),
+    "log_normal_cdf": partial(operation, "log_normal_cdf", lambda t: normal.log_normal_cdf(t)),
+    "sech": partial(operation, "sech", lambda t: stable.sech(t)),
+    "sin": partial(operation, "sin", lambda t: sympy.sin(t)),
+    "cos": partial(operation, "cos", lambda t: sympy.cos(t)),
+    "sinh": partial(operation, "sinh", lambda t: sympy.sinh(t)),
+    "cosh": partial(operation, "cosh", lambda t: sympy.cosh(t)),
+    "atan": partial(operation, "atan", lambda t: sympy.atan(t)),
+    "erf": partial(operation, "erf", lambda t: sympy.erf(t)),
+    "erfc": partial(operation, "erfc", lambda t: sympy.erfc(t)),
+    "absolute": partial(operation, "absolute", lambda t: sympy.Abs(t)),
+    "maximum": partial(operation, "maximum", lambda a, b: Piecewise((a, a >= b), (b, True))),
+    "minimum": partial(operation, "minimum", lambda a, b: Piecewise((a, a <= b), (b, True))),
+    "root": partial(
+        operation,
+        "root",
+        lambda t: sympy.sqrt(t),
+        derivatives={
+            1: lambda t: _above_zero(t, 1 / (2 * sympy.sqrt(t))),
+            2: lambda t: _above_zero(t, -1 / (4 * t * sympy.sqrt(t))),
+        },
+    ),
+    "difference": partial(
+        operation,
+        "difference",
+        lambda a, b: a - b,
+        stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True)),
+    ),
+    "weighed": partial(
+        operation,
+        "weighed",
+        lambda p, a: p * a,
+        stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True)),
+    ),
+    "anchor": partial(
+        operation,
+        "anchor",
+        lambda t: t,
+        stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True)),
+    ),
+    "share": partial(operation, "share", lambda t: _above_zero(t, 1 / t)),
+    "select": partial(
+        operation,
+        "select",
+        lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
+        linear=(1, 2),
+    ),
+    "leaky_relu": lambda: leaky(sympy.Rational(1, 100), "leaky_relu"),
+    "logaddexp": partial(operation, "logaddexp", lambda a, b: stable.logaddexp(a, b)),
+    "exp_expm1": partial(operation, "exp_expm1", lambda a, b: stable.exp_expm1(a, b)),
+}
 
 
 def _word(number: sympy.Rational) -> str:
@@ -166,44 +190,102 @@ def is_power(psi: Operation) -> bool:
     return bool(known) and psi == power(exponent)
 
 
-leaky_relu = leaky(sympy.Rational(1, 100), "leaky_relu")
+_made: dict[str, Operation] = {}
+_making = RLock()
 
-shipped: Mapping[str, Operation] = MappingProxyType(
+
+def _operation(attribute: str) -> Operation:
+    """The one operation of this name in the module; two threads are given the same."""
+    with _making:
+        if attribute not in _made:
+            _made[attribute] = _DECLARED[attribute]()
+        return _made[attribute]
+
+
+if TYPE_CHECKING:
+    tanh: Operation
+    sigmoid: Operation
+    relu: Operation
+    leaky_relu: Operation
+    elu: Operation
+    softplus: Operation
+    gelu: Operation
+    exp: Operation
+    log: Operation
+    sqrt: Operation
+    square: Operation
+    reciprocal: Operation
+    quotient: Operation
+    absolute: Operation
+    maximum: Operation
+    minimum: Operation
+    log1p: Operation
+    expm1: Operation
+    log_cosh: Operation
+    log_expm1: Operation
+    log1mexp: Operation
+    normal_cdf: Operation
+    log_normal_cdf: Operation
+    sech: Operation
+    sin: Operation
+    cos: Operation
+    sinh: Operation
+    cosh: Operation
+    atan: Operation
+    erf: Operation
+    erfc: Operation
+    root: Operation
+    difference: Operation
+    weighed: Operation
+    anchor: Operation
+    share: Operation
+    select: Operation
+    logaddexp: Operation
+    exp_expm1: Operation
+else:
+
+    def __getattr__(name: str) -> Operation:
+        if name in _DECLARED:
+            return _operation(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+K = TypeVar("K")
+
+
+class _Operations(Mapping[K, Operation]):
+    """Operations by something else than their name in this module."""
+
+    def __init__(self, attributes: Mapping[K, str]) -> None:
+        self._attributes = attributes
+
+    def __getitem__(self, key: K) -> Operation:
+        return _operation(self._attributes[key])
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._attributes)
+
+    def __len__(self) -> int:
+        return len(self._attributes)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._attributes
+
+
+_INTERNAL = {"logaddexp", "exp_expm1"}
+shipped: Mapping[str, Operation] = _Operations({n: n for n in _DECLARED if n not in _INTERNAL})
+"""Every operation that formulas name, by its name."""
+
+_OWN = ("sech", "sigmoid", "softplus", "log_cosh", "log_expm1", "log1mexp")
+OPERATION_OF: Mapping[type[sympy.Function], Operation] = _Operations(
     {
-        psi.name: psi
-        for psi in (
-            *(tanh, sigmoid, relu, leaky_relu, elu, softplus, gelu, exp, log, sqrt, square),
-            *(
-                reciprocal,
-                quotient,
-                absolute,
-                maximum,
-                minimum,
-                log1p_,
-                expm1_,
-                log_cosh,
-                log_expm1,
-            ),
-            *(log1mexp, normal_distribution, log_normal_distribution, sech, sin, cos, sinh, cosh),
-            *(atan, erf, erfc),
-            *(root, difference, weighed, anchor, share, select),
-        )
-    }
-)
-"""Every operation here, by its name."""
-
-logaddexp = operation("logaddexp", lambda a, b: stable.logaddexp(a, b))
-exp_expm1 = operation("exp_expm1", lambda a, b: stable.exp_expm1(a, b))
-
-OPERATION_OF: Mapping[type[sympy.Function], Operation] = MappingProxyType(
-    {
-        **{sympy.exp: exp, sympy.log: log, sympy.tanh: tanh, sympy.Abs: absolute, sympy.sin: sin},
-        **{sympy.cos: cos, sympy.sinh: sinh, sympy.cosh: cosh, sympy.atan: atan, sympy.erf: erf},
-        **{sympy.erfc: erfc, log1p: log1p_, expm1: expm1_, normal_cdf: normal_distribution},
-        **{normal_gelu: gelu, log_normal_cdf: log_normal_distribution, stable.sech: sech},
-        **{stable.sigmoid: sigmoid, stable.softplus: softplus, stable.log_cosh: log_cosh},
-        **{stable.log_expm1: log_expm1, stable.log1mexp: log1mexp},
-        **{stable.logaddexp: logaddexp, stable.exp_expm1: exp_expm1},
+        **{sympy.exp: "exp", sympy.log: "log", sympy.tanh: "tanh", sympy.Abs: "absolute"},
+        **{sympy.sin: "sin", sympy.cos: "cos", sympy.sinh: "sinh", sympy.cosh: "cosh"},
+        **{sympy.atan: "atan", sympy.erf: "erf", sympy.erfc: "erfc"},
+        **{cfunctions.log1p: "log1p", cfunctions.expm1: "expm1"},
+        **{normal.normal_cdf: "normal_cdf", normal.log_normal_cdf: "log_normal_cdf"},
+        **{normal.normal_gelu: "gelu"},
+        **{getattr(stable, name): name for name in (*_OWN, *sorted(_INTERNAL))},
     }
 )
 """The operation that a function is, in the order of its arguments: expressions as nodes again."""

@@ -26,15 +26,12 @@ from ...language.spaces import R, Real
 from ...language.walk import rebuild, topological
 from ...vocabulary.linear import scale
 
-WRITTEN = (
-    shipped.reciprocal,
-    shipped.sqrt,
-    shipped.root,
-    shipped.square,
-    shipped.quotient,
-    shipped.log,
-)
-"""Functions with their own notation, or whose derivatives are powers."""
+WRITTEN = {"reciprocal", "sqrt", "root", "square", "quotient", "log"}
+"""Shipped functions with their own notation, or whose derivatives are powers."""
+
+
+def _is_written(psi: Operation) -> bool:
+    return psi.name in WRITTEN and psi == shipped.shipped[psi.name]
 
 
 def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
@@ -46,7 +43,7 @@ def monomial(psi: Operation) -> tuple[sympy.Expr, list[sympy.Expr]] | None:
     number, rest = psi.body.as_coeff_Mul()
     exponents = dict(factor.as_base_exp() for factor in sympy.Mul.make_args(rest))
     known = all(base in psi.arguments and p.is_Rational for base, p in exponents.items())
-    if not known or not (declared in WRITTEN or shipped.is_power(declared)):
+    if not known or not (_is_written(declared) or shipped.is_power(declared)):
         return None
     return number, [exponents.get(x, sympy.S.Zero) for x in psi.arguments]
 
@@ -86,8 +83,9 @@ def _quotient(arguments: Sequence[Node], exponents: Sequence[sympy.Expr], w: Wri
     return elementwise(shipped.quotient, _power(a, p, w), _power(b, -q, w))
 
 
-def _power(x: Node, p: sympy.Expr, w: Writes, half: Operation = shipped.sqrt) -> Node:
+def _power(x: Node, p: sympy.Expr, w: Writes, half: Operation | None = None) -> Node:
     """x^p: for a number as a root or its reciprocal, else with nested powers combined."""
+    half = half or shipped.sqrt
     scalar = is_scalar(w, x)
     q = None if scalar or x in w.names else _exponent(x)
     if q is not None and (p.is_Integer or not q.is_Integer):  # but (x^2)^(1/2) is |x|

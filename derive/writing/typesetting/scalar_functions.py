@@ -12,7 +12,7 @@ from itertools import product
 
 import sympy
 
-from ...language.patterns import ARITHMETIC
+from ...language.patterns import is_arithmetic
 from ...language.scalars.operations import Operation, Orders
 from .letters import symbol, word
 from .powers import monomial
@@ -35,7 +35,7 @@ def defined(psi: Operation, order: int = 2) -> Iterator[Operation]:
     Nothing for powers, quotients, differences, products and exp, which are written as such, and not
     psi itself if its name is its formula, as for tanh.
     """
-    if psi in ARITHMETIC:
+    if is_arithmetic(psi):
         return
     if monomial(psi.derivative()) is not None or psi.derivative() is psi:
         return
