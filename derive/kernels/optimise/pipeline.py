@@ -1,7 +1,8 @@
 """The passes over the statements of a kernel, in order.
 
-A pass takes steps and gives steps that compute the same.  What comes out of each is checked: every
-scalar is set before it is read, every index of a place is bound, every place fits its array.
+A pass takes steps and gives steps that compute the same.  What goes into the first and what comes
+out of the last is checked: every scalar is set before it is read, every index of a place is bound,
+every place fits its array.  Tests check what comes out of each.
 """
 
 from __future__ import annotations
@@ -28,5 +29,5 @@ def optimised(steps: Iterable[Statement], passes: Sequence[Pass] = PASSES) -> li
     check(steps)
     for one in passes:
         steps = one(steps)
-        check(steps)
+    check(steps)
     return steps

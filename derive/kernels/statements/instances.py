@@ -19,14 +19,15 @@ def instances(tree: object, kind: type | tuple[type, ...], below: bool = True) -
     stack = [tree]
     while stack:
         found = stack.pop()
-        is_one = isinstance(found, kind)
-        if is_one:
+        if isinstance(found, kind):
             yield found
-        if isinstance(found, tuple):
-            stack.extend(reversed(found))
-        elif below or not is_one:
-            kind_of: Any = type(found)  # mypy does not see that a type is hashable
-            stack.extend([getattr(found, name) for name in _parts(kind_of)])
+            if not below:
+                continue
+        kind_of: Any = type(found)  # mypy does not see that a type is hashable
+        if kind_of is tuple:
+            stack.extend(found[::-1])  # type: ignore[index]
+        elif names := _parts(kind_of):
+            stack.extend([getattr(found, name) for name in names])
 
 
 PARTS = (Statement, Scalar, Buffer, Pointer, Matrix)
