@@ -113,9 +113,8 @@ def test_what_is_generated_and_no_longer_wanted_goes_with_what_was_made_of_it(fi
         (tmp_path / name).write_text("made")
     one = {name: text for name, text in made.items() if name.startswith("twice")}
     assert sorted(remove_surplus(one, tmp_path)) == ["bent.pxd", "bent.pyx"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["mine.py", "twice.pxd", "twice.pyx", "hand.pyx", f"hand{EXTENSION}"]
-    )
+    left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}  # of mine.py
+    assert left == {"mine.py", "twice.pxd", "twice.pyx", "hand.pyx", f"hand{EXTENSION}"}
 
 
 def test_another_files_layers_in_one_folder_stay(file, tmp_path, monkeypatch):

@@ -158,7 +158,7 @@ def test_build_writes_no_derivation(quick, monkeypatch, tmp_path):
 def test_the_help_has_every_verb_and_every_exit_status(capsys):
     said = helped(capsys)
     assert re.findall(r"^    (\w+) ", said, re.MULTILINE)[: len(VERBS)] == VERBS
-    for status in ("0    success", "1    something is wrong", "2    the command", "130  interr"):
+    for status in ("0    success", "1    an error", "2    a usage error", "130  interr"):
         assert f"\n  {status}" in said
     assert len(FAMILIES) <= len(VERBS)
 

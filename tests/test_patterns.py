@@ -199,9 +199,9 @@ REASONS = {
     "Diag": (UNPLAIN["Diag"], r"\operatorname{Diag}v"),
     "diagonal": (UNPLAIN["diagonal"], r"\operatorname{Diag}u"),
     "trace": (UNPLAIN["trace"], r"\operatorname{tr}A"),
-    "flip": ((FLIP, (x,)), "the adjoint's definition"),
-    "crop": (UNPLAIN["crop"], "the adjoint's definition"),
-    "kept": (UNPLAIN["matrix of the diagonal"], "the adjoint's definition"),
+    "flip": ((FLIP, (x,)), "definition of the adjoint"),
+    "crop": (UNPLAIN["crop"], "definition of the adjoint"),
+    "kept": (UNPLAIN["matrix of the diagonal"], "definition of the adjoint"),
     "transposition": (
         (form("turn", A=(i, j), to=(j, i)), (A,)),
         "the adjoint of a transposition",

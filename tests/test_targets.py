@@ -17,7 +17,7 @@ from derive.kernels.printing.cython.target import CYTHON, Cython
 from derive.kernels.printing.target import Target
 from derive.kernels.statements.instances import instances
 from derive.kernels.statements.loops import Commented, For, Gemm, Statement
-from derive.language.rendering import templates
+from derive.language.template_texts import templates
 
 TARGETS = (CYTHON, C("float64"))
 PHRASES = sorted(Target.__abstractmethods__)

@@ -28,7 +28,7 @@ import sympy
 from ..kernels.compiling.modules import PACKAGE
 from ..language.expressions import Node
 from ..language.forms import Form
-from ..language.rendering import templates
+from ..language.template_texts import templates
 from ..models.layers import Layer
 
 FOR_DISPLAY: dict[type, set[str]] = {Layer: {"place", "form_names"}, Form: {"name"}}

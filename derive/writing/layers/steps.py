@@ -25,7 +25,7 @@ PAIRS = (
 PAIRED_WITH_ONE = (
     "The cotangent that a tangent is paired with has the same name, with a bar in place of the dot."
 )
-MANY = 8  # directions in one line; a longer list may be broken
+MANY = 4  # directions in one line; a longer list may be broken
 COORDINATES = (
     r"Here $\langle\cdot,\cdot\rangle$ is the sum of the products of coordinates. In a space with "
     r"the Gram matrix $G$ the inner product is $\langle x, y\rangle_G = \langle Gx, y\rangle$, so "
