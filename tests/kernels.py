@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from derive.models.programs import BATCH, Program, programs
 ROUNDING = 300
 DTYPES = (np.float64, np.float32)
 Sizes = Mapping[sympy.Symbol, int]
+Part = TypeVar("Part")
 
 
 # --- kernels before they are printed
@@ -34,19 +35,26 @@ def kernels_of(layer: Layer) -> dict[str, Kernel]:
     return {program.name: lower(program) for program in programs(layer)}
 
 
-def on_every_kernel_of(layers: Mapping[str, Layer]) -> Callable[[Callable[[Kernel], None]], Any]:
-    """A law of lowered kernels as a test for each layer, which lowers them when it runs."""
+def on_every(
+    layers: Mapping[str, Layer], parts: Callable[[Layer], Iterable[Part]]
+) -> Callable[[Callable[[Part], None]], Any]:
+    """A law of parts of a layer as one test for each layer, which makes them when it runs."""
 
-    def test_of(law: Callable[[Kernel], None]) -> Any:
+    def test_of(law: Callable[[Part], None]) -> Any:
         @pytest.mark.parametrize("name", layers)
         def test(name: str) -> None:
-            for kernel in kernels_of(layers[name]).values():
-                law(kernel)
+            for part in parts(layers[name]):
+                law(part)
 
         test.__name__, test.__doc__ = law.__name__, law.__doc__
         return test
 
     return test_of
+
+
+def on_every_kernel_of(layers: Mapping[str, Layer]) -> Callable[[Callable[[Kernel], None]], Any]:
+    """A law of lowered kernels as a test for each layer."""
+    return on_every(layers, lambda layer: kernels_of(layer).values())
 
 
 def every(tree: Any, kind: Any) -> Iterator[Any]:

@@ -2,6 +2,9 @@
 
 import importlib.util
 import itertools
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import mpmath as mp
 import numpy as np
@@ -371,3 +374,16 @@ def test_errors_come_at_declaration_and_name_the_operation(declare, message):
 def test_an_expression_with_its_arguments_declares_like_a_callable():
     t = sympy.Symbol("t")  # not declared real: the operation's argument is
     assert operation("f", sympy.Abs(t), arguments=[t]) == operation("f", lambda t: sympy.Abs(t))
+
+
+def test_an_operation_is_made_when_it_is_asked_for_and_once():
+    program = (
+        "from derive import dims, R, tanh, variable\n"
+        "from derive.language.scalars import shipped\n"
+        "tanh(variable('x', R(dims('n'))))\n"
+        "print('tanh' in shipped._made, {'gelu', 'elu', 'maximum'} & shipped._made.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "True set()\n", done.stderr
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(psi) for psi in pool.map(lambda _: shipped["share"], range(64))}) == 1

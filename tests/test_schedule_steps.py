@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-import pytest
 from declared import LAYERS
+from kernels import on_every
 from shipped import SINGLE
 
 from derive.kernels.lowering.arrays import Arrays
@@ -17,21 +17,9 @@ from derive.kernels.lowering.stored import Demand, Schedule, Stored
 from derive.language.expressions import Node
 from derive.models.programs import Program, programs
 
-ALL = LAYERS | SINGLE
+on_every_program = on_every(LAYERS | SINGLE, programs)
 Step = Callable[[Schedule], Schedule]
 SETTLED = (chosen, staged, shared, staged)  # all steps but the last
-
-
-def on_every_program(law: Callable[[Program], None]) -> Callable[[str], None]:
-    """A law of the programs as a test for each layer."""
-
-    @pytest.mark.parametrize("name", ALL)
-    def test(name: str) -> None:
-        for program in programs(ALL[name]):
-            law(program)
-
-    test.__name__, test.__doc__ = law.__name__, law.__doc__
-    return test
 
 
 @lru_cache(maxsize=64)  # a layer's programs, after each step

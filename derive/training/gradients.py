@@ -38,9 +38,7 @@ def clip_by_norm(gradient: Tree, limit: float) -> float:
     Source: Pascanu, Mikolov and Bengio (2013), Algorithm 1. Raises ValueError for a limit that is
     not positive, NotFinite for a gradient that is not finite, both before any change.
     """
-    named = writable(gradient, "gradient")
-    check_disjoint(named, "the gradients")
-    return scale_to_norm(named, limit)
+    return scale_to_norm(_changeable(gradient), limit)
 
 
 def scale_to_norm(named: list[tuple[str, Array]], limit: float) -> float:
@@ -63,9 +61,7 @@ def clip_by_value(gradient: Tree, limit: float) -> None:
     Raises ValueError for a limit that is not positive, NotFinite for a gradient that is not
     finite, both before any change.
     """
-    named = writable(gradient, "gradient")
-    check_disjoint(named, "the gradients")
-    clip_to_value(named, limit)
+    clip_to_value(_changeable(gradient), limit)
 
 
 def clip_to_value(named: list[tuple[str, Array]], limit: float) -> None:
@@ -79,10 +75,7 @@ def clip_to_value(named: list[tuple[str, Array]], limit: float) -> None:
 
 def clip(gradient: Tree, norm: float | None = None, value: float | None = None) -> None:
     """`clip_by_norm`, then `clip_by_value`, each where a limit is given."""
-    if norm is not None:
-        clip_by_norm(gradient, norm)
-    if value is not None:
-        clip_by_value(gradient, value)
+    clip_leaves(_changeable(gradient), norm, value)
 
 
 def clip_leaves(named: list[tuple[str, Array]], norm: float | None, value: float | None) -> None:
@@ -91,6 +84,13 @@ def clip_leaves(named: list[tuple[str, Array]], norm: float | None, value: float
         scale_to_norm(named, norm)
     if value is not None:
         clip_to_value(named, value)
+
+
+def _changeable(gradient: Tree) -> list[tuple[str, Array]]:
+    """The leaves, checked to be arrays that may be written to and share no memory."""
+    named = writable(gradient, "gradient")
+    check_disjoint(named, "the gradients")
+    return named
 
 
 def magnitude(a: Array) -> float:

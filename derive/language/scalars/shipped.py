@@ -48,28 +48,32 @@ def _above_zero(t: sympy.Expr, value: sympy.Expr) -> sympy.Expr:
     return Piecewise((value, t > 0), (0, True))
 
 
-_DECLARED: Mapping[str, Callable[[], Operation]] = {
-    "tanh": partial(
+def _leaky(slope: sympy.Rational) -> Callable[[sympy.Expr], sympy.Expr]:
+    return lambda t: Piecewise((slope * t, t <= 0), (t, True))
+
+
+_FORMULAS = (
+    partial(
         operation,
         "tanh",
         lambda t: sympy.tanh(t),
         derivatives={1: _tanh_d1, 2: lambda t: -2 * sympy.tanh(t) * _tanh_d1(t)},
     ),
-    "sigmoid": partial(
+    partial(
         operation,
         "sigmoid",
         lambda t: 1 / (1 + sympy.exp(-t)),
         stable=_sigmoid,
         derivatives={1: _sigmoid_d1, 2: _sigmoid_d2},
     ),
-    "softplus": partial(
+    partial(
         operation,
         "softplus",
         lambda t: sympy.log(1 + sympy.exp(t)),
         stable=lambda t: stable.softplus(t),
         derivatives={1: _sigmoid, 2: _sigmoid_d1},
     ),
-    "gelu": partial(
+    partial(
         operation,
         "gelu",
         lambda t: t * (1 + sympy.erf(t / sympy.sqrt(2))) / 2,
@@ -79,43 +83,43 @@ _DECLARED: Mapping[str, Callable[[], Operation]] = {
             2: lambda t: normal.weighted_normal_pdf(2 - t**2, t),
         },
     ),
-    "elu": partial(
+    partial(
         operation,
         "elu",
         lambda t: Piecewise((sympy.exp(t) - 1, t <= 0), (t, True)),
         stable=lambda t: Piecewise((cfunctions.expm1(t), t <= 0), (t, True)),
     ),
-    "relu": partial(operation, "relu", lambda t: Piecewise((0, t <= 0), (t, True))),
-    "exp": partial(operation, "exp", lambda t: sympy.exp(t)),
-    "log": partial(operation, "log", lambda t: sympy.log(t)),
-    "sqrt": partial(operation, "sqrt", lambda t: sympy.sqrt(t)),
-    "square": partial(operation, "square", lambda t: t**2),
-    "reciprocal": partial(operation, "reciprocal", lambda t: 1 / t),
-    "quotient": partial(operation, "quotient", lambda a, b: a / b),
-    "log1p": partial(operation, "log1p", lambda t: cfunctions.log1p(t)),
-    "expm1": partial(operation, "expm1", lambda t: cfunctions.expm1(t)),
-    "log_cosh": partial(
+    partial(operation, "relu", lambda t: Piecewise((0, t <= 0), (t, True))),
+    partial(operation, "exp", lambda t: sympy.exp(t)),
+    partial(operation, "log", lambda t: sympy.log(t)),
+    partial(operation, "sqrt", lambda t: sympy.sqrt(t)),
+    partial(operation, "square", lambda t: t**2),
+    partial(operation, "reciprocal", lambda t: 1 / t),
+    partial(operation, "quotient", lambda a, b: a / b),
+    partial(operation, "log1p", lambda t: cfunctions.log1p(t)),
+    partial(operation, "expm1", lambda t: cfunctions.expm1(t)),
+    partial(
         operation,
         "log_cosh",
         lambda t: stable.log_cosh(t),
         derivatives={1: lambda t: sympy.tanh(t), 2: _tanh_d1},
     ),
-    "log_expm1": partial(operation, "log_expm1", lambda t: stable.log_expm1(t)),
-    "log1mexp": partial(operation, "log1mexp", lambda t: stable.log1mexp(t)),
-    "normal_cdf": partial(operation, "normal_cdf", lambda t: normal.normal_cdf(t)),
-    "log_normal_cdf": partial(operation, "log_normal_cdf", lambda t: normal.log_normal_cdf(t)),
-    "sech": partial(operation, "sech", lambda t: stable.sech(t)),
-    "sin": partial(operation, "sin", lambda t: sympy.sin(t)),
-    "cos": partial(operation, "cos", lambda t: sympy.cos(t)),
-    "sinh": partial(operation, "sinh", lambda t: sympy.sinh(t)),
-    "cosh": partial(operation, "cosh", lambda t: sympy.cosh(t)),
-    "atan": partial(operation, "atan", lambda t: sympy.atan(t)),
-    "erf": partial(operation, "erf", lambda t: sympy.erf(t)),
-    "erfc": partial(operation, "erfc", lambda t: sympy.erfc(t)),
-    "absolute": partial(operation, "absolute", lambda t: sympy.Abs(t)),
-    "maximum": partial(operation, "maximum", lambda a, b: Piecewise((a, a >= b), (b, True))),
-    "minimum": partial(operation, "minimum", lambda a, b: Piecewise((a, a <= b), (b, True))),
-    "root": partial(
+    partial(operation, "log_expm1", lambda t: stable.log_expm1(t)),
+    partial(operation, "log1mexp", lambda t: stable.log1mexp(t)),
+    partial(operation, "normal_cdf", lambda t: normal.normal_cdf(t)),
+    partial(operation, "log_normal_cdf", lambda t: normal.log_normal_cdf(t)),
+    partial(operation, "sech", lambda t: stable.sech(t)),
+    partial(operation, "sin", lambda t: sympy.sin(t)),
+    partial(operation, "cos", lambda t: sympy.cos(t)),
+    partial(operation, "sinh", lambda t: sympy.sinh(t)),
+    partial(operation, "cosh", lambda t: sympy.cosh(t)),
+    partial(operation, "atan", lambda t: sympy.atan(t)),
+    partial(operation, "erf", lambda t: sympy.erf(t)),
+    partial(operation, "erfc", lambda t: sympy.erfc(t)),
+    partial(operation, "absolute", lambda t: sympy.Abs(t)),
+    partial(operation, "maximum", lambda a, b: Piecewise((a, a >= b), (b, True))),
+    partial(operation, "minimum", lambda a, b: Piecewise((a, a <= b), (b, True))),
+    partial(
         operation,
         "root",
         lambda t: sympy.sqrt(t),
@@ -124,50 +128,49 @@ _DECLARED: Mapping[str, Callable[[], Operation]] = {
             2: lambda t: _above_zero(t, -1 / (4 * t * sympy.sqrt(t))),
         },
     ),
-    "difference": partial(
+    partial(
         operation,
         "difference",
         lambda a, b: a - b,
         stable=lambda a, b: Piecewise((0, sympy.Eq(a, b)), (a - b, True)),
     ),
-    "weighed": partial(
+    partial(
         operation,
         "weighed",
         lambda p, a: p * a,
         stable=lambda p, a: Piecewise((0, sympy.Eq(p, 0)), (p * a, True)),
     ),
-    "anchor": partial(
+    partial(
         operation,
         "anchor",
         lambda t: t,
         stable=lambda t: Piecewise((0, (t < 0) & (t <= 2 * t)), (t, True)),
     ),
-    "share": partial(operation, "share", lambda t: _above_zero(t, 1 / t)),
-    "select": partial(
+    partial(operation, "share", lambda t: _above_zero(t, 1 / t)),
+    partial(
         operation,
         "select",
         lambda mask, there, elsewhere: Piecewise((there, sympy.Ne(mask, 0)), (elsewhere, True)),
         linear=(1, 2),
     ),
-    "leaky_relu": lambda: leaky(sympy.Rational(1, 100), "leaky_relu"),
-    "logaddexp": partial(operation, "logaddexp", lambda a, b: stable.logaddexp(a, b)),
-    "exp_expm1": partial(operation, "exp_expm1", lambda a, b: stable.exp_expm1(a, b)),
-}
+    partial(operation, "leaky_relu", _leaky(sympy.Rational(1, 100))),
+    partial(operation, "logaddexp", lambda a, b: stable.logaddexp(a, b)),
+    partial(operation, "exp_expm1", lambda a, b: stable.exp_expm1(a, b)),
+)
+_DECLARED: Mapping[str, partial[Operation]] = {made.args[0]: made for made in _FORMULAS}
 
 
 def _word(number: sympy.Rational) -> str:
     return str(number).replace("-", "minus_").replace("/", "_over_")
 
 
-def leaky(slope: sympy.Rational, name: str = "") -> Operation:
+def leaky(slope: sympy.Rational) -> Operation:
     """t for t > 0, slope t else; the derivative at 0 is the slope.
 
     >>> leaky(sympy.Rational(1, 5)).name
     'leaky_relu_1_over_5'
     """
-    return operation(
-        name or f"leaky_relu_{_word(slope)}", lambda t: Piecewise((slope * t, t <= 0), (t, True))
-    )
+    return operation(f"leaky_relu_{_word(slope)}", _leaky(slope))
 
 
 def power(exponent: sympy.Rational) -> Operation:
@@ -194,12 +197,12 @@ _made: dict[str, Operation] = {}
 _making = RLock()
 
 
-def _operation(attribute: str) -> Operation:
-    """The one operation of this name in the module; two threads are given the same."""
+def _operation(name: str) -> Operation:
+    """The one operation of this name; two threads are given the same."""
     with _making:
-        if attribute not in _made:
-            _made[attribute] = _DECLARED[attribute]()
-        return _made[attribute]
+        if name not in _made:
+            _made[name] = _DECLARED[name]()
+        return _made[name]
 
 
 if TYPE_CHECKING:
@@ -254,22 +257,22 @@ K = TypeVar("K")
 
 
 class _Operations(Mapping[K, Operation]):
-    """Operations by something else than their name in this module."""
+    """Operations by a key, each made when it is asked for."""
 
-    def __init__(self, attributes: Mapping[K, str]) -> None:
-        self._attributes = attributes
+    def __init__(self, names: Mapping[K, str]) -> None:
+        self._names = names
 
     def __getitem__(self, key: K) -> Operation:
-        return _operation(self._attributes[key])
+        return _operation(self._names[key])
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._attributes)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._attributes)
+        return len(self._names)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._attributes
+        return key in self._names
 
 
 _INTERNAL = {"logaddexp", "exp_expm1"}
